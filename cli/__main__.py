@@ -1,0 +1,20 @@
+"""`tinynas`, and `python -m tinynas.cli`."""
+
+import sys
+
+from tinynas.errors import TinyNASError
+
+from .app import app
+
+
+def main() -> None:
+    """Run a command. Exit code 0; 1 with one line on stderr for an error; 2 for wrong usage."""
+    try:
+        app(prog_name="tinynas")
+    except (TinyNASError, OSError) as error:
+        print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""The commands. What needs torch is imported by the command that needs it, so that --help answers at once."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tinynas.arch import Arch
+from tinynas.cost import cost
+from tinynas.space import load_arch, load_space, shipped_networks, shipped_spaces
+from tinynas.units import parse_bytes, parse_count
+
+from .screen import Screen
+from .tables import show_comparison, show_cost, show_evaluation, show_front, show_metrics, show_spaces
+
+app = typer.Typer(
+    help="Neural architecture search for networks that must fit on small devices: search, retrain with NetAug, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
+DataName = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME[:PATH]",
+        help="digits, fashion-mnist, cifar10, cifar100, or imagefolder:PATH with train/ and val/. Default: digits.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[
+    Path | None, typer.Option("--run", help="Run folder. Default: a new one under runs/.", show_default=False)
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random choice. Default: 0.", show_default=False)]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step. Default: 32.", show_default=False)]
+LearningRate = Annotated[
+    float | None, typer.Option("--lr", help="Peak learning rate. Default: 0.1.", show_default=False)
+]
+
+
+@app.command()
+def search(
+    flops: Annotated[
+        str | None, typer.Option(help="Limit on multiply-accumulates, e.g. 50M.", show_default=False)
+    ] = None,
+    params: Annotated[str | None, typer.Option(help="Limit on parameters, e.g. 500K.", show_default=False)] = None,
+    sram: Annotated[
+        str | None, typer.Option(help="Limit on peak int8 SRAM in bytes, e.g. 256KB.", show_default=False)
+    ] = None,
+    flash: Annotated[
+        str | None, typer.Option(help="Limit on int8 flash in bytes, e.g. 1MB.", show_default=False)
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="Search space, see `tinynas spaces`. Default: mobile32.", show_default=False
+        ),
+    ] = None,
+    data: DataName = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: 8.", show_default=False)] = None,
+    trials: Annotated[int | None, typer.Option(help="Networks to evaluate. Default: 50.", show_default=False)] = None,
+    seed: Seed = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    run: RunFolder = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a killed search: --run's, or the newest.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a supernet and search it for the most accurate networks within hard limits.
+
+    A run's supernet is trained once: search it again with other limits by naming the run.
+    """
+    from tinynas import jobs
+    from tinynas.plans import plan_search
+
+    limits = _given(
+        macs=flops and parse_count(flops),
+        params=params and parse_count(params),
+        peak_sram=sram and parse_bytes(sram),
+        flash=flash and parse_bytes(flash),
+    )
+    given = _given(space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr)
+    plan = plan_search(run, resume=resume, limits=limits, trials=trials, given=given)
+    with Screen(as_json) as screen:
+        _say_data(screen, plan.config.data, data)
+        front = jobs.search(plan, report=screen)
+    show_front(screen, plan.run, front)
+    screen.document(front | {"run": str(plan.run)})
+
+
+@app.command()
+def retrain(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN|ARCH.yaml|NETWORK]", help="A run's best network, or any. Default: the newest run's."
+        ),
+    ] = None,
+    netaug: Annotated[
+        bool, typer.Option("--netaug", help="Train inside wider networks (Cai et al., ICLR 2022).")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.", show_default=False)] = None,
+    data: DataName = None,
+    seed: Seed = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the retraining. Default: plain or netaug.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a killed retraining, --name's or the newest.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one network from scratch and write the model that is deployed."""
+    from tinynas import jobs
+    from tinynas.plans import plan_retraining
+
+    given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr)
+    plan = plan_retraining(target, name=name, resume=resume, netaug=netaug, given=given)
+    with Screen(as_json) as screen:
+        _say_data(screen, plan.config.data, data)
+        metrics = jobs.retrain(plan, report=screen)
+    show_metrics(screen, plan.folder, metrics)
+    screen.document(metrics | {"model": str(plan.folder / "model.safetensors")})
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders. Default: the newest.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The picture, a PNG. Default: compare.png in the run, or here for several.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the fronts and the retrained networks of runs into one table and one picture."""
+    from tinynas.comparison import compare_runs
+    from tinynas.runs import newest
+
+    folders = runs or [newest("*/front.json").parent]
+    out = out or (folders[0] if len(folders) == 1 else Path()) / "compare.png"
+    screen = Screen(as_json)
+    comparison = compare_runs(folders, out)
+    show_comparison(screen, comparison, out)
+    screen.document(comparison | {"picture": str(out)})
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[
+        Path | None, typer.Argument(help="A model.safetensors or its folder. Default: the newest.")
+    ] = None,
+    data: DataName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy of a delivered model on the test split, over all and by class."""
+    from tinynas import jobs
+    from tinynas.runs import newest
+
+    path = model or newest("*/retrain/*/model.safetensors")
+    path = path / "model.safetensors" if path.is_dir() else path
+    screen = Screen(as_json)
+    result = jobs.evaluate(path, data)
+    show_evaluation(screen, result)
+    screen.document(result)
+
+
+@app.command("cost")
+def count(
+    arch: Annotated[
+        str, typer.Argument(metavar="ARCH.yaml|NETWORK", help="An arch's file, or a shipped network's name.")
+    ],
+    resolution: Annotated[
+        int | None, typer.Option(help="Pixels along a side. Default: the arch's own.", show_default=False)
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Build the network and count it again, with fvcore.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """MACs, parameters, peak SRAM and flash of a network, counted from its description."""
+    network = load_arch(arch)
+    network = replace(network, resolution=resolution) if resolution is not None else network
+    document: dict[str, Any] = {"name": Path(arch).stem, "resolution": network.resolution, **asdict(cost(network))}
+    if check:
+        from tinynas.evaluation import recount
+
+        document["check"] = recount(network)
+    screen = Screen(as_json)
+    show_cost(screen, network, document)
+    screen.document(document)
+
+
+@app.command()
+def spaces(as_json: AsJson = False) -> None:
+    """The search spaces and networks that come with tinynas, from their smallest to their largest member."""
+    document = {
+        "spaces": {name: _range(space.min(), space.max()) for name in shipped_spaces() for space in [load_space(name)]},
+        "networks": {name: _range(arch, arch) for name in shipped_networks() for arch in [load_arch(name)]},
+    }
+    screen = Screen(as_json)
+    show_spaces(screen, document)
+    screen.document(document)
+
+
+@app.command()
+def quickstart(
+    run: RunFolder = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the supernet and of each retraining.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The main job on real images in a few minutes: search, retrain plain and with NetAug, compare."""
+    from tinynas import jobs
+    from tinynas.comparison import compare_runs
+    from tinynas.plans import plan_retraining, plan_search
+
+    given: dict[str, Any] = {"epochs": epochs, "seed": seed}
+    plan = plan_search(run, resume=False, limits=QUICKSTART_LIMITS, trials=trials, given={"space": "micro", **given})
+    with Screen(as_json) as screen:
+        _say_data(screen, plan.config.data, None)
+        jobs.search(plan, report=screen)
+        for netaug in (False, True):
+            retraining = plan_retraining(str(plan.run), name=None, resume=False, netaug=netaug, given=given)
+            jobs.retrain(retraining, report=screen)
+        out = plan.run / "compare.png"
+        comparison = compare_runs([plan.run], out)
+    show_comparison(screen, comparison, out)
+    screen.document(comparison | {"picture": str(out)})
+
+
+QUICKSTART_LIMITS = {"macs": 150_000, "peak_sram": 8 * 1024}
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """The settings that the user named."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _say_data(screen: Screen, name: str, asked: str | None) -> None:
+    if name == "digits" and not asked:
+        screen.note("data: digits, the 1,797 real images that come with scikit-learn (--data names another set)")
+
+
+def _range(smallest: Arch, largest: Arch) -> dict[str, Any]:
+    return {"min": {"resolution": smallest.resolution, **asdict(cost(smallest))}} | {
+        "max": {"resolution": largest.resolution, **asdict(cost(largest))}
+    }

@@ -1,0 +1,107 @@
+"""The tables in which commands show their results."""
+
+from pathlib import Path
+from typing import Any
+
+from tinynas.arch import Arch
+from tinynas.cost import describe, steps
+from tinynas.units import format_bytes
+
+from .screen import Screen
+
+_COSTS = ("macs", "params", "peak_sram", "flash")
+_TITLES = ("MACs (FLOPs)", "params", "peak SRAM", "flash")
+
+
+def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
+    """The front of a search, its best network marked."""
+    limits = ", ".join(f"{name} <= {describe(name, value)}" for name, value in front["limits"].items())
+    rows = [
+        [
+            "best" if i == front["best"] else "",
+            str(entry["arch"]["resolution"]),
+            f"{entry['accuracy']:.2f}",
+            *_costs(entry),
+        ]
+        for i, entry in enumerate(front["front"])
+    ]
+    title = f"Front of {front['space']} on {front['data']} ({limits or 'no limits'}; {front['evaluations']} networks evaluated)"
+    screen.table(title, ["", "resolution", "search-val %", *_TITLES], rows)
+    screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
+
+
+def show_metrics(screen: Screen, folder: Path, metrics: dict[str, Any]) -> None:
+    """A finished retraining."""
+    row = [
+        f"{metrics['accuracy']:.2f}",
+        f"{metrics['train_accuracy']:.2f}",
+        *_costs(metrics),
+        f"{metrics['seconds']:.0f}",
+    ]
+    screen.table(f"Retrained: {folder.name}", ["test %", "train %", *_TITLES, "seconds"], [row], left=0)
+    screen.note(f"written to {folder}: model.safetensors, metrics.json")
+
+
+def show_comparison(screen: Screen, comparison: dict[str, Any], picture: Path) -> None:
+    """Fronts and retrained networks of several runs."""
+    rows = []
+    for series in comparison["series"]:
+        for i, point in enumerate(series["points"]):
+            area = f"{series['hypervolume']:.2f}" if i == 0 else ""
+            rows.append(
+                [series["name"] if i == 0 else "", series["split"], f"{point['accuracy']:.2f}", *_costs(point), area]
+            )
+    screen.table("Comparison", ["", "split", "accuracy %", *_TITLES, "hypervolume"], rows, left=2)
+    reference = comparison["reference"]
+    screen.note(
+        "hypervolume: percentage points x decades of MACs that a series dominates, "
+        f"from {reference['accuracy']:.1f}% and {describe('macs', reference['macs'])} MACs"
+    )
+    screen.note(f"picture: {picture}")
+
+
+def show_evaluation(screen: Screen, result: dict[str, Any]) -> None:
+    """A model's accuracy."""
+    rows = [
+        ["all classes", f"{result['accuracy']:.2f}"],
+        *([name, f"{value:.2f}"] for name, value in result["by_class"].items()),
+    ]
+    screen.table(f"{result['model']} on the test split of {result['data']}", ["", "accuracy %"], rows)
+    screen.note(", ".join(f"{title} {text}" for title, text in zip(_TITLES, _costs(result), strict=True)))
+
+
+def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
+    """What a network costs, and the layer that sets its peak memory."""
+    rows = [["MACs (FLOPs)", f"{document['macs']:,}"], ["params", f"{document['params']:,}"]]
+    for title, name in (
+        ("peak SRAM", "peak_sram"),
+        ("peak SRAM, in-place depthwise", "peak_sram_inplace_dw"),
+        ("flash", "flash"),
+    ):
+        rows.append([title, f"{document[name]:,} B ({format_bytes(document[name])})"])
+    rows.append(["peak SRAM is set by", max(steps(arch), key=lambda step: step.sram).name])
+    if check := document.get("check"):
+        rows += [["MACs counted by fvcore", f"{check['macs']:,}"], ["params counted by torch", f"{check['params']:,}"]]
+    size = document["resolution"]
+    screen.table(f"{document['name']} at {size}x{size}, {arch.classes} classes", ["", "one image, int8"], rows)
+
+
+def show_spaces(screen: Screen, document: dict[str, Any]) -> None:
+    """The shipped spaces and networks."""
+    for kind, title in (("spaces", "Search spaces, smallest to largest network"), ("networks", "Published networks")):
+        rows = []
+        for name, ends in document[kind].items():
+            low, high = ends["min"], ends["max"]
+            cells = [_range(str(low["resolution"]), str(high["resolution"]))]
+            cells += [_range(describe(c, low[c]), describe(c, high[c])) for c in _COSTS]
+            rows.append([name, *cells])
+        screen.table(title, ["", "resolution", *_TITLES], rows)
+    screen.note("counted for the classes and colours each one names; a data set replaces them by its own")
+
+
+def _costs(entry: dict[str, Any]) -> list[str]:
+    return [describe(name, entry[name]) for name in _COSTS]
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"

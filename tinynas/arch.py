@@ -1,0 +1,187 @@
+"""An architecture as frozen, plain data: every size is a resolved integer, rounding already done.
+
+An `Arch` is an image classifier: a stem convolution, stages of blocks, and a head. Two archs are the same
+network exactly if they are equal; they can be hashed, compared, and written to YAML and read back.
+A size of 0 means that the part is absent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+import yaml
+
+from .errors import FileError, InputError, require, unknown
+
+ACTIVATIONS = ("relu", "relu6", "hswish")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stem:
+    """The first convolution, with batch norm."""
+
+    out: int  # channels
+    kernel: int = 3
+    stride: int = 2
+    act: str = "relu6"
+
+    def __post_init__(self) -> None:
+        _check_conv(self.kernel, self.stride, self.act)
+        require(_is_count(self.out) and self.out > 0, "stem out > 0", out=self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Depthwise-separable or inverted-residual block (MobileNetV2, Sandler et al., 2018, section 3.3).
+
+    1x1 expansion to `mid` channels (absent if 0: the depthwise convolution then runs on the block's input),
+    depthwise kernel x kernel, squeeze-excite through `se` channels (absent if 0), linear 1x1 projection to `out`.
+    """
+
+    out: int  # channels
+    kernel: int
+    stride: int = 1
+    mid: int = 0  # channels
+    se: int = 0  # channels of the squeeze layer
+    act: str = "relu6"
+    residual: bool = False  # identity shortcut from input to output
+
+    def __post_init__(self) -> None:
+        _check_conv(self.kernel, self.stride, self.act)
+        require(_is_count(self.out) and self.out > 0, "block out > 0", out=self.out)
+        require(_is_count(self.mid), "block mid >= 0", mid=self.mid)
+        require(_is_count(self.se), "block se >= 0", se=self.se)
+        require(isinstance(self.residual, bool), "residual is true or false", residual=self.residual)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """1x1 convolution to `conv` channels, global average pooling, linear layer to `hidden` features, classifier."""
+
+    conv: int = 0  # channels, with batch norm
+    hidden: int = 0  # features, with bias
+    act: str = "relu6"
+
+    def __post_init__(self) -> None:
+        require(_is_count(self.conv), "head conv >= 0", conv=self.conv)
+        require(_is_count(self.hidden), "head hidden >= 0", hidden=self.hidden)
+        _check_act(self.act)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch:
+    """An image classifier for square images of `resolution` pixels with `in_channels` channels."""
+
+    resolution: int
+    in_channels: int = 3
+    classes: int = 1000
+    stem: Stem
+    stages: tuple[tuple[Block, ...], ...]
+    head: Head = field(default_factory=Head)
+
+    def __post_init__(self) -> None:
+        for name in ("resolution", "in_channels", "classes"):
+            value = getattr(self, name)
+            require(_is_count(value) and value > 0, f"{name} > 0", **{name: value})
+        require(len(self.stages) > 0 and all(self.stages), "every stage has a block", stages=self.stages)
+        channels = self.stem.out
+        for block in (block for stage in self.stages for block in stage):
+            if block.residual:
+                rule = "a residual block has stride 1 and keeps its channels"
+                require(block.stride == 1 and block.out == channels, rule, channels=channels, block=block)
+            channels = block.out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers; `Arch.from_dict` gives the arch back."""
+        plain = asdict(self)
+        plain["stages"] = [list(stage) for stage in plain["stages"]]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: object) -> "Arch":
+        """The arch that `to_dict` wrote. Raises InputError on unknown or missing keys and impossible values."""
+        values = dict(check_mapping(plain, "an arch"))
+        check_keys(cls, values, "an arch")
+        stages = check_list(values["stages"], "stages")
+        values["stages"] = tuple(
+            tuple(from_mapping(Block, block, f"a block of stage {s}") for block in check_list(stage, f"stage {s}"))
+            for s, stage in enumerate(stages)
+        )
+        values["stem"] = from_mapping(Stem, values["stem"], "stem")
+        values["head"] = from_mapping(Head, values.get("head", {}), "head")
+        return cls(**values)
+
+    def to_yaml(self) -> str:
+        """One line for the stem, each block and the head."""
+        plain = self.to_dict()
+        lines = [f"{name}: {plain[name]}" for name in ("resolution", "in_channels", "classes")]
+        lines.append(f"stem: {_flow(plain['stem'])}")
+        lines.append("stages:")
+        for stage in plain["stages"]:
+            lines += [f"{'- ' if b == 0 else '  '}- {_flow(block)}" for b, block in enumerate(stage)]
+        lines.append(f"head: {_flow(plain['head'])}")
+        return "\n".join(lines) + "\n"
+
+
+def read_yaml(text: str, source: str) -> object:
+    """What a YAML text holds. Raises FileError, with the line, if it is not YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise FileError(f"{source}{line} is not valid YAML: {problem}") from None
+
+
+def from_mapping(cls: type[T], plain: object, where: str) -> T:
+    """The flat dataclass `cls` from a mapping of its fields. Raises InputError on unknown or missing keys."""
+    values = check_mapping(plain, where)
+    check_keys(cls, values, where)
+    return cls(**values)
+
+
+def check_keys(cls: Any, values: Mapping[str, Any], where: str) -> None:
+    """Raise InputError unless the keys are fields of the dataclass `cls` and every field without default is there."""
+    known = {f.name: f for f in fields(cls)}
+    for key in values:
+        if key not in known:
+            raise unknown(f"key in {where}", key, known)
+    for name, f in known.items():
+        if name not in values and f.default is MISSING and f.default_factory is MISSING:
+            raise InputError(f"{where} lacks the key {name!r}")
+
+
+def check_mapping(value: object, where: str) -> Mapping[str, Any]:
+    """The value, if it is a mapping. Raises InputError."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where} must be a mapping of keys to values, but is {value!r:.60}")
+    return value
+
+
+def check_list(value: object, where: str) -> list[Any]:
+    """The value, if it is a list. Raises InputError."""
+    if not isinstance(value, list):
+        raise InputError(f"{where} must be a list, but is {value!r:.60}")
+    return value
+
+
+def _check_conv(kernel: int, stride: int, act: str) -> None:
+    require(_is_count(kernel) and kernel % 2 == 1, "kernel is odd", kernel=kernel)
+    require(_is_count(stride) and stride > 0, "stride > 0", stride=stride)
+    _check_act(act)
+
+
+def _check_act(act: str) -> None:
+    if act not in ACTIVATIONS:
+        raise unknown("activation", act, ACTIVATIONS)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _flow(plain: dict[str, Any]) -> str:
+    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()

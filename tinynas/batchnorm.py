@@ -1,0 +1,27 @@
+"""Batch-norm statistics of a network on its own: a subnet's differ from those of the supernet it was cut from."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set all running statistics to their means over the batches of images, and the model to eval mode.
+
+    Precise batch norm (Wu and Johnson, 2021, section 3): one pass with weights fixed, every batch weighing the same.
+    Images are (N, C, H, W).
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative mean
+        norm.train()
+    for images in batches:
+        model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

@@ -1,0 +1,59 @@
+"""Several runs side by side: their fronts, and their retrained networks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .files import write
+from .pareto import Series, hypervolume, picture
+from .runs import read_front, retrainings
+
+_COSTS = ("macs", "params", "peak_sram", "flash")
+
+
+def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Draw the runs' series into a PNG and return them as plain data.
+
+    A series is a front (accuracy on search-val, under the supernet's weights), or the networks of a run retrained in
+    one way (accuracy on test). Hypervolumes are measured from the largest MACs and the lowest accuracy of all points.
+    Raises FileError.
+    """
+    series: list[dict[str, Any]] = []
+    for run in runs:
+        series += _series_of(run, f"{run.resolve().name}: " if len(runs) > 1 else "")
+    points = [point for one in series for point in one["points"]]
+    reference = max(p["macs"] for p in points), min(p["accuracy"] for p in points)
+    for one in series:
+        one["hypervolume"] = hypervolume([(p["macs"], p["accuracy"]) for p in one["points"]], reference)
+    write(out, picture([_drawn(one) for one in series], title="Accuracy over MACs"))
+    return {"series": series, "reference": {"macs": reference[0], "accuracy": reference[1]}}
+
+
+def _series_of(run: Path, prefix: str) -> list[dict[str, Any]]:
+    front = read_front(run)
+    series = [_one(f"{prefix}searched", "search-val", front["front"])]
+    trained = retrainings(run)
+    for kind, netaug in (("retrained", False), ("retrained + NetAug", True)):
+        points = {name: metrics for name, metrics in trained.items() if metrics["netaug"] == netaug}
+        if points:
+            series.append(_one(f"{prefix}{kind}", "test", list(points.values()), list(points)))
+    return series
+
+
+def _one(name: str, split: str, entries: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> dict[str, Any]:
+    points = [{key: entry[key] for key in ("accuracy", *_COSTS)} for entry in entries]
+    for point, label in zip(points, names, strict=False):
+        point["name"] = label
+    return {"name": name, "split": split, "points": points}
+
+
+def _drawn(series: dict[str, Any]) -> Series:
+    points = [(p["macs"], p["accuracy"]) for p in series["points"]]
+    searched = series["split"] == "search-val"
+    return Series(
+        label=f"{series['name']} ({series['split']})",
+        points=points,
+        line=searched,
+        marker="o" if searched else "*",
+        annotate=[f"{accuracy:.1f}" for _, accuracy in points] if not searched else (),
+    )

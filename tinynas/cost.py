@@ -1,0 +1,155 @@
+"""What an arch costs on the device, counted from the arch alone.
+
+Counting rules:
+
+- macs: multiply-accumulates of convolutions and linear layers, one each, batch norm folded. The mobile-NAS
+  papers and fvcore call them FLOPs.
+- params: learnable parameters of `build(arch)`, batch-norm affine included.
+- flash: bytes of int8 weights plus 4 B bias and 4 B scale per output channel; the runtime's code is not counted.
+- peak_sram: bytes of int8 activations alive at the worst step, the network's input counted, weights not.
+  A step holds its input, its output, and a residual block's input from after the expansion until the addition,
+  which accumulates in place (so does the squeeze-excite scaling).
+- peak_sram_inplace_dw: the same where a depthwise convolution overwrites its input (TinyEngine, Lin et al., 2020,
+  section 3.2), plus TinyEngine's two buffers at their largest: `scratch` for input columns, 2*(H+2p)*(W+2p) of a
+  depthwise convolution and 4*k*k*C_in of any other, and `kernel_buffer` for weights, 2*k*k*C_in*C_out of a
+  convolution with k > 1.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from .arch import Arch, Block
+from .units import format_bytes, format_count
+
+
+class Step(NamedTuple):
+    """One layer as the device runs it. Memory in bytes."""
+
+    name: str
+    macs: int
+    params: int
+    flash: int
+    sram: int  # input + output + what a shortcut still needs
+    sram_inplace_dw: int  # the same with depthwise convolutions in place, without scratch
+    scratch: int
+    kernel_buffer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Counts of one inference of one image; memory in bytes. The module's text has the rules."""
+
+    macs: int
+    params: int
+    peak_sram: int
+    peak_sram_inplace_dw: int
+    flash: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Hard upper limits; None is no limit. Memory in bytes."""
+
+    macs: int | None = None
+    params: int | None = None
+    peak_sram: int | None = None
+    flash: int | None = None
+
+    def limits(self) -> dict[str, int]:
+        """The limits that are set, by the name of the cost they bound."""
+        return {name: limit for name, limit in asdict(self).items() if limit is not None}
+
+    def excess(self, cost: Cost) -> dict[str, int]:
+        """By how much the cost is over each limit it breaks."""
+        over = {name: getattr(cost, name) - limit for name, limit in self.limits().items()}
+        return {name: amount for name, amount in over.items() if amount > 0}
+
+    def fits(self, cost: Cost) -> bool:
+        """Whether the cost keeps every limit."""
+        return not self.excess(cost)
+
+
+def cost(arch: Arch) -> Cost:
+    """Count an arch."""
+    layers = list(steps(arch))
+    return Cost(
+        macs=sum(step.macs for step in layers),
+        params=sum(step.params for step in layers),
+        flash=sum(step.flash for step in layers),
+        peak_sram=max(step.sram for step in layers),
+        peak_sram_inplace_dw=max(step.sram_inplace_dw for step in layers)
+        + max(step.scratch for step in layers)
+        + max(step.kernel_buffer for step in layers),
+    )
+
+
+def steps(arch: Arch) -> Iterator[Step]:
+    """The layers in the order in which they run, named like the modules of `build(arch)`."""
+    stem, head = arch.stem, arch.head
+    yield _conv("stem", arch.in_channels, stem.out, arch.resolution, stem.kernel, stem.stride)
+    channels, size = stem.out, out_size(arch.resolution, stem.stride)
+    for s, stage in enumerate(arch.stages):
+        for b, block in enumerate(stage):
+            yield from _block(f"stages.{s}.{b}", block, channels, size)
+            channels, size = block.out, out_size(size, block.stride)
+    if head.conv:
+        yield _conv("head.conv", channels, head.conv, size)
+        channels = head.conv
+    yield _free("head.pool", channels * size**2 + channels)
+    if head.hidden:
+        yield _conv("head.hidden", channels, head.hidden, norm=False)
+        channels = head.hidden
+    yield _conv("head.classifier", channels, arch.classes, norm=False)
+
+
+def out_size(size: int, stride: int) -> int:
+    """Pixels along one side after a convolution with padding kernel // 2."""
+    return (size - 1) // stride + 1
+
+
+def describe(name: str, value: int) -> str:
+    """A cost as people read it: describe("peak_sram", 262144) is "256KB"."""
+    return format_count(value) if name in ("macs", "params") else format_bytes(value)
+
+
+def _block(name: str, block: Block, channels: int, size: int) -> Iterator[Step]:
+    mid, small = block.mid or channels, out_size(size, block.stride)
+    shortcut = channels * size**2 if block.residual else 0
+    if block.mid:
+        yield _conv(f"{name}.expand", channels, mid, size)  # its input is the shortcut
+    yield _depthwise(f"{name}.depthwise", block, mid, size, shortcut)
+    if block.se:
+        alive = mid * small**2 + shortcut
+        yield _free(f"{name}.se.pool", alive + mid)
+        yield _conv(f"{name}.se.reduce", mid, block.se, held=alive, norm=False)
+        yield _conv(f"{name}.se.expand", block.se, mid, held=alive, norm=False)
+        yield _free(f"{name}.se.scale", alive + mid)
+    yield _conv(f"{name}.project", mid, block.out, small, held=shortcut)
+    if block.residual:
+        yield _free(f"{name}.add", shortcut + block.out * small**2)
+
+
+def _conv(
+    name: str, cin: int, cout: int, size: int = 1, kernel: int = 1, stride: int = 1, held: int = 0, norm: bool = True
+) -> Step:
+    out = out_size(size, stride)
+    weights = cin * cout * kernel**2
+    sram = cin * size**2 + cout * out**2 + held
+    params = weights + (2 if norm else 1) * cout  # scale and shift, or a bias
+    buffers = 4 * kernel**2 * cin, 2 * weights if kernel > 1 else 0
+    return Step(name, weights * out**2, params, weights + 8 * cout, sram, sram, *buffers)
+
+
+def _depthwise(name: str, block: Block, channels: int, size: int, shortcut: int) -> Step:
+    kernel, out = block.kernel, out_size(size, block.stride)
+    before, after = channels * size**2, channels * out**2
+    weights = channels * kernel**2
+    held = shortcut if block.mid else 0  # without expansion the input itself is the shortcut
+    inplace = max(before, after) + shortcut  # overwriting it would lose the shortcut, so there it is held
+    memory = before + after + held, inplace, 2 * (size + 2 * (kernel // 2)) ** 2, 0
+    return Step(name, weights * out**2, weights + 2 * channels, weights + 8 * channels, *memory)
+
+
+def _free(name: str, sram: int) -> Step:
+    return Step(name, 0, 0, 0, sram, sram, 0, 0)

@@ -1,0 +1,135 @@
+"""Data sets by name, their splits, and batches of them.
+
+Every set has three splits: `train`; `val`, held out of the training images, the only one a search or a choice
+between networks looks at; and `test`, looked at once, at the end. The splits never depend on a run's seed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .objectives import resize
+
+Batch = tuple[Tensor, Tensor]  # images (N, C, resolution, resolution), normalised floats; labels (N,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """Pixels in 0..1, less the mean, over the deviation, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 (N, C, H, W) -> float (N, C, H, W)."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1)
+        return (pixels.float() / 255 - mean) / std
+
+
+class Split(Protocol):
+    """Labelled images, wherever they are kept."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices (N,)."""
+        ...
+
+    def batches(
+        self, indices: Sequence[Tensor], resolution: int, normalise: Normalisation, seeds: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        """One batch for each tensor of indices; with a seed for each, randomly augmented."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set: its splits, class names and normalisation."""
+
+    name: str
+    classes: tuple[str, ...]
+    normalise: Normalisation
+    train: Split
+    val: Split
+    test: Split
+
+    @property
+    def channels(self) -> int:
+        return len(self.normalise.mean)
+
+    def training_batches(
+        self, batch_size: int, resolution: int, *, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[Batch]:
+        """The shuffled, augmented batches of an epoch, from batch number `start` on; the same for the same seed."""
+        order = generator(seed, "order", epoch).permutation(len(self.train.labels))
+        steps = range(start, self.steps_per_epoch(batch_size))
+        indices = [torch.from_numpy(order[i * batch_size : (i + 1) * batch_size]) for i in steps]
+        seeds = [int(generator(seed, f"augmentation {epoch}", i).integers(2**31)) for i in steps]
+        return self.train.batches(indices, resolution, self.normalise, seeds)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Batches of an epoch; a last one that is not full is left out, unless it is the only one."""
+        return max(1, len(self.train.labels) // batch_size)
+
+    def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[Batch]:
+        """All images of a split once, in order, not augmented."""
+        return split.batches(torch.split(torch.arange(len(split.labels)), batch_size), resolution, self.normalise)
+
+    def calibration_batches(self, resolution: int, images: int = 1000, batch_size: int = 250) -> list[Tensor]:
+        """A fixed choice of training images, not augmented, to set batch-norm statistics by."""
+        order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train.labels))[:images])
+        return [x for x, _ in self.train.batches(torch.split(order, batch_size), resolution, self.normalise)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySplit:
+    """Images kept in memory as uint8 (N, C, H, W) and augmented a batch at a time: shifted, and mirrored if `flip`."""
+
+    images: Tensor
+    labels: Tensor
+    flip: bool = False
+    shift: int = 0  # pixels, at most, in each direction
+
+    def batches(
+        self, indices: Sequence[Tensor], resolution: int, normalise: Normalisation, seeds: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        for i, chosen in enumerate(indices):
+            images = self.images[chosen]
+            if seeds is not None:
+                images = self._augment(images, torch.Generator().manual_seed(seeds[i]))
+            yield resize(normalise(images), resolution), self.labels[chosen]
+
+    def _augment(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        count, _, height, width = images.shape
+        if self.flip:
+            mirrored = torch.rand(count, generator=rng) < 0.5
+            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+        if not self.shift:
+            return images
+        padded = torch.nn.functional.pad(images, [self.shift] * 4)
+        top, left = torch.randint(2 * self.shift + 1, (2, count, 1), generator=rng)
+        rows, columns = top + torch.arange(height), left + torch.arange(width)  # (N, H), (N, W)
+        return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Tensor]:
+    """Indices split in two, the second with this fraction of every class (at least one image); always the same."""
+    order = torch.from_numpy(generator(0, purpose).permutation(len(labels)))
+    held = []
+    for label in sorted(set(labels.tolist())):
+        of_class = order[labels[order] == label]
+        held.append(of_class[: max(1, round(fraction * len(of_class)))])
+    second = torch.cat(held).sort().values
+    first = torch.ones(len(labels), dtype=torch.bool)
+    first[second] = False
+    return first.nonzero().flatten(), second
+
+
+def generator(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
+    """The random generator of one purpose at one step: a resumed run draws what it would have drawn."""
+    return np.random.default_rng([seed, crc32(purpose.encode()), step])

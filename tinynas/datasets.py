@@ -1,0 +1,233 @@
+"""Where the data sets come from: packages, files on this machine, torchvision, folders of images."""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data import Batch, Data, MemorySplit, Normalisation, hold_out
+from .errors import FileError, InputError, unknown
+
+CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads go
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
+_FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+_IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_LOADER_WORKERS = 4
+
+
+def load_data(name: str) -> Data:
+    """The data set "NAME" or "NAME:PATH". Raises InputError or FileError."""
+    known: dict[str, Callable[[Path | None], Data]] = {
+        "digits": _digits,
+        "fashion-mnist": _fashion_mnist,
+        "cifar10": lambda path: _cifar("CIFAR10", path),
+        "cifar100": lambda path: _cifar("CIFAR100", path),
+        "imagefolder": _image_folder,
+    }
+    kind, _, path = name.partition(":")
+    if kind not in known:
+        raise unknown("data set", kind, known)
+    return known[kind](Path(path).expanduser() if path else None)
+
+
+def _digits(path: Path | None) -> Data:
+    """scikit-learn's 1,797 real images of handwritten digits, 8x8, enlarged to 32x32."""
+    from sklearn.datasets import load_digits
+
+    if path:
+        raise InputError(f"the data set digits takes no path, but got {str(path)!r}; it comes with scikit-learn")
+    bunch = load_digits()
+    pixels = torch.from_numpy(bunch.images).float()[:, None] * (255 / 16)  # (1797, 1, 8, 8)
+    images = torch.nn.functional.interpolate(pixels, (32, 32), mode="bilinear").round().to(torch.uint8)
+    labels = torch.from_numpy(bunch.target).long()
+    train, test = hold_out(labels, 0.2, "test")
+    return _in_memory(
+        "digits", tuple("0123456789"), (images[train], labels[train]), (images[test], labels[test]), 0.25, shift=3
+    )
+
+
+def _fashion_mnist(path: Path | None) -> Data:
+    """Fashion-MNIST (Xiao et al., 2017): 70,000 grey images, 28x28."""
+    folders = [path] if path else [FASHION_MNIST, CACHE]
+    found = next(
+        (f for root in folders for f in (root, root / "FashionMNIST" / "raw") if _idx_file(f, "train-images-idx3")),
+        None,
+    )
+    if not found and path:
+        raise FileError(
+            f"no Fashion-MNIST in {path}: expected train-images-idx3-ubyte.gz there, or in FashionMNIST/raw"
+        )
+    if not found:
+        from torchvision.datasets import FashionMNIST
+
+        _download(lambda: FashionMNIST(str(CACHE), download=True), "fashion-mnist")
+        found = CACHE / "FashionMNIST" / "raw"
+    train, test = (
+        (
+            torch.from_numpy(_read_idx(found, f"{part}-images-idx3"))[:, None],
+            _labels(_read_idx(found, f"{part}-labels-idx1")),
+        )
+        for part in ("train", "t10k")
+    )
+    return _in_memory("fashion-mnist", _FASHION_CLASSES, train, test, 0.1, shift=2, flip=True)
+
+
+def _cifar(name: str, path: Path | None) -> Data:
+    """CIFAR-10 or CIFAR-100 (Krizhevsky, 2009): 60,000 colour images, 32x32."""
+    import torchvision.datasets
+
+    cls = getattr(torchvision.datasets, name)
+    sets = _download(lambda: [cls(str(path or CACHE), train=t, download=not path) for t in (True, False)], name.lower())
+    train, test = ((torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), _labels(s.targets)) for s in sets)
+    return _in_memory(name.lower(), tuple(sets[0].classes), train, test, 0.1, shift=4, flip=True)
+
+
+def _in_memory(
+    name: str,
+    classes: tuple[str, ...],
+    train: Batch,
+    test: Batch,
+    val_fraction: float,
+    *,
+    shift: int,
+    flip: bool = False,
+) -> Data:
+    images, labels = train
+    kept, held = hold_out(labels, val_fraction, "val")
+    pixels = images[kept].float() / 255
+    return Data(
+        name=name,
+        classes=classes,
+        normalise=Normalisation(mean=_rounded(pixels.mean((0, 2, 3))), std=_rounded(pixels.std((0, 2, 3)))),
+        train=MemorySplit(images=images[kept], labels=labels[kept], flip=flip, shift=shift),
+        val=MemorySplit(images=images[held], labels=labels[held]),
+        test=MemorySplit(images=test[0], labels=test[1]),
+    )
+
+
+def _image_folder(path: Path | None) -> Data:
+    """A folder with train/CLASS/*.jpg and val/CLASS/*.jpg (any format PIL reads, any size); val/ is the test split."""
+    from torchvision.datasets import ImageFolder
+
+    if not path:
+        raise InputError("imagefolder needs a path: imagefolder:PATH, with train/ and val/ in it")
+    parts = {}
+    for part in ("train", "val"):
+        try:
+            parts[part] = ImageFolder(str(path / part))
+        except FileNotFoundError as error:
+            reason = str(error).split(". ")[0] if (path / part).is_dir() else f"there is no folder {part}/"
+            raise FileError(f"no images in {path}: {reason}; expected {part}/CLASS/IMAGE files") from None
+    train, test = parts["train"], parts["val"]
+    if train.classes != test.classes:
+        differ = sorted(set(train.classes) ^ set(test.classes))
+        raise FileError(f"{path}: train/ and val/ have different classes, only one has {', '.join(differ[:5])}")
+    labels = _labels(train.targets)
+    kept, held = hold_out(labels, 0.1, "val")
+    files = [file for file, _ in train.samples]
+    return Data(
+        name=f"imagefolder:{path}",
+        classes=tuple(train.classes),
+        normalise=_IMAGENET,
+        train=FolderSplit([files[i] for i in kept], labels[kept]),
+        val=FolderSplit([files[i] for i in held], labels[held]),
+        test=FolderSplit([file for file, _ in test.samples], _labels(test.targets)),
+    )
+
+
+class FolderSplit:
+    """Image files, read by worker processes, cropped and mirrored with torchvision's transforms."""
+
+    def __init__(self, files: Sequence[str], labels: Tensor) -> None:
+        self.files = files
+        self.labels = labels
+
+    def batches(
+        self, indices: Sequence[Tensor], resolution: int, normalise: Normalisation, seeds: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        from torch.utils.data import DataLoader
+
+        chosen: list[list[tuple[int, int | None]]] = [
+            [(int(i), seeds[b] + n if seeds is not None else None) for n, i in enumerate(batch)]
+            for b, batch in enumerate(indices)
+        ]
+        workers = min(_LOADER_WORKERS, len(chosen)) if len(self.files) > 256 else 0
+        loader = DataLoader(
+            _Files(self.files, resolution), batch_sampler=chosen, num_workers=workers, collate_fn=_collate
+        )
+        for (pixels, error), batch in zip(loader, indices, strict=True):
+            if error:  # brought here as a value: raised in a worker it would come with its traceback
+                raise FileError(error)
+            yield normalise(pixels), self.labels[batch]
+
+
+class _Files(torch.utils.data.Dataset[Tensor | str]):
+    """(index, seed) -> uint8 (3, resolution, resolution), augmented unless the seed is None; or what went wrong."""
+
+    def __init__(self, files: Sequence[str], resolution: int) -> None:
+        from torchvision.transforms import v2
+
+        self.files = files
+        self.train = v2.Compose([v2.RandomResizedCrop(resolution, (0.25, 1.0)), v2.RandomHorizontalFlip()])
+        self.eval = v2.Compose([v2.Resize(round(resolution * 8 / 7)), v2.CenterCrop(resolution)])
+
+    def __getitem__(self, item: tuple[int, int | None]) -> Tensor | str:
+        from PIL import Image
+
+        index, seed = item
+        try:
+            with Image.open(self.files[index]) as file:
+                image = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
+        except OSError:
+            return f"cannot read the image {self.files[index]}; remove or replace it"
+        if seed is None:
+            whole: Tensor = self.eval(image)
+            return whole
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            crop: Tensor = self.train(image)
+        return crop
+
+
+def _collate(samples: list[Tensor | str]) -> tuple[Tensor, str]:
+    errors = [sample for sample in samples if isinstance(sample, str)]
+    return (torch.empty(0), errors[0]) if errors else (torch.stack([s for s in samples if isinstance(s, Tensor)]), "")
+
+
+def _download(make: Callable[[], Any], name: str) -> Any:
+    try:
+        return make()
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileError(f"cannot get the data set {name}: {reason}; give its folder as {name}:PATH") from None
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    return next((f for f in (folder / f"{name}-ubyte.gz", folder / f"{name}-ubyte") if f.is_file()), None)
+
+
+def _read_idx(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The array of bytes in an IDX file: two zero bytes, type 8, number of dimensions, sizes as big-endian int32, data."""
+    file = _idx_file(folder, name)
+    if not file:
+        raise FileError(f"no {name}-ubyte.gz in {folder}; copy it there")
+    try:
+        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        dims = raw[3]
+        shape = np.frombuffer(raw, ">i4", dims, 4)
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape).copy()
+    except (OSError, EOFError, zlib.error, ValueError, IndexError):
+        raise FileError(f"{file} is damaged or not an IDX file; fetch it again") from None
+
+
+def _labels(values: Any) -> Tensor:
+    return torch.as_tensor(np.asarray(values), dtype=torch.int64)
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(float(value), 4) for value in values)

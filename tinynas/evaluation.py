@@ -1,0 +1,72 @@
+"""How good a network is on a split."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from .arch import Arch
+from .batchnorm import recalibrate
+from .data import Data, Split
+from .nets import Network, build
+from .supernet import Supernet
+
+
+@torch.no_grad()
+def confusion(model: nn.Module, data: Data, split: Split, resolution: int) -> Tensor:
+    """Counts (classes, classes): row the label, column the prediction. Puts the model into eval mode."""
+    model.eval()
+    device = next(model.parameters()).device
+    count = len(data.classes)
+    counts = torch.zeros(count, count, dtype=torch.int64)
+    for images, labels in data.evaluation_batches(split, resolution):
+        predictions = model(images.to(device)).argmax(1).cpu()
+        counts += torch.bincount(labels * count + predictions, minlength=count**2).view(count, count)
+    return counts
+
+
+def accuracy(model: nn.Module, data: Data, split: Split, resolution: int) -> float:
+    """Percent of the split's images that the model classifies right."""
+    return accuracy_of(confusion(model, data, split, resolution))
+
+
+def accuracy_of(counts: Tensor) -> float:
+    """Percent on the diagonal of a confusion matrix."""
+    return 100 * counts.diagonal().sum().item() / counts.sum().item()
+
+
+def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]) -> Network:
+    """A subnet on its own, in eval mode, its statistics set by the images (N, C, H, W). The supernet stays as it is."""
+    net = supernet.extract(arch)
+    device = next(net.parameters()).device
+    recalibrate(net, (images.to(device) for images in calibration))
+    return net
+
+
+def recount(arch: Arch) -> dict[str, int]:
+    """MACs of the built network as fvcore counts them (convolutions and linear layers), parameters as torch holds them."""
+    from fvcore.nn import FlopCountAnalysis
+
+    net = build(arch).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which is deprecated
+        analysis = FlopCountAnalysis(net, torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution))
+        by_operator = analysis.unsupported_ops_warnings(False).by_operator()
+    macs = sum(int(by_operator[name]) for name in ("conv", "linear"))
+    return {"macs": macs, "params": sum(parameter.numel() for parameter in net.parameters())}
+
+
+class SubnetEvaluator:
+    """Accuracy of subnets on the search-val split, each recalibrated on the same training images."""
+
+    def __init__(self, supernet: Supernet, data: Data) -> None:
+        self.supernet = supernet
+        self.data = data
+        self._calibration: dict[int, list[Tensor]] = {}  # by resolution
+
+    def __call__(self, arch: Arch) -> float:
+        """Percent. The same for the same weights and arch."""
+        if arch.resolution not in self._calibration:
+            self._calibration[arch.resolution] = self.data.calibration_batches(arch.resolution)
+        net = extract_calibrated(self.supernet, arch, self._calibration[arch.resolution])
+        return accuracy(net, self.data, self.data.val, arch.resolution)

@@ -1,0 +1,74 @@
+"""Files written whole or not at all, and read with errors that name them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import FileError
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name and rename it: at no moment is there half a file, or none where one was.
+
+    Raises FileError; a previous file then stays as it was.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        kept = "; the previous one is kept" if path.exists() else ""
+        raise FileError(f"cannot write {path}: {error.strerror}{kept}") from None
+
+
+def read(path: Path) -> bytes:
+    """A file's content. Raises FileError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_text(path: Path) -> str:
+    """A text file's content. Raises FileError."""
+    try:
+        return read(path).decode()
+    except UnicodeDecodeError:
+        raise FileError(f"{path} is not a text file") from None
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a JSON document, indented. Raises FileError."""
+    write(path, json.dumps(document, indent=1) + "\n")
+
+
+def write_yaml(path: Path, document: object) -> None:
+    """Write a YAML document. Raises FileError."""
+    write(path, yaml.safe_dump(document, sort_keys=False))
+
+
+def read_json(path: Path) -> Any:
+    """A JSON document. Raises FileError, also if it is cut short or damaged."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; restore it, or make it anew") from None
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Add a record to a JSON-lines file. Raises FileError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from None

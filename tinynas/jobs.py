@@ -1,0 +1,235 @@
+"""Whole jobs, from a configuration to a finished folder: search, retrain, compare."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer
+
+from .arch import Arch, read_yaml
+from .cost import cost
+from .data import Data
+from .datasets import load_data
+from .errors import InputError
+from .evaluation import SubnetEvaluator, accuracy, accuracy_of, confusion, extract_calibrated
+from .files import write, write_json, write_yaml
+from .objectives import Objective, netaug, plain, sandwich
+from .pareto import Series, front, picture
+from .plans import RetrainConfig, RetrainPlan, SearchPlan
+from .runs import Log, Model, keep_earlier, last_record, read_config, read_model, save_model, settle_config, space_text
+from .search import Evaluation, check_budget
+from .search import search as search_space
+from .space import SearchSpace, augment
+from .supernet import Supernet
+from .training import Progress, Recipe, train
+
+
+class Report(Protocol):
+    """Who is told how a job gets on."""
+
+    def note(self, text: str) -> None:
+        """A line worth reading."""
+
+    def advance(self, task: str, done: int, total: int, text: str) -> None:
+        """`done` of `total` parts of the task, and how it stands."""
+
+
+def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
+    """Train the run's supernet unless it is trained, search it within the budget, write the front; returns front.json.
+
+    Goes on where a killed search was. Raises BudgetError at once if no network fits.
+    """
+    run, config, budget = plan.run, plan.config, plan.budget
+    text = space_text(run, config.space)
+    data = load_data(config.data)
+    space = SearchSpace.from_dict(read_yaml(text, config.space))
+    space = replace(space, in_channels=data.channels, classes=len(data.classes))
+    check_budget(space, budget)
+    settle_config(run / "config.yaml", asdict(config))
+    write(run / "space.yaml", text)
+    write_yaml(run / "search.yaml", {"limits": budget.limits(), "trials": plan.trials})
+    supernet = _train_supernet(run, space, data, config.recipe, report)
+
+    def after_trial(found: list[Evaluation]) -> None:
+        best = max((e.accuracy for e in found), default=0.0)
+        on_front = len(front(found, _point))
+        report.advance(
+            "search", len(found), plan.trials, f"best {best:.1f}% on search-val, {on_front} networks on the front"
+        )
+
+    found = search_space(
+        space,
+        budget,
+        SubnetEvaluator(supernet, data),
+        journal=run / "study.journal",
+        trials=plan.trials,
+        seed=config.recipe.seed,
+        after_trial=after_trial,
+    )
+    if len(found) < plan.trials:
+        report.note(f"search: found no more than {len(found)} different networks within the limits")
+    return _write_front(plan, found)
+
+
+def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
+    """Train a network from scratch, with NetAug if asked, and write it to the folder; returns metrics.json.
+
+    Goes on where a killed retraining was. The arch takes its colours and classes from the data.
+    """
+    folder, config = plan.folder, plan.config
+    data = load_data(config.data)
+    arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
+    settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
+    recipe, calibration = config.recipe, data.calibration_batches(arch.resolution)
+    torch.manual_seed(recipe.seed)
+    supernet = Supernet(_augmented(arch, config, epoch=0)).to(_device())
+    log = Log(folder / "log.jsonl")
+
+    def objective(epoch: int) -> Objective:
+        if not config.netaug:
+            return plain(arch, smoothing=recipe.smoothing)
+        return netaug(arch, _augmented(arch, config, epoch), smoothing=recipe.smoothing)
+
+    def before_epoch(epoch: int, optimizer: Optimizer) -> None:
+        if config.widens(epoch):
+            supernet.sort_channels(optimizer)
+
+    def after_step(progress: Progress) -> None:
+        _advance(report, folder.name, progress)
+        if progress.ends_epoch:
+            net = extract_calibrated(supernet, arch, calibration)
+            log.add(_record(progress) | {"val_accuracy": accuracy(net, data, data.val, arch.resolution)})
+
+    train(
+        supernet,
+        objective,
+        data,
+        recipe,
+        resolution=arch.resolution,
+        checkpoint=folder / "checkpoint.pt",
+        before_epoch=before_epoch,
+        after_step=after_step,
+    )
+    net = extract_calibrated(supernet, arch, calibration).cpu()
+    save_model(folder / "model.safetensors", Model(net=net, classes=data.classes, normalise=data.normalise))
+    metrics = {
+        "accuracy": accuracy(net, data, data.test, arch.resolution),
+        "train_accuracy": accuracy(net, data, data.train, arch.resolution),
+        **asdict(cost(arch)),
+        "seconds": last_record(folder / "log.jsonl")["seconds"],
+        "epochs": recipe.epochs,
+        "netaug": config.netaug,
+        "teacher": None,
+        "seed": recipe.seed,
+        "data": config.data,
+    }
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def evaluate(path: Path, data_name: str | None) -> dict[str, Any]:
+    """Accuracy of a delivered model on a data set's test split, over all and by class, beside its cost.
+
+    The data set is by default the one the model was trained on. Raises InputError if it has other classes.
+    """
+    model = read_model(path)
+    name = data_name or str(read_config(path.parent / "config.yaml")["data"])
+    data = replace(load_data(name), normalise=model.normalise)
+    if data.classes != model.classes:
+        raise InputError(
+            f"{path} knows {len(model.classes)} classes ({_some(model.classes)}), but {name} has "
+            f"{len(data.classes)} ({_some(data.classes)}); give the data set it was trained for"
+        )
+    counts = confusion(model.net, data, data.test, model.net.arch.resolution)
+    by_class = 100 * counts.diagonal() / counts.sum(1)
+    return {
+        "model": str(path),
+        "data": name,
+        "accuracy": accuracy_of(counts),
+        "by_class": dict(zip(data.classes, by_class.tolist(), strict=True)),
+        **asdict(cost(model.net.arch)),
+    }
+
+
+def _augmented(arch: Arch, config: RetrainConfig, epoch: int) -> SearchSpace:
+    """The networks around the target at an epoch; without NetAug the target alone."""
+    if not config.netaug:
+        return augment(arch, width=(1.0,), expand=(1.0,))
+    return augment(arch, width=config.width if config.widens(epoch) else (1.0,), expand=config.expand)
+
+
+def _train_supernet(run: Path, space: SearchSpace, data: Data, recipe: Recipe, report: Report) -> Supernet:
+    torch.manual_seed(recipe.seed)
+    supernet = Supernet(space).to(_device())
+    log = Log(run / "log.jsonl")
+
+    def after_step(progress: Progress) -> None:
+        _advance(report, "supernet", progress)
+        if progress.ends_epoch:
+            log.add(_record(progress))
+
+    objective = sandwich(space, smoothing=recipe.smoothing)
+    train(
+        supernet,
+        lambda epoch: objective,
+        data,
+        recipe,
+        resolution=space.resolution[-1],
+        checkpoint=run / "supernet.pt",
+        after_step=after_step,
+    )
+    return supernet
+
+
+def _write_front(plan: SearchPlan, found: list[Evaluation]) -> dict[str, Any]:
+    run, config, budget = plan.run, plan.config, plan.budget
+    on_front = front(found, _point)
+    document = {
+        "space": config.space,
+        "data": config.data,
+        "limits": budget.limits(),
+        "evaluations": len(found),
+        "front": [{"arch": e.arch.to_dict(), "accuracy": e.accuracy, **asdict(e.cost)} for e in on_front],
+        "best": len(on_front) - 1,  # the front ascends in accuracy
+    }
+    keep_earlier(run, document)
+    series = [
+        Series(label="evaluated", points=[_point(e) for e in found], faint=True),
+        Series(label="front", points=[_point(e) for e in on_front], line=True),
+    ]
+    title = f"{config.space} on {config.data}: subnets on search-val"
+    write(run / "front.png", picture(series, title=title, budget=budget.macs))
+    write(run / "best.yaml", on_front[-1].arch.to_yaml())
+    write_json(run / "front.json", document)
+    return document
+
+
+def _point(evaluation: Evaluation) -> tuple[float, float]:
+    return evaluation.cost.macs, evaluation.accuracy
+
+
+def _advance(report: Report, task: str, progress: Progress) -> None:
+    text = (
+        f"epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.3f}, {progress.images_per_second:.0f} images/s"
+    )
+    report.advance(task, progress.step, progress.steps, text)
+
+
+def _record(progress: Progress) -> dict[str, Any]:
+    return {
+        "step": progress.step,
+        "epoch": progress.epoch,
+        "loss": progress.loss,
+        "lr": progress.lr,
+        "images_per_second": progress.images_per_second,
+        "seconds": progress.seconds,
+    }
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,167 @@
+"""The plain modules, and `build(arch)`: the network that is searched, trained, measured and deployed.
+
+Parameters are named by place (stages.2.0.project.conv.weight), so that networks of different size name the same
+part alike; that is all a supernet needs to know.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from .arch import Arch, Block, Head
+
+_ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
+
+
+class ConvNorm(nn.Module):
+    """Convolution, batch norm and, if named, an activation. (N, cin, H, W) -> (N, cout, H', W')."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: str = "") -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(cout)
+        self.act = _ACTIVATIONS[act](inplace=True) if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.act(self.norm(self.conv(x)))
+        return y
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gates from global averages (Hu et al., 2018), hard sigmoid as in MobileNetV3. Keeps the shape."""
+
+    def __init__(self, channels: int, squeeze: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeeze, 1)
+        self.expand = nn.Conv2d(squeeze, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.expand(self.reduce(x.mean((2, 3), keepdim=True)).relu())  # (N, C, 1, 1)
+        return x * nn.functional.hardsigmoid(gate)
+
+
+class InvertedResidual(nn.Module):
+    """The network of a `Block`: (N, channels, H, W) -> (N, block.out, H / stride, W / stride)."""
+
+    def __init__(self, block: Block, channels: int) -> None:
+        super().__init__()
+        mid = block.mid or channels
+        self.expand = ConvNorm(channels, mid, act=block.act) if block.mid else nn.Identity()
+        self.depthwise = ConvNorm(mid, mid, block.kernel, block.stride, groups=mid, act=block.act)
+        self.se = SqueezeExcite(mid, block.se) if block.se else nn.Identity()
+        self.project = ConvNorm(mid, block.out)
+        self.residual = block.residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.project(self.se(self.depthwise(self.expand(x))))
+        return y + x if self.residual else y
+
+
+class ClassifierHead(nn.Module):
+    """The network of a `Head`: (N, channels, H, W) -> logits (N, classes)."""
+
+    def __init__(self, head: Head, channels: int, classes: int) -> None:
+        super().__init__()
+        self.conv = ConvNorm(channels, head.conv, act=head.act) if head.conv else nn.Identity()
+        features = head.conv or channels
+        self.hidden = nn.Linear(features, head.hidden) if head.hidden else nn.Identity()
+        self.act = _ACTIVATIONS[head.act]() if head.hidden else nn.Identity()
+        self.classifier = nn.Linear(head.hidden or features, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.conv(x).mean((2, 3))
+        logits: Tensor = self.classifier(self.act(self.hidden(features)))
+        return logits
+
+
+class Network(nn.Module):
+    """The network of an `Arch`: images (N, in_channels, resolution, resolution) -> logits (N, classes)."""
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        self.arch = arch
+        stem = arch.stem
+        self.stem = ConvNorm(arch.in_channels, stem.out, stem.kernel, stem.stride, act=stem.act)
+        channels = stem.out
+        stages = []
+        for stage in arch.stages:
+            blocks = []
+            for block in stage:
+                blocks.append(InvertedResidual(block, channels))
+                channels = block.out
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.head = ClassifierHead(arch.head, channels, arch.classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.stages(self.stem(images)))
+        return logits
+
+
+def build(arch: Arch) -> Network:
+    """The plain network of an arch, freshly initialised (He et al., 2015; fan-out for convolutions).
+
+    Its weights lie channels-last in memory, and so then do all feature maps: on CPUs that halves the time of a step.
+    """
+    net = Network(arch)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return net.to(memory_format=torch.channels_last)
+
+
+# One channel of a feature map is one index of several tensors: (tensor's name, dimension) of each.
+Ties = list[tuple[str, int]]
+
+
+def tied_channels(arch: Arch) -> Iterator[tuple[Ties, Ties]]:
+    """The groups of channels that can be reordered without changing the network, as (writers, readers).
+
+    Writers are the tensors that make the channels (convolution outputs, norms, gates), readers those that take them.
+    """
+    writers, readers = _written("stem"), Ties()
+    for s, stage in enumerate(arch.stages):
+        for b, block in enumerate(stage):
+            name = f"stages.{s}.{b}"
+            inner: tuple[Ties, Ties] = ([], [])
+            if block.mid:
+                readers.append((f"{name}.expand.conv.weight", 1))
+                inner = (_written(f"{name}.expand"), [])
+            mid_writers, mid_readers = inner if block.mid else (writers, readers)
+            mid_writers += _written(f"{name}.depthwise")
+            if block.se:
+                mid_readers.append((f"{name}.se.reduce.weight", 1))
+                mid_writers += [(f"{name}.se.expand.weight", 0), (f"{name}.se.expand.bias", 0)]
+                yield (
+                    [(f"{name}.se.reduce.weight", 0), (f"{name}.se.reduce.bias", 0)],
+                    [(f"{name}.se.expand.weight", 1)],
+                )
+            mid_readers.append((f"{name}.project.conv.weight", 1))
+            if block.mid:
+                yield inner
+            if block.residual:
+                writers += _written(f"{name}.project")
+            else:
+                yield writers, readers
+                writers, readers = _written(f"{name}.project"), []
+    yield from _tied_head(arch.head, writers, readers)
+
+
+def _tied_head(head: Head, writers: Ties, readers: Ties) -> Iterator[tuple[Ties, Ties]]:
+    if head.conv:
+        yield writers, [*readers, ("head.conv.conv.weight", 1)]
+        writers, readers = _written("head.conv"), []
+    if head.hidden:
+        yield writers, [*readers, ("head.hidden.weight", 1)]
+        writers, readers = [("head.hidden.weight", 0), ("head.hidden.bias", 0)], []
+    yield writers, [*readers, ("head.classifier.weight", 1)]
+
+
+def _written(name: str) -> Ties:
+    norm = [(f"{name}.norm.{tensor}", 0) for tensor in ("weight", "bias", "running_mean", "running_var")]
+    return [(f"{name}.conv.weight", 0), *norm]

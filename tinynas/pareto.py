@@ -1,0 +1,89 @@
+"""Accuracy-cost fronts: which networks are on them, how much they cover, and their pictures."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from math import log10
+from typing import TypeVar
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from .units import format_count
+
+T = TypeVar("T")
+Point = tuple[float, float]  # (MACs, accuracy in percent)
+
+
+def front(items: Iterable[T], point: Callable[[T], Point]) -> list[T]:
+    """The items that no other beats in both MACs and accuracy, from few MACs to many; of equal ones, the first."""
+    best: list[T] = []
+    for item in sorted(items, key=lambda item: (point(item)[0], -point(item)[1])):
+        if not best or point(item)[1] > point(best[-1])[1]:
+            best.append(item)
+    return best
+
+
+def hypervolume(points: Iterable[Point], reference: Point) -> float:
+    """The area that the points dominate over log10 MACs, in percentage points times decades.
+
+    `reference` is (largest MACs, lowest accuracy); points beyond it count nothing.
+    """
+    limit, floor = reference
+    inside = [p for p in points if p[0] <= limit and p[1] >= floor]
+    steps = front(inside, lambda p: p)
+    ends = [macs for macs, _ in steps[1:]] + [limit]
+    return sum((accuracy - floor) * log10(end / macs) for (macs, accuracy), end in zip(steps, ends, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points of one kind in a picture; `line` joins those on the front."""
+
+    label: str
+    points: Sequence[Point]
+    line: bool = False
+    faint: bool = False
+    marker: str = "o"
+    annotate: Sequence[str] = ()  # a text at each point
+
+
+def picture(series: Sequence[Series], *, title: str, budget: float | None = None) -> bytes:
+    """A PNG of accuracy over MACs (log axis), the MACs budget as a vertical line."""
+    figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for i, one in enumerate(series):
+        _draw(axes, one, f"C{i}")
+    if budget:
+        axes.axvline(budget, color="0.5", linestyle="--", linewidth=1, label=f"budget {format_count(budget)}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(value)))
+    axes.tick_params(axis="x", which="minor", labelsize=7)
+    axes.set_xlabel("MACs (multiply-accumulates; the FLOPs of mobile-NAS papers)")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title(title, fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _draw(axes: Axes, series: Series, color: str) -> None:
+    if not series.points:
+        return
+    macs, accuracy = zip(*series.points, strict=True)
+    style = {"alpha": 0.35, "s": 14} if series.faint else {"alpha": 1.0, "s": 40}
+    axes.scatter(macs, accuracy, color=color, marker=series.marker, label=series.label, zorder=3, **style)  # type: ignore[arg-type]
+    if series.line:
+        steps = front(series.points, lambda p: p)
+        axes.plot([m for m, _ in steps], [a for _, a in steps], color=color, linewidth=1.2)
+    for text, point in zip(series.annotate, series.points, strict=False):
+        axes.annotate(text, point, xytext=(6, 3), textcoords="offset points", fontsize=7)
+
+
+def _minor_label(value: float) -> str:
+    leading = value / 10 ** int(log10(value))
+    return format_count(value) if round(leading, 6) in (2, 5) else ""

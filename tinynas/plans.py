@@ -1,0 +1,171 @@
+"""From what the user asked for to what is done: which folder, which configuration, everything resolved."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from .arch import Arch, from_mapping
+from .cost import Budget
+from .errors import FileError, InputError, require
+from .runs import RUNS, last_record, newest, read_config
+from .space import load_arch
+from .training import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetConfig:
+    """What a run's supernet is trained on and how; a run's config.yaml."""
+
+    space: str = "mobile32"
+    data: str = "digits"
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """A search of a run's supernet: `trials` networks within the budget are evaluated."""
+
+    run: Path
+    config: SupernetConfig
+    budget: Budget
+    trials: int = 50
+
+    def __post_init__(self) -> None:
+        require(self.trials > 0, "trials > 0", trials=self.trials)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainConfig:
+    """How a network is retrained; `width` and `expand` are NetAug's augmentation factors."""
+
+    data: str = "digits"
+    netaug: bool = False
+    width: tuple[float, ...] = (1.0, 1.8, 2.6)
+    expand: tuple[float, ...] = (1.0, 1.6, 2.2, 2.8)
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def widens(self, epoch: int) -> bool:
+        """Whether NetAug still augments widths in an epoch, counted from 0: in the first half it does."""
+        return self.netaug and epoch < self.recipe.epochs / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainPlan:
+    """A retraining of one network into a folder."""
+
+    folder: Path
+    arch: Arch
+    config: RetrainConfig
+
+
+def plan_search(
+    run: Path | None, *, resume: bool, limits: Mapping[str, int], trials: int | None, given: Mapping[str, Any]
+) -> SearchPlan:
+    """A search in a new run, or in one that is there: its supernet is then used, or trained to its end.
+
+    `given` are the settings the user named, of `SupernetConfig` and `Recipe`; a run that is there supplies the others,
+    and to a resumed search also limits and trials. Raises FileError or InputError.
+    """
+    if resume:
+        run = run or newest("*/config.yaml").parent
+        if not (run / "config.yaml").exists():
+            raise FileError(f"nothing to resume in {run}: it has no config.yaml; search without --resume")
+    if run and (run / "config.yaml").exists():
+        config = _read_supernet_config(run / "config.yaml")
+        if not resume and not _is_trained(run, config):
+            raise FileError(f"the supernet of {run} is not trained to its end; add --resume to go on with it")
+    else:
+        config = SupernetConfig()
+    config = _with(config, given)
+    if resume and run and (run / "search.yaml").exists():
+        last = read_config(run / "search.yaml")
+        limits, trials = limits or last["limits"], trials or last["trials"]
+    return SearchPlan(
+        run=run or _new_folder(f"{Path(config.space).stem}-{config.data.partition(':')[0]}"),
+        config=config,
+        budget=Budget(**limits),
+        **({"trials": trials} if trials is not None else {}),
+    )
+
+
+def plan_retraining(
+    target: str | None, *, name: str | None, resume: bool, netaug: bool, given: Mapping[str, Any]
+) -> RetrainPlan:
+    """A retraining of a run's best network, of a network by name or of a YAML file's; of the newest run by default.
+
+    Resumed, it is the unfinished one of that name, or the newest, with the configuration it has.
+    Raises FileError or InputError.
+    """
+    if resume:
+        return _plan_resumed(target, name, netaug, given)
+    run = Path(target) if target and Path(target).is_dir() else None
+    if target and not run:
+        arch, run = load_arch(target), _new_folder(Path(target).stem)
+        config = RetrainConfig(netaug=netaug)
+    else:
+        run = run or newest("*/best.yaml").parent
+        if not (run / "best.yaml").exists():
+            raise FileError(f"{run} has no best.yaml; `tinynas search --run {run}` writes it")
+        arch = load_arch(run / "best.yaml")
+        config = RetrainConfig(netaug=netaug, data=_read_supernet_config(run / "config.yaml").data)
+    config = _with(config, given)
+    seed = f"-seed{config.recipe.seed}" if config.recipe.seed else ""
+    folder = run / "retrain" / (name or ("netaug" if netaug else "plain") + seed)
+    if not name:
+        folder = _unused(folder)
+    elif folder.exists():
+        raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
+    return RetrainPlan(folder=folder, arch=arch, config=config)
+
+
+def _plan_resumed(target: str | None, name: str | None, netaug: bool, given: Mapping[str, Any]) -> RetrainPlan:
+    run = Path(target) if target else None
+    pattern = f"retrain/{name or '*'}/config.yaml"
+    folder = newest(pattern if run else f"*/{pattern}", run or RUNS, lacking="metrics.json").parent
+    path = folder / "config.yaml"
+    plain = read_config(path)
+    try:
+        arch = Arch.from_dict(plain.pop("arch", None))
+        config = from_mapping(RetrainConfig, _with_recipe(plain, "width", "expand"), str(path))
+    except InputError as error:
+        raise FileError(f"{path} is damaged: {error}") from None
+    if netaug and not config.netaug:
+        raise FileError(f"{folder} is a retraining without NetAug; resume it without --netaug")
+    return RetrainPlan(folder=folder, arch=arch, config=_with(config, given))
+
+
+def _read_supernet_config(path: Path) -> SupernetConfig:
+    try:
+        return from_mapping(SupernetConfig, _with_recipe(read_config(path)), str(path))
+    except InputError as error:
+        raise FileError(f"{path} is damaged: {error}") from None
+
+
+def _with_recipe(plain: Mapping[str, Any], *tuples: str) -> dict[str, Any]:
+    recipe = from_mapping(Recipe, plain.get("recipe"), "recipe")
+    return {**plain, **{name: tuple(plain[name]) for name in tuples if name in plain}, "recipe": recipe}
+
+
+def _with(config: Any, given: Mapping[str, Any]) -> Any:
+    """The config with the settings given, its own or its recipe's."""
+    own = {f.name for f in fields(config)}
+    recipe = replace(config.recipe, **{name: value for name, value in given.items() if name not in own})
+    return replace(config, recipe=recipe, **{name: value for name, value in given.items() if name in own})
+
+
+def _is_trained(run: Path, config: SupernetConfig) -> bool:
+    log = run / "log.jsonl"
+    return log.exists() and last_record(log)["epoch"] == config.recipe.epochs
+
+
+def _new_folder(name: str) -> Path:
+    return _unused(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")
+
+
+def _unused(folder: Path) -> Path:
+    """The path itself, or with the first number behind it that is free."""
+    numbered = (folder.with_name(f"{folder.name}-{i}") for i in range(2, 1_000_000))
+    return next(path for path in chain([folder], numbered) if not path.exists())

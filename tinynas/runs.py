@@ -1,0 +1,185 @@
+"""The run folder: what is written where, and how it is read back.
+
+runs/NAME/
+  config.yaml    everything resolved      supernet.pt    the supernet's checkpoint
+  space.yaml     the search space         study.journal  the Optuna study (JournalStorage)
+  log.jsonl      a line an epoch          front.json, front.png, best.yaml  of the newest search
+  retrain/NAME/  config.yaml, log.jsonl, checkpoint.pt, metrics.json, model.safetensors
+  earlier/       fronts of searches with other limits
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from .arch import Arch, check_mapping, read_yaml
+from .data import Normalisation
+from .errors import FileError, InputError, TinyNASError
+from .files import append_line, read, read_json, read_text, write, write_yaml
+from .nets import Network, build
+from .space import load_space, shipped_spaces
+
+RUNS = Path("runs")
+_FORMAT = 1  # of model.safetensors' metadata
+
+
+def newest(pattern: str, parent: Path = RUNS, lacking: str = "") -> Path:
+    """The file last written among those that match, leaving out those with the file `lacking` beside them.
+
+    Raises FileError if there is none.
+    """
+    found = [path for path in parent.glob(pattern) if not (lacking and path.with_name(lacking).exists())]
+    if not found:
+        unfinished = "unfinished " if lacking else ""
+        raise FileError(f"no {unfinished}{pattern} in {parent}; `tinynas search --flops 50M` makes a new run")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def settle_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Write a folder's config.yaml, or check that the one there says the same. Raises FileError."""
+    plain = json.loads(json.dumps(config))
+    if not path.exists():
+        write_yaml(path, plain)
+        return
+    there = read_config(path)
+    for key in sorted({*plain, *there}):
+        if plain.get(key) != there.get(key):
+            raise FileError(
+                f"{path.parent} is of another configuration: {key} is {_short(there.get(key))} there, "
+                f"{_short(plain.get(key))} here; choose another folder"
+            )
+
+
+def space_text(run: Path, space: str) -> str:
+    """The YAML of a run's search space: as the run keeps it, else a shipped one or a file's. Raises FileError."""
+    if (run / "space.yaml").exists():
+        return read_text(run / "space.yaml")
+    load_space(space)  # names what is wrong with it
+    return shipped_spaces().get(space) or read_text(Path(space))
+
+
+def keep_earlier(run: Path, document: Mapping[str, Any]) -> None:
+    """Before a front of other limits replaces the one of a run, move that to earlier/."""
+    if not (run / "front.json").exists() or (limits := read_front(run)["limits"]) == document["limits"]:
+        return
+    folder = run / "earlier" / ("-".join(f"{name}-{limit}" for name, limit in limits.items()) or "no-limits")
+    for name in ("front.json", "front.png", "best.yaml"):
+        if (run / name).exists():
+            write(folder / name, read(run / name))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.yaml. Raises FileError."""
+    try:
+        return dict(check_mapping(read_yaml(read_text(path), str(path)), str(path)))
+    except InputError as error:
+        raise FileError(str(error)) from None
+
+
+class Log:
+    """A log.jsonl. What a resumed training repeats replaces what the killed one had written after its checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened = False
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Append a record that has a "step". Raises FileError."""
+        if not self._opened and self.path.exists():
+            lines = [line for line in read_text(self.path).splitlines() if _step_of(line) < record["step"]]
+            write(self.path, "".join(f"{line}\n" for line in lines))
+        self._opened = True
+        append_line(self.path, record)
+
+
+def last_record(path: Path) -> dict[str, Any]:
+    """The last line of a log.jsonl. Raises FileError."""
+    lines = read_text(path).splitlines()
+    if not lines or _step_of(lines[-1]) == float("inf"):
+        raise FileError(f"{path} is damaged; delete {path.parent} and retrain")
+    return dict(json.loads(lines[-1]))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # half a line, from a write that was cut off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A delivered network with what is needed to use it."""
+
+    net: Network
+    classes: tuple[str, ...]
+    normalise: Normalisation
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write safetensors: the weights; arch, class names and normalisation as JSON in the metadata."""
+    metadata = {
+        "format": f"tinynas {_FORMAT}",
+        "arch": json.dumps(model.net.arch.to_dict()),
+        "classes": json.dumps(model.classes),
+        "normalisation": json.dumps({"mean": model.normalise.mean, "std": model.normalise.std}),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in model.net.state_dict().items()}
+    write(path, save_tensors(tensors, metadata))
+
+
+def read_model(path: Path) -> Model:
+    """What `save_model` wrote, in eval mode. Raises FileError if it is damaged, newer, or something else."""
+    raw = read(path)
+    try:
+        size = int.from_bytes(raw[:8], "little")
+        metadata = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+        kind, _, version = metadata.get("format", "").partition(" ")
+        if kind == "tinynas" and int(version) > _FORMAT:
+            raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
+        net = build(Arch.from_dict(json.loads(metadata["arch"])))
+        net.load_state_dict(load_tensors(raw))
+        normalisation = {k: tuple(v) for k, v in json.loads(metadata["normalisation"]).items()}
+        return Model(
+            net=net.eval(), classes=tuple(json.loads(metadata["classes"])), normalise=Normalisation(**normalisation)
+        )
+    except FileError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
+        raise FileError(f"{path} is damaged or no tinynas model; restore it, or retrain") from None
+
+
+def load(path: str | Path) -> Network:
+    """The plain network of a delivered model.safetensors, in eval mode. Raises FileError."""
+    return read_model(Path(path)).net
+
+
+def read_front(run: Path) -> dict[str, Any]:
+    """A run's front.json. Raises FileError if it is missing, damaged or incomplete."""
+    path = run / "front.json"
+    document = read_json(path)
+    try:
+        for entry in document["front"]:
+            Arch.from_dict(entry["arch"])
+            _ = [float(entry[key]) for key in ("accuracy", "macs", "params", "peak_sram", "flash")]
+        _ = document["front"][document["best"]], document["space"], document["data"], document["limits"]
+    except (KeyError, IndexError, TypeError, ValueError, InputError):
+        raise FileError(f"{path} is damaged; run the search again with --run {run}") from None
+    return dict(document)
+
+
+def retrainings(run: Path) -> dict[str, dict[str, Any]]:
+    """The metrics.json of every finished retraining of a run, by name, oldest first. Raises FileError."""
+    paths = sorted(run.glob("retrain/*/metrics.json"), key=lambda path: path.stat().st_mtime)
+    return {path.parent.name: read_json(path) for path in paths}
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

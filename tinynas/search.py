@@ -1,0 +1,208 @@
+"""Optuna, which lives here and nowhere else: search a space for accurate archs within a budget.
+
+Costs are free to compute and evaluations are not, so no network over the budget, and none twice, is ever evaluated.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from .arch import Arch
+from .cost import Budget, Cost, cost, describe
+from .data import generator
+from .errors import BudgetError, FileError
+from .space import SearchSpace
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_START_POINTS = 8  # the smallest, the largest that fits, and a spread of MACs between them
+_REDRAWS = 10  # of the sampler, before a network that does not fit is shrunk until it does
+_ATTEMPTS = 100  # to find a network not seen yet, before the space counts as exhausted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A subnet that was evaluated, with its accuracy in percent on search-val."""
+
+    arch: Arch
+    accuracy: float
+    cost: Cost
+
+
+class _Exhausted(Exception):
+    """Every network within the budget seems to be evaluated."""
+
+
+def check_budget(space: SearchSpace, budget: Budget) -> None:
+    """Raise BudgetError if not even the smallest network fits: no network then does, since no cost falls with size."""
+    smallest = cost(space.min())
+    over = budget.excess(smallest)
+    if over:
+        needs = ", ".join(
+            f"{name} {describe(name, getattr(smallest, name))} > {describe(name, limit)}"
+            for name, limit in budget.limits().items()
+            if name in over
+        )
+        raise BudgetError(
+            f"no network of the space fits: the smallest needs {needs}; raise the limit or use another space"
+        )
+
+
+def search(
+    space: SearchSpace,
+    budget: Budget,
+    evaluate: Callable[[Arch], float],
+    *,
+    journal: Path,
+    trials: int,
+    seed: int = 0,
+    after_trial: Callable[[list[Evaluation]], None] = lambda evaluations: None,
+) -> list[Evaluation]:
+    """Evaluate networks within the budget until the study has `trials` of them; returns all of them.
+
+    `journal` is the Optuna journal file, one study in it for each budget. A network that any of its studies has
+    evaluated is not evaluated again. A search that was killed goes on where it was. Raises BudgetError.
+    """
+    check_budget(space, budget)
+    study = _open_study(journal, space, budget, seed)
+    known = {e.arch: e.accuracy for s in _studies(study._storage) for e in _evaluations(s)}
+
+    def objective(trial: optuna.Trial) -> float:
+        genes = {name: trial.suggest_int(name, 0, count - 1) for name, count in space.genes().items()}
+        arch = space.decode(genes)
+        costs = cost(arch)
+        trial.set_user_attr("arch", arch.to_dict())
+        trial.set_user_attr("cost", asdict(costs))
+        for name, limit in budget.limits().items():
+            trial.set_constraint(name, getattr(costs, name) - limit)
+        if arch not in known:
+            known[arch] = evaluate(arch)
+        return known[arch]
+
+    _revive(study)
+    for arch in _start_points(space, budget, min(_START_POINTS, trials), seed):
+        study.enqueue_trial(space.encode(arch), skip_if_exists=True)
+    try:
+        while len(found := _evaluations(study)) < trials:
+            after_trial(found)
+            study.optimize(objective, n_trials=1)
+    except _Exhausted:
+        pass
+    after_trial(found)
+    return found
+
+
+class FeasibleSampler(BaseSampler):
+    """Any Optuna sampler, kept to networks within the budget that the study has not seen.
+
+    Draws of the inner sampler that break a limit or repeat a network are redrawn; when redraws run out, the draw is
+    repaired by shrinking. `make_inner` takes a seed: each trial has its own, so that a resumed study goes on alike.
+    """
+
+    def __init__(
+        self, space: SearchSpace, budget: Budget, make_inner: Callable[[int], BaseSampler], *, seed: int
+    ) -> None:
+        self.space, self.budget, self.make_inner, self.seed = space, budget, make_inner, seed
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {name: IntDistribution(0, count - 1) for name, count in self.space.genes().items()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        rng = generator(self.seed, "sampler", trial.number)
+        inner = self.make_inner(int(rng.integers(2**31)))
+        seen = {self.space.decode(t.params) for t in study.get_trials(deepcopy=False) if t.number != trial.number}
+        for attempt in range(_ATTEMPTS):
+            genes = inner.sample_relative(study, trial, search_space) if attempt < _REDRAWS else {}
+            arch = self.space.decode(genes) if genes else self.space.sample(rng)
+            if not self.budget.fits(cost(arch)):
+                if attempt < _REDRAWS - 1:
+                    continue
+                arch = shrink(self.space, arch, self.budget, rng)
+            if arch not in seen:
+                return self.space.encode(arch)
+        raise _Exhausted
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        raise NotImplementedError("all genes are sampled together")
+
+
+def shrink(space: SearchSpace, arch: Arch, budget: Budget, rng: np.random.Generator) -> Arch:
+    """Make random choices of the arch one size smaller until it fits. The space's smallest arch must fit."""
+    genes = space.encode(arch)
+    while not budget.fits(cost(arch)):
+        genes[rng.choice([name for name, index in genes.items() if index > 0])] -= 1
+        arch = space.decode(genes)
+        genes = space.encode(arch)
+    return arch
+
+
+def _start_points(space: SearchSpace, budget: Budget, count: int, seed: int) -> list[Arch]:
+    """The smallest, the largest found that fits, and archs spread evenly over log MACs between them."""
+    rng = generator(seed, "start points")
+    starts = [space.max()] * 20 + [space.sample(rng) for _ in range(100)]
+    pool = [space.min(), *(shrink(space, start, budget, rng) for start in starts)]
+    size = {arch: np.log(cost(arch).macs) for arch in pool}
+    wanted = np.linspace(min(size.values()), max(size.values()), count)
+    return list(dict.fromkeys(min(pool, key=lambda arch: abs(size[arch] - w)) for w in wanted))
+
+
+def _open_study(journal: Path, space: SearchSpace, budget: Budget, seed: int) -> optuna.Study:
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            storage = JournalStorage(JournalFileBackend(str(journal), JournalFileOpenLock(str(journal))))
+            sampler = FeasibleSampler(space, budget, _tpe, seed=seed)
+            return optuna.create_study(
+                study_name=_study_name(budget.limits()),
+                storage=storage,
+                sampler=sampler,
+                direction="maximize",
+                load_if_exists=True,
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise FileError(f"cannot use the study in {journal}: {error}; move it away to search anew") from None
+
+
+def _tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(multivariate=True, constant_liar=False, seed=seed)
+
+
+def _study_name(limits: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} <= {limit}" for name, limit in limits.items()) or "no limits"
+
+
+def _studies(storage: BaseStorage) -> list[optuna.Study]:
+    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+
+
+def _evaluations(study: optuna.Study) -> list[Evaluation]:
+    return [
+        Evaluation(arch=Arch.from_dict(t.user_attrs["arch"]), accuracy=t.value, cost=Cost(**t.user_attrs["cost"]))
+        for t in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if t.value is not None
+    ]
+
+
+def _revive(study: optuna.Study) -> None:
+    """Trials that a killed search left running are ended, and their networks queued again."""
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if len(trial.params) == len(study.sampler.infer_relative_search_space(study, trial)):
+            study.enqueue_trial(trial.params)

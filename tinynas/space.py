@@ -1,0 +1,353 @@
+"""Search spaces: which archs there are to choose from, and how choices become an arch.
+
+A gene is one choice, named after the field of the arch that it decides ("stages.2.0.kernel"; "stages.2.depth" for
+the number of blocks) and given as the index of an option, smallest first. Rounding of channels happens here only.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, from_mapping, read_yaml
+from .errors import InputError, require, unknown
+from .files import read_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StemChoices:
+    """Options of the stem: output channels, smallest first."""
+
+    width: tuple[int, ...]
+    kernel: int = 3
+    stride: int = 2
+    act: str = "relu6"
+
+    def __post_init__(self) -> None:
+        _check_ascending("stem width", self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockChoices:
+    """Options of one block, each from small to large.
+
+    `expand` gives mid = in * expand; without it the block is depthwise-separable. `se` is the squeeze-excite
+    reduction: the squeeze layer has mid / se channels, 0 is no squeeze-excite. A block without `width` is residual:
+    it keeps the channels it is given.
+    """
+
+    kernel: tuple[int, ...]
+    expand: tuple[float, ...] = ()
+    width: tuple[int, ...] = ()
+    se: tuple[float, ...] = (0,)
+    act: tuple[str, ...] = ("relu6",)
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        _check_ascending("kernel", self.kernel)
+        if self.expand:
+            _check_ascending("expand", self.expand)
+        if self.width:
+            _check_ascending("width", self.width)
+        sizes = tuple(1 / reduction if reduction else 0 for reduction in self.se)
+        require(
+            sizes == tuple(sorted(set(sizes))), "se goes from small to large: 0, then falling reductions", se=self.se
+        )
+        require(len(self.act) > 0, "act has an option", act=self.act)
+        require(self.stride == 1 or bool(self.width), "a residual block has stride 1", stride=self.stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageChoices:
+    """Options of one stage: how many of its blocks are used, counted from the first, and the blocks' own options."""
+
+    depth: tuple[int, ...]
+    blocks: tuple[BlockChoices, ...]
+
+    def __post_init__(self) -> None:
+        _check_ascending("depth", self.depth)
+        require(self.depth[-1] == len(self.blocks), "largest depth is the number of blocks", depth=self.depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadChoices:
+    """Options of the head, see `Head`; 0 leaves the layer out."""
+
+    conv: tuple[int, ...] = (0,)
+    hidden: tuple[int, ...] = (0,)
+    act: str = "relu6"
+
+    def __post_init__(self) -> None:
+        for name, sizes in (("head conv", self.conv), ("head hidden", self.hidden)):
+            if sizes != (0,):
+                _check_ascending(name, sizes)
+
+
+class Pick(Protocol):
+    """How a gene is decided: one of the options, resolved to the value of the arch's field."""
+
+    def __call__(self, name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = ...) -> Any: ...
+
+
+def _same(option: Any) -> Any:
+    return option
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """All archs that the choices make. `divisor`: expanded and squeezed channels are rounded to multiples of it."""
+
+    resolution: tuple[int, ...]
+    stem: StemChoices
+    stages: tuple[StageChoices, ...]
+    head: HeadChoices = field(default_factory=HeadChoices)
+    divisor: int = 8
+    se_floor: int = 8  # fewest channels of a squeeze layer
+    in_channels: int = 3
+    classes: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_ascending("resolution", self.resolution)
+        require(self.divisor >= 1, "divisor >= 1", divisor=self.divisor)
+
+    def min(self) -> Arch:
+        """The arch of all smallest options."""
+        return self._compose(lambda name, options, resolve=_same: resolve(options[0]))
+
+    def max(self) -> Arch:
+        """The arch of all largest options; every other arch is a part of it."""
+        return self._compose(lambda name, options, resolve=_same: resolve(options[-1]))
+
+    def sample(self, rng: "np.random.Generator") -> Arch:
+        """Every gene that matters drawn uniformly."""
+        return self._compose(lambda name, options, resolve=_same: resolve(options[rng.integers(len(options))]))
+
+    def genes(self) -> dict[str, int]:
+        """The genes with more than one option, and their numbers of options."""
+        found: dict[str, int] = {}
+
+        def note(name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = _same) -> Any:
+            found[name] = len(options)
+            return resolve(options[-1])
+
+        self._compose(note)
+        return {name: count for name, count in found.items() if count > 1}
+
+    def decode(self, genes: Mapping[str, int]) -> Arch:
+        """The arch of these option indices; a gene left out is 0."""
+        return self._compose(lambda name, options, resolve=_same: resolve(options[genes.get(name, 0)]))
+
+    def encode(self, arch: Arch) -> dict[str, int]:
+        """The one encoding of an arch: genes it does not use are 0. Raises InputError if it is not of this space."""
+        genes = dict.fromkeys(self.genes(), 0)
+        values = _flatten(arch)
+
+        def find(name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = _same) -> Any:
+            for index, option in enumerate(options):
+                if resolve(option) == values.get(name):
+                    if name in genes:
+                        genes[name] = index
+                    return values[name]
+            raise InputError(f"not of this search space: {name} is {values.get(name)}, options are {list(options)}")
+
+        if self._compose(find) != arch:
+            raise InputError("not of this search space: it differs in a part that the space leaves no choice about")
+        return genes
+
+    def contains(self, arch: Arch) -> bool:
+        """Whether the arch is one of this space's."""
+        try:
+            self.encode(arch)
+        except InputError:
+            return False
+        return True
+
+    def _compose(self, pick: Pick) -> Arch:
+        resolution = pick("resolution", self.resolution)
+        channels = pick("stem.out", self.stem.width)
+        stem = Stem(out=channels, kernel=self.stem.kernel, stride=self.stem.stride, act=self.stem.act)
+        stages = []
+        for s, stage in enumerate(self.stages):
+            blocks = []
+            for b in range(pick(f"stages.{s}.depth", stage.depth)):
+                blocks.append(self._block(f"stages.{s}.{b}", stage.blocks[b], channels, pick))
+                channels = blocks[-1].out
+            stages.append(tuple(blocks))
+        conv, hidden = pick("head.conv", self.head.conv), pick("head.hidden", self.head.hidden)
+        head = Head(conv=conv, hidden=hidden, act=self.head.act)
+        return Arch(
+            resolution=resolution,
+            in_channels=self.in_channels,
+            classes=self.classes,
+            stem=stem,
+            stages=tuple(stages),
+            head=head,
+        )
+
+    def _block(self, name: str, choices: BlockChoices, channels: int, pick: Pick) -> Block:
+        out = pick(f"{name}.out", choices.width) if choices.width else channels
+        mid = 0
+        if choices.expand:
+            mid = pick(f"{name}.mid", choices.expand, lambda expand: self._round(channels * expand))
+        return Block(
+            out=out,
+            kernel=pick(f"{name}.kernel", choices.kernel),
+            stride=choices.stride,
+            mid=mid,
+            se=pick(f"{name}.se", choices.se, lambda reduction: self._squeeze(mid or channels, reduction)),
+            act=pick(f"{name}.act", choices.act),
+            residual=not choices.width,
+        )
+
+    def _round(self, channels: float) -> int:
+        return max(self.divisor, int(channels / self.divisor + 0.5) * self.divisor)
+
+    def _squeeze(self, mid: int, reduction: float) -> int:
+        if not reduction:
+            return 0
+        return max(self.se_floor, round(mid / reduction / self.divisor) * self.divisor)
+
+    @classmethod
+    def from_dict(cls, plain: object) -> "SearchSpace":
+        """The space that a YAML file of search_spaces/ describes. Raises InputError on unknown or missing keys."""
+        values = dict(check_mapping(plain, "a search space"))
+        act = values.pop("act", "relu6")  # of every layer that names none
+        check_keys(cls, values, "a search space")
+        values["resolution"] = _options(values["resolution"])
+        stem = {"act": act, **check_mapping(values["stem"], "stem")}
+        values["stem"] = from_mapping(StemChoices, _with_options(stem, "width"), "stem")
+        values["stages"] = tuple(
+            _stage(check_mapping(stage, f"stage {s}"), act, f"stage {s}")
+            for s, stage in enumerate(check_list(values["stages"], "stages"))
+        )
+        head = {"act": act, **check_mapping(values.get("head", {}), "head")}
+        values["head"] = from_mapping(HeadChoices, _with_options(head, "conv", "hidden"), "head")
+        return cls(**values)
+
+
+def augment(
+    target: Arch, *, width: Sequence[float] = (1.0, 1.8, 2.6), expand: Sequence[float] = (1.0, 1.6, 2.2, 2.8)
+) -> SearchSpace:
+    """The wider networks around a target that share its weights; the smallest is the target itself.
+
+    NetAug (Cai et al., ICLR 2022, section 3.2). `width` multiplies the channels of the stem, of every block without
+    shortcut and of the head; `expand` the expansion ratio of every inverted residual. Both begin with 1.
+    """
+    for name, factors in (("width", width), ("expand", expand)):
+        rule = f"{name} factors begin with 1 and grow"
+        require(list(factors) == sorted(set(factors)) and list(factors[:1]) == [1], rule, **{name: list(factors)})
+    floors = [block.se for stage in target.stages for block in stage if block.se]
+    stages, channels = [], target.stem.out
+    for stage in target.stages:
+        blocks = []
+        for block in stage:
+            blocks.append(_augmented_block(block, channels, width, expand))
+            channels = block.out
+        stages.append(StageChoices(depth=(len(stage),), blocks=tuple(blocks)))
+    stem, head = target.stem, target.head
+    return SearchSpace(
+        resolution=(target.resolution,),
+        stem=StemChoices(width=_widened(stem.out, width), kernel=stem.kernel, stride=stem.stride, act=stem.act),
+        stages=tuple(stages),
+        head=HeadChoices(conv=_widened(head.conv, width), hidden=_widened(head.hidden, width), act=head.act),
+        divisor=1,
+        se_floor=min([16, *floors]),
+        in_channels=target.in_channels,
+        classes=target.classes,
+    )
+
+
+def _augmented_block(block: Block, channels: int, width: Sequence[float], expand: Sequence[float]) -> BlockChoices:
+    return BlockChoices(
+        kernel=(block.kernel,),
+        expand=tuple(block.mid / channels * factor for factor in expand) if block.mid else (),
+        width=() if block.residual else _widened(block.out, width),
+        se=((block.mid or channels) / block.se if block.se else 0,),
+        act=(block.act,),
+        stride=block.stride,
+    )
+
+
+def _widened(channels: int, factors: Sequence[float]) -> tuple[int, ...]:
+    return tuple(sorted({int(channels * factor + 0.5) for factor in factors}))
+
+
+def load_space(name: str | Path) -> SearchSpace:
+    """A shipped search space by name, or one from a YAML file. Raises InputError or FileError."""
+    return _load(name, "search space", shipped_spaces(), SearchSpace.from_dict)
+
+
+def load_arch(name: str | Path) -> Arch:
+    """A shipped network by name, or an arch from a YAML file. Raises InputError or FileError."""
+    return _load(name, "network", shipped_networks(), Arch.from_dict)
+
+
+def shipped_spaces() -> dict[str, str]:
+    """The YAML texts of the search spaces that come with tinynas, by name."""
+    return _shipped("")
+
+
+def shipped_networks() -> dict[str, str]:
+    """The YAML texts of the published networks that come with tinynas, by name."""
+    return _shipped("networks")
+
+
+def _shipped(folder: str) -> dict[str, str]:
+    entries = files("tinynas.search_spaces").joinpath(folder).iterdir()
+    texts = {Path(e.name).stem: e.read_text("utf-8") for e in entries if e.name.endswith(".yaml")}
+    return dict(sorted(texts.items()))
+
+
+def _load(name: str | Path, what: str, shipped: dict[str, str], make: Callable[[object], T]) -> T:
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name) not in shipped:
+            raise unknown(what, name, shipped)
+        return make(read_yaml(shipped[str(name)], str(name)))
+    try:
+        return make(read_yaml(read_text(path), str(path)))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _stage(plain: Mapping[str, Any], act: str, where: str) -> StageChoices:
+    """A stage of the YAML form: depth, and the options of its blocks; the first takes width and stride."""
+    values = _with_options({"act": act, "depth": 1, **plain}, "depth", "width", "kernel", "expand", "se", "act")
+    depth = values.pop("depth")
+    if "width" not in values:
+        raise InputError(f"{where} lacks the key 'width'")
+    first = from_mapping(BlockChoices, values, where)
+    _check_ascending(f"{where} depth", depth)
+    rest = BlockChoices(kernel=first.kernel, expand=first.expand, se=first.se, act=first.act)
+    return StageChoices(depth=depth, blocks=(first, *[rest] * (depth[-1] - 1)))
+
+
+def _with_options(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: _options(value) if name in names else value for name, value in values.items()}
+
+
+def _options(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _check_ascending(name: str, options: tuple[Any, ...]) -> None:
+    numbers = len(options) > 0 and all(type(o) in (int, float) and o > 0 for o in options)
+    require(
+        numbers and list(options) == sorted(set(options)), f"{name} options are positive and ascend", options=options
+    )
+
+
+def _flatten(arch: Arch) -> dict[str, Any]:
+    """The arch's values by gene name."""
+    values: dict[str, Any] = {"resolution": arch.resolution, "stem.out": arch.stem.out}
+    for s, stage in enumerate(arch.stages):
+        values[f"stages.{s}.depth"] = len(stage)
+        for b, block in enumerate(stage):
+            values |= {f"stages.{s}.{b}.{f.name}": getattr(block, f.name) for f in fields(block)}
+    return values | {"head.conv": arch.head.conv, "head.hidden": arch.head.hidden}

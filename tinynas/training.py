@@ -1,0 +1,193 @@
+"""The one training loop: any model, any objective; killed at any moment, it resumes to the same weights."""
+
+import io
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import cos, pi
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .data import Data, generator
+from .errors import FileError, TrainingError, require
+from .files import read, write
+from .objectives import Objective
+
+_SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train: SGD with Nesterov momentum, linear warm-up, then cosine to zero, set anew at every step."""
+
+    epochs: int = field(default=20, metadata={"help": "passes over the training images"})
+    batch_size: int = field(default=32, metadata={"help": "images a step"})
+    lr: float = field(default=0.1, metadata={"help": "learning rate at the end of warm-up"})
+    warmup: float = field(default=1.0, metadata={"help": "epochs of warm-up, from 0"})
+    momentum: float = field(default=0.9, metadata={"help": "Nesterov momentum"})
+    weight_decay: float = field(default=4e-5, metadata={"help": "L2 penalty, not on norms and biases"})
+    smoothing: float = field(default=0.1, metadata={"help": "label smoothing"})
+    seed: int = field(default=0, metadata={"help": "of initial weights, order, augmentation, and sampled subnets"})
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr"):
+            require(getattr(self, name) > 0, f"{name} > 0", **{name: getattr(self, name)})
+        for name in ("warmup", "momentum", "weight_decay", "smoothing", "seed"):
+            require(getattr(self, name) >= 0, f"{name} >= 0", **{name: getattr(self, name)})
+        require(self.momentum < 1 and self.smoothing < 1, "momentum < 1 and smoothing < 1", recipe=self)
+
+    def rate(self, epoch: float) -> float:
+        """Learning rate at a fractional epoch."""
+        warmup = min(self.warmup, self.epochs / 2)
+        if epoch < warmup:
+            return self.lr * epoch / warmup
+        return self.lr * (1 + cos(pi * (epoch - warmup) / (self.epochs - warmup))) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a training is, after one more step."""
+
+    step: int
+    steps: int
+    epoch: int  # that the step was in, from 1
+    epochs: int
+    ends_epoch: bool
+    loss: float  # mean over the epoch so far
+    lr: float
+    images_per_second: float
+    seconds: float  # spent on all steps so far, in this process and before
+
+
+def train(
+    model: nn.Module,
+    objective: Callable[[int], Objective],
+    data: Data,
+    recipe: Recipe,
+    *,
+    resolution: int,
+    checkpoint: Path,
+    before_epoch: Callable[[int, Optimizer], None] = lambda epoch, optimizer: None,
+    after_step: Callable[[Progress], None] = lambda progress: None,
+) -> None:
+    """Train the model in place, going on from the checkpoint if there is one.
+
+    `objective` gives an epoch's objective, counted from 0; `before_epoch` runs when an epoch begins. Images come at
+    `resolution` pixels. Raises TrainingError if the loss is not finite, FileError if the checkpoint is damaged.
+    """
+    optimizer = _optimizer(model, recipe)
+    state = _State(model, optimizer, checkpoint)
+    per_epoch = data.steps_per_epoch(recipe.batch_size)
+    device = next(model.parameters()).device
+    model.train()
+    for epoch in range(state.step // per_epoch, recipe.epochs):
+        start = state.step % per_epoch
+        if start == 0:
+            before_epoch(epoch, optimizer)
+            state.loss_sum = 0.0
+        losses, began = objective(epoch), time.perf_counter()
+        batches = data.training_batches(recipe.batch_size, resolution, seed=recipe.seed, epoch=epoch, start=start)
+        for i, (images, labels) in enumerate(batches, start):
+            rate = recipe.rate(epoch + (i + 0.5) / per_epoch)
+            rng = generator(recipe.seed, "objective", state.step)
+            loss = _step(model, losses, optimizer, rate, images.to(device), labels.to(device), rng)
+            state.count(loss)
+            progress = Progress(
+                step=state.step,
+                steps=per_epoch * recipe.epochs,
+                epoch=epoch + 1,
+                epochs=recipe.epochs,
+                ends_epoch=i + 1 == per_epoch,
+                loss=state.loss_sum / (i + 1),
+                lr=rate,
+                images_per_second=(i + 1 - start) * len(labels) / (time.perf_counter() - began),
+                seconds=state.seconds,
+            )
+            after_step(progress)
+            state.save(at_once=progress.ends_epoch)
+            state.resume_clock()
+    model.eval()
+
+
+def _step(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: Optimizer,
+    rate: float,
+    images: Tensor,
+    labels: Tensor,
+    rng: np.random.Generator,
+) -> float:
+    """One update by the sum of the objective's losses; returns the first of them."""
+    optimizer.zero_grad()
+    losses = []
+    for loss in objective(model, images, labels, rng):
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    if not torch.stack(losses).isfinite().all():
+        values = ", ".join(f"{loss.item():.3g}" for loss in losses)
+        raise TrainingError(f"the training diverged: losses of the step are {values}; try a lower learning rate")
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    return losses[0].item()
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},  # norms and biases
+    ]
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+class _State:
+    """What a checkpoint holds: model, optimizer, and how far the training is."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, path: Path) -> None:
+        self.model, self.optimizer, self.path = model, optimizer, path
+        self.step, self.loss_sum, self.seconds = 0, 0.0, 0.0
+        self.clock = self.saved_at = time.perf_counter()
+        if path.exists():
+            self._load()
+
+    def count(self, loss: float) -> None:
+        self.step += 1
+        self.loss_sum += loss
+        self.seconds += time.perf_counter() - self.clock
+
+    def resume_clock(self) -> None:
+        """What came since the step, evaluation and writing, is no training time."""
+        self.clock = time.perf_counter()
+
+    def save(self, at_once: bool) -> None:
+        """Write the checkpoint, at once or if the last one is old."""
+        if not at_once and time.perf_counter() - self.saved_at < _SAVE_SECONDS:
+            return
+        content = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "seconds": self.seconds,
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write(self.path, buffer.getvalue())
+        self.saved_at = time.perf_counter()
+
+    def _load(self) -> None:
+        try:
+            content = torch.load(io.BytesIO(read(self.path)), weights_only=True, map_location="cpu")
+            self.model.load_state_dict(content["model"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.step, self.loss_sum, self.seconds = (content[key] for key in ("step", "loss_sum", "seconds"))
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError):
+            advice = "delete it to train again from the start"
+            raise FileError(f"the checkpoint {self.path} is damaged or of another network; {advice}") from None

@@ -15,14 +15,14 @@ def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
     """Draw the runs' series into a PNG and return them as plain data.
 
     A series is a front (accuracy on search-val, under the supernet's weights), or the networks of a run retrained in
-    one way (accuracy on test). Hypervolumes are measured from the largest MACs and the lowest accuracy of all points.
-    Raises FileError.
+    one way (accuracy on test). Hypervolumes are measured from twice the largest MACs and the lowest accuracy of all
+    points. Raises FileError.
     """
     series: list[dict[str, Any]] = []
     for run in runs:
         series += _series_of(run, f"{run.resolve().name}: " if len(runs) > 1 else "")
     points = [point for one in series for point in one["points"]]
-    reference = max(p["macs"] for p in points), min(p["accuracy"] for p in points)
+    reference = 2 * max(p["macs"] for p in points), min(p["accuracy"] for p in points)
     for one in series:
         one["hypervolume"] = hypervolume([(p["macs"], p["accuracy"]) for p in one["points"]], reference)
     write(out, picture([_drawn(one) for one in series], title="Accuracy over MACs"))
@@ -50,10 +50,11 @@ def _one(name: str, split: str, entries: Sequence[dict[str, Any]], names: Sequen
 def _drawn(series: dict[str, Any]) -> Series:
     points = [(p["macs"], p["accuracy"]) for p in series["points"]]
     searched = series["split"] == "search-val"
+    marker = "o" if searched else "*" if "NetAug" in series["name"] else "s"
     return Series(
         label=f"{series['name']} ({series['split']})",
         points=points,
         line=searched,
-        marker="o" if searched else "*",
+        marker=marker,
         annotate=[f"{accuracy:.1f}" for _, accuracy in points] if not searched else (),
     )

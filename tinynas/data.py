@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .objectives import resize
-
 Batch = tuple[Tensor, Tensor]  # images (N, C, resolution, resolution), normalised floats; labels (N,)
 
 
@@ -133,3 +131,10 @@ def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Ten
 def generator(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
     """The random generator of one purpose at one step: a resumed run draws what it would have drawn."""
     return np.random.default_rng([seed, crc32(purpose.encode()), step])
+
+
+def resize(images: Tensor, resolution: int) -> Tensor:
+    """Bilinear, antialiased: (N, C, H, W) -> (N, C, resolution, resolution)."""
+    if images.shape[-2:] == (resolution, resolution):
+        return images
+    return torch.nn.functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)

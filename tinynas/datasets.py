@@ -1,6 +1,7 @@
 """Where the data sets come from: packages, files on this machine, torchvision, folders of images."""
 
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset
 _FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 _IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _LOADER_WORKERS = 4
+_FEW_FILES = 256  # up to which starting workers costs more than it saves
 
 
 def load_data(name: str) -> Data:
@@ -156,7 +158,7 @@ class FolderSplit:
             [(int(i), seeds[b] + n if seeds is not None else None) for n, i in enumerate(batch)]
             for b, batch in enumerate(indices)
         ]
-        workers = min(_LOADER_WORKERS, len(chosen)) if len(self.files) > 256 else 0
+        workers = min(_LOADER_WORKERS, os.cpu_count() or 1, len(chosen)) if len(self.files) > _FEW_FILES else 0
         loader = DataLoader(
             _Files(self.files, resolution), batch_sampler=chosen, num_workers=workers, collate_fn=_collate
         )

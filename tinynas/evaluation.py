@@ -44,12 +44,12 @@ def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]
 
 
 def recount(arch: Arch) -> dict[str, int]:
-    """MACs of the built network as fvcore counts them (convolutions and linear layers), parameters as torch holds them."""
-    from fvcore.nn import FlopCountAnalysis
-
+    """MACs of the built network's convolutions and linear layers as fvcore counts them, parameters as torch does."""
     net = build(arch).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which is deprecated
+        from fvcore.nn import FlopCountAnalysis
+
         analysis = FlopCountAnalysis(net, torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution))
         by_operator = analysis.unsupported_ops_warnings(False).by_operator()
     macs = sum(int(by_operator[name]) for name in ("conv", "linear"))

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import cross_entropy
 
 from .arch import Arch
+from .data import resize
 from .space import SearchSpace
 
 Objective = Callable[[nn.Module, Tensor, Tensor, np.random.Generator], Iterator[Tensor]]
@@ -61,10 +62,3 @@ def netaug(target: Arch, augmented: SearchSpace, *, alpha: float = 1.0, smoothin
         yield alpha * cross_entropy(supernet(images, wider), labels, label_smoothing=smoothing)
 
     return objective
-
-
-def resize(images: Tensor, resolution: int) -> Tensor:
-    """Bilinear, antialiased: (N, C, H, W) -> (N, C, resolution, resolution)."""
-    if images.shape[-2:] == (resolution, resolution):
-        return images
-    return interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)

@@ -58,6 +58,8 @@ def picture(series: Sequence[Series], *, title: str, budget: float | None = None
     if budget:
         axes.axvline(budget, color="0.5", linestyle="--", linewidth=1, label=f"budget {format_count(budget)}")
     axes.set_xscale("log")
+    macs = [m for one in series for m, _ in one.points]
+    axes.set_xlim(min(macs) / 1.4, max([*macs, budget or 0]) * 1.4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(value)))
     axes.tick_params(axis="x", which="minor", labelsize=7)
@@ -75,13 +77,13 @@ def _draw(axes: Axes, series: Series, color: str) -> None:
     if not series.points:
         return
     macs, accuracy = zip(*series.points, strict=True)
-    style = {"alpha": 0.35, "s": 14} if series.faint else {"alpha": 1.0, "s": 40}
+    style = {"alpha": 0.35, "s": 14} if series.faint else {"alpha": 1.0, "s": 36}
     axes.scatter(macs, accuracy, color=color, marker=series.marker, label=series.label, zorder=3, **style)  # type: ignore[arg-type]
     if series.line:
         steps = front(series.points, lambda p: p)
         axes.plot([m for m, _ in steps], [a for _, a in steps], color=color, linewidth=1.2)
     for text, point in zip(series.annotate, series.points, strict=False):
-        axes.annotate(text, point, xytext=(6, 3), textcoords="offset points", fontsize=7)
+        axes.annotate(text, point, xytext=(7, -3), textcoords="offset points", fontsize=7)
 
 
 def _minor_label(value: float) -> str:

@@ -39,7 +39,7 @@ class Evaluation:
     cost: Cost
 
 
-class _Exhausted(Exception):
+class _ExhaustedError(Exception):
     """Every network within the budget seems to be evaluated."""
 
 
@@ -96,7 +96,7 @@ def search(
         while len(found := _evaluations(study)) < trials:
             after_trial(found)
             study.optimize(objective, n_trials=1)
-    except _Exhausted:
+    except _ExhaustedError:
         pass
     after_trial(found)
     return found
@@ -132,7 +132,7 @@ class FeasibleSampler(BaseSampler):
                 arch = shrink(self.space, arch, self.budget, rng)
             if arch not in seen:
                 return self.space.encode(arch)
-        raise _Exhausted
+        raise _ExhaustedError
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -1,0 +1,129 @@
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tinynas import SearchSpace, load_space
+from tinynas.data import Data, MemorySplit, Normalisation
+
+torch.set_num_threads(1)  # the same sums in the same order, on any machine
+
+SMALL = {
+    "resolution": [8, 12],
+    "divisor": 4,
+    "in_channels": 1,
+    "classes": 3,
+    "stem": {"width": [4, 8], "stride": 1},
+    "stages": [
+        {"depth": [1, 2], "width": [4, 8], "kernel": [3, 5], "expand": [1, 2], "stride": 2, "se": [0, 4]},
+        {
+            "depth": [1, 2],
+            "width": [8, 12],
+            "kernel": [3, 5, 7],
+            "expand": [1, 2],
+            "stride": 1,
+            "act": ["relu", "hswish"],
+        },
+    ],
+    "head": {"conv": [8, 16], "hidden": [8, 16], "act": "hswish"},
+}
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    """A search space with every kind of choice, tiny."""
+    return SearchSpace.from_dict(SMALL)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def data() -> Data:
+    """Three classes that a tiny network can tell apart, 12x12 grey."""
+
+    def split(count: int, seed: int) -> MemorySplit:
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.arange(count) % 3
+        images = torch.randint(0, 120, (count, 1, 12, 12), generator=generator)
+        images += 60 * labels[:, None, None, None] * (torch.arange(12) < 6)
+        return MemorySplit(images=images.to(torch.uint8), labels=labels, shift=1)
+
+    normalise = Normalisation(mean=(0.3,), std=(0.2,))
+    splits = {"train": split(96, 0), "val": split(30, 1), "test": split(30, 2)}
+    return Data(name="small", classes=("a", "b", "c"), normalise=normalise, **splits)
+
+
+@pytest.fixture
+def tinynas(monkeypatch, capsys, tmp_path):
+    """Runs a command in an empty folder: (exit code, stdout, stderr)."""
+    from tinynas.cli.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tinynas", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def fails(tinynas):
+    """Runs a command that must fail with one line on stderr, and gives that line."""
+
+    def run(*words: str | Path) -> str:
+        code, out, err = tinynas(*words)
+        assert code == 1, (out, err)
+        assert err.startswith("tinynas: ")
+        assert err.count("\n") == 1
+        assert "Traceback" not in out + err
+        return err
+
+    return run
+
+
+@pytest.fixture
+def fashion(tmp_path) -> Path:
+    """A small Fashion-MNIST in the real files' layout: four gzipped IDX files."""
+    folder = tmp_path / "fashion"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 200), ("t10k", 40)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+    return folder
+
+
+@pytest.fixture
+def image_folder(tmp_path) -> Path:
+    """Images of several sizes and modes, in train/CLASS and val/CLASS."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    root = tmp_path / "pictures"
+    for part, count in (("train", 8), ("val", 3)):
+        for label in ("cat", "dog"):
+            folder = root / part / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                shape = (40 + i, 60) if i % 3 == 0 else (50, 30 + i, 3)
+                Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture(params=["micro", "mobile32", "mcu", "mobile"])
+def shipped_space(request) -> SearchSpace:
+    return load_space(request.param)

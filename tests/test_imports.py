@@ -1,0 +1,63 @@
+"""Imports go one way: a room uses only rooms of layers below its own."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = [
+    {"errors"},
+    {"units", "files"},
+    {"arch"},
+    {"cost", "space"},
+    {"nets"},
+    {"supernet", "batchnorm"},
+    {"data"},
+    {"datasets", "objectives"},
+    {"training", "evaluation"},
+    {"search", "pareto"},
+    {"runs"},
+    {"plans", "comparison"},
+    {"jobs"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            yield from [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not any(name.split(".")[0] in ("tinynas", "cli") for name in names), f"{path} imports by full name"
+
+
+def test_every_room_has_its_layer():
+    assert {path.stem for path in (ROOT / "tinynas").glob("*.py")} == {*LEVEL, "__init__"}
+
+
+@pytest.mark.parametrize("room", sorted(LEVEL))
+def test_a_room_imports_only_from_below(room):
+    for other in imported(ROOT / "tinynas" / f"{room}.py"):
+        assert LEVEL[other] < LEVEL[room], f"{room} imports {other}"
+
+
+def test_optuna_lives_in_one_room():
+    users = {path.stem for path in (ROOT / "tinynas").glob("*.py") if "optuna" in path.read_text().lower()}
+    assert {room for room in users if "import optuna" in (ROOT / "tinynas" / f"{room}.py").read_text()} == {"search"}
+
+
+@pytest.mark.parametrize("statement", ["import tinynas.cli.app", "import tinynas; tinynas.load_space('micro').min()"])
+def test_torch_is_not_imported_before_it_is_needed(statement):
+    code = f"{statement}\nimport sys\nassert not {{'torch', 'optuna', 'matplotlib', 'numpy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_checkout_works_without_installation(tmp_path):
+    code = "import tinynas, tinynas.cli.app; assert tinynas.load_arch('mcunet-in3').classes == 1000; print(tinynas.__file__)"
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}; {code}"]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert out.strip() == str(ROOT / "tinynas" / "__init__.py")

@@ -1,0 +1,182 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tinynas import Supernet, augment
+from tinynas import training as training_module
+from tinynas.errors import FileError, InputError, TrainingError
+from tinynas.evaluation import accuracy, extract_calibrated
+from tinynas.objectives import netaug, plain, sandwich
+from tinynas.training import Recipe, train
+
+RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup=1.0)
+
+
+class Stopped(Exception):
+    pass
+
+
+def run(space, data, checkpoint, *, recipe=RECIPE, stop_after=None, objective=None, sort=False):
+    torch.manual_seed(0)
+    supernet = Supernet(space)
+
+    def after_step(progress):
+        if progress.step == stop_after:
+            raise Stopped
+
+    train(
+        supernet,
+        lambda epoch: objective or sandwich(space),
+        data,
+        recipe,
+        resolution=12,
+        checkpoint=checkpoint,
+        before_epoch=lambda epoch, optimizer: supernet.sort_channels(optimizer) if sort else None,
+        after_step=after_step,
+    )
+    return supernet.state_dict()
+
+
+def test_training_learns(space, data, tmp_path):
+    largest = replace(space.max(), resolution=12)
+    space = augment(largest, width=[1], expand=[1])
+    torch.manual_seed(0)
+    supernet = Supernet(space)
+    recipe = Recipe(epochs=6, batch_size=16, lr=0.05)
+    train(supernet, lambda e: plain(largest), data, recipe, resolution=12, checkpoint=tmp_path / "c.pt")
+    net = extract_calibrated(supernet, largest, data.calibration_batches(12))
+    assert accuracy(net, data, data.val, 12) > 90
+
+
+@pytest.mark.parametrize("sort", [False, True])
+@pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 12, 17])
+def test_a_stopped_training_ends_with_the_same_weights_to_the_bit(space, data, tmp_path, monkeypatch, stop_after, sort):
+    monkeypatch.setattr(training_module, "_SAVE_SECONDS", 0.0)
+    if sort:
+        target = replace(space.min(), resolution=12)
+        space = augment(target, width=[1, 2], expand=[1, 2])
+        objective = netaug(target, space)
+    else:
+        objective = sandwich(space)
+    expected = run(space, data, tmp_path / "whole.pt", objective=objective, sort=sort)
+    with pytest.raises(Stopped):
+        run(space, data, tmp_path / "cut.pt", stop_after=stop_after, objective=objective, sort=sort)
+    resumed = run(space, data, tmp_path / "cut.pt", objective=objective, sort=sort)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
+
+
+def test_killed_with_9_it_resumes_to_the_same_bits(tmp_path):
+    """The real thing: a process is killed twice at arbitrary moments, resumed, and compared to one that was not."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tinynas.cli", "retrain"]
+    arch = tmp_path / "tiny.yaml"
+    arch.write_text(
+        "resolution: 16\nstem: {out: 4}\nstages:\n"
+        "- - {out: 8, kernel: 3, stride: 2, mid: 8}\n  - {out: 8, kernel: 3, mid: 16, residual: true}\n"
+    )
+    start = [*command, str(arch), "--netaug", "--epochs", "12", "--batch-size", "512", "--name", "x"]
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    subprocess.run(start, cwd=tmp_path / "whole", env=environment, check=True)
+    words = start
+    for checkpoints in (1, 4):
+        process = subprocess.Popen(words, cwd=tmp_path / "cut", env=environment)
+        wait_for_log(tmp_path / "cut", checkpoints, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not list((tmp_path / "cut").glob("runs/*/retrain/x/metrics.json"))
+        words = [*command, "--resume"]
+    subprocess.run(words, cwd=tmp_path / "cut", env=environment, check=True)
+    (whole,), (cut,) = ((tmp_path / name).glob("runs/*/retrain/x") for name in ("whole", "cut"))
+    expected, resumed = load_file(whole / "model.safetensors"), load_file(cut / "model.safetensors")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
+    epochs = [line.split('"epoch": ')[1].split(",")[0] for line in (cut / "log.jsonl").read_text().splitlines()]
+    assert epochs == [str(i) for i in range(1, 13)]
+
+
+def wait_for_log(folder, lines, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for log in folder.glob("runs/*/retrain/x/log.jsonl"):
+            if log.read_text().count("\n") >= lines:
+                return
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    raise AssertionError("no epoch in two minutes")
+
+
+def test_the_rate_warms_up_from_0_and_falls_to_0():
+    recipe = Recipe(epochs=10, lr=0.4, warmup=2)
+    rates = [recipe.rate(epoch) for epoch in (0, 1, 2, 6, 10)]
+    assert rates == pytest.approx([0, 0.2, 0.4, 0.2, 0])
+    assert Recipe(epochs=1, lr=1.0, warmup=5).rate(0.5) == pytest.approx(1.0)  # at most half of the time is warm-up
+
+
+def test_norms_and_biases_do_not_decay(space):
+    groups = training_module._optimizer(Supernet(space), Recipe(weight_decay=0.1)).param_groups
+    decays = {p.ndim > 1: group["weight_decay"] for group in groups for p in group["params"]}
+    assert decays == {True: 0.1, False: 0.0}
+    assert all(group["nesterov"] for group in groups)
+
+
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"lr": 0}, {"lr": -1.0}, {"momentum": 1.5}, {"seed": -1}, {"batch_size": 0}]
+)
+def test_a_recipe_out_of_range(change):
+    with pytest.raises(InputError, match="must hold, but got"):
+        Recipe(**change)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(space, data, tmp_path):
+    with pytest.raises(TrainingError, match="the training diverged.*nan"):
+        run(
+            space,
+            data,
+            tmp_path / "c.pt",
+            objective=lambda net, x, y, rng: iter([net(x, space.max()).sum() * float("nan")]),
+        )
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: b"garbage" * 100])
+def test_a_damaged_checkpoint_is_named(space, data, tmp_path, damage):
+    path = tmp_path / "c.pt"
+    run(space, data, path, recipe=replace(RECIPE, epochs=1))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(FileError, match=r"c\.pt is damaged or of another network; delete it"):
+        run(space, data, path)
+
+
+def test_a_checkpoint_of_another_network_is_named(space, data, tmp_path):
+    run(space, data, tmp_path / "c.pt", recipe=replace(RECIPE, epochs=1))
+    other = replace(space, classes=7)
+    with pytest.raises(FileError, match="another network"):
+        run(other, data, tmp_path / "c.pt")
+
+
+def test_checkpoints_are_plain_data(space, data, tmp_path):
+    run(space, data, tmp_path / "c.pt", recipe=replace(RECIPE, epochs=1))
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    assert content["step"] == 6
+
+
+def test_on_a_full_disk_the_previous_checkpoint_stays(space, data, tmp_path, monkeypatch):
+    path = tmp_path / "c.pt"
+    run(space, data, path, recipe=replace(RECIPE, epochs=1))
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileError, match=r"cannot write .*c\.pt: No space left on device; the previous one is kept"):
+        run(space, data, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]

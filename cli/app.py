@@ -8,14 +8,14 @@ import typer
 
 from tinynas.arch import Arch
 from tinynas.cost import cost
-from tinynas.space import load_arch, load_space, shipped_networks, shipped_spaces
+from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces
 from tinynas.units import parse_bytes, parse_count
 
 from .screen import Screen
 from .tables import show_comparison, show_cost, show_evaluation, show_front, show_metrics, show_spaces
 
 app = typer.Typer(
-    help="Neural architecture search for networks that must fit on small devices: search, retrain with NetAug, compare.",
+    help="Neural architecture search for networks that must fit on small devices.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

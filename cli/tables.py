@@ -25,7 +25,8 @@ def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
         ]
         for i, entry in enumerate(front["front"])
     ]
-    title = f"Front of {front['space']} on {front['data']} ({limits or 'no limits'}; {front['evaluations']} networks evaluated)"
+    found = f"{limits or 'no limits'}; {front['evaluations']} networks evaluated"
+    title = f"Front of {front['space']} on {front['data']} ({found})"
     screen.table(title, ["", "resolution", "search-val %", *_TITLES], rows)
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
 

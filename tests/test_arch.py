@@ -4,7 +4,7 @@ import yaml
 from tinynas import Arch, load_arch
 from tinynas.arch import Block, Stem
 from tinynas.errors import FileError, InputError
-from tinynas.space import shipped_networks
+from tinynas.shipped import shipped_networks
 
 
 @pytest.mark.parametrize("name", shipped_networks())

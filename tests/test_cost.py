@@ -4,7 +4,7 @@ import torch
 from tinynas import Budget, augment, build, cost, load_arch
 from tinynas.cost import steps
 from tinynas.evaluation import recount
-from tinynas.space import shipped_networks
+from tinynas.shipped import shipped_networks
 
 # Convolution and linear MACs as fvcore counts them, and learnable parameters, of the networks that the NetAug paper
 # trains (Cai et al., ICLR 2022, table 1); params of the augmented networks that its authors build around them.

@@ -13,7 +13,7 @@ LAYERS = [
     {"units", "files"},
     {"arch"},
     {"cost", "space"},
-    {"nets"},
+    {"nets", "shipped"},
     {"supernet", "batchnorm"},
     {"data"},
     {"datasets", "objectives"},
@@ -57,7 +57,7 @@ def test_torch_is_not_imported_before_it_is_needed(statement):
 
 
 def test_the_checkout_works_without_installation(tmp_path):
-    code = "import tinynas, tinynas.cli.app; assert tinynas.load_arch('mcunet-in3').classes == 1000; print(tinynas.__file__)"
+    code = "import tinynas, tinynas.cli.app; tinynas.load_arch('mcunet-in3'); print(tinynas.__file__)"
     command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}; {code}"]
     out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     assert out.strip() == str(ROOT / "tinynas" / "__init__.py")

@@ -136,7 +136,7 @@ def test_a_recipe_out_of_range(change):
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(space, data, tmp_path):
-    with pytest.raises(TrainingError, match="the training diverged.*nan"):
+    with pytest.raises(TrainingError, match=r"the training diverged.*nan"):
         run(
             space,
             data,

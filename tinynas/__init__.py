@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .arch import Arch
 from .cost import Budget, Cost, cost
 from .errors import TinyNASError
-from .space import SearchSpace, augment, load_arch, load_space
+from .shipped import load_arch, load_space
+from .space import SearchSpace, augment
 
 if TYPE_CHECKING:
     from .nets import build

@@ -214,7 +214,7 @@ def _idx_file(folder: Path, name: str) -> Path | None:
 
 
 def _read_idx(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The array of bytes in an IDX file: two zero bytes, type 8, number of dimensions, sizes as big-endian int32, data."""
+    """The bytes of an IDX file: two zeros, type 8, number of dimensions, sizes as big-endian int32, data."""
     file = _idx_file(folder, name)
     if not file:
         raise FileError(f"no {name}-ubyte.gz in {folder}; copy it there")

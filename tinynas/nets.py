@@ -119,53 +119,58 @@ def build(arch: Arch) -> Network:
     return net.to(memory_format=torch.channels_last)
 
 
-# One channel of a feature map is one index of several tensors: (tensor's name, dimension) of each.
-Ties = list[tuple[str, int]]
+class ChannelGroup:
+    """Channels of feature maps that must keep one order, and the tensors that hold an index of them.
 
-
-def tied_channels(arch: Arch) -> Iterator[tuple[Ties, Ties]]:
-    """The groups of channels that can be reordered without changing the network, as (writers, readers).
-
-    Writers are the tensors that make the channels (convolution outputs, norms, gates), readers those that take them.
+    Writers make the channels (convolution outputs, norms, gates), readers take them; each is a tensor's name in the
+    network's state and the dimension that the channels index.
     """
-    writers, readers = _written("stem"), Ties()
+
+    def __init__(self) -> None:
+        self.writers: list[tuple[str, int]] = []
+        self.readers: list[tuple[str, int]] = []
+
+    def written_by(self, name: str) -> "ChannelGroup":
+        """Add the output channels of a ConvNorm."""
+        self.writers.append((f"{name}.conv.weight", 0))
+        self.writers += [(f"{name}.norm.{part}", 0) for part in ("weight", "bias", "running_mean", "running_var")]
+        return self
+
+    def written_with_bias_by(self, name: str) -> "ChannelGroup":
+        """Add the outputs of a convolution or linear layer with bias."""
+        self.writers += [(f"{name}.weight", 0), (f"{name}.bias", 0)]
+        return self
+
+    def read_by(self, name: str) -> "ChannelGroup":
+        """Add the input channels of a convolution or linear layer."""
+        self.readers.append((f"{name}.weight", 1))
+        return self
+
+
+def channel_groups(arch: Arch) -> Iterator[ChannelGroup]:
+    """Every group of channels that can be reordered without changing what `build(arch)` computes."""
+    stream = ChannelGroup().written_by("stem")  # of the feature maps between blocks
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
             name = f"stages.{s}.{b}"
-            inner: tuple[Ties, Ties] = ([], [])
+            inner = stream  # of those within the block
             if block.mid:
-                readers.append((f"{name}.expand.conv.weight", 1))
-                inner = (_written(f"{name}.expand"), [])
-            mid_writers, mid_readers = inner if block.mid else (writers, readers)
-            mid_writers += _written(f"{name}.depthwise")
+                stream.read_by(f"{name}.expand.conv")
+                inner = ChannelGroup().written_by(f"{name}.expand")
+            inner.written_by(f"{name}.depthwise").read_by(f"{name}.project.conv")
             if block.se:
-                mid_readers.append((f"{name}.se.reduce.weight", 1))
-                mid_writers += [(f"{name}.se.expand.weight", 0), (f"{name}.se.expand.bias", 0)]
-                yield (
-                    [(f"{name}.se.reduce.weight", 0), (f"{name}.se.reduce.bias", 0)],
-                    [(f"{name}.se.expand.weight", 1)],
-                )
-            mid_readers.append((f"{name}.project.conv.weight", 1))
+                inner.read_by(f"{name}.se.reduce").written_with_bias_by(f"{name}.se.expand")
+                yield ChannelGroup().written_with_bias_by(f"{name}.se.reduce").read_by(f"{name}.se.expand")
             if block.mid:
                 yield inner
-            if block.residual:
-                writers += _written(f"{name}.project")
-            else:
-                yield writers, readers
-                writers, readers = _written(f"{name}.project"), []
-    yield from _tied_head(arch.head, writers, readers)
-
-
-def _tied_head(head: Head, writers: Ties, readers: Ties) -> Iterator[tuple[Ties, Ties]]:
-    if head.conv:
-        yield writers, [*readers, ("head.conv.conv.weight", 1)]
-        writers, readers = _written("head.conv"), []
-    if head.hidden:
-        yield writers, [*readers, ("head.hidden.weight", 1)]
-        writers, readers = [("head.hidden.weight", 0), ("head.hidden.bias", 0)], []
-    yield writers, [*readers, ("head.classifier.weight", 1)]
-
-
-def _written(name: str) -> Ties:
-    norm = [(f"{name}.norm.{tensor}", 0) for tensor in ("weight", "bias", "running_mean", "running_var")]
-    return [(f"{name}.conv.weight", 0), *norm]
+            if not block.residual:
+                yield stream
+                stream = ChannelGroup()
+            stream.written_by(f"{name}.project")
+    if arch.head.conv:
+        yield stream.read_by("head.conv.conv")
+        stream = ChannelGroup().written_by("head.conv")
+    if arch.head.hidden:
+        yield stream.read_by("head.hidden")
+        stream = ChannelGroup().written_with_bias_by("head.hidden")
+    yield stream.read_by("head.classifier")

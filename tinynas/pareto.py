@@ -33,7 +33,7 @@ def hypervolume(points: Iterable[Point], reference: Point) -> float:
     limit, floor = reference
     inside = [p for p in points if p[0] <= limit and p[1] >= floor]
     steps = front(inside, lambda p: p)
-    ends = [macs for macs, _ in steps[1:]] + [limit]
+    ends = [*(macs for macs, _ in steps), limit][1:]
     return sum((accuracy - floor) * log10(end / macs) for (macs, accuracy), end in zip(steps, ends, strict=True))
 
 

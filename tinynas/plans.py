@@ -11,7 +11,7 @@ from .arch import Arch, from_mapping
 from .cost import Budget
 from .errors import FileError, InputError, require
 from .runs import RUNS, last_record, newest, read_config
-from .space import load_arch
+from .shipped import load_arch
 from .training import Recipe
 
 

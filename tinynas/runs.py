@@ -23,7 +23,7 @@ from .data import Normalisation
 from .errors import FileError, InputError, TinyNASError
 from .files import append_line, read, read_json, read_text, write, write_yaml
 from .nets import Network, build
-from .space import load_space, shipped_spaces
+from .shipped import load_space, shipped_spaces
 
 RUNS = Path("runs")
 _FORMAT = 1  # of model.safetensors' metadata

@@ -95,7 +95,8 @@ def search(
     try:
         while len(found := _evaluations(study)) < trials:
             after_trial(found)
-            study.optimize(objective, n_trials=1)
+            trial = study.ask()
+            study.tell(trial, objective(trial))
     except _ExhaustedError:
         pass
     after_trial(found)

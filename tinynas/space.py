@@ -6,18 +6,13 @@ the number of blocks) and given as the index of an option, smallest first. Round
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, from_mapping, read_yaml
-from .errors import InputError, require, unknown
-from .files import read_text
+from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, from_mapping
+from .errors import InputError, require
 
 if TYPE_CHECKING:
     import numpy as np
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,44 +271,6 @@ def _augmented_block(block: Block, channels: int, width: Sequence[float], expand
 
 def _widened(channels: int, factors: Sequence[float]) -> tuple[int, ...]:
     return tuple(sorted({int(channels * factor + 0.5) for factor in factors}))
-
-
-def load_space(name: str | Path) -> SearchSpace:
-    """A shipped search space by name, or one from a YAML file. Raises InputError or FileError."""
-    return _load(name, "search space", shipped_spaces(), SearchSpace.from_dict)
-
-
-def load_arch(name: str | Path) -> Arch:
-    """A shipped network by name, or an arch from a YAML file. Raises InputError or FileError."""
-    return _load(name, "network", shipped_networks(), Arch.from_dict)
-
-
-def shipped_spaces() -> dict[str, str]:
-    """The YAML texts of the search spaces that come with tinynas, by name."""
-    return _shipped("")
-
-
-def shipped_networks() -> dict[str, str]:
-    """The YAML texts of the published networks that come with tinynas, by name."""
-    return _shipped("networks")
-
-
-def _shipped(folder: str) -> dict[str, str]:
-    entries = files("tinynas.search_spaces").joinpath(folder).iterdir()
-    texts = {Path(e.name).stem: e.read_text("utf-8") for e in entries if e.name.endswith(".yaml")}
-    return dict(sorted(texts.items()))
-
-
-def _load(name: str | Path, what: str, shipped: dict[str, str], make: Callable[[object], T]) -> T:
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(name) not in shipped:
-            raise unknown(what, name, shipped)
-        return make(read_yaml(shipped[str(name)], str(name)))
-    try:
-        return make(read_yaml(read_text(path), str(path)))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _stage(plain: Mapping[str, Any], act: str, where: str) -> StageChoices:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .arch import Arch
-from .nets import Network, build, tied_channels
+from .nets import Network, build, channel_groups
 from .space import SearchSpace
 
 _CACHED_SKELETONS = 256
@@ -50,10 +50,10 @@ class Supernet(nn.Module):
         next update stay the same, up to rounding.
         """
         tensors = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
-        for writers, readers in tied_channels(self.space.max()):
-            norms = [tensors[name].abs().transpose(0, dim).flatten(1).sum(1) for name, dim in readers]
+        for group in channel_groups(self.space.max()):
+            norms = [tensors[name].abs().transpose(0, dim).flatten(1).sum(1) for name, dim in group.readers]
             order = torch.stack(norms).sum(0).argsort(descending=True, stable=True)
-            for name, dim in writers + readers:
+            for name, dim in group.writers + group.readers:
                 for tensor in (tensors[name], *_momentum(optimizer, tensors[name])):
                     tensor.copy_(tensor.index_select(dim, order))
 

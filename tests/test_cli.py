@@ -1,0 +1,169 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import SMALL
+
+COMMANDS = ["search", "retrain", "compare", "eval", "cost", "spaces", "quickstart"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_flag_and_its_default(tinynas, command):
+    code, out, _ = tinynas(command, "--help")
+    assert code == 0
+    assert "Usage: tinynas" in out
+    assert "--json" in out
+
+
+def test_help_answers_in_half_a_second():
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "tinynas.cli", "search", "--help"], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.5
+
+
+def test_cost_as_json(tinynas):
+    code, out, _ = tinynas("cost", "mcunet-in3", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "name": "mcunet-in3",
+        "resolution": 176,
+        "macs": 81_785_520,
+        "params": 737_408,
+        "peak_sram": 340_736,
+        "peak_sram_inplace_dw": 266_344,
+        "flash": 790_536,
+    }
+
+
+def test_cost_at_another_resolution(tinynas):
+    _, out, _ = tinynas("cost", "mcunet-in3", "--resolution", "96", "--json")
+    assert json.loads(out)["resolution"] == 96
+    assert json.loads(out)["macs"] < 30e6
+
+
+def test_cost_as_a_table_with_a_check(tinynas):
+    _, out, _ = tinynas("cost", "mobilenet-v2-tiny", "--check")
+    assert out.count("23,499,152") == 2
+    assert "stages.1.0.depthwise" in out
+
+
+def test_spaces(tinynas):
+    code, out, _ = tinynas("spaces")
+    assert code == 0
+    for name in ("micro", "mobile32", "mcu", "mobile", "mcunet-in3"):
+        assert name in out
+    document = json.loads(tinynas("spaces", "--json")[1])
+    assert document["networks"]["mcunet-in3"]["min"] == document["networks"]["mcunet-in3"]["max"]
+
+
+def test_the_quickstart_shortened(tinynas, tmp_path):
+    code, out, err = tinynas("quickstart", "--epochs", "1", "--trials", "5", "--json", "--run", "q")
+    assert code == 0, err
+    document = json.loads(out)
+    assert [s["name"] for s in document["series"]] == ["searched", "retrained", "retrained + NetAug"]
+    assert Path(document["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert "supernet" in err
+
+    # Everything else works on the run it left, with no argument.
+    run = tmp_path / "q"
+    (tmp_path / "runs").mkdir()
+    run.rename(tmp_path / "runs" / "q")
+    code, out, err = tinynas("retrain", "--netaug", "--epochs", "1", "--json")
+    assert code == 0, err
+    assert json.loads(out)["model"].endswith("retrain/netaug-2/model.safetensors")
+    code, out, err = tinynas("eval")
+    assert code == 0
+    assert "all classes" in out
+    code, out, err = tinynas("compare")
+    assert code == 0
+    assert "hypervolume" in out
+    code, out, err = tinynas("search", "--run", "runs/q", "--flops", "200K", "--trials", "3")
+    assert code == 0
+    assert "supernet" not in out, "it trained a supernet that was trained"
+    assert "best" in out
+
+
+def test_a_search_is_resumed_with_its_limits(tinynas, tmp_path, monkeypatch):
+    from tinynas import jobs
+
+    space = tmp_path / "small.yaml"
+    space.write_text(yaml.safe_dump(SMALL))
+    words = ["search", "--flops", "60K", "--space", space, "--epochs", "2", "--trials", "6", "--batch-size", "128"]
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "search_space", killed)
+        assert tinynas(*words)[0] == 130
+    code, out, err = tinynas("search", "--resume", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["limits"] == {"macs": 60_000}
+    assert document["evaluations"] == 6
+
+
+def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
+    space = tmp_path / "small.yaml"
+    space.write_text(yaml.safe_dump(SMALL))
+    _, out, _ = tinynas("search", "--space", space, "--epochs", "1", "--trials", "3")
+    assert "data: digits" in out
+    assert "\x1b" not in out
+    assert "supernet" in out
+    assert "search 3/3: best" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "--flops", "50Q"], "cannot read '50Q': expected a count like"),
+        (["search", "--sram", "much"], "cannot read 'much': expected a size like"),
+        (
+            ["search", "--flops", "10"],
+            "no network of the space fits: the smallest needs macs 3.05M > 10; raise the limit",
+        ),
+        (["search", "--space", "mirco"], "unknown search space 'mirco'; did you mean 'micro'?"),
+        (["search", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
+        (["search", "--epochs", "0"], "`epochs > 0` must hold, but got (epochs=0)"),
+        (["search", "--trials", "0"], "`trials > 0` must hold, but got (trials=0)"),
+        (["search", "--resume"], "no */config.yaml in runs"),
+        (["search", "--resume", "--run", "nothing"], "nothing to resume in nothing"),
+        (["retrain"], "no */best.yaml in runs; `tinynas search --flops 50M` makes a new run"),
+        (["retrain", "--resume"], "no unfinished"),
+        (["retrain", "mcunet-in33"], "did you mean 'mcunet-in3'?"),
+        (["retrain", "."], "has no best.yaml"),
+        (["compare", "nothing"], "cannot read nothing/front.json"),
+        (["eval", "nothing.safetensors"], "cannot read nothing.safetensors"),
+        (["eval"], "no */retrain/*/model.safetensors in runs"),
+        (["cost", "mcunet.yaml"], "cannot read mcunet.yaml"),
+        (["cost", "mcunet-in3", "--resolution", "0"], "`resolution > 0` must hold"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(fails, words, message):
+    assert message in fails(*words)
+
+
+def test_wrong_usage_exits_with_2(tinynas):
+    for words in (["search", "--flop", "50M"], ["cost"], ["nonsense"], ["search", "--epochs", "many"]):
+        assert tinynas(*words)[0] == 2
+
+
+def test_an_unfinished_supernet_is_not_searched(fails, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "config.yaml").write_text("space: micro\ndata: digits\nrecipe: {epochs: 3}\n")
+    assert "the supernet of r is not trained to its end; add --resume" in fails("search", "--run", "r")
+
+
+def test_a_config_that_is_damaged(fails, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "config.yaml").write_text("space: micro\ndata: digits\nrecipe: {epoch: 3}\n")
+    assert "did you mean 'epochs'" in fails("search", "--run", "r")
+    (tmp_path / "r" / "config.yaml").write_text("- 3\n")
+    assert "must be a mapping" in fails("search", "--run", "r")

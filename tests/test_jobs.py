@@ -1,0 +1,165 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+from conftest import SMALL
+
+from tinynas import Budget, cost, load, load_arch
+from tinynas import jobs as jobs_module
+from tinynas.comparison import compare_runs
+from tinynas.data import MemorySplit
+from tinynas.errors import BudgetError, FileError, InputError
+from tinynas.evaluation import SubnetEvaluator, accuracy
+from tinynas.jobs import retrain, search
+from tinynas.plans import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig
+from tinynas.supernet import Supernet
+from tinynas.training import Recipe
+
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
+
+
+class Quiet:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, task, done, total, text):
+        assert 0 <= done <= total
+
+
+class Watched(MemorySplit):
+    """A split that remembers when it is looked at."""
+
+    looked: list
+
+    def batches(self, *args):
+        self.looked.append(len(args))
+        return super().batches(*args)
+
+
+@pytest.fixture
+def watched(data, monkeypatch):
+    """The small data set, under any name; what looks at its test images is counted."""
+    test = Watched(images=data.test.images, labels=data.test.labels)
+    object.__setattr__(test, "looked", [])
+    watched = replace(data, test=test)
+    monkeypatch.setattr(jobs_module, "load_data", lambda name: watched)
+    return watched
+
+
+@pytest.fixture
+def plan(tmp_path):
+    space = tmp_path / "small.yaml"
+    space.write_text(yaml.safe_dump(SMALL))
+    config = SupernetConfig(space=str(space), recipe=RECIPE)
+    return SearchPlan(run=tmp_path / "run", config=config, budget=Budget(macs=60_000), trials=12)
+
+
+def test_the_whole_job(watched, plan):
+    front = search(plan, report=Quiet())
+    assert not watched.test.looked, "the search looked at test images"
+    assert json.loads((plan.run / "front.json").read_text()) == front
+    assert front["limits"] == {"macs": 60_000}
+    assert all(entry["macs"] <= 60_000 for entry in front["front"])
+    best = load_arch(plan.run / "best.yaml")
+    assert best.to_dict() == front["front"][front["best"]]["arch"]
+    assert front["front"][front["best"]]["accuracy"] == max(entry["accuracy"] for entry in front["front"])
+
+    for netaug in (False, True):
+        folder = plan.run / "retrain" / str(netaug)
+        retraining = RetrainPlan(folder=folder, arch=best, config=RetrainConfig(netaug=netaug, recipe=RECIPE))
+        watched.test.looked.clear()
+        metrics = retrain(retraining, report=Quiet())
+        assert len(watched.test.looked) == 1, "test images are looked at once, at the end"
+        assert metrics == json.loads((folder / "metrics.json").read_text())
+        assert metrics["macs"] == cost(best).macs
+        assert metrics["netaug"] == netaug
+        net = load(folder / "model.safetensors")
+        assert net.arch == best
+        assert accuracy(net, watched, watched.test, best.resolution) == metrics["accuracy"]
+        assert len((folder / "log.jsonl").read_text().splitlines()) == RECIPE.epochs
+
+    comparison = compare_runs([plan.run], plan.run / "compare.png")
+    assert [s["name"] for s in comparison["series"]] == ["searched", "retrained", "retrained + NetAug"]
+    assert (plan.run / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_once_search_often(watched, plan, monkeypatch):
+    search(plan, report=Quiet())
+    weights = (plan.run / "supernet.pt").read_bytes()
+    first = (plan.run / "front.json").read_bytes()
+    tighter = replace(plan, budget=Budget(macs=40_000, peak_sram=2_000))
+    front = search(tighter, report=Quiet())
+    assert (plan.run / "supernet.pt").read_bytes() == weights
+    assert all(entry["macs"] <= 40_000 and entry["peak_sram"] <= 2_000 for entry in front["front"])
+    assert (plan.run / "earlier" / "macs-60000" / "front.json").read_bytes() == first
+
+
+def test_a_budget_that_nothing_fits_is_told_before_anything_is_done(watched, plan, monkeypatch):
+    monkeypatch.setattr(jobs_module, "train", lambda *args, **kwargs: pytest.fail("it trained"))
+    with pytest.raises(BudgetError, match="no network of the space fits"):
+        search(replace(plan, budget=Budget(macs=10)), report=Quiet())
+    assert not plan.run.exists()
+
+
+def test_a_run_of_another_configuration_is_left_alone(watched, plan):
+    search(plan, report=Quiet())
+    other = replace(plan, config=replace(plan.config, recipe=replace(RECIPE, lr=0.07)))
+    with pytest.raises(FileError, match="is of another configuration: recipe is"):
+        search(other, report=Quiet())
+
+
+def test_two_equal_searches_give_equal_fronts(watched, plan, tmp_path):
+    fronts = [search(replace(plan, run=tmp_path / name), report=Quiet()) for name in ("one", "other")]
+    assert fronts[0] == fronts[1]
+
+
+def test_evaluating_changes_nothing_and_repeats(data, space):
+    torch.manual_seed(0)
+    supernet = Supernet(space).train()
+    supernet(torch.randn(8, 1, 12, 12), space.max())
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    evaluate = SubnetEvaluator(supernet, data)
+    arch = space.min()
+    assert evaluate(arch) == evaluate(arch) == SubnetEvaluator(supernet, data)(arch)
+    assert all(torch.equal(before[name], tensor) for name, tensor in supernet.state_dict().items())
+
+
+def test_a_retrained_network_takes_classes_and_colours_from_the_data(watched, tmp_path):
+    arch = replace(load_arch("mcunet-in3"), resolution=32)
+    config = RetrainConfig(recipe=Recipe(epochs=1, batch_size=96))
+    retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
+    net = load(tmp_path / "r" / "model.safetensors")
+    assert (net.arch.classes, net.arch.in_channels) == (3, 1)
+
+
+def test_netaug_delivers_a_file_like_a_plain_one(watched, space, tmp_path):
+    shapes = []
+    for netaug in (False, True):
+        config = RetrainConfig(netaug=netaug, recipe=Recipe(epochs=1, batch_size=48))
+        retrain(RetrainPlan(folder=tmp_path / str(netaug), arch=space.min(), config=config), report=Quiet())
+        state = load(tmp_path / str(netaug) / "model.safetensors").state_dict()
+        shapes.append({name: tensor.shape for name, tensor in state.items()})
+    sizes = {(tmp_path / str(netaug) / "model.safetensors").stat().st_size for netaug in (False, True)}
+    assert shapes[0] == shapes[1]
+    assert len(sizes) == 1
+
+
+def test_widths_are_augmented_in_the_first_half_only():
+    config = RetrainConfig(netaug=True, recipe=Recipe(epochs=5))
+    assert [config.widens(epoch) for epoch in range(5)] == [True, True, True, False, False]
+    assert not RetrainConfig(recipe=Recipe(epochs=5)).widens(0)
+
+
+def test_a_model_is_evaluated_on_data_of_its_classes(watched, space, tmp_path, monkeypatch):
+    retrain(RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=RetrainConfig(recipe=RECIPE)), report=Quiet())
+    result = jobs_module.evaluate(tmp_path / "r" / "model.safetensors", None)
+    assert result["accuracy"] == json.loads((tmp_path / "r" / "metrics.json").read_text())["accuracy"]
+    assert sum(result["by_class"].values()) / 3 == pytest.approx(result["accuracy"])
+    monkeypatch.setattr(jobs_module, "load_data", lambda name: replace(watched, classes=("a", "b")))
+    with pytest.raises(InputError, match=r"knows 3 classes \(a, b, c\), but small has 2 \(a, b\)"):
+        jobs_module.evaluate(tmp_path / "r" / "model.safetensors", "small")

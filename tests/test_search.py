@@ -1,0 +1,126 @@
+import numpy as np
+import optuna
+import pytest
+from conftest import SMALL
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinynas import Budget, SearchSpace, cost
+from tinynas.errors import BudgetError, FileError
+from tinynas.search import check_budget, search, shrink
+
+SPACE = SearchSpace.from_dict(SMALL)
+
+
+def score(arch):
+    """Stands for accuracy: rises with size, and a little with kernels."""
+    kernels = sum(block.kernel for stage in arch.stages for block in stage)
+    return float(np.log(cost(arch).params) + 0.05 * kernels)
+
+
+def limits(name):
+    low, high = getattr(cost(SPACE.min()), name), getattr(cost(SPACE.max()), name)
+    return st.one_of(st.none(), st.integers(low, high))
+
+
+budgets = st.builds(
+    Budget, macs=limits("macs"), params=limits("params"), peak_sram=limits("peak_sram"), flash=limits("flash")
+)
+
+
+@given(budget=budgets, seed=st.integers(0, 1000))
+@settings(max_examples=200, deadline=None)
+def test_shrinking_always_ends_within_the_budget(budget, seed):
+    rng = np.random.default_rng(seed)
+    arch = shrink(SPACE, SPACE.sample(rng), budget, rng)
+    assert budget.fits(cost(arch))
+    assert SPACE.contains(arch)
+
+
+@given(budget=budgets, seed=st.integers(0, 1000))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_network_over_the_budget_is_evaluated_or_returned(tmp_path_factory, budget, seed):
+    evaluated = []
+
+    def evaluate(arch):
+        evaluated.append(arch)
+        return score(arch)
+
+    journal = tmp_path_factory.mktemp("study") / "study.journal"
+    found = search(SPACE, budget, evaluate, journal=journal, trials=25, seed=seed)
+    assert all(budget.fits(cost(arch)) for arch in evaluated)
+    assert {e.arch for e in found} == set(evaluated)
+    assert len(evaluated) == len(set(evaluated)), "a network was evaluated twice"
+    assert SPACE.min() in evaluated
+
+
+def test_a_search_finds_better_networks_than_its_first(tmp_path):
+    budget = Budget(macs=60_000)
+    found = search(SPACE, budget, score, journal=tmp_path / "j", trials=80)
+    assert len(found) == 80
+    assert max(e.accuracy for e in found[40:]) > max(e.accuracy for e in found[:20])
+
+
+def test_a_small_space_is_searched_to_its_end(tmp_path):
+    plain = {**SMALL, "stages": [{"width": [4, 8], "kernel": [3, 5], "stride": 2}], "head": {}, "resolution": 8}
+    space = SearchSpace.from_dict({**plain, "stem": {"width": 4}})
+    found = search(space, Budget(), score, journal=tmp_path / "j", trials=50)
+    assert len({e.arch for e in found}) == len(found) == 4
+
+
+def test_a_budget_that_nothing_fits_names_the_smallest_networks_cost():
+    smallest = cost(SPACE.min())
+    with pytest.raises(BudgetError, match=r"the smallest needs macs \S+ > 1K, peak_sram \S+ > 64B; raise the limit"):
+        check_budget(SPACE, Budget(macs=1000, params=smallest.params, peak_sram=64))
+
+
+def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
+    budget = Budget(macs=60_000)
+    whole = search(SPACE, budget, score, journal=tmp_path / "whole", trials=30)
+
+    def interrupted(arch):
+        calls.append(arch)
+        if len(calls) == 17:
+            raise KeyboardInterrupt
+        return score(arch)
+
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        search(SPACE, budget, interrupted, journal=tmp_path / "cut", trials=30)
+    resumed = search(SPACE, budget, score, journal=tmp_path / "cut", trials=30)
+    assert len(resumed) == 30
+    assert {e.arch for e in whole[:16]} == {e.arch for e in resumed[:16]}
+    assert calls[16] in {e.arch for e in resumed}, "the network whose evaluation was cut off is lost"
+
+
+def test_other_limits_use_what_is_known(tmp_path):
+    evaluated = []
+
+    def evaluate(arch):
+        evaluated.append(arch)
+        return score(arch)
+
+    for macs in (60_000, 50_000, 60_000):
+        found = search(SPACE, Budget(macs=macs), evaluate, journal=tmp_path / "j", trials=20)
+        assert all(e.cost.macs <= macs for e in found)
+    assert len(evaluated) == len(set(evaluated))
+
+
+def test_the_study_opens_in_optuna_with_its_constraints(tmp_path):
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    search(SPACE, Budget(macs=60_000, flash=10_000), score, journal=tmp_path / "j", trials=10)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
+    study = optuna.load_study(study_name="macs <= 60000, flash <= 10000", storage=storage)
+    assert len(study.trials) == 10
+    for trial in study.trials:
+        assert SPACE.decode(trial.params).to_dict() == trial.user_attrs["arch"]
+        assert set(trial.constraints) == {"macs", "flash"}
+        assert all(value <= 0 for value in trial.constraints.values())
+
+
+def test_a_damaged_study_is_named(tmp_path):
+    (tmp_path / "j").write_text("{not json\n{}\n")
+    with pytest.raises(FileError, match="cannot use the study in"):
+        search(SPACE, Budget(), score, journal=tmp_path / "j", trials=2)

@@ -102,9 +102,10 @@ class Network(nn.Module):
 def build(arch: Arch) -> Network:
     """The plain network of an arch, freshly initialised.
 
-    Convolutions by fan-out (He et al., 2015), linear layers by fan-in (LeCun et al., 1998); blocks with a shortcut begin as the identity, their last norm's scale
-    being 0 (Goyal et al., 2017, section 5.1): in a supernet, subnets of different depth then begin alike. The
-    weights lie channels-last in memory, and so then do all feature maps: on CPUs that halves the time of a step.
+    Convolutions by fan-out (He et al., 2015), linear layers by fan-in (LeCun et al., 1998). A block with a shortcut
+    begins as the identity, its last norm's scale being 0 (Goyal et al., 2017, section 5.1): in a supernet, subnets of
+    different depth then begin alike. The weights lie channels-last in memory, and so then do all feature maps: on
+    CPUs that halves the time of a step.
     """
     net = Network(arch)
     for module in net.modules():

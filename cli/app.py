@@ -61,7 +61,7 @@ def search(
         ),
     ] = None,
     data: DataName = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: 8.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: 6.", show_default=False)] = None,
     trials: Annotated[int | None, typer.Option(help="Networks to evaluate. Default: 50.", show_default=False)] = None,
     seed: Seed = None,
     batch_size: BatchSize = None,

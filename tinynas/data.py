@@ -78,7 +78,7 @@ class Data:
         """All images of a split once, in order, not augmented."""
         return split.batches(torch.split(torch.arange(len(split.labels)), batch_size), resolution, self.normalise)
 
-    def calibration_batches(self, resolution: int, images: int = 1000, batch_size: int = 250) -> list[Tensor]:
+    def calibration_batches(self, resolution: int, images: int = 500, batch_size: int = 250) -> list[Tensor]:
         """A fixed choice of training images, not augmented, to set batch-norm statistics by."""
         order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train.labels))[:images])
         return [x for x, _ in self.train.batches(torch.split(order, batch_size), resolution, self.normalise)]

@@ -21,7 +21,7 @@ class SupernetConfig:
 
     space: str = "mobile32"
     data: str = "digits"
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=8))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import typer
 
 from tinynas.arch import Arch
 from tinynas.cost import cost
-from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces
+from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 from tinynas.units import parse_bytes, parse_count
 
 from .screen import Screen
@@ -28,41 +28,33 @@ DataName = Annotated[
     typer.Option(
         "--data",
         metavar="NAME[:PATH]",
-        help="digits, fashion-mnist, cifar10, cifar100, or imagefolder:PATH with train/ and val/. Default: digits.",
-        show_default=False,
+        help="digits, fashion-mnist, cifar10, cifar100, or imagefolder:PATH with train/ and val/. "
+        "Default: the run's or the model's, else digits.",
     ),
 ]
-RunFolder = Annotated[
-    Path | None, typer.Option("--run", help="Run folder. Default: a new one under runs/.", show_default=False)
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of every random choice. Default: 0.", show_default=False)]
-BatchSize = Annotated[int | None, typer.Option(help="Images a step. Default: 32.", show_default=False)]
-LearningRate = Annotated[
-    float | None, typer.Option("--lr", help="Peak learning rate. Default: 0.1.", show_default=False)
-]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder. Default: a new one under runs/.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random choice. Default: the run's, else 0.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step. Default: the run's, else 32.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate. Default: the run's, else 0.1.")]
 
 
 @app.command()
 def search(
-    flops: Annotated[
-        str | None, typer.Option(help="Limit on multiply-accumulates, e.g. 50M.", show_default=False)
-    ] = None,
-    params: Annotated[str | None, typer.Option(help="Limit on parameters, e.g. 500K.", show_default=False)] = None,
-    sram: Annotated[
-        str | None, typer.Option(help="Limit on peak int8 SRAM in bytes, e.g. 256KB.", show_default=False)
-    ] = None,
-    flash: Annotated[
-        str | None, typer.Option(help="Limit on int8 flash in bytes, e.g. 1MB.", show_default=False)
-    ] = None,
+    flops: Annotated[str | None, typer.Option(help="Limit on multiply-accumulates, e.g. 50M.")] = None,
+    params: Annotated[str | None, typer.Option(help="Limit on parameters, e.g. 500K.")] = None,
+    sram: Annotated[str | None, typer.Option(help="Limit on peak int8 SRAM in bytes, e.g. 256KB.")] = None,
+    flash: Annotated[str | None, typer.Option(help="Limit on int8 flash in bytes, e.g. 1MB.")] = None,
     space: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE", help="Search space, see `tinynas spaces`. Default: mobile32.", show_default=False
+            metavar="NAME|FILE",
+            help="Search space, see `tinynas spaces`. Default: the run's, else mobile32.",
+            show_default=False,
         ),
     ] = None,
     data: DataName = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: 6.", show_default=False)] = None,
-    trials: Annotated[int | None, typer.Option(help="Networks to evaluate. Default: 50.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: the run's, else 6.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Networks to evaluate. Default: 50.")] = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -80,10 +72,10 @@ def search(
     from tinynas.plans import plan_search
 
     limits = _given(
-        macs=flops and parse_count(flops),
-        params=params and parse_count(params),
-        peak_sram=sram and parse_bytes(sram),
-        flash=flash and parse_bytes(flash),
+        macs=None if flops is None else parse_count(flops),
+        params=None if params is None else parse_count(params),
+        peak_sram=None if sram is None else parse_bytes(sram),
+        flash=None if flash is None else parse_bytes(flash),
     )
     given = _given(space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr)
     plan = plan_search(run, resume=resume, limits=limits, trials=trials, given=given)
@@ -105,14 +97,12 @@ def retrain(
     netaug: Annotated[
         bool, typer.Option("--netaug", help="Train inside wider networks (Cai et al., ICLR 2022).")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.")] = None,
     data: DataName = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the retraining. Default: plain or netaug.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the retraining. Default: plain or netaug.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a killed retraining, --name's or the newest.")
     ] = False,
@@ -181,16 +171,14 @@ def count(
     arch: Annotated[
         str, typer.Argument(metavar="ARCH.yaml|NETWORK", help="An arch's file, or a shipped network's name.")
     ],
-    resolution: Annotated[
-        int | None, typer.Option(help="Pixels along a side. Default: the arch's own.", show_default=False)
-    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Pixels along a side. Default: the arch's own.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Build the network and count it again, with fvcore.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """MACs, parameters, peak SRAM and flash of a network, counted from its description."""
     network = load_arch(arch)
     network = replace(network, resolution=resolution) if resolution is not None else network
-    document: dict[str, Any] = {"name": Path(arch).stem, "resolution": network.resolution, **asdict(cost(network))}
+    document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **asdict(cost(network))}
     if check:
         from tinynas.evaluation import recount
 
@@ -222,24 +210,17 @@ def quickstart(
 ) -> None:
     """The main job on real images in a few minutes: search, retrain plain and with NetAug, compare."""
     from tinynas import jobs
-    from tinynas.comparison import compare_runs
-    from tinynas.plans import plan_retraining, plan_search
+    from tinynas.plans import plan_search
 
     given: dict[str, Any] = {"epochs": epochs, "seed": seed}
-    plan = plan_search(run, resume=False, limits=QUICKSTART_LIMITS, trials=trials, given={"space": "micro", **given})
+    limits = {"macs": 150_000, "peak_sram": 8 * 1024}
+    plan = plan_search(run, resume=False, limits=limits, trials=trials, given={"space": "micro", **given})
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, None)
-        jobs.search(plan, report=screen)
-        for netaug in (False, True):
-            retraining = plan_retraining(str(plan.run), name=None, resume=False, netaug=netaug, given=given)
-            jobs.retrain(retraining, report=screen)
-        out = plan.run / "compare.png"
-        comparison = compare_runs([plan.run], out)
-    show_comparison(screen, comparison, out)
-    screen.document(comparison | {"picture": str(out)})
-
-
-QUICKSTART_LIMITS = {"macs": 150_000, "peak_sram": 8 * 1024}
+        comparison = jobs.quickstart(plan, given, report=screen)
+    picture = plan.run / "compare.png"
+    show_comparison(screen, comparison, picture)
+    screen.document(comparison | {"picture": str(picture)})
 
 
 def _given(**settings: Any) -> dict[str, Any]:

@@ -48,11 +48,10 @@ def show_comparison(screen: Screen, comparison: dict[str, Any], picture: Path) -
     rows = []
     for series in comparison["series"]:
         for i, point in enumerate(series["points"]):
-            area = f"{series['hypervolume']:.2f}" if i == 0 else ""
-            rows.append(
-                [series["name"] if i == 0 else "", series["split"], f"{point['accuracy']:.2f}", *_costs(point), area]
-            )
-    screen.table("Comparison", ["", "split", "accuracy %", *_TITLES, "hypervolume"], rows, left=2)
+            first = [series["name"], f"{series['hypervolume']:.2f}"] if i == 0 else ["", ""]
+            accuracy = f"{point['accuracy']:.2f}"
+            rows.append([first[0], point.get("name", ""), series["split"], accuracy, *_costs(point), first[1]])
+    screen.table("Comparison", ["", "name", "split", "accuracy %", *_TITLES, "hypervolume"], rows, left=3)
     reference = comparison["reference"]
     screen.note(
         "hypervolume: percentage points x decades of MACs that a series dominates, "

@@ -56,7 +56,7 @@ def data() -> Data:
 
     normalise = Normalisation(mean=(0.3,), std=(0.2,))
     splits = {"train": split(96, 0), "val": split(30, 1), "test": split(30, 2)}
-    return Data(name="small", classes=("a", "b", "c"), normalise=normalise, **splits)
+    return Data(classes=("a", "b", "c"), normalise=normalise, **splits)
 
 
 @pytest.fixture

@@ -7,16 +7,41 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import SMALL
+from tinynas.cli.app import app
+from typer.main import get_command
+
+from tinynas.plans import RetrainConfig, SearchPlan, SupernetConfig
+from tinynas.shipped import shipped_networks
 
 COMMANDS = ["search", "retrain", "compare", "eval", "cost", "spaces", "quickstart"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_every_flag_and_its_default(tinynas, command):
+def test_help_tells_what_every_flag_does(tinynas, command):
     code, out, _ = tinynas(command, "--help")
     assert code == 0
-    assert "Usage: tinynas" in out
-    assert "--json" in out
+    assert f"Usage: tinynas {command}" in out
+    words = " ".join(out.replace("│", " ").split())
+    for option in get_command(app).commands[command].params:
+        assert option.opts[0] in words or option.metavar in words
+        assert " ".join(option.help.split()) in words
+
+
+def test_help_tells_the_true_defaults(tinynas):
+    def default(command, flag):
+        words = " ".join(tinynas(command, "--help")[1].replace("│", " ").split())
+        return words.split(f" {flag} ")[1].split("Default: ")[1].split(" -")[0]
+
+    supernet, search, retraining = SupernetConfig(), SearchPlan, RetrainConfig().recipe
+    assert default("search", "--space").endswith(f"{supernet.space}.")
+    assert default("search", "--data").endswith(f"{supernet.data}.")
+    assert default("search", "--epochs").endswith(f"{supernet.recipe.epochs}.")
+    assert default("search", "--trials").endswith(f"{search.trials}.")
+    assert default("retrain", "--epochs").endswith(f"{retraining.epochs}.")
+    for command, recipe in (("search", supernet.recipe), ("retrain", retraining)):
+        assert default(command, "--lr").endswith(f"{recipe.lr}.")
+        assert default(command, "--batch-size").endswith(f"{recipe.batch_size}.")
+        assert default(command, "--seed").endswith(f"{recipe.seed}.")
 
 
 def test_help_answers_in_half_a_second():
@@ -40,6 +65,11 @@ def test_cost_as_json(tinynas):
         "peak_sram_inplace_dw": 266_344,
         "flash": 790_536,
     }
+
+
+@pytest.mark.parametrize("name", shipped_networks())
+def test_cost_names_the_network(tinynas, name):
+    assert json.loads(tinynas("cost", name, "--json")[1])["name"] == name
 
 
 def test_cost_at_another_resolution(tinynas):
@@ -124,10 +154,11 @@ def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
     ("words", "message"),
     [
         (["search", "--flops", "50Q"], "cannot read '50Q': expected a count like"),
+        (["search", "--flops", ""], "cannot read '': expected a count like"),
         (["search", "--sram", "much"], "cannot read 'much': expected a size like"),
         (
             ["search", "--flops", "10"],
-            "no network of the space fits: the smallest needs macs 3.05M > 10; raise the limit",
+            "no network of the space fits, the smallest has macs 3,053,312 (limit 10); raise the limit",
         ),
         (["search", "--space", "mirco"], "unknown search space 'mirco'; did you mean 'micro'?"),
         (["search", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
@@ -135,11 +166,13 @@ def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
         (["search", "--trials", "0"], "`trials > 0` must hold, but got (trials=0)"),
         (["search", "--resume"], "no */config.yaml in runs"),
         (["search", "--resume", "--run", "nothing"], "nothing to resume in nothing"),
-        (["retrain"], "no */best.yaml in runs; `tinynas search --flops 50M` makes a new run"),
-        (["retrain", "--resume"], "no unfinished"),
+        (["retrain"], "no */best.yaml in runs; `tinynas search --flops 50M` makes a run"),
+        (["retrain", "--resume"], "no unfinished retraining in runs"),
+        (["retrain", "mcunet-in3", "--resume"], "no unfinished retraining in runs"),
+        (["retrain", "runs/nothing"], "there is no run folder runs/nothing"),
         (["retrain", "mcunet-in33"], "did you mean 'mcunet-in3'?"),
         (["retrain", "."], "has no best.yaml"),
-        (["compare", "nothing"], "cannot read nothing/front.json"),
+        (["compare", "nothing"], "nothing to compare in nothing"),
         (["eval", "nothing.safetensors"], "cannot read nothing.safetensors"),
         (["eval"], "no */retrain/*/model.safetensors in runs"),
         (["cost", "mcunet.yaml"], "cannot read mcunet.yaml"),

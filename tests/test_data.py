@@ -9,7 +9,10 @@ from tinynas.errors import FileError, InputError
 
 
 def same(one, other):
-    return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(one, other, strict=True))
+    return all(
+        a[0].shape == b[0].shape and torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def test_digits_has_three_splits_that_do_not_overlap():
@@ -31,7 +34,7 @@ def test_normalised_training_images_have_mean_0_and_deviation_1():
 
 def test_an_epoch_is_a_shuffle_that_repeats(data):
     def epoch(seed, number):
-        return list(data.training_batches(10, 12, seed=seed, epoch=number))
+        return list(data.training_batches(10, (8, 12), seed=seed, epoch=number))
 
     assert same(epoch(0, 0), epoch(0, 0))
     assert not same(epoch(0, 0), epoch(0, 1))
@@ -39,13 +42,27 @@ def test_an_epoch_is_a_shuffle_that_repeats(data):
     assert len(epoch(0, 0)) == data.steps_per_epoch(10) == 9
 
 
+def test_every_resolution_is_drawn_and_resized_to_once(data):
+    batches = list(data.training_batches(4, (8, 12), seed=0, epoch=0))
+    assert {x.shape[-1] for x, _ in batches} == {8, 12}
+    whole = next(x for x, _ in batches if x.shape[-1] == 12)
+    values = data.normalise(torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)).flatten()
+    assert torch.isin(whole, values).all(), "an image at its own size was resampled"
+
+
+def test_calibration_batches_are_equal(data):
+    sizes = [len(x) for x in data.calibration_batches(8, images=31, batch_size=10)]
+    assert sum(sizes) == 31
+    assert max(sizes) - min(sizes) <= 1
+
+
 def test_an_epoch_can_be_entered_anywhere(data):
-    whole = list(data.training_batches(10, 12, seed=0, epoch=2))
-    assert same(whole[4:], list(data.training_batches(10, 12, seed=0, epoch=2, start=4)))
+    whole = list(data.training_batches(10, (8, 12), seed=0, epoch=2))
+    assert same(whole[4:], list(data.training_batches(10, (8, 12), seed=0, epoch=2, start=4)))
 
 
 def test_a_set_smaller_than_a_batch_still_trains(data):
-    (batch,) = data.training_batches(1000, 12, seed=0, epoch=0)
+    (batch,) = data.training_batches(1000, (12,), seed=0, epoch=0)
     assert len(batch[1]) == 96
 
 
@@ -64,7 +81,7 @@ def test_augmentation_shifts_and_mirrors():
     images = torch.zeros(200, 1, 9, 9, dtype=torch.uint8)
     images[:, 0, 4, 3] = 255
     split = MemorySplit(images=images, labels=torch.zeros(200, dtype=torch.long), flip=True, shift=2)
-    ((moved, _),) = split.batches([torch.arange(200)], 9, Normalisation(mean=(0.0,), std=(1.0,)), [5])
+    ((moved, _),) = split.batches([torch.arange(200)], [9], Normalisation(mean=(0.0,), std=(1.0,)), [5])
     rows, columns = moved[:, 0].nonzero()[:, 1], moved[:, 0].nonzero()[:, 2]
     assert set(rows.tolist()) == {2, 3, 4, 5, 6}
     assert set(columns.tolist()) == {1, 2, 3, 4, 5, 6, 7}  # 3 or its mirror image 5, give or take 2
@@ -118,8 +135,7 @@ def test_fashion_mnist_that_is_not_there(tmp_path):
         load_data(f"fashion-mnist:{tmp_path}")
 
 
-def test_cifar_in_torchvisions_layout(tmp_path):
-    """Pickles of the real layout are made here; torchvision checks their MD5, so it must refuse them by name."""
+def test_cifar_that_is_not_there(tmp_path):
     with pytest.raises(FileError, match=r"cannot get the data set cifar10: .*give its folder as cifar10:PATH"):
         load_data(f"cifar10:{tmp_path}")
 
@@ -147,11 +163,11 @@ def test_an_image_folder(image_folder):
     data = load_data(f"imagefolder:{image_folder}")
     assert data.classes == ("cat", "dog")
     assert [len(split.labels) for split in (data.train, data.val, data.test)] == [14, 2, 6]
-    images, labels = next(iter(data.training_batches(5, 24, seed=0, epoch=0)))
+    images, labels = next(iter(data.training_batches(5, (24,), seed=0, epoch=0)))
     assert images.shape == (5, 3, 24, 24)
     assert labels.shape == (5,)
-    again, _ = next(iter(data.training_batches(5, 24, seed=0, epoch=0)))
-    other, _ = next(iter(data.training_batches(5, 24, seed=1, epoch=0)))
+    again, _ = next(iter(data.training_batches(5, (24,), seed=0, epoch=0)))
+    other, _ = next(iter(data.training_batches(5, (24,), seed=1, epoch=0)))
     assert torch.equal(images, again)
     assert not torch.equal(images, other)
 
@@ -160,9 +176,9 @@ def test_workers_change_nothing(image_folder, monkeypatch):
     import tinynas.datasets
 
     data = load_data(f"imagefolder:{image_folder}")
-    alone = list(data.training_batches(4, 24, seed=0, epoch=0))
+    alone = list(data.training_batches(4, (24, 32), seed=0, epoch=0))
     monkeypatch.setattr(tinynas.datasets, "_FEW_FILES", 0)
-    assert same(alone, list(data.training_batches(4, 24, seed=0, epoch=0)))
+    assert same(alone, list(data.training_batches(4, (24, 32), seed=0, epoch=0)))
 
 
 def test_an_unreadable_image_is_named(image_folder):

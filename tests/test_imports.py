@@ -35,6 +35,16 @@ def imported(path):
             assert not any(name.split(".")[0] in ("tinynas", "cli") for name in names), f"{path} imports by full name"
 
 
+def imported_packages(path):
+    packages = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            packages.add(node.module.split(".")[0])
+    return packages
+
+
 def test_every_room_has_its_layer():
     assert {path.stem for path in (ROOT / "tinynas").glob("*.py")} == {*LEVEL, "__init__"}
 
@@ -46,8 +56,13 @@ def test_a_room_imports_only_from_below(room):
 
 
 def test_optuna_lives_in_one_room():
-    users = {path.stem for path in (ROOT / "tinynas").glob("*.py") if "optuna" in path.read_text().lower()}
-    assert {room for room in users if "import optuna" in (ROOT / "tinynas" / f"{room}.py").read_text()} == {"search"}
+    paths = [*(ROOT / "tinynas").glob("*.py"), *(ROOT / "cli").glob("*.py")]
+    assert {path.stem for path in paths if "optuna" in imported_packages(path)} == {"search"}
+
+
+def test_the_library_does_not_import_the_command_line():
+    for room in LEVEL:
+        assert not {"cli", "typer", "rich"} & imported_packages(ROOT / "tinynas" / f"{room}.py")
 
 
 @pytest.mark.parametrize("statement", ["import tinynas.cli.app", "import tinynas; tinynas.load_space('micro').min()"])

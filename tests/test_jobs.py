@@ -35,8 +35,10 @@ class Watched(MemorySplit):
     """A split that remembers when it is looked at."""
 
     looked: list
+    not_before = None
 
     def batches(self, *args):
+        assert not self.not_before or self.not_before.exists(), "test images seen before the model was written"
         self.looked.append(len(args))
         return super().batches(*args)
 
@@ -45,7 +47,7 @@ class Watched(MemorySplit):
 def watched(data, monkeypatch):
     """The small data set, under any name; what looks at its test images is counted."""
     test = Watched(images=data.test.images, labels=data.test.labels)
-    object.__setattr__(test, "looked", [])
+    vars(test)["looked"] = []
     watched = replace(data, test=test)
     monkeypatch.setattr(jobs_module, "load_data", lambda name: watched)
     return watched
@@ -73,6 +75,7 @@ def test_the_whole_job(watched, plan):
         folder = plan.run / "retrain" / str(netaug)
         retraining = RetrainPlan(folder=folder, arch=best, config=RetrainConfig(netaug=netaug, recipe=RECIPE))
         watched.test.looked.clear()
+        vars(watched.test)["not_before"] = folder / "model.safetensors"
         metrics = retrain(retraining, report=Quiet())
         assert len(watched.test.looked) == 1, "test images are looked at once, at the end"
         assert metrics == json.loads((folder / "metrics.json").read_text())
@@ -97,6 +100,16 @@ def test_train_once_search_often(watched, plan, monkeypatch):
     assert (plan.run / "supernet.pt").read_bytes() == weights
     assert all(entry["macs"] <= 40_000 and entry["peak_sram"] <= 2_000 for entry in front["front"])
     assert (plan.run / "earlier" / "macs-60000" / "front.json").read_bytes() == first
+
+
+def test_a_damaged_front_is_put_aside_by_the_next_search(watched, plan):
+    search(plan, report=Quiet())
+    (plan.run / "front.json").write_text('{"front": [')
+    with pytest.raises(FileError, match=r"front\.json is damaged"):
+        compare_runs([plan.run], plan.run / "compare.png")
+    search(plan, report=Quiet())
+    assert compare_runs([plan.run], plan.run / "compare.png")["series"]
+    assert (plan.run / "damaged" / "front.json").read_text() == '{"front": ['
 
 
 def test_a_budget_that_nothing_fits_is_told_before_anything_is_done(watched, plan, monkeypatch):

@@ -23,25 +23,20 @@ class Recorder(torch.nn.Module):
 
 
 def test_sandwich_runs_largest_smallest_and_randoms(space):
-    seen = set()
-    for seed in range(20):
-        recorder = Recorder()
-        losses = list(sandwich(space, randoms=3)(recorder, IMAGES, LABELS, np.random.default_rng(seed)))
+    for resolution in space.resolution:
+        recorder, images = Recorder(), torch.randn(6, 1, resolution, resolution)
+        losses = list(sandwich(space, randoms=3)(recorder, images, LABELS, np.random.default_rng(0)))
         assert len(losses) == len(recorder.ran) == 5
-        (resolution,) = {arch.resolution for arch in recorder.ran}
-        seen.add(resolution)
-        sizes = [arch.stages for arch in recorder.ran[:2]]
-        assert sizes == [space.max().stages, space.min().stages]
-    assert seen == set(space.resolution)
+        assert {arch.resolution for arch in recorder.ran} == {resolution}
+        assert [arch.stages for arch in recorder.ran[:2]] == [space.max().stages, space.min().stages]
+        assert len({arch.stages for arch in recorder.ran}) == 5
 
 
 def test_sandwich_distils_the_largest_without_training_it_on_the_others(space):
     torch.manual_seed(0)
     supernet = Supernet(space).train()
     first, second = list(sandwich(space)(supernet, IMAGES, LABELS, np.random.default_rng(0)))[:2]
-    resolution = IMAGES if int(np.random.default_rng(0).choice(space.resolution)) == 12 else None
-    if resolution is not None:
-        assert torch.allclose(first, cross_entropy(supernet(IMAGES, space.max()), LABELS), atol=1e-5)
+    assert torch.allclose(first, cross_entropy(supernet(IMAGES, space.max()), LABELS), atol=1e-5)
     supernet.zero_grad()
     second.backward()
     largest_only = supernet.net.stages[1][1].project.conv.weight  # a block that the smallest does not have

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tinynas.runs import Log, Model, newest, read_front, read_model, save_model,
 @pytest.fixture
 def model(space):
     net = build(space.max()).eval()
-    return Model(net=net, classes=("a", "b", "c"), normalise=Normalisation(mean=(0.25,), std=(0.5,)))
+    return Model(net=net, data="small", classes=("a", "b", "c"), normalise=Normalisation(mean=(0.25,), std=(0.5,)))
 
 
 def test_a_delivered_model_comes_back(model, tmp_path):
@@ -26,12 +27,12 @@ def test_a_delivered_model_comes_back(model, tmp_path):
     assert (again.net.arch, again.classes, again.normalise) == (model.net.arch, model.classes, model.normalise)
     assert not again.net.training
     with safe_open(path, "pt") as file:
-        assert set(file.metadata()) == {"format", "arch", "classes", "normalisation"}
+        assert set(file.metadata()) == {"format", "arch", "data", "classes", "normalisation", "sha256"}
 
 
 def test_a_published_network_comes_back(tmp_path):
     net = build(load_arch("mobilenet-v3-large-w0.35")).eval()
-    save_model(tmp_path / "m", Model(net=net, classes=(), normalise=Normalisation(mean=(), std=())))
+    save_model(tmp_path / "m", Model(net=net, data="small", classes=(), normalise=Normalisation(mean=(), std=())))
     images = torch.randn(1, 3, 64, 64)
     assert torch.equal(load(tmp_path / "m")(images), net(images))
 
@@ -81,9 +82,16 @@ def test_a_log_drops_what_is_repeated(tmp_path):
     assert [(r["step"], r["loss"]) for r in records] == [(10, 1), (20, 2), (30, 2), (40, 2)]
 
 
-def test_the_newest(tmp_path):
-    with pytest.raises(FileError, match=r"no \*/front.json in"):
-        newest("*/front.json", tmp_path)
+def test_the_newest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"no \*/front.json in runs"):
+        newest("*/front.json")
+    for age, name in enumerate(("c", "a", "b")):
+        path = tmp_path / "runs" / name / "front.json"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    assert newest("*/front.json").parent.name == "c"
 
 
 @pytest.mark.parametrize(

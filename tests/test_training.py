@@ -37,7 +37,7 @@ def run(space, data, checkpoint, *, recipe=RECIPE, stop_after=None, objective=No
         lambda epoch: objective or sandwich(space),
         data,
         recipe,
-        resolution=12,
+        resolutions=space.resolution,
         checkpoint=checkpoint,
         before_epoch=lambda epoch, optimizer: supernet.sort_channels(optimizer) if sort else None,
         after_step=after_step,
@@ -51,7 +51,7 @@ def test_training_learns(space, data, tmp_path):
     torch.manual_seed(0)
     supernet = Supernet(space)
     recipe = Recipe(epochs=6, batch_size=16, lr=0.05)
-    train(supernet, lambda e: plain(largest), data, recipe, resolution=12, checkpoint=tmp_path / "c.pt")
+    train(supernet, lambda e: plain(largest), data, recipe, resolutions=(12,), checkpoint=tmp_path / "c.pt")
     net = extract_calibrated(supernet, largest, data.calibration_batches(12))
     assert accuracy(net, data, data.val, 12) > 90
 
@@ -145,7 +145,15 @@ def test_a_loss_that_is_not_finite_ends_the_training(space, data, tmp_path):
         )
 
 
-@pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: b"garbage" * 100])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:3000] + b"\xff" + raw[3001:],
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: b"",
+        lambda raw: b"garbage" * 100,
+    ],
+)
 def test_a_damaged_checkpoint_is_named(space, data, tmp_path, damage):
     path = tmp_path / "c.pt"
     run(space, data, path, recipe=replace(RECIPE, epochs=1))

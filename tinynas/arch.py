@@ -7,7 +7,7 @@ A size of 0 means that the part is absent.
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -16,6 +16,7 @@ from .errors import FileError, InputError, require, unknown
 ACTIVATIONS = ("relu", "relu6", "hswish")
 
 T = TypeVar("T")
+_TYPES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,7 @@ def from_mapping(cls: type[T], plain: object, where: str) -> T:
     """The flat dataclass `cls` from a mapping of its fields. Raises InputError on unknown or missing keys."""
     values = check_mapping(plain, where)
     check_keys(cls, values, where)
+    check_types(cls, values, where)
     return cls(**values)
 
 
@@ -152,6 +154,20 @@ def check_keys(cls: Any, values: Mapping[str, Any], where: str) -> None:
     for name, f in known.items():
         if name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise InputError(f"{where} lacks the key {name!r}")
+
+
+def check_types(cls: Any, values: Mapping[str, Any], where: str) -> None:
+    """Raise InputError unless each value is of its field's type: int, float, str, bool, or a tuple of one of these."""
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        hint = hints[name]
+        one = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if one in (int, float, str, bool):
+            items = value if isinstance(value, tuple) and one is not hint else (value,)
+            allowed = (int, float) if one is float else (one,)
+            for item in items:
+                if type(item) not in allowed:
+                    raise InputError(f"{name} in {where} must be {_TYPES[one]}, but is {item!r:.60}")
 
 
 def check_mapping(value: object, where: str) -> Mapping[str, Any]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .cost import describe
+from .errors import FileError
 from .files import write
 from .pareto import Series, hypervolume, picture
-from .runs import read_front, retrainings
-
-_COSTS = ("macs", "params", "peak_sram", "flash")
+from .runs import COSTS, read_front, retrainings
 
 
 def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -30,18 +30,25 @@ def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
 
 
 def _series_of(run: Path, prefix: str) -> list[dict[str, Any]]:
-    front = read_front(run)
-    series = [_one(f"{prefix}searched", "search-val", front["front"])]
+    series = []
+    searched = [path for path in (run, *sorted(run.glob("earlier/*/"))) if (path / "front.json").exists()]
+    for folder in searched:
+        front = read_front(folder)
+        limits = ", ".join(f"{name} <= {describe(name, value)}" for name, value in front["limits"].items())
+        name = f"searched ({limits or 'no limits'})" if len(searched) > 1 else "searched"
+        series.append(_one(prefix + name, "search-val", front["front"]))
     trained = retrainings(run)
     for kind, netaug in (("retrained", False), ("retrained + NetAug", True)):
         points = {name: metrics for name, metrics in trained.items() if metrics["netaug"] == netaug}
         if points:
-            series.append(_one(f"{prefix}{kind}", "test", list(points.values()), list(points)))
+            series.append(_one(prefix + kind, "test", list(points.values()), list(points)))
+    if not series:
+        raise FileError(f"nothing to compare in {run}: it has no front.json and no finished retraining")
     return series
 
 
 def _one(name: str, split: str, entries: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> dict[str, Any]:
-    points = [{key: entry[key] for key in ("accuracy", *_COSTS)} for entry in entries]
+    points = [{key: entry[key] for key in ("accuracy", *COSTS)} for entry in entries]
     for point, label in zip(points, names, strict=False):
         point["name"] = label
     return {"name": name, "split": split, "points": points}

@@ -60,14 +60,9 @@ class Budget:
         """The limits that are set, by the name of the cost they bound."""
         return {name: limit for name, limit in asdict(self).items() if limit is not None}
 
-    def excess(self, cost: Cost) -> dict[str, int]:
-        """By how much the cost is over each limit it breaks."""
-        over = {name: getattr(cost, name) - limit for name, limit in self.limits().items()}
-        return {name: amount for name, amount in over.items() if amount > 0}
-
     def fits(self, cost: Cost) -> bool:
         """Whether the cost keeps every limit."""
-        return not self.excess(cost)
+        return all(getattr(cost, name) <= limit for name, limit in self.limits().items())
 
 
 def cost(arch: Arch) -> Cost:

@@ -39,9 +39,13 @@ class Split(Protocol):
         ...
 
     def batches(
-        self, indices: Sequence[Tensor], resolution: int, normalise: Normalisation, seeds: Sequence[int] | None = None
+        self,
+        indices: Sequence[Tensor],
+        resolutions: Sequence[int],
+        normalise: Normalisation,
+        seeds: Sequence[int] | None = None,
     ) -> Iterator[Batch]:
-        """One batch for each tensor of indices; with a seed for each, randomly augmented."""
+        """One batch for each tensor of indices, of the resolution beside it; with seeds, randomly augmented."""
         ...
 
 
@@ -49,7 +53,6 @@ class Split(Protocol):
 class Data:
     """A data set: its splits, class names and normalisation."""
 
-    name: str
     classes: tuple[str, ...]
     normalise: Normalisation
     train: Split
@@ -61,14 +64,18 @@ class Data:
         return len(self.normalise.mean)
 
     def training_batches(
-        self, batch_size: int, resolution: int, *, seed: int, epoch: int, start: int = 0
+        self, batch_size: int, resolutions: Sequence[int], *, seed: int, epoch: int, start: int = 0
     ) -> Iterator[Batch]:
-        """The shuffled, augmented batches of an epoch, from batch number `start` on; the same for the same seed."""
+        """The shuffled, augmented batches of an epoch, from batch number `start` on; the same for the same seed.
+
+        Each batch has one of the resolutions, drawn uniformly.
+        """
         order = generator(seed, "order", epoch).permutation(len(self.train.labels))
         steps = range(start, self.steps_per_epoch(batch_size))
         indices = [torch.from_numpy(order[i * batch_size : (i + 1) * batch_size]) for i in steps]
-        seeds = [int(generator(seed, f"augmentation {epoch}", i).integers(2**31)) for i in steps]
-        return self.train.batches(indices, resolution, self.normalise, seeds)
+        draws = [generator(seed, f"augmentation {epoch}", i) for i in steps]
+        seeds = [int(rng.integers(2**31)) for rng in draws]
+        return self.train.batches(indices, [int(rng.choice(resolutions)) for rng in draws], self.normalise, seeds)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Batches of an epoch; a last one that is not full is left out, unless it is the only one."""
@@ -76,12 +83,14 @@ class Data:
 
     def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[Batch]:
         """All images of a split once, in order, not augmented."""
-        return split.batches(torch.split(torch.arange(len(split.labels)), batch_size), resolution, self.normalise)
+        indices = torch.split(torch.arange(len(split.labels)), batch_size)
+        return split.batches(indices, [resolution] * len(indices), self.normalise)
 
     def calibration_batches(self, resolution: int, images: int = 500, batch_size: int = 250) -> list[Tensor]:
-        """A fixed choice of training images, not augmented, to set batch-norm statistics by."""
+        """A fixed choice of training images, not augmented, in equal batches, to set batch-norm statistics by."""
         order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train.labels))[:images])
-        return [x for x, _ in self.train.batches(torch.split(order, batch_size), resolution, self.normalise)]
+        indices = torch.tensor_split(order, -(-len(order) // batch_size))
+        return [x for x, _ in self.train.batches(indices, [resolution] * len(indices), self.normalise)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +103,13 @@ class MemorySplit:
     shift: int = 0  # pixels, at most, in each direction
 
     def batches(
-        self, indices: Sequence[Tensor], resolution: int, normalise: Normalisation, seeds: Sequence[int] | None = None
+        self,
+        indices: Sequence[Tensor],
+        resolutions: Sequence[int],
+        normalise: Normalisation,
+        seeds: Sequence[int] | None = None,
     ) -> Iterator[Batch]:
-        for i, chosen in enumerate(indices):
+        for i, (chosen, resolution) in enumerate(zip(indices, resolutions, strict=True)):
             images = self.images[chosen]
             if seeds is not None:
                 images = self._augment(images, torch.Generator().manual_seed(seeds[i]))
@@ -118,10 +131,8 @@ class MemorySplit:
 def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Tensor]:
     """Indices split in two, the second with this fraction of every class (at least one image); always the same."""
     order = torch.from_numpy(generator(0, purpose).permutation(len(labels)))
-    held = []
-    for label in sorted(set(labels.tolist())):
-        of_class = order[labels[order] == label]
-        held.append(of_class[: max(1, round(fraction * len(of_class)))])
+    by_class = torch.split(order[labels[order].argsort(stable=True)], labels.bincount().tolist())
+    held = [of_class[: max(1, round(fraction * len(of_class)))] for of_class in by_class if len(of_class)]
     second = torch.cat(held).sort().values
     first = torch.ones(len(labels), dtype=torch.bool)
     first[second] = False

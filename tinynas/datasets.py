@@ -48,9 +48,7 @@ def _digits(path: Path | None) -> Data:
     images = torch.nn.functional.interpolate(pixels, (32, 32), mode="bilinear").round().to(torch.uint8)
     labels = torch.from_numpy(bunch.target).long()
     train, test = hold_out(labels, 0.2, "test")
-    return _in_memory(
-        "digits", tuple("0123456789"), (images[train], labels[train]), (images[test], labels[test]), 0.25, shift=3
-    )
+    return _in_memory(tuple("0123456789"), (images[train], labels[train]), (images[test], labels[test]), 0.25, shift=3)
 
 
 def _fashion_mnist(path: Path | None) -> Data:
@@ -76,7 +74,7 @@ def _fashion_mnist(path: Path | None) -> Data:
         )
         for part in ("train", "t10k")
     )
-    return _in_memory("fashion-mnist", _FASHION_CLASSES, train, test, 0.1, shift=2, flip=True)
+    return _in_memory(_FASHION_CLASSES, train, test, 0.1, shift=2, flip=True)
 
 
 def _cifar(name: str, path: Path | None) -> Data:
@@ -86,11 +84,10 @@ def _cifar(name: str, path: Path | None) -> Data:
     cls = getattr(torchvision.datasets, name)
     sets = _download(lambda: [cls(str(path or CACHE), train=t, download=not path) for t in (True, False)], name.lower())
     train, test = ((torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), _labels(s.targets)) for s in sets)
-    return _in_memory(name.lower(), tuple(sets[0].classes), train, test, 0.1, shift=4, flip=True)
+    return _in_memory(tuple(sets[0].classes), train, test, 0.1, shift=4, flip=True)
 
 
 def _in_memory(
-    name: str,
     classes: tuple[str, ...],
     train: Batch,
     test: Batch,
@@ -103,7 +100,6 @@ def _in_memory(
     kept, held = hold_out(labels, val_fraction, "val")
     pixels = images[kept].float() / 255
     return Data(
-        name=name,
         classes=classes,
         normalise=Normalisation(mean=_rounded(pixels.mean((0, 2, 3))), std=_rounded(pixels.std((0, 2, 3)))),
         train=MemorySplit(images=images[kept], labels=labels[kept], flip=flip, shift=shift),
@@ -133,7 +129,6 @@ def _image_folder(path: Path | None) -> Data:
     kept, held = hold_out(labels, 0.1, "val")
     files = [file for file, _ in train.samples]
     return Data(
-        name=f"imagefolder:{path}",
         classes=tuple(train.classes),
         normalise=_IMAGENET,
         train=FolderSplit([files[i] for i in kept], labels[kept]),
@@ -150,18 +145,20 @@ class FolderSplit:
         self.labels = labels
 
     def batches(
-        self, indices: Sequence[Tensor], resolution: int, normalise: Normalisation, seeds: Sequence[int] | None = None
+        self,
+        indices: Sequence[Tensor],
+        resolutions: Sequence[int],
+        normalise: Normalisation,
+        seeds: Sequence[int] | None = None,
     ) -> Iterator[Batch]:
         from torch.utils.data import DataLoader
 
-        chosen: list[list[tuple[int, int | None]]] = [
-            [(int(i), seeds[b] + n if seeds is not None else None) for n, i in enumerate(batch)]
+        chosen: list[list[tuple[int, int, int | None]]] = [
+            [(int(i), resolutions[b], seeds[b] + n if seeds is not None else None) for n, i in enumerate(batch)]
             for b, batch in enumerate(indices)
         ]
         workers = min(_LOADER_WORKERS, os.cpu_count() or 1, len(chosen)) if len(self.files) > _FEW_FILES else 0
-        loader = DataLoader(
-            _Files(self.files, resolution), batch_sampler=chosen, num_workers=workers, collate_fn=_collate
-        )
+        loader = DataLoader(_Files(self.files), batch_sampler=chosen, num_workers=workers, collate_fn=_collate)
         for (pixels, error), batch in zip(loader, indices, strict=True):
             if error:  # brought here as a value: raised in a worker it would come with its traceback
                 raise FileError(error)
@@ -169,30 +166,27 @@ class FolderSplit:
 
 
 class _Files(torch.utils.data.Dataset[Tensor | str]):
-    """(index, seed) -> uint8 (3, resolution, resolution), augmented unless the seed is None; or what went wrong."""
+    """(index, resolution, seed) -> uint8 (3, resolution, resolution), augmented if there is a seed; or an error."""
 
-    def __init__(self, files: Sequence[str], resolution: int) -> None:
+    def __init__(self, files: Sequence[str]) -> None:
+        self.files = files
+
+    def __getitem__(self, item: tuple[int, int, int | None]) -> Tensor | str:
+        from PIL import Image
         from torchvision.transforms import v2
 
-        self.files = files
-        self.train = v2.Compose([v2.RandomResizedCrop(resolution, (0.25, 1.0)), v2.RandomHorizontalFlip()])
-        self.eval = v2.Compose([v2.Resize(round(resolution * 8 / 7)), v2.CenterCrop(resolution)])
-
-    def __getitem__(self, item: tuple[int, int | None]) -> Tensor | str:
-        from PIL import Image
-
-        index, seed = item
+        index, resolution, seed = item
         try:
             with Image.open(self.files[index]) as file:
                 image = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
-        except OSError:
+        except Exception:  # a damaged image makes PIL raise almost anything
             return f"cannot read the image {self.files[index]}; remove or replace it"
         if seed is None:
-            whole: Tensor = self.eval(image)
+            whole: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution * 8 / 7))(image))
             return whole
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            crop: Tensor = self.train(image)
+            crop: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
         return crop
 
 

@@ -1,5 +1,6 @@
 """Whole jobs, from a configuration to a finished folder: search, retrain, compare."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from .arch import Arch, read_yaml
+from .comparison import compare_runs
 from .cost import cost
 from .data import Data
 from .datasets import load_data
@@ -16,8 +18,8 @@ from .evaluation import SubnetEvaluator, accuracy, accuracy_of, confusion, extra
 from .files import write, write_json, write_yaml
 from .objectives import Objective, netaug, plain, sandwich
 from .pareto import Series, front, picture
-from .plans import RetrainConfig, RetrainPlan, SearchPlan
-from .runs import Log, Model, keep_earlier, last_record, read_config, read_model, save_model, settle_config, space_text
+from .plans import RetrainConfig, RetrainPlan, SearchPlan, plan_retraining
+from .runs import Log, Model, digest, keep_earlier, last_record, read_model, save_model, settle_config, space_text
 from .search import Evaluation, check_budget
 from .search import search as search_space
 from .space import SearchSpace, augment
@@ -62,6 +64,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
         space,
         budget,
         SubnetEvaluator(supernet, data),
+        weights=digest(supernet.state_dict())[:12],
         journal=run / "study.journal",
         trials=plan.trials,
         seed=config.recipe.seed,
@@ -106,13 +109,15 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
         objective,
         data,
         recipe,
-        resolution=arch.resolution,
+        resolutions=(arch.resolution,),
         checkpoint=folder / "checkpoint.pt",
         before_epoch=before_epoch,
         after_step=after_step,
     )
     net = extract_calibrated(supernet, arch, calibration).cpu()
-    save_model(folder / "model.safetensors", Model(net=net, classes=data.classes, normalise=data.normalise))
+    save_model(
+        folder / "model.safetensors", Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
+    )
     metrics = {
         "accuracy": accuracy(net, data, data.test, arch.resolution),
         "train_accuracy": accuracy(net, data, data.train, arch.resolution),
@@ -128,13 +133,24 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     return metrics
 
 
+def quickstart(plan: SearchPlan, given: Mapping[str, Any], *, report: Report) -> dict[str, Any]:
+    """Search, retrain the best network plain and with NetAug, compare; returns the comparison.
+
+    `given` are the retrainings' settings, of `RetrainConfig` and `Recipe`.
+    """
+    search(plan, report=report)
+    for with_netaug in (False, True):
+        retrain(plan_retraining(str(plan.run), name=None, resume=False, netaug=with_netaug, given=given), report=report)
+    return compare_runs([plan.run], plan.run / "compare.png")
+
+
 def evaluate(path: Path, data_name: str | None) -> dict[str, Any]:
     """Accuracy of a delivered model on a data set's test split, over all and by class, beside its cost.
 
     The data set is by default the one the model was trained on. Raises InputError if it has other classes.
     """
     model = read_model(path)
-    name = data_name or str(read_config(path.parent / "config.yaml")["data"])
+    name = data_name or model.data
     data = replace(load_data(name), normalise=model.normalise)
     if data.classes != model.classes:
         raise InputError(
@@ -175,7 +191,7 @@ def _train_supernet(run: Path, space: SearchSpace, data: Data, recipe: Recipe, r
         lambda epoch: objective,
         data,
         recipe,
-        resolution=space.resolution[-1],
+        resolutions=space.resolution,
         checkpoint=run / "supernet.pt",
         after_step=after_step,
     )
@@ -200,8 +216,8 @@ def _write_front(plan: SearchPlan, found: list[Evaluation]) -> dict[str, Any]:
     ]
     title = f"{config.space} on {config.data}: subnets on search-val"
     write(run / "front.png", picture(series, title=title, budget=budget.macs))
-    write(run / "best.yaml", on_front[-1].arch.to_yaml())
     write_json(run / "front.json", document)
+    write(run / "best.yaml", on_front[-1].arch.to_yaml())
     return document
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from .arch import Arch
-from .data import resize
 from .space import SearchSpace
 
 Objective = Callable[[nn.Module, Tensor, Tensor, np.random.Generator], Iterator[Tensor]]
@@ -33,13 +32,12 @@ def plain(target: Arch, *, smoothing: float = 0.0) -> Objective:
 def sandwich(space: SearchSpace, *, randoms: int = 2, smoothing: float = 0.0) -> Objective:
     """The largest subnet on the labels; the smallest and some random ones on the largest one's outputs.
 
-    Sandwich rule and in-place distillation (Yu and Huang, ICCV 2019, sections 3.2 and 3.3). All subnets of a step
-    see the same resolution, drawn from the space's.
+    Sandwich rule and in-place distillation (Yu and Huang, ICCV 2019, sections 3.2 and 3.3). All subnets of a step run
+    at the images' resolution.
     """
 
     def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        resolution = int(rng.choice(space.resolution))
-        images = resize(images, resolution)
+        resolution = images.shape[-1]
         logits = supernet(images, replace(space.max(), resolution=resolution))
         yield cross_entropy(logits, labels, label_smoothing=smoothing)
         soft_labels = logits.detach().softmax(1)

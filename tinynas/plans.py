@@ -11,7 +11,7 @@ from .arch import Arch, from_mapping
 from .cost import Budget
 from .errors import FileError, InputError, require
 from .runs import RUNS, last_record, newest, read_config
-from .shipped import load_arch
+from .shipped import load_arch, short_name
 from .training import Recipe
 
 
@@ -82,9 +82,9 @@ def plan_search(
     config = _with(config, given)
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
-        limits, trials = limits or last["limits"], trials or last["trials"]
+        limits, trials = limits or last.get("limits", {}), trials or last.get("trials")
     return SearchPlan(
-        run=run or _new_folder(f"{Path(config.space).stem}-{config.data.partition(':')[0]}"),
+        run=run or _new_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
         budget=Budget(**limits),
         **({"trials": trials} if trials is not None else {}),
@@ -96,14 +96,16 @@ def plan_retraining(
 ) -> RetrainPlan:
     """A retraining of a run's best network, of a network by name or of a YAML file's; of the newest run by default.
 
-    Resumed, it is the unfinished one of that name, or the newest, with the configuration it has.
+    Resumed, it is the unfinished one of that target and name, or the newest, with the configuration it has.
     Raises FileError or InputError.
     """
-    if resume:
-        return _plan_resumed(target, name, netaug, given)
     run = Path(target) if target and Path(target).is_dir() else None
+    if target and not run and Path(target).parent.name and not Path(target).suffix:
+        raise FileError(f"there is no run folder {target}; `tinynas retrain` takes the newest run")
+    if resume:
+        return _plan_resumed(run, load_arch(target) if target and not run else None, name, netaug, given)
     if target and not run:
-        arch, run = load_arch(target), _new_folder(Path(target).stem)
+        arch, run = load_arch(target), _new_folder(short_name(target))
         config = RetrainConfig(netaug=netaug)
     else:
         run = run or newest("*/best.yaml").parent
@@ -121,20 +123,41 @@ def plan_retraining(
     return RetrainPlan(folder=folder, arch=arch, config=config)
 
 
-def _plan_resumed(target: str | None, name: str | None, netaug: bool, given: Mapping[str, Any]) -> RetrainPlan:
-    run = Path(target) if target else None
+def _plan_resumed(
+    run: Path | None, arch: Arch | None, name: str | None, netaug: bool, given: Mapping[str, Any]
+) -> RetrainPlan:
+    """The newest unfinished retraining in the run, if one is named, of the arch, if one is named."""
     pattern = f"retrain/{name or '*'}/config.yaml"
-    folder = newest(pattern if run else f"*/{pattern}", run or RUNS, lacking="metrics.json").parent
-    path = folder / "config.yaml"
+    paths = [path for path in (run or RUNS).glob(pattern if run else f"*/{pattern}") if not _is_finished(path.parent)]
+    plans = [_read_retraining(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
+    wanted = [plan for plan in plans if arch is None or _same_network(plan.arch, arch)]
+    if not wanted:
+        raise FileError(
+            f"no unfinished retraining{f' {name}' if name else ''} in {run or RUNS}; retrain without --resume"
+        )
+    plan = wanted[-1]
+    if netaug and not plan.config.netaug:
+        raise FileError(f"{plan.folder} is a retraining without NetAug; resume it without --netaug")
+    return replace(plan, config=_with(plan.config, given))
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / "metrics.json").exists()
+
+
+def _same_network(one: Arch, other: Arch) -> bool:
+    """Whether the archs differ at most in what a data set decides."""
+    return replace(one, classes=other.classes, in_channels=other.in_channels) == other
+
+
+def _read_retraining(path: Path) -> RetrainPlan:
     plain = read_config(path)
     try:
         arch = Arch.from_dict(plain.pop("arch", None))
         config = from_mapping(RetrainConfig, _with_recipe(plain, "width", "expand"), str(path))
     except InputError as error:
         raise FileError(f"{path} is damaged: {error}") from None
-    if netaug and not config.netaug:
-        raise FileError(f"{folder} is a retraining without NetAug; resume it without --netaug")
-    return RetrainPlan(folder=folder, arch=arch, config=_with(config, given))
+    return RetrainPlan(folder=path.parent, arch=arch, config=config)
 
 
 def _read_supernet_config(path: Path) -> SupernetConfig:
@@ -158,7 +181,7 @@ def _with(config: Any, given: Mapping[str, Any]) -> Any:
 
 def _is_trained(run: Path, config: SupernetConfig) -> bool:
     log = run / "log.jsonl"
-    return log.exists() and last_record(log)["epoch"] == config.recipe.epochs
+    return log.exists() and last_record(log).get("epoch") == config.recipe.epochs
 
 
 def _new_folder(name: str) -> Path:

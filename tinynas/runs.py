@@ -2,21 +2,25 @@
 
 runs/NAME/
   config.yaml    everything resolved      supernet.pt    the supernet's checkpoint
-  space.yaml     the search space         study.journal  the Optuna study (JournalStorage)
-  log.jsonl      a line an epoch          front.json, front.png, best.yaml  of the newest search
+  space.yaml     the search space         study.journal  the Optuna studies (JournalStorage)
+  log.jsonl      a line an epoch          search.yaml    limits and trials of the newest search
+  front.json, front.png, best.yaml        what it found
+  earlier/       the same of searches with other limits
+  compare.png    the newest comparison
   retrain/NAME/  config.yaml, log.jsonl, checkpoint.pt, metrics.json, model.safetensors
-  earlier/       fronts of searches with other limits
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from .arch import Arch, check_mapping, read_yaml
 from .data import Normalisation
@@ -26,18 +30,15 @@ from .nets import Network, build
 from .shipped import load_space, shipped_spaces
 
 RUNS = Path("runs")
+COSTS = ("macs", "params", "peak_sram", "flash")  # that fronts and metrics hold for each network
 _FORMAT = 1  # of model.safetensors' metadata
 
 
-def newest(pattern: str, parent: Path = RUNS, lacking: str = "") -> Path:
-    """The file last written among those that match, leaving out those with the file `lacking` beside them.
-
-    Raises FileError if there is none.
-    """
-    found = [path for path in parent.glob(pattern) if not (lacking and path.with_name(lacking).exists())]
+def newest(pattern: str) -> Path:
+    """The file last written among those in runs/ that match. Raises FileError if there is none."""
+    found = list(RUNS.glob(pattern))
     if not found:
-        unfinished = "unfinished " if lacking else ""
-        raise FileError(f"no {unfinished}{pattern} in {parent}; `tinynas search --flops 50M` makes a new run")
+        raise FileError(f"no {pattern} in {RUNS}; `tinynas search --flops 50M` makes a run")
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
@@ -65,10 +66,17 @@ def space_text(run: Path, space: str) -> str:
 
 
 def keep_earlier(run: Path, document: Mapping[str, Any]) -> None:
-    """Before a front of other limits replaces the one of a run, move that to earlier/."""
-    if not (run / "front.json").exists() or (limits := read_front(run)["limits"]) == document["limits"]:
+    """Before a front replaces a run's: copy that to earlier/ if it has other limits, to damaged/ if it is damaged."""
+    if not (run / "front.json").exists():
         return
-    folder = run / "earlier" / ("-".join(f"{name}-{limit}" for name, limit in limits.items()) or "no-limits")
+    try:
+        limits = read_front(run)["limits"]
+    except FileError:
+        folder = run / "damaged"
+    else:
+        if limits == document["limits"]:
+            return
+        folder = run / "earlier" / ("-".join(f"{name}-{limit}" for name, limit in limits.items()) or "no-limits")
     for name in ("front.json", "front.png", "best.yaml"):
         if (run / name).exists():
             write(folder / name, read(run / name))
@@ -99,11 +107,9 @@ class Log:
 
 
 def last_record(path: Path) -> dict[str, Any]:
-    """The last line of a log.jsonl. Raises FileError."""
-    lines = read_text(path).splitlines()
-    if not lines or _step_of(lines[-1]) == float("inf"):
-        raise FileError(f"{path} is damaged; delete {path.parent} and retrain")
-    return dict(json.loads(lines[-1]))
+    """The last whole record of a log.jsonl, or an empty one."""
+    lines = [line for line in read_text(path).splitlines() if _step_of(line) < float("inf")]
+    return dict(json.loads(lines[-1])) if lines else {}
 
 
 def _step_of(line: str) -> float:
@@ -115,9 +121,10 @@ def _step_of(line: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A delivered network with what is needed to use it."""
+    """A delivered network with what is needed to use it, and the name of the data set it was trained on."""
 
     net: Network
+    data: str
     classes: tuple[str, ...]
     normalise: Normalisation
 
@@ -127,11 +134,12 @@ def save_model(path: Path, model: Model) -> None:
     metadata = {
         "format": f"tinynas {_FORMAT}",
         "arch": json.dumps(model.net.arch.to_dict()),
+        "data": model.data,
         "classes": json.dumps(model.classes),
         "normalisation": json.dumps({"mean": model.normalise.mean, "std": model.normalise.std}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in model.net.state_dict().items()}
-    write(path, save_tensors(tensors, metadata))
+    write(path, save_tensors(tensors, metadata | {"sha256": digest(tensors)}))
 
 
 def read_model(path: Path) -> Model:
@@ -144,15 +152,26 @@ def read_model(path: Path) -> Model:
         if kind == "tinynas" and int(version) > _FORMAT:
             raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
         net = build(Arch.from_dict(json.loads(metadata["arch"])))
-        net.load_state_dict(load_tensors(raw))
+        tensors = load_tensors(raw)
+        if digest(tensors) != metadata["sha256"]:
+            raise ValueError
+        net.load_state_dict(tensors)
         normalisation = {k: tuple(v) for k, v in json.loads(metadata["normalisation"]).items()}
         return Model(
-            net=net.eval(), classes=tuple(json.loads(metadata["classes"])), normalise=Normalisation(**normalisation)
+            net=net.eval(),
+            data=metadata["data"],
+            classes=tuple(json.loads(metadata["classes"])),
+            normalise=Normalisation(**normalisation),
         )
     except FileError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
         raise FileError(f"{path} is damaged or no tinynas model; restore it, or retrain") from None
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the tensors' bytes, in the order of their names."""
+    return sha256(b"".join(tensors[name].cpu().numpy().tobytes() for name in sorted(tensors))).hexdigest()
 
 
 def load(path: str | Path) -> Network:
@@ -167,7 +186,7 @@ def read_front(run: Path) -> dict[str, Any]:
     try:
         for entry in document["front"]:
             Arch.from_dict(entry["arch"])
-            _ = [float(entry[key]) for key in ("accuracy", "macs", "params", "peak_sram", "flash")]
+            _ = [float(entry[key]) for key in ("accuracy", *COSTS)]
         _ = document["front"][document["best"]], document["space"], document["data"], document["limits"]
     except (KeyError, IndexError, TypeError, ValueError, InputError):
         raise FileError(f"{path} is damaged; run the search again with --run {run}") from None
@@ -176,8 +195,13 @@ def read_front(run: Path) -> dict[str, Any]:
 
 def retrainings(run: Path) -> dict[str, dict[str, Any]]:
     """The metrics.json of every finished retraining of a run, by name, oldest first. Raises FileError."""
-    paths = sorted(run.glob("retrain/*/metrics.json"), key=lambda path: path.stat().st_mtime)
-    return {path.parent.name: read_json(path) for path in paths}
+    found = {}
+    for path in sorted(run.glob("retrain/*/metrics.json"), key=lambda path: path.stat().st_mtime):
+        metrics = read_json(path)
+        if not isinstance(metrics, dict) or not {"accuracy", "netaug", *COSTS} <= set(metrics):
+            raise FileError(f"{path} is damaged; delete it and retrain with --resume --name {path.parent.name}")
+        found[path.parent.name] = metrics
+    return found
 
 
 def _short(value: object) -> str:

@@ -4,7 +4,7 @@ Costs are free to compute and evaluations are not, so no network over the budget
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from .arch import Arch
-from .cost import Budget, Cost, cost, describe
+from .cost import Budget, Cost, cost
 from .data import generator
 from .errors import BudgetError, FileError
+from .files import write
 from .space import SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+_OF = " of supernet "  # between a study's limits and the weights it evaluates
 _START_POINTS = 8  # the smallest, the largest that fits, and a spread of MACs between them
 _REDRAWS = 10  # of the sampler, before a network that does not fit is shrunk until it does
 _ATTEMPTS = 100  # to find a network not seen yet, before the space counts as exhausted
@@ -46,15 +48,12 @@ class _ExhaustedError(Exception):
 def check_budget(space: SearchSpace, budget: Budget) -> None:
     """Raise BudgetError if not even the smallest network fits: no network then does, since no cost falls with size."""
     smallest = cost(space.min())
-    over = budget.excess(smallest)
-    if over:
+    if not budget.fits(smallest):
         needs = ", ".join(
-            f"{name} {describe(name, getattr(smallest, name))} > {describe(name, limit)}"
-            for name, limit in budget.limits().items()
-            if name in over
+            f"{name} {getattr(smallest, name):,} (limit {limit:,})" for name, limit in budget.limits().items()
         )
         raise BudgetError(
-            f"no network of the space fits: the smallest needs {needs}; raise the limit or use another space"
+            f"no network of the space fits, the smallest has {needs}; raise the limit or change the space"
         )
 
 
@@ -65,17 +64,27 @@ def search(
     *,
     journal: Path,
     trials: int,
+    weights: str = "",
     seed: int = 0,
     after_trial: Callable[[list[Evaluation]], None] = lambda evaluations: None,
 ) -> list[Evaluation]:
     """Evaluate networks within the budget until the study has `trials` of them; returns all of them.
 
-    `journal` is the Optuna journal file, one study in it for each budget. A network that any of its studies has
-    evaluated is not evaluated again. A search that was killed goes on where it was. Raises BudgetError.
+    `journal` is the Optuna journal file, one study in it for each budget and `weights`, a word for what is evaluated.
+    A network that any study of the same weights has evaluated is not evaluated again. A search that was killed goes
+    on where it was. Raises BudgetError, and FileError if the journal cannot be used.
     """
     check_budget(space, budget)
-    study = _open_study(journal, space, budget, seed)
-    known = {e.arch: e.accuracy for s in _studies(study._storage) for e in _evaluations(s)}
+    storage = _open_journal(journal)
+    study = optuna.create_study(
+        study_name=f"{_describe(budget)}{_OF}{weights}",
+        storage=storage,
+        sampler=FeasibleSampler(space, budget, _tpe, seed=seed),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    known = {e.arch: e.accuracy for s in _studies(storage, weights) for e in _evaluations(s)}
+    trials = trials if space.genes() else 1
 
     def objective(trial: optuna.Trial) -> float:
         genes = {name: trial.suggest_int(name, 0, count - 1) for name, count in space.genes().items()}
@@ -107,7 +116,8 @@ class FeasibleSampler(BaseSampler):
     """Any Optuna sampler, kept to networks within the budget that the study has not seen.
 
     Draws of the inner sampler that break a limit or repeat a network are redrawn; when redraws run out, the draw is
-    repaired by shrinking. `make_inner` takes a seed: each trial has its own, so that a resumed study goes on alike.
+    repaired by shrinking. `make_inner` takes a seed: it follows from the number of networks evaluated so far, so that a
+    resumed study goes on as it would have.
     """
 
     def __init__(
@@ -121,9 +131,10 @@ class FeasibleSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        rng = generator(self.seed, "sampler", trial.number)
+        done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        rng = generator(self.seed, "sampler", len(done))
         inner = self.make_inner(int(rng.integers(2**31)))
-        seen = {self.space.decode(t.params) for t in study.get_trials(deepcopy=False) if t.number != trial.number}
+        seen = {self.space.decode(t.params) for t in done}
         for attempt in range(_ATTEMPTS):
             genes = inner.sample_relative(study, trial, search_space) if attempt < _REDRAWS else {}
             arch = self.space.decode(genes) if genes else self.space.sample(rng)
@@ -161,22 +172,17 @@ def _start_points(space: SearchSpace, budget: Budget, count: int, seed: int) -> 
     return list(dict.fromkeys(min(pool, key=lambda arch: abs(size[arch] - w)) for w in wanted))
 
 
-def _open_study(journal: Path, space: SearchSpace, budget: Budget, seed: int) -> optuna.Study:
+def _open_journal(path: Path) -> JournalStorage:
+    """The storage in a journal file, without a last line that a killed process left unfinished."""
     try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+            write(path, content[: content.rfind(b"\n") + 1])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = JournalStorage(JournalFileBackend(str(journal), JournalFileOpenLock(str(journal))))
-            sampler = FeasibleSampler(space, budget, _tpe, seed=seed)
-            return optuna.create_study(
-                study_name=_study_name(budget.limits()),
-                storage=storage,
-                sampler=sampler,
-                direction="maximize",
-                load_if_exists=True,
-            )
+            return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
     except (OSError, ValueError, KeyError) as error:
-        raise FileError(f"cannot use the study in {journal}: {error}; move it away to search anew") from None
+        raise FileError(f"cannot use the study in {path}: {error}; move it away to search anew") from None
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -185,12 +191,13 @@ def _tpe(seed: int) -> BaseSampler:
         return TPESampler(multivariate=True, constant_liar=False, seed=seed)
 
 
-def _study_name(limits: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} <= {limit}" for name, limit in limits.items()) or "no limits"
+def _describe(budget: Budget) -> str:
+    return ", ".join(f"{name} <= {limit}" for name, limit in budget.limits().items()) or "no limits"
 
 
-def _studies(storage: BaseStorage) -> list[optuna.Study]:
-    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+def _studies(storage: BaseStorage, weights: str) -> list[optuna.Study]:
+    names = [name for name in optuna.get_all_study_names(storage) if name.partition(_OF)[2] == weights]
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
 def _evaluations(study: optuna.Study) -> list[Evaluation]:

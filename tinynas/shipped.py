@@ -11,6 +11,7 @@ from .files import read_text
 from .space import SearchSpace
 
 T = TypeVar("T")
+_ENDINGS = (".yaml", ".yml")
 
 
 def load_space(name: str | Path) -> SearchSpace:
@@ -21,6 +22,12 @@ def load_space(name: str | Path) -> SearchSpace:
 def load_arch(name: str | Path) -> Arch:
     """A shipped network by name, or an arch from a YAML file. Raises InputError or FileError."""
     return _load(name, "network", shipped_networks(), Arch.from_dict)
+
+
+def short_name(name: str | Path) -> str:
+    """A shipped name as it is, a YAML file's name without folder and ending."""
+    path = Path(name)
+    return path.stem if path.suffix in _ENDINGS else path.name
 
 
 def shipped_spaces() -> dict[str, str]:
@@ -41,7 +48,7 @@ def _shipped(folder: str) -> dict[str, str]:
 
 def _load(name: str | Path, what: str, shipped: dict[str, str], make: Callable[[object], T]) -> T:
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in _ENDINGS:
         if str(name) not in shipped:
             raise unknown(what, name, shipped)
         return make(read_yaml(shipped[str(name)], str(name)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, from_mapping
+from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, check_types, from_mapping
 from .errors import InputError, require
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ class SearchSpace:
         values = dict(check_mapping(plain, "a search space"))
         act = values.pop("act", "relu6")  # of every layer that names none
         check_keys(cls, values, "a search space")
+        check_types(cls, {**values, "resolution": _options(values["resolution"])}, "a search space")
         values["resolution"] = _options(values["resolution"])
         stem = {"act": act, **check_mapping(values["stem"], "stem")}
         values["stem"] = from_mapping(StemChoices, _with_options(stem, "width"), "stem")
@@ -277,6 +278,7 @@ def _stage(plain: Mapping[str, Any], act: str, where: str) -> StageChoices:
     """A stage of the YAML form: depth, and the options of its blocks; the first takes width and stride."""
     values = _with_options({"act": act, "depth": 1, **plain}, "depth", "width", "kernel", "expand", "se", "act")
     depth = values.pop("depth")
+    check_types(StageChoices, {"depth": depth}, where)
     if "width" not in values:
         raise InputError(f"{where} lacks the key 'width'")
     first = from_mapping(BlockChoices, values, where)

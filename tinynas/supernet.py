@@ -37,7 +37,7 @@ class Supernet(nn.Module):
 
     def extract(self, arch: Arch) -> Network:
         """The subnet as a plain network with its own copy of the weights."""
-        net = build(arch)
+        net = build(arch).to(self.net.head.classifier.weight.device)
         net.load_state_dict(self._views(net))
         return net.train(self.training)
 

@@ -2,13 +2,13 @@
 
 import ctypes
 import io
-import pickle
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -27,14 +27,14 @@ _SAVE_SECONDS = 60.0
 class Recipe:
     """How to train: SGD with Nesterov momentum, linear warm-up, then cosine to zero, set anew at every step."""
 
-    epochs: int = field(default=20, metadata={"help": "passes over the training images"})
-    batch_size: int = field(default=32, metadata={"help": "images a step"})
-    lr: float = field(default=0.1, metadata={"help": "learning rate at the end of warm-up"})
-    warmup: float = field(default=1.0, metadata={"help": "epochs of warm-up, from 0"})
-    momentum: float = field(default=0.9, metadata={"help": "Nesterov momentum"})
-    weight_decay: float = field(default=4e-5, metadata={"help": "L2 penalty, not on norms and biases"})
-    smoothing: float = field(default=0.1, metadata={"help": "label smoothing"})
-    seed: int = field(default=0, metadata={"help": "of initial weights, order, augmentation, and sampled subnets"})
+    epochs: int = 20  # passes over the training images
+    batch_size: int = 32  # images a step
+    lr: float = 0.1  # learning rate at the end of warm-up
+    warmup: float = 1.0  # epochs of warm-up, from 0
+    momentum: float = 0.9  # Nesterov momentum
+    weight_decay: float = 4e-5  # L2 penalty, not on norms and biases
+    smoothing: float = 0.1  # label smoothing
+    seed: int = 0  # of initial weights, order, augmentation, and sampled subnets
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr"):
@@ -72,15 +72,15 @@ def train(
     data: Data,
     recipe: Recipe,
     *,
-    resolution: int,
+    resolutions: Sequence[int],
     checkpoint: Path,
     before_epoch: Callable[[int, Optimizer], None] = lambda epoch, optimizer: None,
     after_step: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Train the model in place, going on from the checkpoint if there is one.
 
-    `objective` gives an epoch's objective, counted from 0; `before_epoch` runs when an epoch begins. Images come at
-    `resolution` pixels. Raises TrainingError if the loss is not finite, FileError if the checkpoint is damaged.
+    `objective` gives an epoch's objective, counted from 0; `before_epoch` runs when an epoch begins. Each step has
+    one of the resolutions. Raises TrainingError if the loss is not finite, FileError if the checkpoint is damaged.
     """
     _keep_memory()
     optimizer = _optimizer(model, recipe)
@@ -94,7 +94,7 @@ def train(
             before_epoch(epoch, optimizer)
             state.loss_sum = 0.0
         losses, began = objective(epoch), time.perf_counter()
-        batches = data.training_batches(recipe.batch_size, resolution, seed=recipe.seed, epoch=epoch, start=start)
+        batches = data.training_batches(recipe.batch_size, resolutions, seed=recipe.seed, epoch=epoch, start=start)
         for i, (images, labels) in enumerate(batches, start):
             rate = recipe.rate(epoch + (i + 0.5) / per_epoch)
             rng = generator(recipe.seed, "objective", state.step)
@@ -194,11 +194,14 @@ class _State:
         self.saved_at = time.perf_counter()
 
     def _load(self) -> None:
+        raw = read(self.path)
         try:
-            content = torch.load(io.BytesIO(read(self.path)), weights_only=True, map_location="cpu")
+            if ZipFile(io.BytesIO(raw)).testzip():  # torch.load does not look at the checksums
+                raise ValueError
+            content = torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
             self.model.load_state_dict(content["model"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.step, self.loss_sum, self.seconds = (content[key] for key in ("step", "loss_sum", "seconds"))
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError):
+        except Exception:  # damaged bytes make torch raise almost anything
             advice = "delete it to train again from the start"
             raise FileError(f"the checkpoint {self.path} is damaged or of another network; {advice}") from None

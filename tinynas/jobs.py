@@ -56,9 +56,8 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     def after_trial(found: list[Evaluation]) -> None:
         best = max((e.accuracy for e in found), default=0.0)
         on_front = len(front(found, _point))
-        report.advance(
-            "search", len(found), plan.trials, f"best {best:.1f}% on search-val, {on_front} networks on the front"
-        )
+        done = min(len(found), plan.trials)
+        report.advance("search", done, plan.trials, f"best {best:.1f}% on search-val, {on_front} networks on the front")
 
     found = search_space(
         space,
@@ -114,7 +113,7 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
         before_epoch=before_epoch,
         after_step=after_step,
     )
-    net = extract_calibrated(supernet, arch, calibration).cpu()
+    net = extract_calibrated(supernet, arch, calibration)
     save_model(
         folder / "model.safetensors", Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
     )

@@ -67,7 +67,7 @@ def picture(series: Sequence[Series], *, title: str, budget: float | None = None
     axes.set_ylabel("accuracy (%)")
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="best")
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -81,7 +81,7 @@ def _draw(axes: Axes, series: Series, color: str) -> None:
     axes.scatter(macs, accuracy, color=color, marker=series.marker, label=series.label, zorder=3, **style)  # type: ignore[arg-type]
     if series.line:
         steps = front(series.points, lambda p: p)
-        axes.plot([m for m, _ in steps], [a for _, a in steps], color=color, linewidth=1.2)
+        axes.step([m for m, _ in steps], [a for _, a in steps], where="post", color=color, linewidth=1.2)
     for text, point in zip(series.annotate, series.points, strict=False):
         axes.annotate(text, point, xytext=(7, -3), textcoords="offset points", fontsize=7)
 

@@ -138,7 +138,7 @@ def save_model(path: Path, model: Model) -> None:
         "classes": json.dumps(model.classes),
         "normalisation": json.dumps({"mean": model.normalise.mean, "std": model.normalise.std}),
     }
-    tensors = {name: tensor.contiguous() for name, tensor in model.net.state_dict().items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.net.state_dict().items()}
     write(path, save_tensors(tensors, metadata | {"sha256": digest(tensors)}))
 
 

@@ -13,7 +13,7 @@ LAYERS = [
     {"units", "files"},
     {"arch"},
     {"cost", "space"},
-    {"nets", "shipped"},
+    {"nets", "shipped", "augmentation"},
     {"supernet", "batchnorm"},
     {"data"},
     {"datasets", "objectives"},

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arch import Arch
+from .augmentation import augment
 from .cost import Budget, Cost, cost
 from .errors import TinyNASError
 from .shipped import load_arch, load_space
-from .space import SearchSpace, augment
+from .space import SearchSpace
 
 if TYPE_CHECKING:
     from .nets import build

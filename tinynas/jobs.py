@@ -9,6 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from .arch import Arch, read_yaml
+from .augmentation import augment
 from .comparison import compare_runs
 from .cost import cost
 from .data import Data
@@ -22,7 +23,7 @@ from .plans import RetrainConfig, RetrainPlan, SearchPlan, plan_retraining
 from .runs import Log, Model, digest, keep_earlier, last_record, read_model, save_model, settle_config, space_text
 from .search import Evaluation, check_budget
 from .search import search as search_space
-from .space import SearchSpace, augment
+from .space import SearchSpace
 from .supernet import Supernet
 from .training import Progress, Recipe, train
 

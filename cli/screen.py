@@ -55,7 +55,9 @@ class Screen:
             self.note(f"{task} {done}/{total}: {text}")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-        """A table; the first `left` columns are words, the others figures."""
+        """A table, unless JSON was asked for; the first `left` columns are words, the others figures."""
+        if self.as_json:
+            return
         if self.console.is_terminal:
             shown = Table(title=title, title_justify="left")
             for i, column in enumerate(columns):

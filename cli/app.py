@@ -38,6 +38,12 @@ BatchSize = Annotated[int | None, typer.Option(help="Images a step. Default: the
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate. Default: the run's, else 0.1.")]
 
 
+Clip = Annotated[
+    float | None,
+    typer.Option(help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 0."),
+]
+
+
 @app.command()
 def search(
     flops: Annotated[str | None, typer.Option(help="Limit on multiply-accumulates, e.g. 50M.")] = None,
@@ -58,6 +64,17 @@ def search(
     seed: Seed = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
+    clip: Clip = None,
+    randoms: Annotated[
+        int | None, typer.Option(help="Random subnets a step, beside largest and smallest. Default: the run's, else 2.")
+    ] = None,
+    largest_epochs: Annotated[
+        int | None, typer.Option(help="First epochs, of the largest network alone. Default: the run's, else 0.")
+    ] = None,
+    shrinking: Annotated[
+        bool | None,
+        typer.Option("--shrinking", help="Make kernel, depth, expansion, width elastic one after the other (OFA)."),
+    ] = None,
     run: RunFolder = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a killed search: --run's, or the newest.")
@@ -77,7 +94,8 @@ def search(
         peak_sram=None if sram is None else parse_bytes(sram),
         flash=None if flash is None else parse_bytes(flash),
     )
-    given = _given(space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr)
+    given = _given(space=space, data=data, randoms=randoms, largest_epochs=largest_epochs, shrinking=shrinking)
+    given |= _given(epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
     plan = plan_search(run, resume=resume, limits=limits, trials=trials, given=given)
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)
@@ -102,6 +120,7 @@ def retrain(
     seed: Seed = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
+    clip: Clip = None,
     name: Annotated[str | None, typer.Option(help="Name of the retraining. Default: plain or netaug.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a killed retraining, --name's or the newest.")
@@ -112,7 +131,7 @@ def retrain(
     from tinynas import jobs
     from tinynas.plans import plan_retraining
 
-    given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr)
+    given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
     plan = plan_retraining(target, name=name, resume=resume, netaug=netaug, given=given)
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)

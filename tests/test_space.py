@@ -50,6 +50,21 @@ def test_members(shipped_space, rng):
             assert getattr(cost(smallest), name) <= getattr(cost(arch), name) <= getattr(cost(largest), name)
 
 
+def test_pinned_choices_are_at_their_largest(space, rng):
+    assert space.pinned() == space
+    everything = space.pinned("kernel", "depth", "expand", "width")
+    assert set(everything.genes()) == {
+        name for name in space.genes() if name.split(".")[-1] in ("resolution", "se", "act")
+    }
+    for kinds in (("kernel",), ("depth", "width"), ("expand",)):
+        pinned = space.pinned(*kinds)
+        assert pinned.max() == space.max()
+        assert all(space.contains(pinned.sample(rng)) for _ in range(20))
+    assert all(b.kernel in (5, 7) for stage in space.pinned("kernel").min().stages for b in stage)
+    with pytest.raises(InputError, match="choices are kernel, depth, expand or width"):
+        space.pinned("kernels")
+
+
 def test_networks_of_elsewhere_are_not_contained(space):
     assert not space.contains(load_arch("mcunet-in3"))
     assert not space.contains(replace(space.min(), classes=4))

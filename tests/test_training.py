@@ -135,14 +135,60 @@ def test_a_recipe_out_of_range(change):
         Recipe(**change)
 
 
-def test_a_loss_that_is_not_finite_ends_the_training(space, data, tmp_path):
-    with pytest.raises(TrainingError, match=r"the training diverged.*nan"):
-        run(
-            space,
-            data,
-            tmp_path / "c.pt",
-            objective=lambda net, x, y, rng: iter([net(x, space.max()).sum() * float("nan")]),
-        )
+def failing(space, steps):
+    """An objective that gives nan at these calls."""
+    calls = iter(range(1000))
+
+    def objective(supernet, images, labels, rng):
+        factor = float("nan") if next(calls) in steps else 1.0
+        arch = replace(space.max(), resolution=images.shape[-1])
+        yield factor * torch.nn.functional.cross_entropy(supernet(images, arch), labels)
+
+    return objective
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(space, data, tmp_path):
+    torch.manual_seed(0)
+    supernet, seen, weights = Supernet(space), [], []
+
+    def after_step(progress):
+        seen.append(progress.skipped)
+        weights.append(supernet.net.stem.conv.weight.detach().clone())
+
+    train(
+        supernet,
+        lambda epoch: failing(space, {4, 5}),
+        data,
+        replace(RECIPE, epochs=2),
+        resolutions=(12,),
+        checkpoint=tmp_path / "c.pt",
+        after_step=after_step,
+    )
+    assert seen == [0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 4]
+    assert torch.equal(weights[3], weights[5])
+    assert not torch.equal(weights[2], weights[3])
+    assert all(tensor.isfinite().all() for tensor in supernet.parameters())
+
+
+def test_ten_such_steps_in_a_row_end_the_training_with_the_last_good_checkpoint(space, data, tmp_path):
+    path = tmp_path / "c.pt"
+    objective = failing(space, set(range(8, 1000)))
+    with pytest.raises(TrainingError, match=r"10 steps in a row up to step 18 .*last good checkpoint is .*c\.pt"):
+        run(space, data, path, recipe=replace(RECIPE, epochs=9), objective=objective)
+    content = torch.load(path, weights_only=True)
+    assert content["step"] == 6
+    assert all(tensor.isfinite().all() for tensor in content["model"].values())
+
+
+def test_gradients_are_clipped_to_their_norm(space, data):
+    supernet = Supernet(space)
+    images, labels = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
+    norms = []
+    for clip in (0.0, 0.01):
+        training_module._backward(supernet, failing(space, set()), images, labels, None, clip=clip)
+        norms.append(torch.nn.utils.get_total_norm([p.grad for p in supernet.parameters()]).item())
+    assert norms[0] > 0.1
+    assert norms[1] == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize(

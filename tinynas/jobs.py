@@ -17,15 +17,15 @@ from .datasets import load_data
 from .errors import InputError
 from .evaluation import SubnetEvaluator, accuracy, accuracy_of, confusion, extract_calibrated
 from .files import write, write_json, write_yaml
-from .objectives import Objective, netaug, plain, sandwich
+from .objectives import Objective, largest, netaug, plain, sandwich
 from .pareto import Series, front, picture
-from .plans import RetrainConfig, RetrainPlan, SearchPlan, plan_retraining
+from .plans import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig, plan_retraining
 from .runs import Log, Model, digest, keep_earlier, last_record, read_model, save_model, settle_config, space_text
 from .search import Evaluation, check_budget
 from .search import search as search_space
 from .space import SearchSpace
 from .supernet import Supernet
-from .training import Progress, Recipe, train
+from .training import Progress, train
 
 
 class Report(Protocol):
@@ -52,7 +52,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     settle_config(run / "config.yaml", asdict(config))
     write(run / "space.yaml", text)
     write_yaml(run / "search.yaml", {"limits": budget.limits(), "trials": plan.trials})
-    supernet = _train_supernet(run, space, data, config.recipe, report)
+    supernet = _train_supernet(run, space, data, config, report)
 
     def after_trial(found: list[Evaluation]) -> None:
         best = max((e.accuracy for e in found), default=0.0)
@@ -175,7 +175,8 @@ def _augmented(arch: Arch, config: RetrainConfig, epoch: int) -> SearchSpace:
     return augment(arch, width=config.width if config.widens(epoch) else (1.0,), expand=config.expand)
 
 
-def _train_supernet(run: Path, space: SearchSpace, data: Data, recipe: Recipe, report: Report) -> Supernet:
+def _train_supernet(run: Path, space: SearchSpace, data: Data, config: SupernetConfig, report: Report) -> Supernet:
+    recipe = config.recipe
     torch.manual_seed(recipe.seed)
     supernet = Supernet(space).to(_device())
     log = Log(run / "log.jsonl")
@@ -185,10 +186,15 @@ def _train_supernet(run: Path, space: SearchSpace, data: Data, recipe: Recipe, r
         if progress.ends_epoch:
             log.add(_record(progress))
 
-    objective = sandwich(space, smoothing=recipe.smoothing)
+    def objective(epoch: int) -> Objective:
+        if epoch < config.largest_epochs:
+            return largest(space, smoothing=recipe.smoothing)
+        elastic = space.pinned(*config.pinned(epoch))
+        return sandwich(elastic, randoms=config.randoms, smoothing=recipe.smoothing)
+
     train(
         supernet,
-        lambda epoch: objective,
+        objective,
         data,
         recipe,
         resolutions=space.resolution,
@@ -240,6 +246,7 @@ def _record(progress: Progress) -> dict[str, Any]:
         "lr": progress.lr,
         "images_per_second": progress.images_per_second,
         "seconds": progress.seconds,
+        "skipped": progress.skipped,
     }
 
 

@@ -29,6 +29,16 @@ def plain(target: Arch, *, smoothing: float = 0.0) -> Objective:
     return objective
 
 
+def largest(space: SearchSpace, *, smoothing: float = 0.0) -> Objective:
+    """Cross-entropy of the largest network alone, at the images' resolution."""
+
+    def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        arch = replace(space.max(), resolution=images.shape[-1])
+        yield cross_entropy(supernet(images, arch), labels, label_smoothing=smoothing)
+
+    return objective
+
+
 def sandwich(space: SearchSpace, *, randoms: int = 2, smoothing: float = 0.0) -> Objective:
     """The largest subnet on the labels; the smallest and some random ones on the largest one's outputs.
 

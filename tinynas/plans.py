@@ -21,7 +21,27 @@ class SupernetConfig:
 
     space: str = "mobile32"
     data: str = "digits"
+    randoms: int = 2  # random subnets a step, beside the largest and the smallest
+    largest_epochs: int = 0  # at the start, in which the largest network is trained alone
+    shrinking: bool = False  # then kernels, depths, expansions, widths become elastic one after the other
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6))
+
+    def __post_init__(self) -> None:
+        require(self.randoms >= 0, "randoms >= 0", randoms=self.randoms)
+        rule = "0 <= largest_epochs < epochs"
+        holds = 0 <= self.largest_epochs < self.recipe.epochs
+        require(holds, rule, largest_epochs=self.largest_epochs, epochs=self.recipe.epochs)
+
+    def pinned(self, epoch: int) -> tuple[str, ...]:
+        """The kinds of choices that are not yet elastic in an epoch, counted from 0.
+
+        Progressive shrinking (Cai et al., ICLR 2020, section 3.3), each kind in an equal part of the epochs.
+        """
+        if not self.shrinking:
+            return ()
+        kinds = ("kernel", "depth", "expand", "width")
+        part = len(kinds) * (epoch - self.largest_epochs) // (self.recipe.epochs - self.largest_epochs)
+        return kinds[part + 1 :]
 
 
 @dataclass(frozen=True, kw_only=True)

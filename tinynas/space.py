@@ -5,7 +5,7 @@ the number of blocks) and given as the index of an option, smallest first. Round
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, check_types, from_mapping
@@ -162,6 +162,24 @@ class SearchSpace:
         except InputError:
             return False
         return True
+
+    def pinned(self, *choices: str) -> "SearchSpace":
+        """The space with choices of kind "kernel", "depth", "expand" or "width" fixed to their largest options."""
+        unknown_kinds = set(choices) - {"kernel", "depth", "expand", "width"}
+        require(not unknown_kinds, "choices are kernel, depth, expand or width", choices=choices)
+        per_block = [name for name in ("kernel", "expand", "width") if name in choices]
+        stages = tuple(
+            StageChoices(
+                depth=stage.depth[-1:] if "depth" in choices else stage.depth,
+                blocks=tuple(replace(b, **{name: getattr(b, name)[-1:] for name in per_block}) for b in stage.blocks),
+            )
+            for stage in self.stages
+        )
+        if "width" not in choices:
+            return replace(self, stages=stages)
+        stem = replace(self.stem, width=self.stem.width[-1:])
+        head = replace(self.head, conv=self.head.conv[-1:], hidden=self.head.hidden[-1:])
+        return replace(self, stages=stages, stem=stem, head=head)
 
     def _compose(self, pick: Pick) -> Arch:
         resolution = pick("resolution", self.resolution)

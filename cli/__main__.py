@@ -6,11 +6,17 @@ from tinynas.errors import TinyNASError
 
 from .app import app
 
+_INTERRUPTED = 130  # what the shell's convention and typer make of Ctrl-C
+
 
 def main() -> None:
     """Run a command. Exit code 0; 1 with one line on stderr for an error; 2 for wrong usage."""
     try:
         app(prog_name="tinynas")
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("tinynas: interrupted; what was done is kept, --resume goes on with it", file=sys.stderr)
+        raise
     except (TinyNASError, OSError) as error:
         print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)

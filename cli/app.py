@@ -61,6 +61,7 @@ def search(
     data: DataName = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: the run's, else 6.")] = None,
     trials: Annotated[int | None, typer.Option(help="Networks to evaluate. Default: 50.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, nsga2 or random. Default: tpe.")] = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -86,6 +87,7 @@ def search(
     A run's supernet is trained once: search it again with other limits by naming the run.
     """
     from tinynas import jobs
+    from tinynas.parallel import decided_by_first, rank, start
     from tinynas.plans import plan_search
 
     limits = _given(
@@ -96,10 +98,14 @@ def search(
     )
     given = _given(space=space, data=data, randoms=randoms, largest_epochs=largest_epochs, shrinking=shrinking)
     given |= _given(epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
-    plan = plan_search(run, resume=resume, limits=limits, trials=trials, given=given)
+    how = _given(trials=trials, sampler=sampler)
+    start()
+    plan = decided_by_first(lambda: plan_search(run, resume=resume, limits=limits, how=how, given=given))
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)
         front = jobs.search(plan, report=screen)
+    if rank() > 0:
+        return
     show_front(screen, plan.run, front)
     screen.document(front | {"run": str(plan.run)})
 
@@ -129,13 +135,17 @@ def retrain(
 ) -> None:
     """Train one network from scratch and write the model that is deployed."""
     from tinynas import jobs
+    from tinynas.parallel import decided_by_first, rank, start
     from tinynas.plans import plan_retraining
 
     given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
-    plan = plan_retraining(target, name=name, resume=resume, netaug=netaug, given=given)
+    start()
+    plan = decided_by_first(lambda: plan_retraining(target, name=name, resume=resume, netaug=netaug, given=given))
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)
         metrics = jobs.retrain(plan, report=screen)
+    if rank() > 0:
+        return
     show_metrics(screen, plan.folder, metrics)
     screen.document(metrics | {"model": str(plan.folder / "model.safetensors")})
 
@@ -233,7 +243,7 @@ def quickstart(
 
     given: dict[str, Any] = {"epochs": epochs, "seed": seed}
     limits = {"macs": 150_000, "peak_sram": 8 * 1024}
-    plan = plan_search(run, resume=False, limits=limits, trials=trials, given={"space": "micro", **given})
+    plan = plan_search(run, resume=False, limits=limits, how={"trials": trials}, given={"space": "micro", **given})
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, None)
         comparison = jobs.quickstart(plan, given, report=screen)

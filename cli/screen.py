@@ -1,6 +1,7 @@
 """What the user sees: rich tables and progress on a terminal, plain lines in a pipe, one JSON document with --json."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -18,7 +19,8 @@ class Screen:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        self.quiet = os.environ.get("RANK", "0") != "0"  # another process of torchrun's speaks
+        self.console = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=self.quiet)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._line_at: dict[str, float] = {}
@@ -74,5 +76,5 @@ class Screen:
 
     def document(self, content: Any) -> None:
         """The command's result, if it was asked for as JSON."""
-        if self.as_json:
+        if self.as_json and not self.quiet:
             print(json.dumps(content, indent=1))

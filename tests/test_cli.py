@@ -132,7 +132,9 @@ def test_a_search_is_resumed_with_its_limits(tinynas, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "search_space", killed)
-        assert tinynas(*words)[0] == 130
+        code, _, err = tinynas(*words)
+        assert code == 130
+        assert "--resume goes on" in err
     code, out, err = tinynas("search", "--resume", "--json")
     assert code == 0, err
     document = json.loads(out)
@@ -164,6 +166,7 @@ def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
         (["search", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
         (["search", "--epochs", "0"], "`epochs > 0` must hold, but got (epochs=0)"),
         (["search", "--trials", "0"], "`trials > 0` must hold, but got (trials=0)"),
+        (["search", "--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'?"),
         (["search", "--resume"], "no */config.yaml in runs"),
         (["search", "--resume", "--run", "nothing"], "nothing to resume in nothing"),
         (["retrain"], "no */best.yaml in runs; `tinynas search --flops 50M` makes a run"),

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors"},
-    {"units", "files"},
+    {"units", "files", "parallel"},
     {"arch"},
     {"cost", "space"},
     {"nets", "shipped", "augmentation"},

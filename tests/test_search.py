@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinynas import Budget, SearchSpace, cost
 from tinynas.errors import BudgetError, FileError
-from tinynas.search import check_budget, search, shrink
+from tinynas.search import SAMPLERS, check_budget, search, shrink
 
 SPACE = SearchSpace.from_dict(SMALL)
 
@@ -59,6 +59,31 @@ def test_a_search_finds_better_networks_than_its_first(tmp_path):
     found = search(SPACE, budget, score, journal=tmp_path / "j", trials=80)
     assert len(found) == 80
     assert max(e.accuracy for e in found[40:]) > max(e.accuracy for e in found[:20])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_keeps_to_the_budget_and_repeats_nothing(tmp_path, sampler):
+    budget = Budget(macs=40_000, flash=3_000)
+    found = search(SPACE, budget, score, journal=tmp_path / "j", trials=50, sampler=sampler)
+    assert len({e.arch for e in found}) == 50
+    assert all(budget.fits(e.cost) for e in found)
+    again = search(SPACE, budget, score, journal=tmp_path / "k", trials=50, sampler=sampler)
+    assert found == again
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_samplers_learn(tmp_path, sampler):
+    """What is found late is better than what a random sampler finds late, on average over seeds."""
+    late = {}
+    for name in (sampler, "random"):
+        means = []
+        for seed in range(3):
+            found = search(
+                SPACE, Budget(), score, journal=tmp_path / f"{name}{seed}", trials=60, sampler=name, seed=seed
+            )
+            means.append(np.mean([e.accuracy for e in found[40:]]))
+        late[name] = np.mean(means)
+    assert late[sampler] > late["random"]
 
 
 def test_a_small_space_is_searched_to_its_end(tmp_path):

@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tinynas import Supernet, augment, build, load_arch
+from tinynas.nets import fold
 from tinynas.supernet import view
 
 
@@ -146,3 +147,13 @@ def test_build_is_ordinary(space):
     net = build(space.max())
     assert net(torch.zeros(2, 1, 12, 12)).shape == (2, 3)
     assert all(type(m).__module__.startswith(("torch.nn", "tinynas.nets")) for m in net.modules())
+
+
+def test_folded_norms_compute_the_same(space):
+    supernet, _ = trained_a_little(space)
+    net = supernet.extract(space.max()).eval().double()
+    folded = fold(net)
+    images = torch.randn(3, 1, 12, 12, dtype=torch.float64)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert torch.allclose(folded(images), net(images), rtol=1e-9)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())

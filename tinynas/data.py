@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .parallel import rank, share
+
 Batch = tuple[Tensor, Tensor]  # images (N, C, resolution, resolution), normalised floats; labels (N,)
 
 
@@ -68,13 +70,13 @@ class Data:
     ) -> Iterator[Batch]:
         """The shuffled, augmented batches of an epoch, from batch number `start` on; the same for the same seed.
 
-        Each batch has one of the resolutions, drawn uniformly.
+        Each batch has one of the resolutions, drawn uniformly. In a data-parallel training, this process's share.
         """
         order = generator(seed, "order", epoch).permutation(len(self.train.labels))
         steps = range(start, self.steps_per_epoch(batch_size))
-        indices = [torch.from_numpy(order[i * batch_size : (i + 1) * batch_size]) for i in steps]
+        indices = [share(torch.from_numpy(order[i * batch_size : (i + 1) * batch_size])) for i in steps]
         draws = [generator(seed, f"augmentation {epoch}", i) for i in steps]
-        seeds = [int(rng.integers(2**31)) for rng in draws]
+        seeds = [int(rng.integers(2**31)) + rank() for rng in draws]
         return self.train.batches(indices, [int(rng.choice(resolutions)) for rng in draws], self.normalise, seeds)
 
     def steps_per_epoch(self, batch_size: int) -> int:

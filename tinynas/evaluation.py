@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .arch import Arch
 from .batchnorm import recalibrate
 from .data import Data, Split
-from .nets import Network, build
+from .nets import Network, build, fold
 from .supernet import Supernet
 
 
@@ -57,7 +57,7 @@ def recount(arch: Arch) -> dict[str, int]:
 
 
 class SubnetEvaluator:
-    """Accuracy of subnets on the search-val split, each recalibrated on the same training images."""
+    """Accuracy of subnets on the search-val split, each recalibrated on the same training images and folded."""
 
     def __init__(self, supernet: Supernet, data: Data) -> None:
         self.supernet = supernet
@@ -69,4 +69,4 @@ class SubnetEvaluator:
         if arch.resolution not in self._calibration:
             self._calibration[arch.resolution] = self.data.calibration_batches(arch.resolution)
         net = extract_calibrated(self.supernet, arch, self._calibration[arch.resolution])
-        return accuracy(net, self.data, self.data.val, arch.resolution)
+        return accuracy(fold(net), self.data, self.data.val, arch.resolution)

@@ -18,6 +18,7 @@ from .errors import InputError
 from .evaluation import SubnetEvaluator, accuracy, accuracy_of, confusion, extract_calibrated
 from .files import write, write_json, write_yaml
 from .objectives import Objective, largest, netaug, plain, sandwich
+from .parallel import device, rank
 from .pareto import Series, front, picture
 from .plans import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig, plan_retraining
 from .runs import Log, Model, digest, keep_earlier, last_record, read_model, save_model, settle_config, space_text
@@ -41,7 +42,8 @@ class Report(Protocol):
 def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     """Train the run's supernet unless it is trained, search it within the budget, write the front; returns front.json.
 
-    Goes on where a killed search was. Raises BudgetError at once if no network fits.
+    Goes on where a killed search was. Under torchrun all processes train, and the first searches; the others return
+    an empty result. Raises BudgetError at once if no network fits.
     """
     run, config, budget = plan.run, plan.config, plan.budget
     text = space_text(run, config.space)
@@ -49,10 +51,13 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     space = SearchSpace.from_dict(read_yaml(text, config.space))
     space = replace(space, in_channels=data.channels, classes=len(data.classes))
     check_budget(space, budget)
-    settle_config(run / "config.yaml", asdict(config))
-    write(run / "space.yaml", text)
-    write_yaml(run / "search.yaml", {"limits": budget.limits(), "trials": plan.trials})
+    if rank() == 0:
+        settle_config(run / "config.yaml", asdict(config))
+        write(run / "space.yaml", text)
+        write_yaml(run / "search.yaml", {"limits": budget.limits(), "trials": plan.trials, "sampler": plan.sampler})
     supernet = _train_supernet(run, space, data, config, report)
+    if rank() > 0:
+        return {}
 
     def after_trial(found: list[Evaluation]) -> None:
         best = max((e.accuracy for e in found), default=0.0)
@@ -67,6 +72,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
         weights=digest(supernet.state_dict())[:12],
         journal=run / "study.journal",
         trials=plan.trials,
+        sampler=plan.sampler,
         seed=config.recipe.seed,
         after_trial=after_trial,
     )
@@ -78,15 +84,17 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
 def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     """Train a network from scratch, with NetAug if asked, and write it to the folder; returns metrics.json.
 
-    Goes on where a killed retraining was. The arch takes its colours and classes from the data.
+    Goes on where a killed retraining was. The arch takes its colours and classes from the data. Under torchrun all
+    processes train; all but the first return an empty result.
     """
     folder, config = plan.folder, plan.config
     data = load_data(config.data)
     arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
-    settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
+    if rank() == 0:
+        settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
     recipe, calibration = config.recipe, data.calibration_batches(arch.resolution)
     torch.manual_seed(recipe.seed)
-    supernet = Supernet(_augmented(arch, config, epoch=0)).to(_device())
+    supernet = Supernet(_augmented(arch, config, epoch=0)).to(device())
     log = Log(folder / "log.jsonl")
 
     def objective(epoch: int) -> Objective:
@@ -114,6 +122,8 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
         before_epoch=before_epoch,
         after_step=after_step,
     )
+    if rank() > 0:
+        return {}
     net = extract_calibrated(supernet, arch, calibration)
     save_model(
         folder / "model.safetensors", Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
@@ -178,7 +188,7 @@ def _augmented(arch: Arch, config: RetrainConfig, epoch: int) -> SearchSpace:
 def _train_supernet(run: Path, space: SearchSpace, data: Data, config: SupernetConfig, report: Report) -> Supernet:
     recipe = config.recipe
     torch.manual_seed(recipe.seed)
-    supernet = Supernet(space).to(_device())
+    supernet = Supernet(space).to(device())
     log = Log(run / "log.jsonl")
 
     def after_step(progress: Progress) -> None:
@@ -252,7 +262,3 @@ def _record(progress: Progress) -> dict[str, Any]:
 
 def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -5,9 +5,11 @@ part alike; that is all a supernet needs to know.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .arch import Arch, Block, Head
 
@@ -118,6 +120,16 @@ def build(arch: Arch) -> Network:
         if isinstance(module, InvertedResidual) and module.residual:
             nn.init.zeros_(module.project.norm.weight)
     return net.to(memory_format=torch.channels_last)
+
+
+def fold(net: Network) -> Network:
+    """A copy in eval mode with every norm folded into the convolution before it: the same function up to rounding."""
+    folded = deepcopy(net).eval()
+    for module in folded.modules():
+        if isinstance(module, ConvNorm):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.norm = nn.Identity()  # type: ignore[assignment]
+    return folded
 
 
 class ChannelGroup:

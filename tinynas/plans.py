@@ -9,8 +9,9 @@ from typing import Any
 
 from .arch import Arch, from_mapping
 from .cost import Budget
-from .errors import FileError, InputError, require
+from .errors import FileError, InputError, require, unknown
 from .runs import RUNS, last_record, newest, read_config
+from .search import SAMPLERS
 from .shipped import load_arch, short_name
 from .training import Recipe
 
@@ -52,9 +53,12 @@ class SearchPlan:
     config: SupernetConfig
     budget: Budget
     trials: int = 50
+    sampler: str = "tpe"
 
     def __post_init__(self) -> None:
         require(self.trials > 0, "trials > 0", trials=self.trials)
+        if self.sampler not in SAMPLERS:
+            raise unknown("sampler", self.sampler, SAMPLERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +86,18 @@ class RetrainPlan:
 
 
 def plan_search(
-    run: Path | None, *, resume: bool, limits: Mapping[str, int], trials: int | None, given: Mapping[str, Any]
+    run: Path | None,
+    *,
+    resume: bool,
+    limits: Mapping[str, int],
+    how: Mapping[str, Any],
+    given: Mapping[str, Any],
 ) -> SearchPlan:
     """A search in a new run, or in one that is there: its supernet is then used, or trained to its end.
 
-    `given` are the settings the user named, of `SupernetConfig` and `Recipe`; a run that is there supplies the others,
-    and to a resumed search also limits and trials. Raises FileError or InputError.
+    `how` are the settings the user named of the search, trials and sampler; `given` those of `SupernetConfig` and
+    `Recipe`. A run that is there supplies the others, and to a resumed search also limits, trials and sampler.
+    Raises FileError or InputError.
     """
     if resume:
         run = run or newest("*/config.yaml").parent
@@ -102,12 +112,13 @@ def plan_search(
     config = _with(config, given)
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
-        limits, trials = limits or last.get("limits", {}), trials or last.get("trials")
+        limits = limits or last.get("limits", {})
+        how = {name: last[name] for name in ("trials", "sampler") if name in last} | dict(how)
     return SearchPlan(
         run=run or _new_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
         budget=Budget(**limits),
-        **({"trials": trials} if trials is not None else {}),
+        **how,
     )
 
 
@@ -193,7 +204,10 @@ def _with_recipe(plain: Mapping[str, Any], *tuples: str) -> dict[str, Any]:
 
 
 def _with(config: Any, given: Mapping[str, Any]) -> Any:
-    """The config with the settings given, its own or its recipe's."""
+    """The config with the settings given, its own or its recipe's; a data set's path made absolute."""
+    kind, colon, path = given.get("data", "").partition(":")
+    if path:
+        given = {**given, "data": f"{kind}{colon}{Path(path).expanduser().resolve()}"}
     own = {f.name for f in fields(config)}
     recipe = replace(config.recipe, **{name: value for name, value in given.items() if name not in own})
     return replace(config, recipe=recipe, **{name: value for name, value in given.items() if name in own})

@@ -4,7 +4,7 @@ Costs are free to compute and evaluations are not, so no network over the budget
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -28,6 +28,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 _OF = " of supernet "  # between a study's limits and the weights it evaluates
 _START_POINTS = 8  # the smallest, the largest that fits, and a spread of MACs between them
+_POPULATION = 20  # of nsga2
 _REDRAWS = 10  # of the sampler, before a network that does not fit is shrunk until it does
 _ATTEMPTS = 100  # to find a network not seen yet, before the space counts as exhausted
 
@@ -65,6 +66,7 @@ def search(
     journal: Path,
     trials: int,
     weights: str = "",
+    sampler: str = "tpe",
     seed: int = 0,
     after_trial: Callable[[list[Evaluation]], None] = lambda evaluations: None,
 ) -> list[Evaluation]:
@@ -72,14 +74,14 @@ def search(
 
     `journal` is the Optuna journal file, one study in it for each budget and `weights`, a word for what is evaluated.
     A network that any study of the same weights has evaluated is not evaluated again. A search that was killed goes
-    on where it was. Raises BudgetError, and FileError if the journal cannot be used.
+    on where it was. `sampler` is one of `SAMPLERS`. Raises BudgetError, and FileError if the journal cannot be used.
     """
     check_budget(space, budget)
     storage = _open_journal(journal)
     study = optuna.create_study(
         study_name=f"{_describe(budget)}{_OF}{weights}",
         storage=storage,
-        sampler=FeasibleSampler(space, budget, _tpe, seed=seed),
+        sampler=FeasibleSampler(space, budget, SAMPLERS[sampler], seed=seed),
         direction="maximize",
         load_if_exists=True,
     )
@@ -146,6 +148,14 @@ class FeasibleSampler(BaseSampler):
                 return self.space.encode(arch)
         raise _ExhaustedError
 
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self.make_inner(0).before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self.make_inner(0).after_trial(study, trial, state, values)
+
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
@@ -189,6 +199,13 @@ def _tpe(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return TPESampler(multivariate=True, constant_liar=False, seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,  # tree-structured Parzen estimator (Bergstra et al., 2011), of all genes jointly
+    "nsga2": lambda seed: NSGAIISampler(population_size=_POPULATION, seed=seed),  # evolution (Deb et al., 2002)
+    "random": lambda seed: RandomSampler(seed=seed),
+}
 
 
 def _describe(budget: Budget) -> str:

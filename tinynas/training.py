@@ -20,6 +20,7 @@ from .data import Data, generator
 from .errors import FileError, TrainingError, require
 from .files import read, write
 from .objectives import Objective
+from .parallel import average, rank, world
 
 _SAVE_SECONDS = 60.0
 _MOST_SKIPPED = 10  # steps in a row
@@ -86,7 +87,8 @@ def train(
 
     `objective` gives an epoch's objective, counted from 0; `before_epoch` runs when an epoch begins. Each step has
     one of the resolutions. A step whose loss or gradient is not finite is skipped; ten in a row raise TrainingError,
-    and the last checkpoint before them stays. Raises FileError if the checkpoint is damaged.
+    and the last checkpoint before them stays. Raises FileError if the checkpoint is damaged. Under torchrun it is
+    data-parallel: the batch is shared out, and the first process writes and reports.
     """
     _keep_memory()
     optimizer = _optimizer(model, recipe)
@@ -118,12 +120,13 @@ def train(
                 ends_epoch=i + 1 == per_epoch,
                 loss=state.loss_sum / max(1, state.updates),
                 lr=rate,
-                images_per_second=(i + 1 - start) * len(labels) / (time.perf_counter() - began),
+                images_per_second=(i + 1 - start) * len(labels) * world() / (time.perf_counter() - began),
                 seconds=state.seconds,
                 skipped=state.skipped,
             )
-            after_step(progress)
-            state.save(at_once=progress.ends_epoch)
+            if rank() == 0:
+                after_step(progress)
+                state.save(at_once=progress.ends_epoch)
             state.resume_clock()
     model.eval()
 
@@ -152,8 +155,9 @@ def _backward(
     for loss in objective(model, images, labels, rng):
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
+    loss = average(model, losses[0])
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
-    return _Gradient(losses[0].item(), bool(torch.stack([*losses, norm]).isfinite().all()))
+    return _Gradient(loss.item(), bool(torch.stack([loss, norm]).isfinite().all()))
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:

@@ -20,7 +20,7 @@ def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
         [
             "best" if i == front["best"] else "",
             str(entry["arch"]["resolution"]),
-            f"{entry['accuracy']:.2f}",
+            f"{entry['accuracy']:.2f} ± {entry['standard_error']:.2f}",
             *_costs(entry),
         ]
         for i, entry in enumerate(front["front"])

@@ -69,7 +69,13 @@ def test_the_whole_job(watched, plan):
     assert all(entry["macs"] <= 60_000 for entry in front["front"])
     best = load_arch(plan.run / "best.yaml")
     assert best.to_dict() == front["front"][front["best"]]["arch"]
-    assert front["front"][front["best"]]["accuracy"] == max(entry["accuracy"] for entry in front["front"])
+    winner = front["front"][front["best"]]
+    assert winner["accuracy"] == max(entry["accuracy"] for entry in front["front"])
+    share = winner["accuracy"] / 100
+    assert winner["standard_error"] == pytest.approx(100 * (share * (1 - share) / len(watched.val.labels)) ** 0.5)
+    headline = (plan.run / "best.yaml").read_text().splitlines()[:2]
+    assert headline[0].startswith("# The best of 12 networks")
+    assert f"macs {winner['macs']}" in headline[1]
 
     for netaug in (False, True):
         folder = plan.run / "retrain" / str(netaug)

@@ -1,5 +1,6 @@
 """How good a network is on a split."""
 
+import math
 import warnings
 
 import torch
@@ -33,6 +34,11 @@ def accuracy(model: nn.Module, data: Data, split: Split, resolution: int) -> flo
 def accuracy_of(counts: Tensor) -> float:
     """Percent on the diagonal of a confusion matrix."""
     return 100 * counts.diagonal().sum().item() / counts.sum().item()
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Of an accuracy in percent that was measured on this many images."""
+    return math.sqrt(accuracy * (100 - accuracy) / images)
 
 
 def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]) -> Network:

@@ -15,7 +15,7 @@ from .cost import cost
 from .data import Data
 from .datasets import load_data
 from .errors import InputError
-from .evaluation import SubnetEvaluator, accuracy, accuracy_of, confusion, extract_calibrated
+from .evaluation import SubnetEvaluator, accuracy, accuracy_of, confusion, extract_calibrated, standard_error
 from .files import write, write_json, write_yaml
 from .objectives import Objective, largest, netaug, plain, sandwich
 from .parallel import device, rank
@@ -59,11 +59,10 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     if rank() > 0:
         return {}
 
-    def after_trial(found: list[Evaluation]) -> None:
+    def after_trial(found: list[Evaluation], avoided: int) -> None:
         best = max((e.accuracy for e in found), default=0.0)
-        on_front = len(front(found, _point))
-        done = min(len(found), plan.trials)
-        report.advance("search", done, plan.trials, f"best {best:.1f}% on search-val, {on_front} networks on the front")
+        text = f"best {best:.1f}% on search-val, {len(front(found, _point))} on the front, {avoided} draws over a limit"
+        report.advance("search", min(len(found), plan.trials), plan.trials, text)
 
     found = search_space(
         space,
@@ -78,7 +77,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     )
     if len(found) < plan.trials:
         report.note(f"search: found no more than {len(found)} different networks within the limits")
-    return _write_front(plan, found)
+    return _write_front(plan, found, len(data.val.labels))
 
 
 def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
@@ -214,7 +213,8 @@ def _train_supernet(run: Path, space: SearchSpace, data: Data, config: SupernetC
     return supernet
 
 
-def _write_front(plan: SearchPlan, found: list[Evaluation]) -> dict[str, Any]:
+def _write_front(plan: SearchPlan, found: list[Evaluation], images: int) -> dict[str, Any]:
+    """Write what a search found; `images` is the size of search-val, for the standard errors."""
     run, config, budget = plan.run, plan.config, plan.budget
     on_front = front(found, _point)
     document = {
@@ -222,7 +222,15 @@ def _write_front(plan: SearchPlan, found: list[Evaluation]) -> dict[str, Any]:
         "data": config.data,
         "limits": budget.limits(),
         "evaluations": len(found),
-        "front": [{"arch": e.arch.to_dict(), "accuracy": e.accuracy, **asdict(e.cost)} for e in on_front],
+        "front": [
+            {
+                "arch": e.arch.to_dict(),
+                "accuracy": e.accuracy,
+                "standard_error": standard_error(e.accuracy, images),
+                **asdict(e.cost),
+            }
+            for e in on_front
+        ],
         "best": len(on_front) - 1,  # the front ascends in accuracy
     }
     keep_earlier(run, document)
@@ -233,8 +241,18 @@ def _write_front(plan: SearchPlan, found: list[Evaluation]) -> dict[str, Any]:
     title = f"{config.space} on {config.data}: subnets on search-val"
     write(run / "front.png", picture(series, title=title, budget=budget.macs))
     write_json(run / "front.json", document)
-    write(run / "best.yaml", on_front[-1].arch.to_yaml())
+    write(run / "best.yaml", _headline(document) + on_front[-1].arch.to_yaml())
     return document
+
+
+def _headline(document: dict[str, Any]) -> str:
+    """What the best network is, as YAML comments."""
+    best = document["front"][document["best"]]
+    costs = ", ".join(f"{name} {best[name]}" for name in asdict(cost(Arch.from_dict(best["arch"]))))
+    return (
+        f"# The best of {document['evaluations']} networks of {document['space']} evaluated on {document['data']}:\n"
+        f"# {best['accuracy']:.2f}% on search-val (standard error {best['standard_error']:.2f}); {costs}.\n"
+    )
 
 
 def _point(evaluation: Evaluation) -> tuple[float, float]:

@@ -68,20 +68,22 @@ def search(
     weights: str = "",
     sampler: str = "tpe",
     seed: int = 0,
-    after_trial: Callable[[list[Evaluation]], None] = lambda evaluations: None,
+    after_trial: Callable[[list[Evaluation], int], None] = lambda evaluations, avoided: None,
 ) -> list[Evaluation]:
     """Evaluate networks within the budget until the study has `trials` of them; returns all of them.
 
     `journal` is the Optuna journal file, one study in it for each budget and `weights`, a word for what is evaluated.
     A network that any study of the same weights has evaluated is not evaluated again. A search that was killed goes
-    on where it was. `sampler` is one of `SAMPLERS`. Raises BudgetError, and FileError if the journal cannot be used.
+    on where it was. `sampler` is one of `SAMPLERS`. `after_trial` is told the evaluations so far, and how many draws
+    over the budget were avoided. Raises BudgetError, and FileError if the journal cannot be used.
     """
     check_budget(space, budget)
     storage = _open_journal(journal)
+    feasible = FeasibleSampler(space, budget, SAMPLERS[sampler], seed=seed)
     study = optuna.create_study(
         study_name=f"{_describe(budget)}{_OF}{weights}",
         storage=storage,
-        sampler=FeasibleSampler(space, budget, SAMPLERS[sampler], seed=seed),
+        sampler=feasible,
         direction="maximize",
         load_if_exists=True,
     )
@@ -105,12 +107,12 @@ def search(
         study.enqueue_trial(space.encode(arch), skip_if_exists=True)
     try:
         while len(found := _evaluations(study)) < trials:
-            after_trial(found)
+            after_trial(found, feasible.avoided)
             trial = study.ask()
             study.tell(trial, objective(trial))
     except _ExhaustedError:
         pass
-    after_trial(found)
+    after_trial(found, feasible.avoided)
     return found
 
 
@@ -126,6 +128,7 @@ class FeasibleSampler(BaseSampler):
         self, space: SearchSpace, budget: Budget, make_inner: Callable[[int], BaseSampler], *, seed: int
     ) -> None:
         self.space, self.budget, self.make_inner, self.seed = space, budget, make_inner, seed
+        self.avoided = 0  # draws that broke a limit
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {name: IntDistribution(0, count - 1) for name, count in self.space.genes().items()}
@@ -141,6 +144,7 @@ class FeasibleSampler(BaseSampler):
             genes = inner.sample_relative(study, trial, search_space) if attempt < _REDRAWS else {}
             arch = self.space.decode(genes) if genes else self.space.sample(rng)
             if not self.budget.fits(cost(arch)):
+                self.avoided += 1
                 if attempt < _REDRAWS - 1:
                     continue
                 arch = shrink(self.space, arch, self.budget, rng)

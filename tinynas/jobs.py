@@ -17,6 +17,7 @@ from .datasets import load_data
 from .errors import InputError
 from .evaluation import SubnetEvaluator, accuracy, accuracy_of, confusion, extract_calibrated, standard_error
 from .files import write, write_json, write_yaml
+from .nets import Network
 from .objectives import Objective, largest, netaug, plain, sandwich
 from .parallel import device, rank
 from .pareto import Series, front, picture
@@ -91,6 +92,28 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
     if rank() == 0:
         settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
+    net = _train_target(folder, arch, config, data, report)
+    if rank() > 0:
+        return {}
+    model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
+    save_model(folder / "model.safetensors", model)
+    metrics = {
+        "accuracy": accuracy(net, data, data.test, arch.resolution),
+        "train_accuracy": accuracy(net, data, data.train, arch.resolution),
+        **asdict(cost(arch)),
+        "seconds": last_record(folder / "log.jsonl")["seconds"],
+        "epochs": config.recipe.epochs,
+        "netaug": config.netaug,
+        "teacher": None,
+        "seed": config.recipe.seed,
+        "data": config.data,
+    }
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _train_target(folder: Path, arch: Arch, config: RetrainConfig, data: Data, report: Report) -> Network:
+    """The network alone, trained and calibrated, in eval mode."""
     recipe, calibration = config.recipe, data.calibration_batches(arch.resolution)
     torch.manual_seed(recipe.seed)
     supernet = Supernet(_augmented(arch, config, epoch=0)).to(device())
@@ -121,25 +144,7 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
         before_epoch=before_epoch,
         after_step=after_step,
     )
-    if rank() > 0:
-        return {}
-    net = extract_calibrated(supernet, arch, calibration)
-    save_model(
-        folder / "model.safetensors", Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
-    )
-    metrics = {
-        "accuracy": accuracy(net, data, data.test, arch.resolution),
-        "train_accuracy": accuracy(net, data, data.train, arch.resolution),
-        **asdict(cost(arch)),
-        "seconds": last_record(folder / "log.jsonl")["seconds"],
-        "epochs": recipe.epochs,
-        "netaug": config.netaug,
-        "teacher": None,
-        "seed": recipe.seed,
-        "data": config.data,
-    }
-    write_json(folder / "metrics.json", metrics)
-    return metrics
+    return extract_calibrated(supernet, arch, calibration)
 
 
 def quickstart(plan: SearchPlan, given: Mapping[str, Any], *, report: Report) -> dict[str, Any]:

@@ -106,8 +106,8 @@ def build(arch: Arch) -> Network:
 
     Convolutions by fan-out (He et al., 2015), linear layers by fan-in (LeCun et al., 1998). A block with a shortcut
     begins as the identity, its last norm's scale being 0 (Goyal et al., 2017, section 5.1): in a supernet, subnets of
-    different depth then begin alike. The weights lie channels-last in memory, and so then do all feature maps: on
-    CPUs that halves the time of a step.
+    different depth then begin alike. The weights lie channels-last in memory, and so then do all feature maps,
+    which is faster (benchmarks/speed.py).
     """
     net = Network(arch)
     for module in net.modules():

@@ -132,7 +132,7 @@ def train(
 
 
 def _keep_memory() -> None:
-    """Have glibc keep freed memory: else every feature map is mapped anew, a quarter of a CPU step's time."""
+    """Have glibc keep freed memory: else every large feature map is mapped anew, page by page, at every step."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD

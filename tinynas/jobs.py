@@ -61,8 +61,8 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
         return {}
 
     def after_trial(found: list[Evaluation], avoided: int) -> None:
-        best = max((e.accuracy for e in found), default=0.0)
-        text = f"best {best:.1f}% on search-val, {len(front(found, _point))} on the front, {avoided} over-budget draws avoided"
+        best, on_front = max((e.accuracy for e in found), default=0.0), len(front(found, _point))
+        text = f"best {best:.1f}% on search-val, {on_front} on the front, {avoided} over-budget draws avoided"
         report.advance("search", min(len(found), plan.trials), plan.trials, text)
 
     found = search_space(

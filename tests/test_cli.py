@@ -46,7 +46,7 @@ def test_help_tells_the_true_defaults(tinynas):
 
 def test_help_answers_in_half_a_second():
     seconds = []
-    for _ in range(3):
+    for _ in range(8):  # on a busy machine one of them is undisturbed
         began = time.perf_counter()
         subprocess.run([sys.executable, "-m", "tinynas.cli", "search", "--help"], check=True, capture_output=True)
         seconds.append(time.perf_counter() - began)

@@ -1,6 +1,8 @@
 """The supernet: one set of weights, of which every network of a search space is a view."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,21 +26,27 @@ class Supernet(nn.Module):
         super().__init__()
         self.space = space
         self.net = build(space.max())
-        self._skeletons: OrderedDict[Arch, Network] = OrderedDict()
+        self._owners = {
+            f"{path}.{name}": (module, name)
+            for path, module in self.net.named_modules()
+            for name in (*module._parameters, *module._buffers)
+        }
+        self._skeletons: OrderedDict[Arch, _Skeleton] = OrderedDict()
 
     def forward(self, images: Tensor, arch: Arch) -> Tensor:
         """Logits (N, classes) of the subnet for images (N, in_channels, resolution, resolution)."""
         if arch == self.net.arch:
             return self.net(images)  # type: ignore[no-any-return]
         skeleton = self._skeleton(arch)
-        skeleton.train(self.training)
-        logits: Tensor = functional_call(skeleton, self._views(skeleton), (images,), strict=True)
+        if skeleton.net.training != self.training:
+            skeleton.net.train(self.training)
+        logits: Tensor = functional_call(skeleton.net, self._views(skeleton.shapes), (images,), strict=True)
         return logits
 
     def extract(self, arch: Arch) -> Network:
         """The subnet as a plain network with its own copy of the weights."""
         net = build(arch).to(self.net.head.classifier.weight.device)
-        net.load_state_dict(self._views(net))
+        net.load_state_dict(self._views(_shapes(net)))
         return net.train(self.training)
 
     @torch.no_grad()
@@ -57,19 +65,30 @@ class Supernet(nn.Module):
                 for tensor in (tensors[name], *_momentum(optimizer, tensors[name])):
                     tensor.copy_(tensor.index_select(dim, order))
 
-    def _skeleton(self, arch: Arch) -> Network:
+    def _skeleton(self, arch: Arch) -> "_Skeleton":
         if arch not in self._skeletons:
             with torch.device("meta"):
-                self._skeletons[arch] = Network(arch)
+                net = Network(arch)
+            self._skeletons[arch] = _Skeleton(net, _shapes(net))
             if len(self._skeletons) > _CACHED_SKELETONS:
                 self._skeletons.popitem(last=False)
         self._skeletons.move_to_end(arch)
         return self._skeletons[arch]
 
-    def _views(self, net: Network) -> dict[str, Tensor]:
-        own = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
-        wanted = [*net.named_parameters(), *net.named_buffers()]
-        return {name: view(own[name], tensor.shape) for name, tensor in wanted}
+    def _views(self, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        own = ((name, shape, *self._owners[name]) for name, shape in shapes.items())
+        return {name: view(getattr(module, key), shape) for name, shape, module, key in own}
+
+
+class _Skeleton(NamedTuple):
+    """A plain network without weights, and the shapes that they would have."""
+
+    net: Network
+    shapes: dict[str, torch.Size]
+
+
+def _shapes(net: Network) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in (*net.named_parameters(), *net.named_buffers())}
 
 
 def view(tensor: Tensor, shape: torch.Size) -> Tensor:
@@ -77,6 +96,8 @@ def view(tensor: Tensor, shape: torch.Size) -> Tensor:
 
     Leading slice in the first two dimensions (channels), centre crop in the others (kernel).
     """
+    if tensor.shape == shape:
+        return tensor
     for dim, (have, want) in enumerate(zip(tensor.shape, shape, strict=True)):
         if have != want:
             start = 0 if dim < 2 else (have - want) // 2

@@ -50,13 +50,24 @@ def show_comparison(screen: Screen, comparison: dict[str, Any], picture: Path) -
         for i, point in enumerate(series["points"]):
             first = [series["name"], f"{series['hypervolume']:.2f}"] if i == 0 else ["", ""]
             accuracy = f"{point['accuracy']:.2f}"
-            rows.append([first[0], point.get("name", ""), series["split"], accuracy, *_costs(point), first[1]])
-    screen.table("Comparison", ["", "name", "split", "accuracy %", *_TITLES, "hypervolume"], rows, left=3)
+            rows.append(
+                [
+                    first[0],
+                    point.get("name", ""),
+                    f"{series['data']} {series['split']}",
+                    accuracy,
+                    *_costs(point),
+                    first[1],
+                ]
+            )
+    screen.table("Comparison", ["", "name", "images", "accuracy %", *_TITLES, "hypervolume"], rows, left=3)
     reference = comparison["reference"]
     screen.note(
         "hypervolume: percentage points x decades of MACs that a series dominates, "
         f"from {reference['accuracy']:.1f}% and {describe('macs', reference['macs'])} MACs"
     )
+    if len({series["data"] for series in comparison["series"]}) > 1:
+        screen.note("accuracies on different data sets do not compare")
     screen.note(f"picture: {picture}")
 
 

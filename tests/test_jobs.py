@@ -94,6 +94,11 @@ def test_the_whole_job(watched, plan):
 
     comparison = compare_runs([plan.run], plan.run / "compare.png")
     assert [s["name"] for s in comparison["series"]] == ["searched", "retrained", "retrained + NetAug"]
+    assert [(s["data"], s["split"]) for s in comparison["series"]] == [
+        ("digits", "search-val"),
+        ("digits", "test"),
+        ("digits", "test"),
+    ]
     assert (plan.run / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -36,22 +36,25 @@ def _series_of(run: Path, prefix: str) -> list[dict[str, Any]]:
         front = read_front(folder)
         limits = ", ".join(f"{name} <= {describe(name, value)}" for name, value in front["limits"].items())
         name = f"searched ({limits or 'no limits'})" if len(searched) > 1 else "searched"
-        series.append(_one(prefix + name, "search-val", front["front"]))
+        series.append(_one(prefix + name, front["data"], "search-val", front["front"]))
     trained = retrainings(run)
     for kind, netaug in (("retrained", False), ("retrained + NetAug", True)):
-        points = {name: metrics for name, metrics in trained.items() if metrics["netaug"] == netaug}
-        if points:
-            series.append(_one(prefix + kind, "test", list(points.values()), list(points)))
+        chosen = {name: metrics for name, metrics in trained.items() if metrics["netaug"] == netaug}
+        for data in dict.fromkeys(metrics["data"] for metrics in chosen.values()):
+            points = {name: metrics for name, metrics in chosen.items() if metrics["data"] == data}
+            series.append(_one(prefix + kind, data, "test", list(points.values()), list(points)))
     if not series:
         raise FileError(f"nothing to compare in {run}: it has no front.json and no finished retraining")
     return series
 
 
-def _one(name: str, split: str, entries: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> dict[str, Any]:
+def _one(
+    name: str, data: str, split: str, entries: Sequence[dict[str, Any]], names: Sequence[str] = ()
+) -> dict[str, Any]:
     points = [{key: entry[key] for key in ("accuracy", *COSTS)} for entry in entries]
     for point, label in zip(points, names, strict=False):
         point["name"] = label
-    return {"name": name, "split": split, "points": points}
+    return {"name": name, "data": data, "split": split, "points": points}
 
 
 def _drawn(series: dict[str, Any]) -> Series:
@@ -59,7 +62,7 @@ def _drawn(series: dict[str, Any]) -> Series:
     searched = series["split"] == "search-val"
     marker = "o" if searched else "*" if "NetAug" in series["name"] else "s"
     return Series(
-        label=f"{series['name']} ({series['split']})",
+        label=f"{series['name']} ({series['data']} {series['split']})",
         points=points,
         line=searched,
         marker=marker,

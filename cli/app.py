@@ -9,7 +9,7 @@ import typer
 from tinynas.arch import Arch
 from tinynas.cost import cost
 from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces, short_name
-from tinynas.units import parse_bytes, parse_count
+from tinynas.units import parse_bytes, parse_count, parse_seconds
 
 from .screen import Screen
 from .tables import show_comparison, show_cost, show_evaluation, show_front, show_metrics, show_spaces
@@ -46,10 +46,19 @@ Clip = Annotated[
 
 @app.command()
 def search(
-    flops: Annotated[str | None, typer.Option(help="Limit on multiply-accumulates, e.g. 50M.")] = None,
+    flops: Annotated[
+        str | None,
+        typer.Option(metavar="[LOW:]HIGH", help="Limit on multiply-accumulates, e.g. 50M; a range with --pareto."),
+    ] = None,
     params: Annotated[str | None, typer.Option(help="Limit on parameters, e.g. 500K.")] = None,
     sram: Annotated[str | None, typer.Option(help="Limit on peak int8 SRAM in bytes, e.g. 256KB.")] = None,
     flash: Annotated[str | None, typer.Option(help="Limit on int8 flash in bytes, e.g. 1MB.")] = None,
+    latency: Annotated[
+        str | None, typer.Option(help="Limit on the time of one image, measured on one thread here, e.g. 5ms.")
+    ] = None,
+    pareto: Annotated[
+        bool | None, typer.Option("--pareto", help="Search the whole accuracy-MACs front within the limits.")
+    ] = None,
     space: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +70,16 @@ def search(
     data: DataName = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: the run's, else 6.")] = None,
     trials: Annotated[int | None, typer.Option(help="Networks to evaluate. Default: 50.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe, nsga2 or random. Default: tpe.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="tpe, nsga2, predictor or random. Default: tpe; with --pareto nsga2.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|FILE", help="Optuna storage that processes share. Default: study.journal in the run."
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that search here. Default: 1.")] = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -90,15 +108,18 @@ def search(
     from tinynas.parallel import decided_by_first, rank, start
     from tinynas.plans import plan_search
 
+    low, range_given, high = (flops or "").rpartition(":")
     limits = _given(
-        macs=None if flops is None else parse_count(flops),
+        macs=None if flops is None else parse_count(high),
         params=None if params is None else parse_count(params),
         peak_sram=None if sram is None else parse_bytes(sram),
         flash=None if flash is None else parse_bytes(flash),
+        latency=None if latency is None else parse_seconds(latency),
+        min_macs=parse_count(low) if range_given else None,
     )
     given = _given(space=space, data=data, randoms=randoms, largest_epochs=largest_epochs, shrinking=shrinking)
     given |= _given(epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
-    how = _given(trials=trials, sampler=sampler)
+    how = _given(trials=trials, sampler=sampler, pareto=pareto, storage=storage, workers=workers)
     start()
     plan = decided_by_first(lambda: plan_search(run, resume=resume, limits=limits, how=how, given=given))
     with Screen(as_json) as screen:

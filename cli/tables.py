@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tinynas.arch import Arch
-from tinynas.cost import describe, steps
+from tinynas.cost import describe, describe_limits, steps
 from tinynas.units import format_bytes
 
 from .screen import Screen
@@ -15,7 +15,6 @@ _TITLES = ("MACs (FLOPs)", "params", "peak SRAM", "flash")
 
 def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
     """The front of a search, its best network marked."""
-    limits = ", ".join(f"{name} <= {describe(name, value)}" for name, value in front["limits"].items())
     rows = [
         [
             "best" if i == front["best"] else "",
@@ -25,7 +24,7 @@ def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
         ]
         for i, entry in enumerate(front["front"])
     ]
-    found = f"{limits or 'no limits'}; {front['evaluations']} networks evaluated"
+    found = f"{describe_limits(front['limits'])}; {front['evaluations']} networks evaluated"
     title = f"Front of {front['space']} on {front['data']} ({found})"
     screen.table(title, ["", "resolution", "search-val %", *_TITLES], rows)
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")

@@ -121,7 +121,7 @@ def test_the_quickstart_shortened(tinynas, tmp_path):
 
 
 def test_a_search_is_resumed_with_its_limits(tinynas, tmp_path, monkeypatch):
-    from tinynas import jobs
+    from tinynas import searching
 
     space = tmp_path / "small.yaml"
     space.write_text(yaml.safe_dump(SMALL))
@@ -131,7 +131,7 @@ def test_a_search_is_resumed_with_its_limits(tinynas, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "search_space", killed)
+        patch.setattr(searching, "search_space", killed)
         code, _, err = tinynas(*words)
         assert code == 130
         assert "--resume goes on" in err

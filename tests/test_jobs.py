@@ -6,7 +6,7 @@ import torch
 import yaml
 from conftest import SMALL
 
-from tinynas import Budget, cost, load, load_arch
+from tinynas import Budget, cost, load, load_arch, retraining, searching
 from tinynas import jobs as jobs_module
 from tinynas.comparison import compare_runs
 from tinynas.data import MemorySplit
@@ -49,7 +49,8 @@ def watched(data, monkeypatch):
     test = Watched(images=data.test.images, labels=data.test.labels)
     vars(test)["looked"] = []
     watched = replace(data, test=test)
-    monkeypatch.setattr(jobs_module, "load_data", lambda name: watched)
+    for module in (searching, retraining, jobs_module):
+        monkeypatch.setattr(module, "load_data", lambda name: watched)
     return watched
 
 
@@ -124,7 +125,7 @@ def test_a_damaged_front_is_put_aside_by_the_next_search(watched, plan):
 
 
 def test_a_budget_that_nothing_fits_is_told_before_anything_is_done(watched, plan, monkeypatch):
-    monkeypatch.setattr(jobs_module, "train", lambda *args, **kwargs: pytest.fail("it trained"))
+    monkeypatch.setattr(searching, "train", lambda *args, **kwargs: pytest.fail("it trained"))
     with pytest.raises(BudgetError, match="no network of the space fits"):
         search(replace(plan, budget=Budget(macs=10)), report=Quiet())
     assert not plan.run.exists()

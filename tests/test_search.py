@@ -7,9 +7,15 @@ from hypothesis import strategies as st
 
 from tinynas import Budget, SearchSpace, cost
 from tinynas.errors import BudgetError, FileError
-from tinynas.search import SAMPLERS, check_budget, search, shrink
+from tinynas.feasible import Feasible
+from tinynas.samplers import SAMPLERS
+from tinynas.search import search as search_feasible
 
 SPACE = SearchSpace.from_dict(SMALL)
+
+
+def search(space, budget, evaluate, *, journal, **settings):
+    return search_feasible(Feasible(space=space, budget=budget), evaluate, storage=str(journal), **settings)
 
 
 def score(arch):
@@ -30,9 +36,9 @@ budgets = st.builds(
 
 @given(budget=budgets, seed=st.integers(0, 1000))
 @settings(max_examples=200, deadline=None)
-def test_shrinking_always_ends_within_the_budget(budget, seed):
+def test_repair_always_ends_within_the_budget(budget, seed):
     rng = np.random.default_rng(seed)
-    arch = shrink(SPACE, SPACE.sample(rng), budget, rng)
+    arch = Feasible(space=SPACE, budget=budget).repair(SPACE.sample(rng), rng)
     assert budget.fits(cost(arch))
     assert SPACE.contains(arch)
 
@@ -98,7 +104,7 @@ def test_a_budget_that_nothing_fits_names_the_smallest_networks_cost():
     with pytest.raises(
         BudgetError, match=r"the smallest has macs [\d,]+ \(limit 1,000\), params ([\d,]+) \(limit \1\), peak_sram"
     ):
-        check_budget(SPACE, Budget(macs=1000, params=smallest.params, peak_sram=64))
+        Feasible(space=SPACE, budget=Budget(macs=1000, params=smallest.params, peak_sram=64)).check()
 
 
 def test_an_interrupted_search_goes_on_and_ends_as_if_it_had_not_been(tmp_path):

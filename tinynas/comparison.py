@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .cost import describe
+from .cost import describe_limits
 from .errors import FileError
 from .files import write
 from .pareto import Series, hypervolume, picture
@@ -34,8 +34,7 @@ def _series_of(run: Path, prefix: str) -> list[dict[str, Any]]:
     searched = [path for path in (run, *sorted(run.glob("earlier/*/"))) if (path / "front.json").exists()]
     for folder in searched:
         front = read_front(folder)
-        limits = ", ".join(f"{name} <= {describe(name, value)}" for name, value in front["limits"].items())
-        name = f"searched ({limits or 'no limits'})" if len(searched) > 1 else "searched"
+        name = f"searched ({describe_limits(front['limits'])})" if len(searched) > 1 else "searched"
         series.append(_one(prefix + name, front["data"], "search-val", front["front"]))
     trained = retrainings(run)
     for kind, netaug in (("retrained", False), ("retrained + NetAug", True)):

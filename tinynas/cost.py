@@ -15,12 +15,13 @@ Counting rules:
   convolution with k > 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from .arch import Arch, Block
-from .units import format_bytes, format_count
+from .units import format_bytes, format_count, format_seconds
 
 
 class Step(NamedTuple):
@@ -48,21 +49,39 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimedCost(Cost):
+    """Counts beside a measurement: `latency`, seconds of one inference on the machine that searches."""
+
+    latency: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Hard upper limits; None is no limit. Memory in bytes."""
+    """Hard limits, None is no limit. Memory in bytes, latency in seconds; only a `TimedCost` can keep that one."""
 
     macs: int | None = None
     params: int | None = None
     peak_sram: int | None = None
     flash: int | None = None
+    latency: float | None = None
+    min_macs: int | None = None  # the lower end, where a whole front between two budgets is searched
 
-    def limits(self) -> dict[str, int]:
-        """The limits that are set, by the name of the cost they bound."""
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
         return {name: limit for name, limit in asdict(self).items() if limit is not None}
+
+    def excess(self, cost: Cost) -> dict[str, float]:
+        """By how much the cost breaks each limit; not above 0 where it keeps it."""
+        found = {name: getattr(cost, name) - limit for name, limit in self._upper.items()}
+        return found if self.min_macs is None else {**found, "min_macs": self.min_macs - cost.macs}
 
     def fits(self, cost: Cost) -> bool:
         """Whether the cost keeps every limit."""
-        return all(getattr(cost, name) <= limit for name, limit in self.limits().items())
+        return all(value <= 0 for value in self.excess(cost).values())
+
+    @cached_property
+    def _upper(self) -> dict[str, float]:
+        return {name: limit for name, limit in self.limits().items() if name != "min_macs"}
 
 
 def cost(arch: Arch) -> Cost:
@@ -103,9 +122,22 @@ def out_size(size: int, stride: int) -> int:
     return (size - 1) // stride + 1
 
 
-def describe(name: str, value: int) -> str:
+def read_cost(plain: Mapping[str, Any]) -> Cost:
+    """The cost that `asdict` made plain."""
+    return (TimedCost if "latency" in plain else Cost)(**plain)
+
+
+def describe(name: str, value: float) -> str:
     """A cost as people read it: describe("peak_sram", 262144) is "256KB"."""
-    return format_count(value) if name in ("macs", "params") else format_bytes(value)
+    if name == "latency":
+        return format_seconds(value)
+    return format_count(value) if name in ("macs", "params", "min_macs") else format_bytes(value)
+
+
+def describe_limits(limits: Mapping[str, float]) -> str:
+    """Limits as people read them: "macs <= 300K, peak_sram <= 16KB"."""
+    parts = [(f"{name.removeprefix('min_')} {'>=' if name == 'min_macs' else '<='}", name) for name in limits]
+    return ", ".join(f"{rule} {describe(name, limits[name])}" for rule, name in parts) or "no limits"
 
 
 def _block(name: str, block: Block, channels: int, size: int) -> Iterator[Step]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,26 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; restore it, or make it anew") from None
+
+
+@contextmanager
+def only_one(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Only one process at a time is inside; one that dies is out. `wait` is called before waiting for another."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        wait()
+        lock.acquire()
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

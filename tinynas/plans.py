@@ -11,8 +11,9 @@ from .arch import Arch, from_mapping
 from .cost import Budget
 from .errors import FileError, InputError, require, unknown
 from .runs import RUNS, last_record, newest, read_config
-from .search import SAMPLERS
+from .samplers import SAMPLERS
 from .shipped import load_arch, short_name
+from .study import public
 from .training import Recipe
 
 
@@ -47,18 +48,37 @@ class SupernetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """A search of a run's supernet: `trials` networks within the budget are evaluated."""
+    """A search of a run's supernet: `trials` networks within the budget are evaluated.
+
+    `pareto` looks for the whole front. `storage` is where the study is kept, by default a journal file in the run.
+    """
 
     run: Path
     config: SupernetConfig
     budget: Budget
     trials: int = 50
-    sampler: str = "tpe"
+    pareto: bool = False
+    sampler: str = ""  # by default the one that is best for the kind of search
+    storage: str | None = None
+    workers: int = 1
 
     def __post_init__(self) -> None:
-        require(self.trials > 0, "trials > 0", trials=self.trials)
+        for name in ("trials", "workers"):
+            require(getattr(self, name) > 0, f"{name} > 0", **{name: getattr(self, name)})
+        if not self.sampler:
+            object.__setattr__(self, "sampler", "nsga2" if self.pareto else "tpe")
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
+        low, high = self.budget.min_macs, self.budget.macs
+        if low is not None:
+            require(self.pareto, "a range of MACs is for --pareto", pareto=self.pareto)
+            require(high is None or low <= high, "low <= high", low=low, high=high)
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed search takes over; a run's search.yaml."""
+        storage = self.storage and public(self.storage)
+        names = {name: getattr(self, name) for name in ("trials", "sampler", "pareto")}
+        return {"limits": self.budget.limits(), **names} | ({"storage": storage} if storage else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +109,14 @@ def plan_search(
     run: Path | None,
     *,
     resume: bool,
-    limits: Mapping[str, int],
+    limits: Mapping[str, Any],
     how: Mapping[str, Any],
     given: Mapping[str, Any],
 ) -> SearchPlan:
     """A search in a new run, or in one that is there: its supernet is then used, or trained to its end.
 
-    `how` are the settings the user named of the search, trials and sampler; `given` those of `SupernetConfig` and
-    `Recipe`. A run that is there supplies the others, and to a resumed search also limits, trials and sampler.
+    `how` are the settings the user named of the search, as in `SearchPlan`; `given` those of `SupernetConfig` and
+    `Recipe`. A run that is there supplies the others, and to a resumed search also limits and settings.
     Raises FileError or InputError.
     """
     if resume:
@@ -113,7 +133,7 @@ def plan_search(
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
         limits = limits or last.get("limits", {})
-        how = {name: last[name] for name in ("trials", "sampler") if name in last} | dict(how)
+        how = {name: value for name, value in last.items() if name != "limits"} | dict(how)
     return SearchPlan(
         run=run or _new_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,

@@ -1,4 +1,4 @@
-"""Numbers with units, read and written: "50M" multiply-accumulates, "256KB" of memory.
+"""Numbers with units, read and written: "50M" multiply-accumulates, "256KB" of memory, "5ms".
 
 Counts go up in thousands (K, M, G), sizes in bytes by 1024 (KB, MB, GB; the B may be left out).
 """
@@ -8,6 +8,7 @@ import re
 from .errors import InputError
 
 _COUNT = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -21,6 +22,14 @@ def parse_bytes(text: str | int) -> int:
     return _parse(text, r"([KMG]?)(?:I?B)?", _BYTES, "a size like 4096, 256KB or 1MB")
 
 
+def parse_seconds(text: str) -> float:
+    """A positive time in seconds: 5ms, 800us, 0.1s. Raises InputError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|us)\s*", text.lower())
+    if not found or float(found[1]) == 0:
+        raise InputError(f"cannot read {text!r}: expected a time like 5ms, 800us or 0.1s")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
 def format_count(value: float) -> str:
     """Three significant digits: 81.8M, 737K, 950."""
     return _format(value, 1000, ["", "K", "M", "G"])
@@ -29,6 +38,12 @@ def format_count(value: float) -> str:
 def format_bytes(value: float) -> str:
     """Three significant digits: 333KB, 1.2MB, 950B."""
     return _format(value, 1024, ["B", "KB", "MB", "GB"])
+
+
+def format_seconds(value: float) -> str:
+    """Three significant digits: 5ms, 812us, 1.5s."""
+    unit = next(unit for unit in ("s", "ms", "us") if value >= _SECONDS[unit] or unit == "us")
+    return f"{value / _SECONDS[unit]:.3g}{unit}"
 
 
 def _parse(text: str | int, suffix: str, scale: dict[str, int], example: str) -> int:

@@ -1,0 +1,145 @@
+"""Does the supernet rank networks as they rank when each is trained alone? Kendall's tau on Fashion-MNIST, `micro`.
+
+    python benchmarks/ranking.py [--only alone|supernet]     (several at a time share the work; a re-run goes on)
+
+20 networks, 5 random ones at each of 4 sizes, are trained alone with 2 seeds each: their test accuracy. Supernets,
+trained with different settings, give the same networks' accuracy on search-val. tau is over all pairs, and over the
+pairs whose MACs are within 20% of each other; intervals are of 2,000 bootstrap samples of the networks.
+"""
+
+import sys
+from dataclasses import asdict
+from statistics import mean
+
+import numpy as np
+from cells import RESULTS, SCRATCH, Cells
+from rich.console import Console
+from rich.table import Table
+from tinynas.cli.screen import Screen
+
+from tinynas import Arch, Budget, cost, load_space
+from tinynas.evaluation import SubnetEvaluator
+from tinynas.jobs import retrain, train_supernet
+from tinynas.pareto import Series, picture
+from tinynas.plans import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig
+from tinynas.runs import last_record
+from tinynas.training import Recipe
+
+SIZES = (150_000, 400_000, 1_000_000, 2_200_000)  # MACs, within 10%
+SEEDS = (0, 1)
+DATA = "fashion-mnist"
+ALONE = {"epochs": 8, "batch_size": 128}
+BASE = {"epochs": 4, "batch_size": 128}
+SETTINGS = {  # what differs from BASE
+    "base": {},
+    "16 epochs": {"epochs": 16},
+    "base, another seed": {"seed": 1},
+    "1 random subnet": {"randoms": 1},
+    "4 random subnets": {"randoms": 4},
+    "largest alone for 1 epoch": {"largest_epochs": 1},
+    "progressive shrinking": {"shrinking": True},
+    "gradients clipped to 1": {"clip": 1.0},
+    "batches of 32": {"batch_size": 32},
+}
+
+
+def networks() -> list[Arch]:
+    """Random networks of the space, five of each size."""
+    space, rng, found = load_space("micro"), np.random.default_rng(0), {size: [] for size in SIZES}
+    while any(len(archs) < 5 for archs in found.values()):
+        arch = space.sample(rng)
+        for size, archs in found.items():
+            if abs(cost(arch).macs / size - 1) < 0.1 and len(archs) < 5:
+                archs.append(arch)
+    return [arch for archs in found.values() for arch in archs]
+
+
+def alone(arch: Arch, index: int, seed: int) -> dict:
+    """Trained on its own: metrics.json."""
+    config = RetrainConfig(data=DATA, recipe=Recipe(seed=seed, **ALONE))
+    plan = RetrainPlan(folder=SCRATCH / f"alone-{index}-{seed}", arch=arch, config=config)
+    return retrain(plan, report=Screen())
+
+
+def under_supernet(name: str, archs: list[Arch]) -> dict:
+    """A supernet's accuracies of the networks, and how long it was trained."""
+    given = BASE | SETTINGS[name]
+    recipe = Recipe(**{key: given[key] for key in given if key in Recipe.__dataclass_fields__})
+    rest = {key: given[key] for key in given if key not in Recipe.__dataclass_fields__}
+    config = SupernetConfig(space="micro", data=DATA, recipe=recipe, **rest)
+    plan = SearchPlan(run=SCRATCH / f"supernet-{name.replace(' ', '-')}", config=config, budget=Budget())
+    supernet, data = train_supernet(plan, report=Screen())
+    evaluator = SubnetEvaluator(supernet, data)
+    seconds = last_record(plan.run / "log.jsonl")["seconds"]
+    return {"accuracies": [evaluator(arch) for arch in archs], "config": asdict(config), "seconds": seconds}
+
+
+def tau(one: np.ndarray, other: np.ndarray, pairs: np.ndarray) -> float:
+    """Kendall's tau over some pairs (N, N): concordant less discordant, over all."""
+    signs = np.sign(one[:, None] - one) * np.sign(other[:, None] - other)
+    return float(signs[pairs].sum() / max(1, pairs.sum()))
+
+
+def with_interval(one: np.ndarray, other: np.ndarray, pairs: np.ndarray) -> str:
+    """tau and its 95% interval, of bootstrap samples of the networks."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(2000):
+        chosen = rng.integers(len(one), size=len(one))
+        different = chosen[:, None] != chosen
+        found.append(tau(one[chosen], other[chosen], pairs[np.ix_(chosen, chosen)] & different))
+    low, high = np.quantile(found, [0.025, 0.975])
+    return f"{tau(one, other, pairs):.2f} ({low:.2f} to {high:.2f})"
+
+
+def show(archs: list[Arch], cells: dict) -> None:
+    """The table and the picture of what is done."""
+    macs = np.array([cost(arch).macs for arch in archs])
+    done = [[cells[f"alone {i} seed {s}"]["accuracy"] for s in SEEDS] for i in range(len(archs))]
+    truth = np.array([mean(of_arch) for of_arch in done])
+    everything = ~np.eye(len(archs), dtype=bool)
+    alike = everything & (np.abs(np.log(macs[:, None] / macs)) < np.log(1.2))
+    table = Table(title=f"{__doc__}\nalone: {ALONE}, seeds {SEEDS}; base: {BASE}", title_justify="left")
+    for column in ("", "tau, all pairs", f"tau, MACs within 20% ({alike.sum() // 2} pairs)", "training time"):
+        table.add_column(column)
+    first, second = np.array(done).T
+    table.add_row(
+        "alone, one seed against the other",
+        with_interval(first, second, everything),
+        with_interval(first, second, alike),
+        "",
+    )
+    table.add_row("by MACs", with_interval(macs, truth, everything), with_interval(macs, truth, alike), "")
+    for name in SETTINGS:
+        if cell := cells.get(f"supernet {name}"):
+            shown = np.array(cell["accuracies"])
+            table.add_row(
+                name,
+                with_interval(shown, truth, everything),
+                with_interval(shown, truth, alike),
+                f"{cell['seconds']:.0f} s",
+            )
+    Console(width=150).print(table)
+    series = [Series(label="alone, on test", points=list(zip(macs, truth, strict=True)))]
+    if "supernet base" in cells:
+        points = list(zip(macs, cells["supernet base"]["accuracies"], strict=True))
+        series.append(Series(label="under the supernet, on search-val", points=points, marker="x"))
+    (RESULTS / "ranking.png").write_bytes(picture(series, title="micro on Fashion-MNIST"))
+
+
+def main() -> None:
+    """Fill what is missing, and show."""
+    cells, archs = Cells("ranking"), networks()
+    wanted = sys.argv[2] if sys.argv[1:2] == ["--only"] else "alone supernet"
+    if "supernet" in wanted:
+        for name in SETTINGS:
+            cells.fill(f"supernet {name}", lambda name=name: under_supernet(name, archs))
+    if "alone" in wanted:
+        for seed in SEEDS:
+            for i, arch in enumerate(archs):
+                cells.fill(f"alone {i} seed {seed}", lambda i=i, arch=arch, seed=seed: alone(arch, i, seed))
+    if all(f"alone {i} seed {s}" in cells.read() for i in range(len(archs)) for s in SEEDS):
+        show(archs, cells.read())
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ pairs whose MACs are within 20% of each other; intervals are of 2,000 bootstrap 
 import sys
 from dataclasses import asdict
 from statistics import mean
+from typing import Any
 
 import numpy as np
 from cells import RESULTS, SCRATCH, Cells
@@ -19,10 +20,11 @@ from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, cost, load_space
 from tinynas.evaluation import SubnetEvaluator
-from tinynas.jobs import retrain, train_supernet
 from tinynas.pareto import Series, picture
 from tinynas.plans import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig
+from tinynas.retraining import retrain
 from tinynas.runs import last_record
+from tinynas.searching import train_supernet
 from tinynas.training import Recipe
 
 SIZES = (150_000, 400_000, 1_000_000, 2_200_000)  # MACs, within 10%
@@ -61,17 +63,22 @@ def alone(arch: Arch, index: int, seed: int) -> dict:
     return retrain(plan, report=Screen())
 
 
-def under_supernet(name: str, archs: list[Arch]) -> dict:
-    """A supernet's accuracies of the networks, and how long it was trained."""
+def plan_supernet(name: str, **search: Any) -> SearchPlan:
+    """A search of the supernet with these settings; `search` are its own."""
     given = BASE | SETTINGS[name]
     recipe = Recipe(**{key: given[key] for key in given if key in Recipe.__dataclass_fields__})
     rest = {key: given[key] for key in given if key not in Recipe.__dataclass_fields__}
     config = SupernetConfig(space="micro", data=DATA, recipe=recipe, **rest)
-    plan = SearchPlan(run=SCRATCH / f"supernet-{name.replace(' ', '-')}", config=config, budget=Budget())
+    return SearchPlan(run=SCRATCH / f"supernet-{name.replace(' ', '-')}", config=config, **search)
+
+
+def under_supernet(name: str, archs: list[Arch]) -> dict:
+    """A supernet's accuracies of the networks, and how long it was trained."""
+    plan = plan_supernet(name, budget=Budget())
     supernet, data = train_supernet(plan, report=Screen())
     evaluator = SubnetEvaluator(supernet, data)
     seconds = last_record(plan.run / "log.jsonl")["seconds"]
-    return {"accuracies": [evaluator(arch) for arch in archs], "config": asdict(config), "seconds": seconds}
+    return {"accuracies": [evaluator(arch) for arch in archs], "config": asdict(plan.config), "seconds": seconds}
 
 
 def tau(one: np.ndarray, other: np.ndarray, pairs: np.ndarray) -> float:

@@ -24,6 +24,7 @@ class Screen:
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._line_at: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}  # when, and how much was done then
 
     def __enter__(self) -> "Screen":
         if self.console.is_terminal:
@@ -52,9 +53,12 @@ class Screen:
             if task not in self._tasks:
                 self._tasks[task] = self._progress.add_task(task, total=total, text=text)
             self._progress.update(self._tasks[task], completed=done, text=text)
-        elif done == total or time.monotonic() - self._line_at.get(task, float("-inf")) > _LINE_SECONDS:
-            self._line_at[task] = time.monotonic()
-            self.note(f"{task} {done}/{total}: {text}")
+            return
+        now = time.monotonic()
+        began, first = self._began.setdefault(task, (now, done))
+        if done == total or now - self._line_at.get(task, float("-inf")) > _LINE_SECONDS:
+            self._line_at[task] = now
+            self.note(f"{task} {done}/{total}: {text}{_time_left(now - began, done - first, total - done)}")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
         """A table, unless JSON was asked for; the first `left` columns are words, the others figures."""
@@ -78,3 +82,13 @@ class Screen:
         """The command's result, if it was asked for as JSON."""
         if self.as_json and not self.quiet:
             print(json.dumps(content, indent=1))
+
+
+def _time_left(seconds: float, done: int, left: int) -> str:
+    """How long the rest takes, if it goes on as it did: ", 3 min left"; nothing before that can be told."""
+    if not done or not left:
+        return ""
+    estimate = seconds / done * left
+    if estimate < 90:
+        return f", {estimate:.0f} s left"
+    return f", {estimate / 60:.0f} min left" if estimate < 5400 else f", {estimate / 3600:.1f} h left"

@@ -15,18 +15,20 @@ _TITLES = ("MACs (FLOPs)", "params", "peak SRAM", "flash")
 
 def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
     """The front of a search, its best network marked."""
+    timed = "latency" in front["limits"]
     rows = [
         [
             "best" if i == front["best"] else "",
             str(entry["arch"]["resolution"]),
             f"{entry['accuracy']:.2f} ± {entry['standard_error']:.2f}",
             *_costs(entry),
+            *([describe("latency", entry["latency"])] if timed else []),
         ]
         for i, entry in enumerate(front["front"])
     ]
     found = f"{describe_limits(front['limits'])}; {front['evaluations']} networks evaluated"
     title = f"Front of {front['space']} on {front['data']} ({found})"
-    screen.table(title, ["", "resolution", "search-val %", *_TITLES], rows)
+    screen.table(title, ["", "resolution", "search-val %", *_TITLES, *(["latency"] if timed else [])], rows)
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
 
 

@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from multiprocessing import get_context, parent_process
 from typing import Any
 
 import torch
 
-from .arch import Arch, read_yaml
-from .cost import cost
+from .arch import read_yaml
+from .cost import TimedCost, cost
 from .data import Data
 from .datasets import load_data
 from .errors import TinyNASError
@@ -208,7 +208,7 @@ def _write_front(plan: SearchPlan, found: list[Evaluation], images: int) -> dict
 def _headline(document: dict[str, Any]) -> str:
     """What the best network is, as YAML comments."""
     best = document["front"][document["best"]]
-    costs = ", ".join(f"{name} {best[name]}" for name in asdict(cost(Arch.from_dict(best["arch"]))))
+    costs = ", ".join(f"{field.name} {best[field.name]}" for field in fields(TimedCost) if field.name in best)
     return (
         f"# The best of {document['evaluations']} networks of {document['space']} evaluated on {document['data']}:\n"
         f"# {best['accuracy']:.2f}% on search-val (standard error {best['standard_error']:.2f}); {costs}.\n"

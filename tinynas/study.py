@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from .errors import FileError, InputError
+from .errors import FileError, InputError, TinyNASError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -55,7 +55,7 @@ def open_storage(where: str) -> BaseStorage:
 
 def _open_database(url: str) -> BaseStorage:
     return RDBStorage(
-        url,
+        url.replace("postgresql://", "postgresql+psycopg://", 1),  # the driver that the extra brings
         engine_kwargs={"pool_pre_ping": True},
         heartbeat_interval=_HEARTBEAT,
         grace_period=_GRACE,
@@ -69,12 +69,19 @@ def told(where: str, *kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, (OptunaError, SQLAlchemyError, *kinds)):
+        causes = [e for e in _chain(error) if isinstance(e, (OptunaError, SQLAlchemyError, *kinds))]
+        if isinstance(error, TinyNASError) or not causes:
             raise
-        cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
+        reason = str(getattr(causes[-1], "orig", None) or causes[-1]).strip().partition("\n")[0]
         advice = "see that it is there and whole, then go on with --resume; or search anew with another --storage"
         raise FileError(f"cannot use the study in {public(where)}: {reason}; {advice}") from None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those it came out of: Optuna loses sight of some."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def public(where: str) -> str:

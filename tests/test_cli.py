@@ -142,6 +142,35 @@ def test_a_search_is_resumed_with_its_limits(tinynas, tmp_path, monkeypatch):
     assert document["evaluations"] == 6
 
 
+def test_one_supernet_is_searched_in_every_way(tinynas, tmp_path):
+    space = tmp_path / "small.yaml"
+    space.write_text(yaml.safe_dump(SMALL))
+    run, database = tmp_path / "run", f"sqlite:///{tmp_path / 'study'}"
+    code, out, err = tinynas("search", "--run", run, "--space", space, "--epochs", "1", "--trials", "3")
+    assert code == 0, err
+
+    words = ["search", "--run", run, "--trials", "8", "--json"]
+    code, out, err = tinynas(*words, "--pareto", "--flops", "30K:60K", "--workers", "2")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["limits"] == {"macs": 60_000, "min_macs": 30_000}
+    assert all(30_000 <= entry["macs"] <= 60_000 for entry in document["front"])
+    assert document["evaluations"] == 8
+
+    code, out, err = tinynas(*words, "--latency", "1s", "--storage", database, "--sampler", "predictor")
+    assert code == 0, err
+    document = json.loads(out)
+    assert all(0 < entry["latency"] <= 1 for entry in document["front"])
+    assert "# " in (run / "best.yaml").read_text()
+    assert "latency" in (run / "best.yaml").read_text()
+    assert yaml.safe_load((run / "search.yaml").read_text())["storage"] == database
+
+    code, out, err = tinynas("search", "--run", run, "--resume", "--trials", "12")
+    assert code == 0, err
+    assert "latency <= 1s; 12 networks evaluated" in out
+    assert "Kendall's tau" in out
+
+
 def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
     space = tmp_path / "small.yaml"
     space.write_text(yaml.safe_dump(SMALL))
@@ -157,6 +186,11 @@ def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
     [
         (["search", "--flops", "50Q"], "cannot read '50Q': expected a count like"),
         (["search", "--flops", ""], "cannot read '': expected a count like"),
+        (["search", "--flops", "2M:1M", "--pareto"], "`low <= high` must hold, but got (low=2000000, high=1000000)"),
+        (["search", "--flops", "1M:2M"], "a range of MACs is for --pareto"),
+        (["search", "--latency", "5"], "cannot read '5': expected a time like 5ms"),
+        (["search", "--workers", "0"], "`workers > 0` must hold"),
+        (["search", "--sampler", "tpo"], "did you mean 'tpe'?"),
         (["search", "--sram", "much"], "cannot read 'much': expected a size like"),
         (
             ["search", "--flops", "10"],

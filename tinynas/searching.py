@@ -51,7 +51,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
         found = _search(plan, supernet, data, after_trial)
     if len(found) < plan.trials:
         report.note(f"search: found no more than {len(found)} different networks within the limits")
-    if plan.sampler == "predictor":
+    if plan.sampler == "predictor" and len(found) >= 10:
         tau = held_out_correlation(supernet.space, [e.arch for e in found], [e.accuracy for e in found])
         report.note(f"predictor: Kendall's tau {tau:.2f} on evaluations held out of its fit (5 folds of {len(found)})")
     return _write_front(plan, found, len(data.val.labels))

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from conftest import SMALL
+
+from tinynas import Budget, SearchSpace, cost
+from tinynas.feasible import Feasible
+from tinynas.predictor import Predictor, held_out_correlation, propose
+
+SPACE = SearchSpace.from_dict(SMALL)
+
+
+def score(arch):
+    kernels = sum(block.kernel for stage in arch.stages for block in stage)
+    return float(np.log(cost(arch).params) + 0.05 * kernels)
+
+
+@pytest.fixture
+def archs(rng):
+    return list(dict.fromkeys(SPACE.sample(rng) for _ in range(80)))
+
+
+def test_it_ranks_what_it_has_not_seen(archs):
+    predictor = Predictor(SPACE, archs[:50], [score(arch) for arch in archs[:50]])
+    means, deviations = predictor(predictor.features(archs[50:]))
+    true = np.array([score(arch) for arch in archs[50:]])
+    assert np.corrcoef(means, true)[0, 1] > 0.9
+    assert (deviations > 0).all()
+
+
+def test_the_correlation_shown_is_of_networks_held_out(archs, rng):
+    assert held_out_correlation(SPACE, archs, [score(arch) for arch in archs]) > 0.8
+    noise = [abs(held_out_correlation(SPACE, archs, rng.normal(size=len(archs)).tolist())) for _ in range(3)]
+    assert np.mean(noise) < 0.25, "it has seen what it is asked"
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+def test_a_proposal_fits_is_new_and_promising(archs, pareto):
+    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, min_macs=20_000))
+    known = [arch for arch in archs if arch in feasible]
+    scores = [score(arch) for arch in known]
+    proposals = [propose(feasible, known, scores, pareto=pareto, rng=np.random.default_rng(i)) for i in range(8)]
+    assert all(arch in feasible and arch not in known for arch in proposals)
+    if pareto:
+        assert max(cost(arch).macs for arch in proposals) > 1.5 * min(cost(arch).macs for arch in proposals)
+    else:
+        assert np.mean([score(arch) for arch in proposals]) > np.quantile(scores, 0.9)

@@ -34,14 +34,16 @@ ALONE = {"epochs": 8, "batch_size": 128}
 BASE = {"epochs": 4, "batch_size": 128}
 SETTINGS = {  # what differs from BASE
     "base": {},
-    "16 epochs": {"epochs": 16},
-    "base, another seed": {"seed": 1},
-    "1 random subnet": {"randoms": 1},
+    "random subnets of all sizes alike": {"spread": True},
     "4 random subnets": {"randoms": 4},
+    "4 random subnets of all sizes alike": {"randoms": 4, "spread": True},
+    "base, another seed": {"seed": 1},
     "largest alone for 1 epoch": {"largest_epochs": 1},
     "progressive shrinking": {"shrinking": True},
-    "gradients clipped to 1": {"clip": 1.0},
     "batches of 32": {"batch_size": 32},
+    "gradients clipped to 1": {"clip": 1.0},
+    "1 random subnet": {"randoms": 1},
+    "16 epochs": {"epochs": 16},
 }
 
 

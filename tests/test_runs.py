@@ -68,6 +68,16 @@ def test_a_config_is_settled_once(tmp_path):
         settle_config(path, {"space": "mcu", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
 
 
+def test_settings_that_an_older_version_did_not_have_are_added(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}})
+    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 0.0}, "randoms": 2})
+    with pytest.raises(FileError, match="another configuration: randoms is 2 there, 3 here"):
+        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 0.0}, "randoms": 3})
+    with pytest.raises(FileError, match="another configuration: recipe is"):
+        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 1.0}, "randoms": 2})
+
+
 def test_a_log_drops_what_is_repeated(tmp_path):
     path = tmp_path / "log.jsonl"
     first = Log(path)

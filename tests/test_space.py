@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 from conftest import SMALL
@@ -152,3 +153,16 @@ def test_a_space_from_a_file(tmp_path, space):
     path.write_text(yaml.safe_dump(SMALL))
     assert load_space(path) == space
     assert set(shipped_spaces()) == {"micro", "mobile32", "mcu", "mobile"}
+
+
+def test_spread_samples_reach_all_sizes_and_every_option_is_as_likely(space):
+    rng = np.random.default_rng(0)
+    macs, alike = [], {}
+    for spread in (False, True):
+        archs = [space.sample(rng, spread=spread) for _ in range(2000)]
+        assert all(space.contains(arch) for arch in archs)
+        macs.append(np.log([cost(arch).macs for arch in archs]))
+        alike[spread] = np.mean([arch.stem.out == space.stem.width[0] for arch in archs])
+    assert macs[1].std() > 1.5 * macs[0].std()
+    assert abs(alike[False] - 0.5) < 0.05
+    assert abs(alike[True] - 0.5) < 0.05

@@ -39,11 +39,11 @@ def largest(space: SearchSpace, *, smoothing: float = 0.0) -> Objective:
     return objective
 
 
-def sandwich(space: SearchSpace, *, randoms: int = 2, smoothing: float = 0.0) -> Objective:
+def sandwich(space: SearchSpace, *, randoms: int = 2, spread: bool = False, smoothing: float = 0.0) -> Objective:
     """The largest subnet on the labels; the smallest and some random ones on the largest one's outputs.
 
     Sandwich rule and in-place distillation (Yu and Huang, ICCV 2019, sections 3.2 and 3.3). All subnets of a step run
-    at the images' resolution.
+    at the images' resolution. `spread` as in `SearchSpace.sample`.
     """
 
     def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -51,7 +51,7 @@ def sandwich(space: SearchSpace, *, randoms: int = 2, smoothing: float = 0.0) ->
         logits = supernet(images, replace(space.max(), resolution=resolution))
         yield cross_entropy(logits, labels, label_smoothing=smoothing)
         soft_labels = logits.detach().softmax(1)
-        for arch in (space.min(), *(space.sample(rng) for _ in range(randoms))):
+        for arch in (space.min(), *(space.sample(rng, spread=spread) for _ in range(randoms))):
             yield cross_entropy(supernet(images, replace(arch, resolution=resolution)), soft_labels)
 
     return objective

@@ -24,6 +24,7 @@ class SupernetConfig:
     space: str = "mobile32"
     data: str = "digits"
     randoms: int = 2  # random subnets a step, beside the largest and the smallest
+    spread: bool = False  # random subnets of all sizes alike, instead of mostly middle ones
     largest_epochs: int = 0  # at the start, in which the largest network is trained alone
     shrinking: bool = False  # then kernels, depths, expansions, widths become elastic one after the other
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6))

@@ -43,18 +43,20 @@ def newest(pattern: str) -> Path:
 
 
 def settle_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Write a folder's config.yaml, or check that the one there says the same. Raises FileError."""
+    """Write a folder's config.yaml, or check that the one there says the same. Raises FileError.
+
+    Settings that the file does not know, since an older tinynas wrote it, are added.
+    """
     plain = json.loads(json.dumps(config))
-    if not path.exists():
-        write_yaml(path, plain)
-        return
-    there = read_config(path)
-    for key in sorted({*plain, *there}):
-        if plain.get(key) != there.get(key):
+    there = read_config(path) if path.exists() else {}
+    for key in there:
+        if not _agrees(there[key], plain.get(key)):
             raise FileError(
-                f"{path.parent} is of another configuration: {key} is {_short(there.get(key))} there, "
+                f"{path.parent} is of another configuration: {key} is {_short(there[key])} there, "
                 f"{_short(plain.get(key))} here; choose another folder"
             )
+    if there != plain:
+        write_yaml(path, plain)
 
 
 def space_text(run: Path, space: str) -> str:
@@ -202,6 +204,13 @@ def retrainings(run: Path) -> dict[str, dict[str, Any]]:
             raise FileError(f"{path} is damaged; delete it and retrain with --resume --name {path.parent.name}")
         found[path.parent.name] = metrics
     return found
+
+
+def _agrees(there: object, here: object) -> bool:
+    """Whether all that is there is the same here."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        return all(_agrees(there[key], here.get(key)) for key in there)
+    return there == here
 
 
 def _short(value: object) -> str:

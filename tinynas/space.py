@@ -119,8 +119,17 @@ class SearchSpace:
         """The arch of all largest options; every other arch is a part of it."""
         return self._compose(lambda name, options, resolve=_same: resolve(options[-1]))
 
-    def sample(self, rng: "np.random.Generator") -> Arch:
-        """Every gene that matters drawn uniformly."""
+    def sample(self, rng: "np.random.Generator", *, spread: bool = False) -> Arch:
+        """Every gene that matters drawn uniformly: each on its own, so that most archs are of middle size.
+
+        With `spread` each gene is still uniform, but all lean the same way, small or large (binomial draws of one
+        random probability): sizes are spread from the smallest arch to the largest.
+        """
+        if spread:
+            lean = rng.random()
+            return self._compose(
+                lambda name, options, resolve=_same: resolve(options[rng.binomial(len(options) - 1, lean)])
+            )
         return self._compose(lambda name, options, resolve=_same: resolve(options[rng.integers(len(options))]))
 
     def genes(self) -> dict[str, int]:

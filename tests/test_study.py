@@ -93,9 +93,10 @@ def test_a_trial_of_a_machine_that_went_silent_is_given_to_another(tmp_path, mon
     storage = open_storage(url)
     (name,) = optuna.get_all_study_names(storage)
     shared = optuna.load_study(study_name=name, storage=storage)
-    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="Heartbeat"):
-        patch.setattr("socket.gethostname", lambda: "another-machine")
+    with pytest.warns(UserWarning, match="Heartbeat"):
         trial = shared.ask({"resolution": optuna.distributions.IntDistribution(0, 1)})
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "another-machine")
         study.sign(shared, trial)
     storage.record_heartbeat(trial._trial_id)
     revive(shared)

@@ -32,8 +32,8 @@ class Evaluation:
     cost: Cost
 
 
-class _TakenError(Exception):
-    """Another process evaluates the network, or the study's last one."""
+class _NotNeededError(Exception):
+    """The network is another process's, or too slow as measured by this one, or the study has enough."""
 
 
 def search(
@@ -59,6 +59,7 @@ def search(
     """
     feasible.check()
     drawing = FeasibleSampler(feasible, SAMPLERS[sampler], seed=seed)
+    trials = trials if feasible.space.genes() else 1
     with told(storage):
         study = optuna.create_study(
             study_name=f"{'front, ' if pareto else ''}{_describe(feasible.budget)}{_OF}{weights}",
@@ -67,8 +68,6 @@ def search(
             directions=["maximize", "minimize"] if pareto else ["maximize"],
             load_if_exists=True,
         )
-        revive(study)
-        trials = trials if feasible.space.genes() else 1
         for arch in feasible.spread(min(_START_POINTS, trials), generator(seed, "start points")):
             study.enqueue_trial(feasible.space.encode(arch), skip_if_exists=True)
         objective = _Objective(study, feasible, evaluate, trials)
@@ -79,7 +78,7 @@ def search(
             if len(found) >= trials or (drawing.exhausted and not running):
                 return found
             if len(found) + running < trials and not drawing.exhausted:
-                study.optimize(objective, n_trials=1, catch=_TakenError)
+                study.optimize(objective, n_trials=1, catch=_NotNeededError)
             else:
                 drawing.exhausted = False
                 time.sleep(_POLL)  # others are at work on the last ones
@@ -100,8 +99,11 @@ class _Objective:
         costs = self.feasible.price(arch)
         trial.set_user_attr(ARCH, arch.to_dict())
         trial.set_user_attr("cost", asdict(costs))
-        for name, excess in self.feasible.budget.excess(costs).items():
-            trial.set_constraint(name, excess)
+        excess = self.feasible.budget.excess(costs)
+        for name, value in excess.items():
+            trial.set_constraint(name, value)
+        if any(value > 0 for value in excess.values()):
+            raise _NotNeededError
         self._claim(trial)
         accuracy = self._known(arch)
         if accuracy is None:
@@ -113,7 +115,7 @@ class _Objective:
         return (accuracy, log10(costs.macs))[: len(self.study.directions)]
 
     def _claim(self, trial: optuna.Trial) -> None:
-        """Raise _TakenError if another trial has the network, or if the others suffice.
+        """Raise _NotNeededError if another trial has the network, or if the others suffice.
 
         Each process writes its network down before it looks at the others', so of two with the same at least one sees.
         """
@@ -121,19 +123,16 @@ class _Objective:
         others = [t for t in self.study.get_trials(deepcopy=False, states=states) if t.number != trial.number]
         before = [t for t in others if t.state == TrialState.COMPLETE or t.number < trial.number]
         if any(t.params == trial.params for t in others) or len(before) >= self.trials:
-            raise _TakenError
+            raise _NotNeededError
 
     def _known(self, arch: Arch) -> float | None:
         """The accuracy that any study of the same weights has for the network."""
         storage, weights = self.study._storage, self.study.study_name.partition(_OF)[2]
-        for name in optuna.get_all_study_names(storage):
-            if name.partition(_OF)[2] == weights and name != self.study.study_name:
-                for trial in optuna.load_study(study_name=name, storage=storage).get_trials(
-                    deepcopy=False, states=[TrialState.COMPLETE]
-                ):
-                    if trial.user_attrs[ARCH] == arch.to_dict():
-                        return float(trial.values[0])
-        return None
+        names = [name for name in optuna.get_all_study_names(storage) if name.partition(_OF)[2] == weights]
+        studies = (optuna.load_study(study_name=name, storage=storage) for name in names)
+        trials = (t for study in studies for t in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+        plain = arch.to_dict()
+        return next((float(t.values[0]) for t in trials if t.user_attrs[ARCH] == plain), None)
 
 
 def _describe(budget: Budget) -> str:

@@ -137,7 +137,9 @@ def show(archs: list[Arch], cells: dict) -> None:
 
 def main() -> None:
     """Fill what is missing, and show."""
-    cells, archs = Cells("ranking"), networks()
+    cells = Cells("ranking")
+    cells.fill("networks", lambda: [arch.to_dict() for arch in networks()])
+    archs = [Arch.from_dict(plain) for plain in cells.read()["networks"]]
     wanted = sys.argv[2] if sys.argv[1:2] == ["--only"] else "alone supernet"
     if "supernet" in wanted:
         for name in SETTINGS:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .arch import Arch
+from .arch import Arch, Block
 from .errors import require
-from .nets import Network, build, channel_groups
+from .nets import InvertedResidual, Network, build, channel_groups
 from .space import SearchSpace
 
 _CACHED_SKELETONS = 256
@@ -26,15 +26,14 @@ class Supernet(nn.Module):
         self.space = space
         self.net = build(space.max())
         self._owners = _places(self.net)
-        self._skeletons: OrderedDict[Arch, _Skeleton] = OrderedDict()
+        self._skeletons: OrderedDict[tuple[Arch, bool], _Skeleton] = OrderedDict()
+        self._blocks: dict[tuple[str, Block, int, bool], _Skeleton] = {}
 
     def forward(self, images: Tensor, arch: Arch) -> Tensor:
         """Logits (N, classes) of the subnet for images (N, in_channels, resolution, resolution)."""
         if arch == self.net.arch:
             return self.net(images)  # type: ignore[no-any-return]
         net, loans = self._skeleton(arch)
-        if net.training != self.training:
-            net.train(self.training)
         try:
             for loan in loans:
                 loan.borrower[loan.key] = view(loan.owner[loan.key], loan.shape)
@@ -68,19 +67,40 @@ class Supernet(nn.Module):
                     tensor.copy_(tensor.index_select(dim, order))
 
     def _skeleton(self, arch: Arch) -> "_Skeleton":
-        if arch not in self._skeletons:
-            with torch.device("meta"):
-                net = Network(arch)
-            self._skeletons[arch] = _Skeleton(net, self._loans(net))
+        key = arch, self.training
+        if key not in self._skeletons:
+            self._skeletons[key] = self._without_weights(arch)
             if len(self._skeletons) > _CACHED_SKELETONS:
                 self._skeletons.popitem(last=False)
-        self._skeletons.move_to_end(arch)
-        return self._skeletons[arch]
+        self._skeletons.move_to_end(key)
+        return self._skeletons[key]
 
-    def _loans(self, net: Network) -> "list[_Loan]":
-        """What a smaller network borrows. Raises InputError if it is not smaller."""
+    def _without_weights(self, arch: Arch) -> "_Skeleton":
+        """Networks share their blocks, so that most of a new one is there already."""
         loans = []
-        for name, (key, tensors) in _places(net).items():
+
+        def block_of(name: str, block: Block, channels: int) -> nn.Module:
+            key = name, block, channels, self.training
+            if key not in self._blocks:
+                self._blocks[key] = self._emptied(InvertedResidual(block, channels), f"{name}.")
+            loans.extend(self._blocks[key].loans)
+            return self._blocks[key].net
+
+        with torch.device("meta"):
+            net = Network(arch, block_of)
+        rest = self._emptied(net)
+        return _Skeleton(net, loans + rest.loans)
+
+    def _emptied(self, net: nn.Module, prefix: str = "") -> "_Skeleton":
+        loans = self._loans(net, prefix)
+        for loan in loans:
+            loan.borrower[loan.key] = None
+        return _Skeleton(net.train(self.training), loans)
+
+    def _loans(self, net: nn.Module, prefix: str = "") -> "list[_Loan]":
+        """What a smaller network borrows, or the part of it that has this prefix. Raises InputError if it is larger."""
+        loans = []
+        for name, (key, tensors) in _places(net, prefix).items():
             owner, part = self._owners[name][1], tensors[key].shape
             fits = all(want <= have for want, have in zip(part, owner[key].shape, strict=True))
             require(fits, "a subnet is a part of the supernet", tensor=name, subnet=part, supernet=owner[key].shape)
@@ -100,14 +120,14 @@ class _Loan(NamedTuple):
 class _Skeleton(NamedTuple):
     """A plain network without weights, and what it borrows while it runs."""
 
-    net: Network
+    net: nn.Module
     loans: list[_Loan]
 
 
-def _places(net: Network) -> dict[str, tuple[str, dict[str, Any]]]:
+def _places(net: nn.Module, prefix: str = "") -> dict[str, tuple[str, dict[str, Any]]]:
     """Where every parameter and buffer is, by its full name: its key, and the tensors of its module by key."""
     return {
-        f"{path}.{key}": (key, tensors)
+        f"{prefix}{path}.{key}": (key, tensors)
         for path, module in net.named_modules()
         for tensors in (module._parameters, module._buffers)
         for key, tensor in tensors.items()

@@ -47,6 +47,16 @@ def test_every_kind_of_choice_is_extracted(space, rng):
         assert torch.equal(supernet(images, arch), supernet.extract(arch)(images))
 
 
+def test_subnets_that_share_blocks_follow_the_supernets_mode(space, rng):
+    supernet, _ = trained_a_little(space)
+    for training in (True, False, True):
+        supernet.train(training)
+        for arch in (space.min(), *(space.sample(rng) for _ in range(10))):
+            images = torch.randn(2, 1, arch.resolution, arch.resolution)
+            net = supernet.extract(arch)
+            assert torch.equal(supernet(images, arch), net(images))
+
+
 def test_statistics_are_updated_through_the_views(space):
     supernet, _ = trained_a_little(space)
     supernet.train()

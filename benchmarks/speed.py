@@ -1,72 +1,235 @@
-"""Ratios of times measured side by side in one process: a subnet's step against the plain network's, and counting.
+"""How fast the parts of a search are: times of two ways of doing the same, measured side by side in one process.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py [--only steps|counting|samples|evaluations]
 
-Prints how it was made, and each ratio's median with the smallest and largest of the rounds.
+The two ways run in pairs, one right after the other, each first every other time. Printed with how it was made, and
+written to benchmarks/results/speed.json: the median of the pairs' ratios, and the smallest and largest.
 """
 
+import argparse
 import platform
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from tinynas import Supernet, cost, load_arch, load_space
-from tinynas.evaluation import recount
+from tinynas import Budget, SearchSpace, Supernet, cost, load_space
+from tinynas.arch import Arch
+from tinynas.data import Data, MemorySplit, Normalisation, generator
+from tinynas.evaluation import SubnetEvaluator, accuracy, traced_macs
+from tinynas.feasible import Feasible
+from tinynas.files import write_json
+from tinynas.nets import build
+from tinynas.objectives import sandwich
 
-ROUNDS = 15
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+LIMITED = ("macs", "params", "peak_sram", "flash")
+BEFORE = 200  # archs or steps that come first, as in any search or training
+FEASIBLE = 0.01  # of random samples
+
+Row = dict[str, object]
+Pair = tuple[Callable[[], object], Callable[[], object]]
 
 
-def ratios(one: Callable[[], object], other: Callable[[], object]) -> list[float]:
-    """Time of `one` over time of `other`, in pairs run one after the other."""
+def row(what: str, values: list[float], aim: str = "", **more: object) -> Row:
+    """What was measured, summed up; with what else belongs to it."""
+    return {
+        "what": what, "median": median(values), "smallest": min(values), "largest": max(values),
+        "rounds": len(values), "aim": aim, **more,
+    }  # fmt: skip
+
+
+def seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def in_pairs(pairs: Iterable[Pair]) -> list[tuple[float, float]]:
+    """Seconds of both of each pair; a first pair warms up and is not counted."""
     found = []
-    for _ in range(ROUNDS + 1):
-        seconds = []
-        for run in (one, other):
-            began = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - began)
-        found.append(seconds[0] / seconds[1])
+    for i, (one, other) in enumerate(pairs):
+        if i % 2:
+            second, first = seconds(other), seconds(one)
+        else:
+            first, second = seconds(one), seconds(other)
+        found.append((first, second))
     return found[1:]
 
 
-def step(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> Callable[[], object]:
-    """A forward and backward pass."""
-    return lambda: model(images).logsumexp(1).sum().backward()
+def steps(rounds: int) -> Iterator[Row]:
+    """A sandwich step, its two random subnets new every time, against the plain steps of the same four networks."""
+    for name, batch, size in (("micro", 128, 28), ("mobile32", 32, 32)):
+        space = load_space(name)
+        images = torch.randn(batch, space.in_channels, size, size)
+        labels = torch.arange(batch) % space.classes
+        times = in_pairs(sandwich_pairs(space, images, labels, rounds))
+        what = f"sandwich step, {name}, batch {batch}, {size} px: supernet / sum of its four plain networks"
+        yield row(what, [ours / plain for ours, plain in times], "<= 1.05", plain_ms=1e3 * median(p for _, p in times))
+
+
+def sandwich_pairs(space: SearchSpace, images: Tensor, labels: Tensor, rounds: int) -> Iterator[Pair]:
+    """Forward and backward passes with the same losses; no optimizer on either side."""
+    supernet, objective = Supernet(space).train(), sandwich(space)
+    for step in range(BEFORE):  # most blocks have then run once, as in any training
+        for _ in objective(supernet, images[:2], labels[:2], generator(1, "speed", step)):
+            pass
+
+    def views(i: int) -> None:
+        supernet.zero_grad()
+        for loss in objective(supernet, images, labels, generator(0, "speed", i)):
+            loss.backward()
+
+    def plain(nets: list[nn.Module]) -> None:
+        soft_labels = labels
+        for net in nets:
+            net.zero_grad()
+            logits = net(images)
+            cross_entropy(logits, soft_labels).backward()
+            if net is nets[0]:
+                soft_labels = logits.detach().softmax(1)
+
+    for i in range(rounds + 1):
+        rng = generator(0, "speed", i)
+        archs = (space.max(), space.min(), space.sample(rng), space.sample(rng))
+        nets = [supernet.extract(replace(arch, resolution=images.shape[-1])) for arch in archs]
+        plain(nets)  # kernels for new shapes are made here, for both sides
+        yield lambda i=i: views(i), lambda nets=nets: plain(nets)
+
+
+def counting(rounds: int) -> Iterator[Row]:
+    """Counting ten new random archs at a time, as late in a search; fvcore is given the networks ready built."""
+    for name in ("micro", "mobile32", "mobile"):
+        times = in_pairs(counting_pairs(load_space(name), rounds))
+        what = f"counting, {name}: fvcore on the built network / tinynas.cost"
+        yield row(
+            what, [theirs / ours for theirs, ours in times], ">= 1000", us=1e5 * median(ours for _, ours in times)
+        )
+
+
+def counting_pairs(space: SearchSpace, rounds: int) -> Iterator[Pair]:
+    rng = generator(0, "speed counting")
+    for _ in range(10 * BEFORE):  # a search draws thousands: most blocks have then been counted in other archs
+        cost(space.sample(rng))
+    for _ in range(rounds + 1):
+        archs = [space.sample(rng) for _ in range(10)]
+        nets = [(build(arch).eval(), torch.zeros(1, space.in_channels, *[arch.resolution] * 2)) for arch in archs]
+        yield lambda n=nets: [traced_macs(*net) for net in n], lambda a=archs: [cost(arch) for arch in a]
+
+
+def samples(rounds: int) -> Iterator[Row]:
+    """Different networks a second that keep four limits: made as the search makes them, and by rejection."""
+    for name in ("micro", "mobile32", "mobile"):
+        space = load_space(name)
+        budget, rng = tight_budget(space), generator(0, "speed samples")
+
+        feasible = Feasible(space=space, budget=budget)
+
+        def drawn(feasible: Feasible = feasible, rng: np.random.Generator = rng) -> Arch | None:
+            arch = feasible.space.sample(rng)
+            return arch if arch in feasible else None
+
+        percent = sum(drawn() is not None for _ in range(5000)) / 50
+        what = f"feasible samples a second, {name}, 4 limits that {percent:.1f}% of samples keep"
+        made = [a_second(lambda f=feasible, r=rng: f.sample(r)) for _ in range(rounds)]
+        yield row(f"{what}: repaired", made, ">= 2000", limits=budget.limits())
+        yield row(f"{what}: redrawn", [a_second(drawn) for _ in range(rounds)])
+
+
+def tight_budget(space: SearchSpace) -> Budget:
+    """Four limits, the same quantile of each cost, that about FEASIBLE of all random samples keep."""
+    rng = generator(0, "speed limits")
+    counted = [cost(space.sample(rng)) for _ in range(4000)]
+    costs = np.array([[getattr(c, name) for name in LIMITED] for c in counted])
+    candidates = [np.quantile(costs, q, axis=0, method="lower") for q in np.linspace(0, 0.5, 501)]
+    limits = min(candidates, key=lambda limits: abs((costs <= limits).all(1).mean() - FEASIBLE))
+    return Budget(**dict(zip(LIMITED, map(int, limits), strict=True)))
+
+
+def a_second(make: Callable[[], Arch | None], tries: int = 1000) -> float:
+    """Different archs that these tries make, over their time."""
+    found: set[Arch | None] = set()
+    took = seconds(lambda: found.update(make() for _ in range(tries)))
+    return len(found - {None}) / took
+
+
+def evaluations(rounds: int) -> Iterator[Row]:
+    """Evaluating a random subnet: extracted, statistics set by 500 images, accuracy on 500 others."""
+    try:
+        from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
+        from ofa.imagenet_classification.elastic_nn.utils import set_running_statistics
+    except ImportError:
+        print("subnet evaluations are compared with the package ofa, which is not here: pip install ofa")
+        return
+    size, space = 64, load_space("mobile")
+    data = random_images(size)
+    evaluate, calibration = SubnetEvaluator(Supernet(space), data), data.calibration_batches(size)
+    theirs = OFAMobileNetV3(ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4])
+    macs = []
+
+    def evaluate_theirs() -> float:
+        net = theirs.get_active_subnet(preserve_weight=True)
+        set_running_statistics(net, [(images, None) for images in calibration])
+        return accuracy(net, data, data.val, size)
+
+    def pairs() -> Iterator[Pair]:
+        rng = generator(0, "speed evaluations")
+        random.seed(0)  # ofa samples by it
+        for _ in range(rounds + 1):
+            arch = replace(space.sample(rng), resolution=size)
+            theirs.sample_active_subnet()
+            net = theirs.get_active_subnet(preserve_weight=True).eval()
+            macs.append((cost(arch).macs, traced_macs(net, torch.zeros(1, 3, size, size))))
+            yield lambda arch=arch: evaluate(arch), evaluate_theirs
+
+    times = in_pairs(pairs())
+    what = f"subnet evaluations a second, 500 + 500 images of {size} px"
+    our_macs, their_macs = (median(m) / 1e6 for m in zip(*macs[1:], strict=True))
+    yield row(f"{what}: tinynas, mobile ({our_macs:.0f}M MACs)", [1 / ours for ours, _ in times])
+    yield row(f"{what}: ofa, OFAMobileNetV3 ({their_macs:.0f}M MACs)", [1 / other for _, other in times])
+    yield row("the same in pairs: tinynas / ofa", [other / ours for ours, other in times])
+    per_mac = [other / ours * m / n for (ours, other), (m, n) in zip(times, macs[1:], strict=True)]
+    yield row("the same in pairs, per MAC: tinynas / ofa", per_mac)
+
+
+def random_images(size: int) -> Data:
+    """500 images to train on and as many to look at, of noise, in 1000 classes."""
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (2, 500, 3, size, size), dtype=torch.uint8, generator=rng)
+    train, val = (MemorySplit(images=images, labels=torch.arange(500)) for images in pixels)
+    normalise = Normalisation(mean=(0.5,) * 3, std=(0.3,) * 3)
+    classes = tuple(map(str, range(1000)))
+    return Data(classes=classes, normalise=normalise, train=train, val=val, test=val)
+
+
+PARTS = {"steps": (steps, 15), "counting": (counting, 10), "samples": (samples, 5), "evaluations": (evaluations, 5)}
 
 
 def main() -> None:
-    """Measure and print."""
-    rng = np.random.default_rng(0)
-    rows: list[tuple[str, list[float]]] = []
-    for name, batch in (("micro", 128), ("mobile32", 32)):
-        space = load_space(name)
-        supernet = Supernet(space).train()
-        arch = replace(space.sample(rng), resolution=space.resolution[-1])
-        images = torch.randn(batch, arch.in_channels, arch.resolution, arch.resolution)
-        net = supernet.extract(arch)
-        views = ratios(step(lambda x, s=supernet, a=arch: s(x, a), images), step(net, images))
-        rows.append((f"step of a random subnet of {name}, batch {batch}: views of the supernet / plain network", views))
-        first = ratios(
-            step(net.to(memory_format=torch.contiguous_format), images), step(supernet.extract(arch), images)
-        )
-        rows.append((f"step of the same network of {name}: channels-first / channels-last", first))
-    arch = load_arch("mcunet-in3")
-    rows.append(("counting mcunet-in3: fvcore / tinynas.cost", ratios(lambda: recount(arch), lambda: cost(arch))))
-
-    table = Table(
-        title=f"{ROUNDS} pairs, torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
-    )
-    for column in ("ratio of times", "median", "smallest", "largest"):
-        table.add_column(column, justify="left" if column == "ratio of times" else "right")
-    for label, found in rows:
-        table.add_row(label, *(f"{value:.2f}" for value in (median(found), min(found), max(found))))
-    Console(width=140).print(table)
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=PARTS, help="one part; nothing is then written")
+    only = parser.parse_args().only
+    torch.manual_seed(0)
+    rows = [row for name, (part, rounds) in PARTS.items() if only in (None, name) for row in part(rounds)]
+    made = f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
+    table = Table(title=made)
+    for column in ("what", "median", "smallest", "largest", "rounds", "aim"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for found in rows:
+        table.add_row(*(f"{v:,.2f}" if isinstance(v, float) else str(v) for v in list(found.values())[:6]))
+    Console(width=160).print(table)
+    if only is None:
+        write_json(RESULTS, {"made": made, "rows": rows})
 
 
 if __name__ == "__main__":

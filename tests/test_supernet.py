@@ -1,10 +1,12 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from tinynas import Supernet, augment, build, load_arch
+from tinynas.errors import InputError
 from tinynas.nets import fold
 from tinynas.supernet import view
 
@@ -45,6 +47,16 @@ def test_every_kind_of_choice_is_extracted(space, rng):
         assert torch.equal(supernet(images, arch), supernet.extract(arch)(images))
 
 
+def test_subnets_that_share_blocks_follow_the_supernets_mode(space, rng):
+    supernet, _ = trained_a_little(space)
+    for training in (True, False, True):
+        supernet.train(training)
+        for arch in (space.min(), *(space.sample(rng) for _ in range(10))):
+            images = torch.randn(2, 1, arch.resolution, arch.resolution)
+            net = supernet.extract(arch)
+            assert torch.equal(supernet(images, arch), net(images))
+
+
 def test_statistics_are_updated_through_the_views(space):
     supernet, _ = trained_a_little(space)
     supernet.train()
@@ -78,6 +90,34 @@ def test_extracting_leaves_the_supernet_alone(space):
     for tensor in net.state_dict().values():
         tensor.zero_()
     assert all(torch.equal(before[name], tensor) for name, tensor in supernet.state_dict().items())
+
+
+def test_a_copy_runs_on_its_own_weights(space):
+    """Also after subnets have run: nothing of them stays in the skeletons."""
+    supernet, _ = trained_a_little(space)
+    smallest, images = space.min(), torch.randn(2, 1, 8, 8)
+    before = supernet.eval()(images, smallest)
+    copied = copy.deepcopy(supernet)
+    for tensor in supernet.state_dict().values():
+        tensor.zero_()
+    assert torch.equal(copied(images, smallest), before)
+    assert torch.allclose(copied.double()(images.double(), smallest), before.double(), rtol=1e-4)
+
+
+def test_a_subnet_that_failed_runs_again(space):
+    supernet, _ = trained_a_little(space)
+    smallest, images = space.min(), torch.randn(2, 1, 8, 8)
+    before = supernet.eval()(images, smallest)
+    with pytest.raises(RuntimeError):
+        supernet(images[:, :, 0], smallest)
+    assert torch.equal(copy.deepcopy(supernet)(images, smallest), before)
+
+
+def test_a_network_that_is_no_part_is_refused(space):
+    larger = replace(space.max(), classes=space.classes + 1)
+    for use in (Supernet(space).extract, lambda arch: Supernet(space)(torch.zeros(1, 1, 12, 12), arch)):
+        with pytest.raises(InputError, match=r"part of the supernet.*head\.classifier\.weight"):
+            use(larger)
 
 
 def test_a_view_leads_in_channels_and_is_central_in_kernels():

@@ -15,9 +15,9 @@ Counting rules:
   convolution with k > 1.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from .arch import Arch, Block
@@ -86,26 +86,29 @@ class Budget:
 
 def cost(arch: Arch) -> Cost:
     """Count an arch."""
-    layers = list(steps(arch))
+    total = _total(_layers(arch, lambda name, *block: (_block_total(*block),)))
     return Cost(
-        macs=sum(step.macs for step in layers),
-        params=sum(step.params for step in layers),
-        flash=sum(step.flash for step in layers),
-        peak_sram=max(step.sram for step in layers),
-        peak_sram_inplace_dw=max(step.sram_inplace_dw for step in layers)
-        + max(step.scratch for step in layers)
-        + max(step.kernel_buffer for step in layers),
+        macs=total.macs,
+        params=total.params,
+        flash=total.flash,
+        peak_sram=total.sram,
+        peak_sram_inplace_dw=total.sram_inplace_dw + total.scratch + total.kernel_buffer,
     )
 
 
 def steps(arch: Arch) -> Iterator[Step]:
     """The layers in the order in which they run, named like the modules of `build(arch)`."""
+    return _layers(arch, _block)
+
+
+def _layers(arch: Arch, of_block: Callable[[str, Block, int, int], Iterable[Step]]) -> Iterator[Step]:
+    """The layers, or what `of_block` makes of those of a block with its name, input channels and input size."""
     stem, head = arch.stem, arch.head
     yield _conv("stem", arch.in_channels, stem.out, arch.resolution, stem.kernel, stem.stride)
     channels, size = stem.out, out_size(arch.resolution, stem.stride)
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
-            yield from _block(f"stages.{s}.{b}", block, channels, size)
+            yield from of_block(f"stages.{s}.{b}", block, channels, size)
             channels, size = block.out, out_size(size, block.stride)
     if head.conv:
         yield _conv("head.conv", channels, head.conv, size)
@@ -115,6 +118,17 @@ def steps(arch: Arch) -> Iterator[Step]:
         yield _conv("head.hidden", channels, head.hidden, norm=False)
         channels = head.hidden
     yield _conv("head.classifier", channels, arch.classes, norm=False)
+
+
+def _total(layers: Iterable[Step]) -> Step:
+    """Counts added up, and the most of each kind of memory."""
+    _, macs, params, flash, *memory = zip(*layers, strict=True)
+    return Step("", sum(macs), sum(params), sum(flash), *map(max, memory))
+
+
+@lru_cache(maxsize=2**14)  # the archs of a space are made of the same few thousand blocks
+def _block_total(block: Block, channels: int, size: int) -> Step:
+    return _total(_block("", block, channels, size))
 
 
 def out_size(size: int, stride: int) -> int:

@@ -52,14 +52,19 @@ def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]
 def recount(arch: Arch) -> dict[str, int]:
     """MACs of the built network's convolutions and linear layers as fvcore counts them, parameters as torch does."""
     net = build(arch).eval()
+    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+    return {"macs": traced_macs(net, image), "params": sum(parameter.numel() for parameter in net.parameters())}
+
+
+def traced_macs(net: nn.Module, images: Tensor) -> int:
+    """MACs of any network's convolutions and linear layers for these images, as fvcore counts them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which is deprecated
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(net, torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution))
-        by_operator = analysis.unsupported_ops_warnings(False).by_operator()
-    macs = sum(int(by_operator[name]) for name in ("conv", "linear"))
-    return {"macs": macs, "params": sum(parameter.numel() for parameter in net.parameters())}
+        analysis = FlopCountAnalysis(net, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        by_operator = analysis.by_operator()
+    return sum(int(by_operator[name]) for name in ("conv", "linear"))
 
 
 class SubnetEvaluator:

@@ -1,8 +1,9 @@
 """The networks of a search space within a budget: how to tell them, make them, and spread over them."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -65,19 +66,31 @@ class Feasible:
 
         None if it cannot be had that way. The space's smallest arch must keep the upper limits.
         """
-        genes = self.space.encode(arch)
-        while arch not in self._upper:
-            genes[rng.choice([name for name, index in genes.items() if index > 0])] -= 1
-            arch = self.space.decode(genes)
-            genes = self.space.encode(arch)
-        counts = self.space.genes() if self.budget.min_macs else {}
-        while cost(arch).macs < (self.budget.min_macs or 0):
+        if arch not in self._upper:
+            arch = self._shrunk(arch, rng)
+        if not self.budget.min_macs:
+            return arch if arch in self else None
+        genes, counts = self.space.encode(arch), self.space.genes()
+        while cost(arch).macs < self.budget.min_macs:
             larger = [name for name, count in counts.items() if genes[name] < count - 1]
             if not larger:
                 return None
             genes[rng.choice(larger)] += 1
             arch = self.space.decode(genes)
         return arch if arch in self else None
+
+    def _shrunk(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """The first that keeps the upper limits on a random way down to the smallest; halving finds it."""
+        genes = self.space.encode(arch)
+        names, sizes = list(genes), np.array(list(genes.values()))
+        way = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))  # the choice to make one size smaller, by step
+
+        @cache
+        def after(steps: int) -> Arch:
+            left = sizes - np.bincount(way[:steps], minlength=len(sizes))
+            return self.space.decode(dict(zip(names, left.tolist(), strict=True)))
+
+        return after(bisect_left(range(len(way)), True, key=lambda steps: after(steps) in self._upper))
 
     def spread(self, count: int, rng: np.random.Generator) -> list[Arch]:
         """The smallest network, the largest found, and others spread evenly over log MACs between them."""

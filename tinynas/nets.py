@@ -4,7 +4,7 @@ Parameters are named by place (stages.2.0.project.conv.weight), so that networks
 part alike; that is all a supernet needs to know.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 
 import torch
@@ -78,19 +78,26 @@ class ClassifierHead(nn.Module):
 
 
 class Network(nn.Module):
-    """The network of an `Arch`: images (N, in_channels, resolution, resolution) -> logits (N, classes)."""
+    """The network of an `Arch`: images (N, in_channels, resolution, resolution) -> logits (N, classes).
 
-    def __init__(self, arch: Arch) -> None:
+    `make_block` makes the module of a block, given its name here, the block and its input channels.
+    """
+
+    def __init__(
+        self,
+        arch: Arch,
+        make_block: Callable[[str, Block, int], nn.Module] = lambda name, *block: InvertedResidual(*block),
+    ) -> None:
         super().__init__()
         self.arch = arch
         stem = arch.stem
         self.stem = ConvNorm(arch.in_channels, stem.out, stem.kernel, stem.stride, act=stem.act)
         channels = stem.out
         stages = []
-        for stage in arch.stages:
+        for s, stage in enumerate(arch.stages):
             blocks = []
-            for block in stage:
-                blocks.append(InvertedResidual(block, channels))
+            for b, block in enumerate(stage):
+                blocks.append(make_block(f"stages.{s}.{b}", block, channels))
                 channels = block.out
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)

@@ -5,7 +5,8 @@ the number of blocks) and given as the index of an option, smallest first. Round
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, check_types, from_mapping
@@ -90,6 +91,9 @@ class Pick(Protocol):
     def __call__(self, name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = ...) -> Any: ...
 
 
+_shared = lru_cache(maxsize=2**14)(Block)  # the archs of a space are made of the same few thousand blocks
+
+
 def _same(option: Any) -> Any:
     return option
 
@@ -130,10 +134,14 @@ class SearchSpace:
             return self._compose(
                 lambda name, options, resolve=_same: resolve(options[rng.binomial(len(options) - 1, lean)])
             )
-        return self._compose(lambda name, options, resolve=_same: resolve(options[rng.integers(len(options))]))
+        return self._compose(lambda name, options, resolve=_same: resolve(options[int(rng.random() * len(options))]))
 
     def genes(self) -> dict[str, int]:
         """The genes with more than one option, and their numbers of options."""
+        return dict(self._genes)
+
+    @cached_property
+    def _genes(self) -> dict[str, int]:
         found: dict[str, int] = {}
 
         def note(name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = _same) -> Any:
@@ -149,7 +157,7 @@ class SearchSpace:
 
     def encode(self, arch: Arch) -> dict[str, int]:
         """The one encoding of an arch: genes it does not use are 0. Raises InputError if it is not of this space."""
-        genes = dict.fromkeys(self.genes(), 0)
+        genes = dict.fromkeys(self._genes, 0)
         values = _flatten(arch)
 
         def find(name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = _same) -> Any:
@@ -217,7 +225,7 @@ class SearchSpace:
         mid = 0
         if choices.expand:
             mid = pick(f"{name}.mid", choices.expand, lambda expand: self._round(channels * expand))
-        return Block(
+        return _shared(
             out=out,
             kernel=pick(f"{name}.kernel", choices.kernel),
             stride=choices.stride,
@@ -288,5 +296,5 @@ def _flatten(arch: Arch) -> dict[str, Any]:
     for s, stage in enumerate(arch.stages):
         values[f"stages.{s}.depth"] = len(stage)
         for b, block in enumerate(stage):
-            values |= {f"stages.{s}.{b}.{f.name}": getattr(block, f.name) for f in fields(block)}
+            values |= {f"stages.{s}.{b}.{name}": value for name, value in vars(block).items()}
     return values | {"head.conv": arch.head.conv, "head.hidden": arch.head.hidden}

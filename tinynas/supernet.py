@@ -1,15 +1,14 @@
 """The supernet: one set of weights, of which every network of a search space is a view."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from .arch import Arch
-from .nets import Network, build, channel_groups
+from .arch import Arch, Block
+from .errors import require
+from .nets import InvertedResidual, Network, build, channel_groups
 from .space import SearchSpace
 
 _CACHED_SKELETONS = 256
@@ -26,27 +25,29 @@ class Supernet(nn.Module):
         super().__init__()
         self.space = space
         self.net = build(space.max())
-        self._owners = {
-            f"{path}.{name}": (module, name)
-            for path, module in self.net.named_modules()
-            for name in (*module._parameters, *module._buffers)
-        }
-        self._skeletons: OrderedDict[Arch, _Skeleton] = OrderedDict()
+        self._owners = _places(self.net)
+        self._skeletons: OrderedDict[tuple[Arch, bool], _Skeleton] = OrderedDict()
+        self._blocks: dict[tuple[str, Block, int, bool], _Skeleton] = {}
 
     def forward(self, images: Tensor, arch: Arch) -> Tensor:
         """Logits (N, classes) of the subnet for images (N, in_channels, resolution, resolution)."""
         if arch == self.net.arch:
             return self.net(images)  # type: ignore[no-any-return]
-        skeleton = self._skeleton(arch)
-        if skeleton.net.training != self.training:
-            skeleton.net.train(self.training)
-        logits: Tensor = functional_call(skeleton.net, self._views(skeleton.shapes), (images,), strict=True)
-        return logits
+        net, loans = self._skeleton(arch)
+        try:
+            for loan in loans:
+                loan.borrower[loan.key] = view(loan.owner[loan.key], loan.shape)
+            return net(images)  # type: ignore[no-any-return]
+        finally:
+            for loan in loans:
+                loan.borrower[loan.key] = None
 
     def extract(self, arch: Arch) -> Network:
         """The subnet as a plain network with its own copy of the weights."""
         net = build(arch).to(self.net.head.classifier.weight.device)
-        net.load_state_dict(self._views(_shapes(net)))
+        with torch.no_grad():
+            for loan in self._loans(net):
+                loan.borrower[loan.key].copy_(view(loan.owner[loan.key], loan.shape))
         return net.train(self.training)
 
     @torch.no_grad()
@@ -66,43 +67,86 @@ class Supernet(nn.Module):
                     tensor.copy_(tensor.index_select(dim, order))
 
     def _skeleton(self, arch: Arch) -> "_Skeleton":
-        if arch not in self._skeletons:
-            with torch.device("meta"):
-                net = Network(arch)
-            self._skeletons[arch] = _Skeleton(net, _shapes(net))
+        key = arch, self.training
+        if key not in self._skeletons:
+            self._skeletons[key] = self._without_weights(arch)
             if len(self._skeletons) > _CACHED_SKELETONS:
                 self._skeletons.popitem(last=False)
-        self._skeletons.move_to_end(arch)
-        return self._skeletons[arch]
+        self._skeletons.move_to_end(key)
+        return self._skeletons[key]
 
-    def _views(self, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-        own = ((name, shape, *self._owners[name]) for name, shape in shapes.items())
-        return {name: view(getattr(module, key), shape) for name, shape, module, key in own}
+    def _without_weights(self, arch: Arch) -> "_Skeleton":
+        """Networks share their blocks, so that most of a new one is there already."""
+        loans = []
+
+        def block_of(name: str, block: Block, channels: int) -> nn.Module:
+            key = name, block, channels, self.training
+            if key not in self._blocks:
+                self._blocks[key] = self._emptied(InvertedResidual(block, channels), f"{name}.")
+            loans.extend(self._blocks[key].loans)
+            return self._blocks[key].net
+
+        with torch.device("meta"):
+            net = Network(arch, block_of)
+        rest = self._emptied(net)
+        return _Skeleton(net, loans + rest.loans)
+
+    def _emptied(self, net: nn.Module, prefix: str = "") -> "_Skeleton":
+        loans = self._loans(net, prefix)
+        for loan in loans:
+            loan.borrower[loan.key] = None
+        return _Skeleton(net.train(self.training), loans)
+
+    def _loans(self, net: nn.Module, prefix: str = "") -> "list[_Loan]":
+        """What a smaller network borrows, or the part of it that has this prefix. Raises InputError if it is larger."""
+        loans = []
+        for name, (key, tensors) in _places(net, prefix).items():
+            owner, part = self._owners[name][1], tensors[key].shape
+            fits = all(want <= have for want, have in zip(part, owner[key].shape, strict=True))
+            require(fits, "a subnet is a part of the supernet", tensor=name, subnet=part, supernet=owner[key].shape)
+            loans.append(_Loan(key, owner, tensors, part))
+        return loans
+
+
+class _Loan(NamedTuple):
+    """A tensor of the supernet, and where in a smaller network the view of this shape belongs."""
+
+    key: str
+    owner: dict[str, Any]  # tensors of the supernet's module, by key
+    borrower: dict[str, Any]  # of the smaller network's module
+    shape: torch.Size
 
 
 class _Skeleton(NamedTuple):
-    """A plain network without weights, and the shapes that they would have."""
+    """A plain network without weights, and what it borrows while it runs."""
 
-    net: Network
-    shapes: dict[str, torch.Size]
+    net: nn.Module
+    loans: list[_Loan]
 
 
-def _shapes(net: Network) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in (*net.named_parameters(), *net.named_buffers())}
+def _places(net: nn.Module, prefix: str = "") -> dict[str, tuple[str, dict[str, Any]]]:
+    """Where every parameter and buffer is, by its full name: its key, and the tensors of its module by key."""
+    return {
+        f"{prefix}{path}.{key}": (key, tensors)
+        for path, module in net.named_modules()
+        for tensors in (module._parameters, module._buffers)
+        for key, tensor in tensors.items()
+        if tensor is not None
+    }
 
 
 def view(tensor: Tensor, shape: torch.Size) -> Tensor:
     """The part of a supernet's tensor that a smaller layer uses; no copy.
 
-    Leading slice in the first two dimensions (channels), centre crop in the others (kernel).
+    Leading slice in the first two dimensions (channels), centre crop in the others (kernel). One strided view and not
+    a slice for each dimension: its gradient is made in one pass.
     """
     if tensor.shape == shape:
         return tensor
-    for dim, (have, want) in enumerate(zip(tensor.shape, shape, strict=True)):
-        if have != want:
-            start = 0 if dim < 2 else (have - want) // 2
-            tensor = tensor.narrow(dim, start, want)
-    return tensor
+    strides = tensor.stride()
+    margins = zip(tensor.shape[2:], shape[2:], strides[2:], strict=True)
+    start = sum((have - want) // 2 * stride for have, want, stride in margins)
+    return tensor.as_strided(shape, strides, tensor.storage_offset() + start)
 
 
 def _momentum(optimizer: torch.optim.Optimizer | None, tensor: Tensor) -> list[Tensor]:

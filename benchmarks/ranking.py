@@ -1,6 +1,6 @@
 """Does the supernet rank networks as they rank when each is trained alone? Kendall's tau on Fashion-MNIST, `micro`.
 
-    python benchmarks/ranking.py [--only alone|supernet]     (several at a time share the work; a re-run goes on)
+    python benchmarks/ranking.py [--only alone|SETTING]     (several at a time share the work; a re-run goes on)
 
 20 networks, 5 random ones at each of 4 sizes, are trained alone with 2 seeds each: their test accuracy. Supernets,
 trained with different settings, give the same networks' accuracy on search-val. tau is over all pairs, and over the
@@ -43,7 +43,7 @@ SETTINGS = {  # what differs from BASE
     "batches of 32": {"batch_size": 32},
     "gradients clipped to 1": {"clip": 1.0},
     "1 random subnet": {"randoms": 1},
-    "16 epochs": {"epochs": 16},
+    "4 random subnets of all sizes alike, 16 epochs": {"randoms": 4, "spread": True, "epochs": 16},
 }
 
 
@@ -140,11 +140,11 @@ def main() -> None:
     cells = Cells("ranking")
     cells.fill("networks", lambda: [arch.to_dict() for arch in networks()])
     archs = [Arch.from_dict(plain) for plain in cells.read()["networks"]]
-    wanted = sys.argv[2] if sys.argv[1:2] == ["--only"] else "alone supernet"
-    if "supernet" in wanted:
-        for name in SETTINGS:
+    wanted = sys.argv[2] if sys.argv[1:2] == ["--only"] else ""
+    for name in SETTINGS:
+        if wanted in ("", name):
             cells.fill(f"supernet {name}", lambda name=name: under_supernet(name, archs))
-    if "alone" in wanted:
+    if wanted in ("", "alone"):
         for seed in SEEDS:
             for i, arch in enumerate(archs):
                 cells.fill(f"alone {i} seed {seed}", lambda i=i, arch=arch, seed=seed: alone(arch, i, seed))

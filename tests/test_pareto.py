@@ -44,4 +44,4 @@ def test_a_further_point_never_lowers_the_hypervolume(points, point):
 def test_pictures_are_pngs():
     series = [Series(label="front", points=POINTS, line=True), Series(label="none", points=[])]
     series.append(Series(label="one", points=[(15, 60.0)], annotate=["60.0"], marker="*"))
-    assert picture(series, title="a picture", budget=30).startswith(b"\x89PNG")
+    assert picture(series, title="a picture", budgets=[30]).startswith(b"\x89PNG")

@@ -49,17 +49,17 @@ class Series:
     annotate: Sequence[str] = ()  # a text at each point
 
 
-def picture(series: Sequence[Series], *, title: str, budget: float | None = None) -> bytes:
-    """A PNG of accuracy over MACs (log axis), the MACs budget as a vertical line."""
+def picture(series: Sequence[Series], *, title: str, budgets: Sequence[float] = ()) -> bytes:
+    """A PNG of accuracy over MACs (log axis), each budget of MACs a vertical line."""
     figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for i, one in enumerate(series):
         _draw(axes, one, f"C{i}")
-    if budget:
+    for budget in budgets:
         axes.axvline(budget, color="0.5", linestyle="--", linewidth=1, label=f"budget {format_count(budget)}")
     axes.set_xscale("log")
     macs = [m for one in series for m, _ in one.points]
-    axes.set_xlim(min(macs) / 1.4, max([*macs, budget or 0]) * 1.4)
+    axes.set_xlim(min(macs) / 1.4, max([*macs, *budgets]) * 1.4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(value)))
     axes.tick_params(axis="x", which="minor", labelsize=7)

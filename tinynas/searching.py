@@ -198,8 +198,9 @@ def _write_front(plan: SearchPlan, found: list[Evaluation], images: int) -> dict
         Series(label="evaluated", points=[_point(e) for e in found], faint=True),
         Series(label="front", points=[_point(e) for e in on_front], line=True),
     ]
+    budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
     title = f"{config.space} on {config.data}: subnets on search-val"
-    write(run / "front.png", picture(series, title=title, budget=budget.macs))
+    write(run / "front.png", picture(series, title=title, budgets=budgets))
     write_json(run / "front.json", document)
     write(run / "best.yaml", _headline(document) + on_front[-1].arch.to_yaml())
     return document

@@ -31,19 +31,20 @@ SIZES = (150_000, 400_000, 1_000_000, 2_200_000)  # MACs, within 10%
 SEEDS = (0, 1)
 DATA = "fashion-mnist"
 ALONE = {"epochs": 8, "batch_size": 128}
-BASE = {"epochs": 4, "batch_size": 128}
+BASE = {"epochs": 2, "batch_size": 64, "clip": 1.0, "randoms": 2, "spread": True, "distillation": 0.5}
 SETTINGS = {  # what differs from BASE
     "base": {},
-    "random subnets of all sizes alike": {"spread": True},
-    "4 random subnets": {"randoms": 4},
-    "4 random subnets of all sizes alike": {"randoms": 4, "spread": True},
     "base, another seed": {"seed": 1},
+    "10 epochs": {"epochs": 10},
+    "soft labels alone": {"distillation": 1.0},
+    "hard labels alone": {"distillation": 0.0},
+    "gradients not clipped": {"clip": 0.0},
+    "random subnets mostly of middle size": {"spread": False},
+    "4 random subnets": {"randoms": 4},
+    "1 random subnet": {"randoms": 1},
     "largest alone for 1 epoch": {"largest_epochs": 1},
     "progressive shrinking": {"shrinking": True},
-    "batches of 32": {"batch_size": 32},
-    "gradients clipped to 1": {"clip": 1.0},
-    "1 random subnet": {"randoms": 1},
-    "4 random subnets of all sizes alike, 16 epochs": {"randoms": 4, "spread": True, "epochs": 16},
+    "batches of 128": {"batch_size": 128},
 }
 
 

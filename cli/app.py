@@ -40,7 +40,9 @@ LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning 
 
 Clip = Annotated[
     float | None,
-    typer.Option(help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 0."),
+    typer.Option(
+        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1 or, to retrain, 0."
+    ),
 ]
 
 
@@ -87,6 +89,21 @@ def search(
     randoms: Annotated[
         int | None, typer.Option(help="Random subnets a step, beside largest and smallest. Default: the run's, else 2.")
     ] = None,
+    spread: Annotated[
+        bool | None,
+        typer.Option(
+            "--spread/--no-spread",
+            help="Random subnets of all sizes alike, or mostly of middle size. Default: the run's, else --spread.",
+            show_default=False,
+        ),
+    ] = None,
+    distillation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the largest subnet's outputs in what the others learn, beside the labels, 0 to 1. "
+            "Default: the run's, else 0.5."
+        ),
+    ] = None,
     largest_epochs: Annotated[
         int | None, typer.Option(help="First epochs, of the largest network alone. Default: the run's, else 0.")
     ] = None,
@@ -117,8 +134,9 @@ def search(
         latency=None if latency is None else parse_seconds(latency),
         min_macs=parse_count(low) if range_given else None,
     )
-    given = _given(space=space, data=data, randoms=randoms, largest_epochs=largest_epochs, shrinking=shrinking)
-    given |= _given(epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
+    given = _given(space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
+    given |= _given(randoms=randoms, spread=spread, distillation=distillation)
+    given |= _given(largest_epochs=largest_epochs, shrinking=shrinking)
     how = _given(trials=trials, sampler=sampler, pareto=pareto, storage=storage, workers=workers)
     start()
     plan = decided_by_first(lambda: plan_search(run, resume=resume, limits=limits, how=how, given=given))

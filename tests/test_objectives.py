@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
@@ -41,6 +43,20 @@ def test_sandwich_distils_the_largest_without_training_it_on_the_others(space):
     second.backward()
     largest_only = supernet.net.stages[1][1].project.conv.weight  # a block that the smallest does not have
     assert largest_only.grad is None
+
+
+def test_a_part_of_the_distillation_leaves_the_rest_to_the_labels(space):
+    supernet = Supernet(space).eval()
+
+    def of_smallest(**given):
+        return list(sandwich(space, randoms=0, smoothing=0.1, **given)(supernet, IMAGES, LABELS, None))[1]
+
+    logits = supernet(IMAGES, replace(space.min(), resolution=12))
+    hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
+    soft = cross_entropy(logits, supernet(IMAGES, space.max()).softmax(1))
+    assert torch.allclose(of_smallest(distillation=0.0), hard)
+    assert torch.allclose(of_smallest(distillation=1.0), soft)
+    assert torch.allclose(of_smallest(distillation=0.3), 0.3 * soft + 0.7 * hard)
 
 
 def test_netaug_is_the_target_and_one_augmented_network(space):

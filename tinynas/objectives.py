@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from .arch import Arch
 from .space import SearchSpace
@@ -39,22 +39,31 @@ def largest(space: SearchSpace, *, smoothing: float = 0.0) -> Objective:
     return objective
 
 
-def sandwich(space: SearchSpace, *, randoms: int = 2, spread: bool = False, smoothing: float = 0.0) -> Objective:
+def sandwich(
+    space: SearchSpace, *, randoms: int = 2, spread: bool = False, distillation: float = 1.0, smoothing: float = 0.0
+) -> Objective:
     """The largest subnet on the labels; the smallest and some random ones on the largest one's outputs.
 
-    Sandwich rule and in-place distillation (Yu and Huang, ICCV 2019, sections 3.2 and 3.3). All subnets of a step run
-    at the images' resolution. `spread` as in `SearchSpace.sample`.
+    Sandwich rule and in-place distillation (Yu and Huang, ICCV 2019, sections 3.2 and 3.3). `distillation` is the
+    share of the largest one's outputs, and the rest that of the labels. All subnets of a step run at the images'
+    resolution. `spread` as in `SearchSpace.sample`.
     """
 
     def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         resolution = images.shape[-1]
         logits = supernet(images, replace(space.max(), resolution=resolution))
         yield cross_entropy(logits, labels, label_smoothing=smoothing)
-        soft_labels = logits.detach().softmax(1)
+        hard_labels = smoothed(labels, logits.shape[1], smoothing)
+        targets = distillation * logits.detach().softmax(1) + (1 - distillation) * hard_labels
         for arch in (space.min(), *(space.sample(rng, spread=spread) for _ in range(randoms))):
-            yield cross_entropy(supernet(images, replace(arch, resolution=resolution)), soft_labels)
+            yield cross_entropy(supernet(images, replace(arch, resolution=resolution)), targets)
 
     return objective
+
+
+def smoothed(labels: Tensor, classes: int, smoothing: float) -> Tensor:
+    """Labels (N,) as probabilities (N, classes), a part of them spread evenly."""
+    return one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
 def netaug(target: Arch, augmented: SearchSpace, *, alpha: float = 1.0, smoothing: float = 0.0) -> Objective:

@@ -24,13 +24,15 @@ class SupernetConfig:
     space: str = "mobile32"
     data: str = "digits"
     randoms: int = 2  # random subnets a step, beside the largest and the smallest
-    spread: bool = False  # random subnets of all sizes alike, instead of mostly middle ones
+    spread: bool = True  # random subnets of all sizes alike, instead of mostly middle ones
+    distillation: float = 0.5  # share of the largest network's outputs in the others' targets, beside the labels
     largest_epochs: int = 0  # at the start, in which the largest network is trained alone
     shrinking: bool = False  # then kernels, depths, expansions, widths become elastic one after the other
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6, clip=1.0))
 
     def __post_init__(self) -> None:
         require(self.randoms >= 0, "randoms >= 0", randoms=self.randoms)
+        require(0 <= self.distillation <= 1, "0 <= distillation <= 1", distillation=self.distillation)
         rule = "0 <= largest_epochs < epochs"
         holds = 0 <= self.largest_epochs < self.recipe.epochs
         require(holds, rule, largest_epochs=self.largest_epochs, epochs=self.recipe.epochs)

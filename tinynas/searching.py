@@ -92,7 +92,13 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, report: Report) -> 
         if epoch < config.largest_epochs:
             return largest(space, smoothing=recipe.smoothing)
         elastic = space.pinned(*config.pinned(epoch))
-        return sandwich(elastic, randoms=config.randoms, spread=config.spread, smoothing=recipe.smoothing)
+        return sandwich(
+            elastic,
+            randoms=config.randoms,
+            spread=config.spread,
+            distillation=config.distillation,
+            smoothing=recipe.smoothing,
+        )
 
     train(
         supernet,

@@ -137,6 +137,8 @@ def plan_search(
         last = read_config(run / "search.yaml")
         limits = limits or last.get("limits", {})
         how = {name: value for name, value in last.items() if name != "limits"} | dict(how)
+    if (storage := how.get("storage")) and "://" not in storage:
+        how = {**how, "storage": _absolute(storage)}
     return SearchPlan(
         run=run or _new_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
@@ -230,10 +232,14 @@ def _with(config: Any, given: Mapping[str, Any]) -> Any:
     """The config with the settings given, its own or its recipe's; a data set's path made absolute."""
     kind, colon, path = given.get("data", "").partition(":")
     if path:
-        given = {**given, "data": f"{kind}{colon}{Path(path).expanduser().resolve()}"}
+        given = {**given, "data": f"{kind}{colon}{_absolute(path)}"}
     own = {f.name for f in fields(config)}
     recipe = replace(config.recipe, **{name: value for name, value in given.items() if name not in own})
     return replace(config, recipe=recipe, **{name: value for name, value in given.items() if name in own})
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _is_trained(run: Path, config: SupernetConfig) -> bool:

@@ -1,5 +1,7 @@
 import json
 import os
+import threading
+import time
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from safetensors.torch import save
 from tinynas import build, load, load_arch
 from tinynas.data import Normalisation
 from tinynas.errors import FileError
+from tinynas.files import only_one
 from tinynas.runs import Log, Model, newest, read_front, read_model, save_model, settle_config
 
 
@@ -111,3 +114,20 @@ def test_a_damaged_front_is_named(tmp_path, content):
     (tmp_path / "front.json").write_text(content)
     with pytest.raises(FileError, match=r"front\.json is damaged"):
         read_front(tmp_path)
+
+
+def test_one_process_at_a_time_is_inside_and_the_next_is_told_to_wait(tmp_path):
+    path, order = tmp_path / "run" / "lock", []
+
+    def other():
+        with only_one(path, lambda: order.append("waits")):
+            order.append("in")
+
+    with only_one(path, lambda: pytest.fail("nobody was inside")):
+        thread = threading.Thread(target=other)
+        thread.start()
+        while not order:
+            time.sleep(0.01)
+        order.append("out")
+    thread.join()
+    assert order == ["waits", "out", "in"]

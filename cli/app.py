@@ -11,6 +11,31 @@ from tinynas.cost import cost
 from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 from tinynas.units import parse_bytes, parse_count, parse_seconds
 
+from .options import (
+    AsJson,
+    BatchSize,
+    Clip,
+    DataName,
+    Distillation,
+    Flash,
+    Flops,
+    LargestEpochs,
+    Latency,
+    LearningRate,
+    Params,
+    Pareto,
+    Randoms,
+    RunFolder,
+    Sampler,
+    Seed,
+    Shrinking,
+    SpaceName,
+    Spread,
+    Sram,
+    Storage,
+    Trials,
+    Workers,
+)
 from .screen import Screen
 from .tables import show_comparison, show_cost, show_evaluation, show_front, show_metrics, show_spaces
 
@@ -22,95 +47,34 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
-DataName = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="NAME[:PATH]",
-        help="digits, fashion-mnist, cifar10, cifar100, or imagefolder:PATH with train/ and val/. "
-        "Default: the run's or the model's, else digits.",
-    ),
-]
-RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder. Default: a new one under runs/.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of every random choice. Default: the run's, else 0.")]
-BatchSize = Annotated[int | None, typer.Option(help="Images a step. Default: the run's, else 32.")]
-LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate. Default: the run's, else 0.1.")]
-
-
-Clip = Annotated[
-    float | None,
-    typer.Option(
-        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1 or, to retrain, 0."
-    ),
-]
-
 
 @app.command()
 def search(
-    flops: Annotated[
-        str | None,
-        typer.Option(metavar="[LOW:]HIGH", help="Limit on multiply-accumulates, e.g. 50M; a range with --pareto."),
+    flops: Flops = None,
+    params: Params = None,
+    sram: Sram = None,
+    flash: Flash = None,
+    latency: Latency = None,
+    pareto: Pareto = None,
+    trials: Trials = None,
+    sampler: Sampler = None,
+    workers: Workers = None,
+    storage: Storage = None,
+    space: SpaceName = None,
+    randoms: Randoms = None,
+    spread: Spread = None,
+    distillation: Distillation = None,
+    largest_epochs: LargestEpochs = None,
+    shrinking: Shrinking = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of the supernet. Default: the run's, else 6.", rich_help_panel="Training"),
     ] = None,
-    params: Annotated[str | None, typer.Option(help="Limit on parameters, e.g. 500K.")] = None,
-    sram: Annotated[str | None, typer.Option(help="Limit on peak int8 SRAM in bytes, e.g. 256KB.")] = None,
-    flash: Annotated[str | None, typer.Option(help="Limit on int8 flash in bytes, e.g. 1MB.")] = None,
-    latency: Annotated[
-        str | None, typer.Option(help="Limit on the time of one image, measured on one thread here, e.g. 5ms.")
-    ] = None,
-    pareto: Annotated[
-        bool | None, typer.Option("--pareto", help="Search the whole accuracy-MACs front within the limits.")
-    ] = None,
-    space: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Search space, see `tinynas spaces`. Default: the run's, else mobile32.",
-            show_default=False,
-        ),
-    ] = None,
-    data: DataName = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the supernet. Default: the run's, else 6.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Networks to evaluate. Default: 50.")] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="tpe, nsga2, predictor or random. Default: tpe; with --pareto nsga2.")
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL|FILE", help="Optuna storage that processes share. Default: study.journal in the run."
-        ),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that search here. Default: 1.")] = None,
-    seed: Seed = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     clip: Clip = None,
-    randoms: Annotated[
-        int | None, typer.Option(help="Random subnets a step, beside largest and smallest. Default: the run's, else 2.")
-    ] = None,
-    spread: Annotated[
-        bool | None,
-        typer.Option(
-            "--spread/--no-spread",
-            help="Random subnets of all sizes alike, or mostly of middle size. Default: the run's, else --spread.",
-            show_default=False,
-        ),
-    ] = None,
-    distillation: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the largest subnet's outputs in what the others learn, beside the labels, 0 to 1. "
-            "Default: the run's, else 0.5."
-        ),
-    ] = None,
-    largest_epochs: Annotated[
-        int | None, typer.Option(help="First epochs, of the largest network alone. Default: the run's, else 0.")
-    ] = None,
-    shrinking: Annotated[
-        bool | None,
-        typer.Option("--shrinking", help="Make kernel, depth, expansion, width elastic one after the other (OFA)."),
-    ] = None,
+    seed: Seed = None,
+    data: DataName = None,
     run: RunFolder = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a killed search: --run's, or the newest.")
@@ -160,7 +124,7 @@ def retrain(
     netaug: Annotated[
         bool, typer.Option("--netaug", help="Train inside wider networks (Cai et al., ICLR 2022).")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.", rich_help_panel="Training")] = None,
     data: DataName = None,
     seed: Seed = None,
     batch_size: BatchSize = None,

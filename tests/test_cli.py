@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ def test_help_tells_what_every_flag_does(tinynas, command):
 
 def test_help_tells_the_true_defaults(tinynas):
     def default(command, flag):
-        words = " ".join(tinynas(command, "--help")[1].replace("│", " ").split())
+        words = " ".join(re.sub("[│╭╮╰╯─]", " ", tinynas(command, "--help")[1]).split())
         return words.split(f" {flag} ")[1].split("Default: ")[1].split(" -")[0]
 
     supernet, search, retraining = SupernetConfig(), SearchPlan, RetrainConfig().recipe

@@ -1,0 +1,128 @@
+"""The options of commands: their flags and what --help says of them, in groups."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _option(*flags: str, panel: str | None = None, help: str, **more: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel=panel, help=help, show_default=False, **more)
+
+
+AsJson = Annotated[bool, _option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
+RunFolder = Annotated[Path | None, _option("--run", help="Run folder. Default: a new one under runs/.")]
+DataName = Annotated[
+    str | None,
+    _option(
+        "--data",
+        metavar="NAME[:PATH]",
+        help="digits, fashion-mnist, cifar10, cifar100, or imagefolder:PATH with train/ and val/. "
+        "Default: the run's or the model's, else digits.",
+    ),
+]
+
+_LIMITS = "Limits"
+Flops = Annotated[
+    str | None,
+    _option(
+        "--flops", metavar="[LOW:]HIGH", panel=_LIMITS, help="Multiply-accumulates, e.g. 50M; a range with --pareto."
+    ),
+]
+Params = Annotated[str | None, _option("--params", panel=_LIMITS, help="Parameters, e.g. 500K.")]
+Sram = Annotated[str | None, _option("--sram", panel=_LIMITS, help="Peak int8 SRAM in bytes, e.g. 256KB.")]
+Flash = Annotated[str | None, _option("--flash", panel=_LIMITS, help="int8 flash in bytes, e.g. 1MB.")]
+Latency = Annotated[
+    str | None, _option("--latency", panel=_LIMITS, help="Time of one image, measured on one thread here, e.g. 5ms.")
+]
+
+_SEARCH = "Search"
+Pareto = Annotated[
+    bool | None, _option("--pareto", panel=_SEARCH, help="Look for the whole accuracy-MACs front within the limits.")
+]
+Trials = Annotated[int | None, _option("--trials", panel=_SEARCH, help="Networks to evaluate. Default: 50.")]
+Sampler = Annotated[
+    str | None,
+    _option("--sampler", panel=_SEARCH, help="tpe, nsga2, predictor or random. Default: tpe; with --pareto nsga2."),
+]
+Workers = Annotated[int | None, _option("--workers", panel=_SEARCH, help="Processes that search here. Default: 1.")]
+Storage = Annotated[
+    str | None,
+    _option(
+        "--storage",
+        metavar="URL|FILE",
+        panel=_SEARCH,
+        help="Optuna storage that processes share. Default: study.journal in the run.",
+    ),
+]
+
+_TRAINING = "Training"
+Seed = Annotated[
+    int | None, _option("--seed", panel=_TRAINING, help="Seed of every random choice. Default: the run's, else 0.")
+]
+BatchSize = Annotated[
+    int | None, _option("--batch-size", panel=_TRAINING, help="Images a step. Default: the run's, else 32.")
+]
+LearningRate = Annotated[
+    float | None, _option("--lr", panel=_TRAINING, help="Peak learning rate. Default: the run's, else 0.1.")
+]
+Clip = Annotated[
+    float | None,
+    _option(
+        "--clip",
+        panel=_TRAINING,
+        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1 or, to retrain, 0.",
+    ),
+]
+
+_SUPERNET = "Supernet"
+SpaceName = Annotated[
+    str | None,
+    _option(
+        "--space",
+        metavar="NAME|FILE",
+        panel=_SUPERNET,
+        help="Search space, see `tinynas spaces`. Default: the run's, else mobile32.",
+    ),
+]
+Randoms = Annotated[
+    int | None,
+    _option(
+        "--randoms",
+        panel=_SUPERNET,
+        help="Random subnets a step, beside largest and smallest. Default: the run's, else 2.",
+    ),
+]
+Spread = Annotated[
+    bool | None,
+    _option(
+        "--spread/--no-spread",
+        panel=_SUPERNET,
+        help="Random subnets of all sizes alike, or mostly of middle size. Default: the run's, else --spread.",
+    ),
+]
+Distillation = Annotated[
+    float | None,
+    _option(
+        "--distillation",
+        panel=_SUPERNET,
+        help="Share of the largest subnet's outputs in what the others learn, beside the labels, 0 to 1. "
+        "Default: the run's, else 0.5.",
+    ),
+]
+LargestEpochs = Annotated[
+    int | None,
+    _option(
+        "--largest-epochs",
+        panel=_SUPERNET,
+        help="First epochs, of the largest network alone. Default: the run's, else 0.",
+    ),
+]
+Shrinking = Annotated[
+    bool | None,
+    _option(
+        "--shrinking",
+        panel=_SUPERNET,
+        help="Make kernel, depth, expansion, width elastic one after the other (OFA).",
+    ),
+]

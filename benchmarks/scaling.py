@@ -25,7 +25,7 @@ from tinynas.units import format_count
 
 SUPERNET = "10 epochs"  # of benchmarks/ranking.py
 BUDGETS = (100_000, 300_000, 1_000_000)  # MACs
-RECIPE = {"epochs": 10, "batch_size": 128}
+RECIPE = {"epochs": 8, "batch_size": 128}
 SEEDS = range(3)
 
 

@@ -43,7 +43,7 @@ Pareto = Annotated[
 Trials = Annotated[int | None, _option("--trials", panel=_SEARCH, help="Networks to evaluate. Default: 50.")]
 Sampler = Annotated[
     str | None,
-    _option("--sampler", panel=_SEARCH, help="tpe, nsga2, predictor or random. Default: tpe; with --pareto nsga2."),
+    _option("--sampler", panel=_SEARCH, help="predictor, tpe, nsga2 or random. Default: predictor."),
 ]
 Workers = Annotated[int | None, _option("--workers", panel=_SEARCH, help="Processes that search here. Default: 1.")]
 Storage = Annotated[

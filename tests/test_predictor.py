@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from tinynas import Budget, SearchSpace, cost
+from tinynas import Budget, SearchSpace, cost, predictor
 from tinynas.feasible import Feasible
 from tinynas.predictor import Predictor, held_out_correlation, propose
 
@@ -20,11 +20,27 @@ def archs(rng):
 
 
 def test_it_ranks_what_it_has_not_seen(archs):
-    predictor = Predictor(SPACE, archs[:50], [score(arch) for arch in archs[:50]])
-    means, deviations = predictor(predictor.features(archs[50:]))
+    fitted = Predictor(SPACE, archs[:50], [score(arch) for arch in archs[:50]])
+    means, deviations = fitted(fitted.features(archs[50:]))
     true = np.array([score(arch) for arch in archs[50:]])
     assert np.corrcoef(means, true)[0, 1] > 0.9
     assert (deviations > 0).all()
+
+
+def test_of_many_evaluations_it_takes_some_from_the_best_to_the_worst(archs, monkeypatch):
+    monkeypatch.setattr(predictor, "_MOST", 40)
+    fitted = Predictor(SPACE, archs, [score(arch) for arch in archs])
+    means, _ = fitted(fitted.features(archs))
+    assert len(fitted._model[-1].X_train_) == 40
+    assert np.corrcoef(means, [score(arch) for arch in archs])[0, 1] > 0.9
+
+
+def test_what_is_taken_is_not_proposed(archs):
+    feasible, scores = Feasible(space=SPACE, budget=Budget()), [score(arch) for arch in archs]
+    taken = []
+    for _ in range(3):
+        taken.append(propose(feasible, archs, scores, taken=taken, pareto=False, rng=np.random.default_rng(0)))
+    assert len(set(taken)) == 3
 
 
 def test_the_correlation_shown_is_of_networks_held_out(archs, rng):

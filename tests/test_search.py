@@ -77,7 +77,7 @@ def test_every_sampler_keeps_to_the_budget_and_repeats_nothing(tmp_path, sampler
     assert found == again
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "predictor"])
 def test_samplers_learn(tmp_path, sampler):
     """What is found late is better than what a random sampler finds late, on average over seeds."""
     late = {}

@@ -61,15 +61,13 @@ class SearchPlan:
     budget: Budget
     trials: int = 50
     pareto: bool = False
-    sampler: str = ""  # by default the one that is best for the kind of search
+    sampler: str = "predictor"
     storage: str | None = None
     workers: int = 1
 
     def __post_init__(self) -> None:
         for name in ("trials", "workers"):
             require(getattr(self, name) > 0, f"{name} > 0", **{name: getattr(self, name)})
-        if not self.sampler:
-            object.__setattr__(self, "sampler", "nsga2" if self.pareto else "tpe")
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
         low, high = self.budget.min_macs, self.budget.macs

@@ -5,7 +5,7 @@ networks did, and it knows how sure it is. What it predicts is never reported as
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 _PARENTS = 10  # the best networks so far, whose mutants are candidates
 _CANDIDATES = 100  # of a generation
 _GENERATIONS = 3
+_MOST = 500  # evaluations that a fit takes, which grows with their cube
 _FOLDS = 5
 
 
@@ -36,6 +37,9 @@ class Predictor:
     def __init__(self, space: SearchSpace, archs: Sequence[Arch], accuracies: Sequence[float]) -> None:
         self._genes = space.genes()
         self._space = space
+        if len(archs) > _MOST:  # from the best to the worst
+            chosen = np.argsort(accuracies)[np.linspace(0, len(archs) - 1, _MOST).round().astype(int)]
+            archs, accuracies = [archs[i] for i in chosen], [accuracies[i] for i in chosen]
         kernel = ConstantKernel() * RBF(5.0) + WhiteKernel(0.1)  # the length in standard deviations of the features
         process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
         self._model = make_pipeline(StandardScaler(), process)
@@ -59,19 +63,25 @@ class Predictor:
 
 
 def propose(
-    feasible: Feasible, archs: Sequence[Arch], accuracies: Sequence[float], *, pareto: bool, rng: np.random.Generator
-) -> Arch:
-    """The feasible network, not among the archs, with the highest expected improvement on them.
+    feasible: Feasible,
+    archs: Sequence[Arch],
+    accuracies: Sequence[float],
+    *,
+    taken: Collection[Arch] = (),
+    pareto: bool,
+    rng: np.random.Generator,
+) -> Arch | None:
+    """The feasible network, neither among the archs nor taken, with the highest expected improvement on them.
 
-    Candidates are mutants of the best archs, over a few generations. Of a front, improvement counts at a size drawn
-    at random: on the best network up to that many MACs.
+    Candidates are mutants of the best archs, over a few generations; None if there are no new ones. Of a front,
+    improvement counts at a size drawn at random: on the best network up to that many MACs.
     """
     predictor = Predictor(feasible.space, archs, accuracies)
     macs = np.array([cost(arch).macs for arch in archs])
     most = np.exp(rng.uniform(*np.log([macs.min(), macs.max()]))) if pareto else macs.max()
     inside = np.flatnonzero(macs <= most).tolist()
     ranked = sorted(inside, key=lambda i: -accuracies[i])
-    known, best = set(archs), accuracies[ranked[0]]
+    known, best = {*archs, *taken}, accuracies[ranked[0]]
     parents: list[Arch] = [archs[i] for i in ranked[:_PARENTS]]
     pool: dict[Arch, float] = {}
     for _ in range(_GENERATIONS):
@@ -82,7 +92,7 @@ def propose(
             gains = _expected_improvement(*predictor(predictor.features(new)), best)
             pool |= dict(zip(new, gains, strict=True))
         parents = sorted(pool, key=lambda arch: -pool[arch])[:_PARENTS] or parents
-    return parents[0]
+    return parents[0] if pool else None
 
 
 def held_out_correlation(space: SearchSpace, archs: Sequence[Arch], accuracies: Sequence[float]) -> float:

@@ -3,7 +3,7 @@
 runs/NAME/
   config.yaml    everything resolved      supernet.pt    the supernet's checkpoint
   space.yaml     the search space         study.journal  the Optuna studies (JournalStorage)
-  log.jsonl      a line an epoch          search.yaml    limits and trials of the newest search
+  log.jsonl      a line an epoch          search.yaml    limits and settings of the newest search
   front.json, front.png, best.yaml        what it found
   earlier/       the same of searches with other limits
   compare.png    the newest comparison

@@ -81,17 +81,25 @@ class PredictorSampler(RandomSampler):
 
     def __init__(self, feasible: Feasible, seed: int) -> None:
         super().__init__(seed=seed)
-        self.feasible, self.seed = feasible, seed
+        self.feasible, self.rng = feasible, generator(seed, "predictor")
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-        if len(done) < _WARM_UP:
+        space = self.feasible.space
+        trials = [t for t in study.get_trials(deepcopy=False) if len(t.params) == len(search_space)]
+        known = {space.decode(t.params): t.values[0] for t in trials if t.state == TrialState.COMPLETE}
+        if len(known) < _WARM_UP:
             return {}
-        archs, accuracies = [self.feasible.space.decode(t.params) for t in done], [t.values[0] for t in done]
-        rng, pareto = generator(self.seed, "predictor"), len(study.directions) > 1
-        return self.feasible.space.encode(propose(self.feasible, archs, accuracies, pareto=pareto, rng=rng))
+        proposed = propose(
+            self.feasible,
+            list(known),
+            list(known.values()),
+            taken={space.decode(t.params) for t in trials},
+            pareto=len(study.directions) > 1,
+            rng=self.rng,
+        )
+        return space.encode(proposed) if proposed else {}
 
 
 def _tpe(feasible: Feasible, seed: int) -> BaseSampler:

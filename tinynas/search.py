@@ -43,7 +43,7 @@ def search(
     storage: str,
     trials: int,
     weights: str = "",
-    sampler: str = "tpe",
+    sampler: str = "predictor",
     pareto: bool = False,
     seed: int = 0,
     after_trial: Callable[[list[Evaluation], int], None] = lambda evaluations, avoided: None,

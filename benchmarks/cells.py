@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tinynas.files import write_json
+from tinynas.files import write
 
 RESULTS = Path(__file__).parent / "results"
 SCRATCH = Path("runs/benchmarks")  # checkpoints and models; may be deleted when a table is finished
@@ -28,9 +28,14 @@ class Cells:
         with _lock(self.name, key) as free:
             if free and key not in self.read():
                 value = make()
-                print(f"{self.name} {key}: {value}", flush=True)
+                print(f"{self.name}: {key}", flush=True)
                 with _lock(self.name, "table", wait=True):
-                    write_json(self.path, dict(sorted({**self.read(), key: value}.items())))
+                    self._write(dict(sorted({**self.read(), key: value}.items())))
+
+    def _write(self, cells: dict[str, Any]) -> None:
+        """A line for each cell."""
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in cells.items()]
+        write(self.path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 @contextmanager

@@ -130,9 +130,10 @@ def show(archs: list[Arch], cells: dict) -> None:
             )
     Console(width=150).print(table)
     series = [Series(label="alone, on test", points=list(zip(macs, truth, strict=True)))]
-    if "supernet base" in cells:
-        points = list(zip(macs, cells["supernet base"]["accuracies"], strict=True))
-        series.append(Series(label="under the supernet, on search-val", points=points, marker="x"))
+    for name in ("base", "10 epochs"):
+        if cell := cells.get(f"supernet {name}"):
+            points = list(zip(macs, cell["accuracies"], strict=True))
+            series.append(Series(label=f"under the supernet, {name}, on search-val", points=points, marker="x"))
     (RESULTS / "ranking.png").write_bytes(picture(series, title="micro on Fashion-MNIST"))
 
 

@@ -17,9 +17,10 @@ from rich.table import Table
 from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, SearchSpace, cost, load_space
-from tinynas.plans import RetrainConfig, RetrainPlan
+from tinynas.plans import RetrainPlan
 from tinynas.retraining import retrain
 from tinynas.searching import search
+from tinynas.settings import RetrainConfig
 from tinynas.training import Recipe
 from tinynas.units import format_count
 

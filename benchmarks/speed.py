@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from tinynas import Budget, SearchSpace, Supernet, cost, load_space
 from tinynas.arch import Arch
-from tinynas.data import Data, MemorySplit, Normalisation, generator
+from tinynas.data import Batch, Data, MemorySplit, Normalisation, generator
 from tinynas.evaluation import SubnetEvaluator, accuracy, traced_macs
 from tinynas.feasible import Feasible
 from tinynas.files import write_json
@@ -81,12 +81,12 @@ def sandwich_pairs(space: SearchSpace, images: Tensor, labels: Tensor, rounds: i
     """Forward and backward passes with the same losses; no optimizer on either side."""
     supernet, objective = Supernet(space).train(), sandwich(space)
     for step in range(BEFORE):  # most blocks have then run once, as in any training
-        for _ in objective(supernet, images[:2], labels[:2], generator(1, "speed", step)):
+        for _ in objective(supernet, batch_of(images[:2], labels[:2]), generator(1, "speed", step)):
             pass
 
     def views(i: int) -> None:
         supernet.zero_grad()
-        for loss in objective(supernet, images, labels, generator(0, "speed", i)):
+        for loss in objective(supernet, batch_of(images, labels), generator(0, "speed", i)):
             loss.backward()
 
     def plain(nets: list[nn.Module]) -> None:
@@ -104,6 +104,10 @@ def sandwich_pairs(space: SearchSpace, images: Tensor, labels: Tensor, rounds: i
         nets = [supernet.extract(replace(arch, resolution=images.shape[-1])) for arch in archs]
         plain(nets)  # kernels for new shapes are made here, for both sides
         yield lambda i=i: views(i), lambda nets=nets: plain(nets)
+
+
+def batch_of(images: Tensor, labels: Tensor) -> Batch:
+    return Batch(images, labels, torch.arange(len(labels)), 0)
 
 
 def counting(rounds: int) -> Iterator[Row]:

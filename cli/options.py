@@ -74,6 +74,24 @@ Clip = Annotated[
         help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1 or, to retrain, 0.",
     ),
 ]
+Augmentation = Annotated[
+    str | None,
+    _option(
+        "--augmentation",
+        panel=_TRAINING,
+        help="Of training images: none, standard or strong. Default: the run's, else standard.",
+    ),
+]
+Precision = Annotated[
+    str | None,
+    _option("--precision", panel=_TRAINING, help="fp32, or mixed: bf16, fp16. Default: the run's, else fp32."),
+]
+Dropout = Annotated[
+    float | None, _option("--dropout", panel=_TRAINING, help="Share of the classifier's inputs to drop. Default: 0.")
+]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", rich_help_panel=_TRAINING, help="Write scalars for TensorBoard too.")
+]
 
 _SUPERNET = "Supernet"
 SpaceName = Annotated[
@@ -125,4 +143,79 @@ Shrinking = Annotated[
         panel=_SUPERNET,
         help="Make kernel, depth, expansion, width elastic one after the other (OFA).",
     ),
+]
+
+_NETAUG = "NetAug"
+NetAugFlag = Annotated[
+    bool, typer.Option("--netaug", rich_help_panel=_NETAUG, help="Train inside wider networks (Cai et al., ICLR 2022).")
+]
+Widths = Annotated[
+    str | None,
+    _option("--width", metavar="1,A,B", panel=_NETAUG, help="Factors of widths. Default: the paper's."),
+]
+Expansions = Annotated[
+    str | None,
+    _option("--expand", metavar="1,A,B", panel=_NETAUG, help="Factors of expansion ratios. Default: 1,1.6,2.2,2.8."),
+]
+Networks = Annotated[int | None, _option("--networks", panel=_NETAUG, help="Augmented networks a step. Default: 1.")]
+Alpha = Annotated[float | None, _option("--alpha", panel=_NETAUG, help="Weight of their losses. Default: 1.")]
+Every = Annotated[int | None, _option("--every", panel=_NETAUG, help="Augment every n-th step. Default: 1.")]
+WidthUntil = Annotated[
+    float | None,
+    _option("--width-until", panel=_NETAUG, help="Part of the epochs in which widths are augmented. Default: 0.5."),
+]
+ExpandUntil = Annotated[
+    float | None,
+    _option("--expand-until", panel=_NETAUG, help="The same of expansion ratios. Default: 1."),
+]
+Sort = Annotated[
+    bool | None,
+    _option(
+        "--sort/--no-sort",
+        panel=_NETAUG,
+        help="Give the network the most important channels when an epoch begins. Default: --sort.",
+    ),
+]
+
+_TEACHER = "Teacher"
+TeacherName = Annotated[
+    str | None,
+    _option(
+        "--teacher",
+        metavar="NAME",
+        panel=_TEACHER,
+        help="Learn from its outputs too: supernet, a model's file, or torchvision:NAME[:WEIGHTS].",
+    ),
+]
+TeacherWeight = Annotated[
+    float | None,
+    _option("--teacher-weight", panel=_TEACHER, help="Of its outputs; labels have the rest. Default: 0.5."),
+]
+Temperature = Annotated[
+    float | None, _option("--temperature", panel=_TEACHER, help="That softens its outputs. Default: 1.")
+]
+TeachAugmented = Annotated[
+    bool | None, _option("--teach-augmented", panel=_TEACHER, help="Teach NetAug's augmented networks too.")
+]
+
+_START = "Start"
+Source = Annotated[
+    Path | None,
+    _option("--from", metavar="MODEL", panel=_START, help="Go on from a delivered model, on its data or on other."),
+]
+Init = Annotated[
+    str | None,
+    _option(
+        "--init",
+        metavar="NAME",
+        panel=_START,
+        help="First weights: supernet, a model's file, kaiming-uniform (default with --netaug), or kaiming-normal.",
+    ),
+]
+Freeze = Annotated[
+    float | None,
+    _option("--freeze", panel=_START, help="First epochs, of the classifier alone. Default: 0."),
+]
+HeadLearningRate = Annotated[
+    float | None, _option("--head-lr", panel=_START, help="Peak learning rate of the classifier. Default: --lr.")
 ]

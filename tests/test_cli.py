@@ -11,7 +11,8 @@ from conftest import SMALL
 from tinynas.cli.app import app
 from typer.main import get_command
 
-from tinynas.plans import RetrainConfig, SearchPlan, SupernetConfig
+from tinynas.plans import SearchPlan
+from tinynas.settings import RetrainConfig, SupernetConfig
 from tinynas.shipped import shipped_networks
 
 COMMANDS = ["search", "retrain", "compare", "eval", "cost", "spaces", "quickstart"]

@@ -44,8 +44,8 @@ def test_an_epoch_is_a_shuffle_that_repeats(data):
 
 def test_every_resolution_is_drawn_and_resized_to_once(data):
     batches = list(data.training_batches(4, (8, 12), seed=0, epoch=0))
-    assert {x.shape[-1] for x, _ in batches} == {8, 12}
-    whole = next(x for x, _ in batches if x.shape[-1] == 12)
+    assert {batch.images.shape[-1] for batch in batches} == {8, 12}
+    whole = next(batch.images for batch in batches if batch.images.shape[-1] == 12)
     values = data.normalise(torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)).flatten()
     assert torch.isin(whole, values).all(), "an image at its own size was resampled"
 
@@ -86,6 +86,25 @@ def test_augmentation_shifts_and_mirrors():
     assert set(rows.tolist()) == {2, 3, 4, 5, 6}
     assert set(columns.tolist()) == {1, 2, 3, 4, 5, 6, 7}  # 3 or its mirror image 5, give or take 2
     assert moved.sum() == 200
+
+
+def test_a_batch_says_which_images_it_has(data):
+    for number, batch in enumerate(data.training_batches(10, (12,), seed=0, epoch=1, augmentation="none")):
+        assert batch.number == number
+        assert torch.equal(batch.labels, data.train.labels[batch.indices])
+        assert torch.equal(batch.images, data.normalise(data.train.images[batch.indices]))
+
+
+def test_strong_augmentation_changes_each_image_in_its_own_way():
+    images = torch.randint(0, 256, (1, 1, 9, 9), dtype=torch.uint8).repeat(40, 1, 1, 1)
+    split = MemorySplit(images=images, labels=torch.zeros(40, dtype=torch.long))
+    whole = [torch.arange(40)], [9], Normalisation(mean=(0.0,), std=(1.0,))
+    ((same_images, _),) = split.batches(*whole, [5], False)
+    ((strong, _),), ((again, _),), ((other, _),) = (split.batches(*whole, [seed], True) for seed in (5, 5, 6))
+    assert len(same_images.unique(dim=0)) == 1
+    assert len(strong.unique(dim=0)) > 10
+    assert torch.equal(strong, again)
+    assert not torch.equal(strong, other)
 
 
 def test_hold_out_takes_of_every_class():
@@ -163,13 +182,16 @@ def test_an_image_folder(image_folder):
     data = load_data(f"imagefolder:{image_folder}")
     assert data.classes == ("cat", "dog")
     assert [len(split.labels) for split in (data.train, data.val, data.test)] == [14, 2, 6]
-    images, labels = next(iter(data.training_batches(5, (24,), seed=0, epoch=0)))
+    images, labels, *_ = next(iter(data.training_batches(5, (24,), seed=0, epoch=0)))
     assert images.shape == (5, 3, 24, 24)
     assert labels.shape == (5,)
-    again, _ = next(iter(data.training_batches(5, (24,), seed=0, epoch=0)))
-    other, _ = next(iter(data.training_batches(5, (24,), seed=1, epoch=0)))
+    again = next(iter(data.training_batches(5, (24,), seed=0, epoch=0))).images
+    other = next(iter(data.training_batches(5, (24,), seed=1, epoch=0))).images
     assert torch.equal(images, again)
     assert not torch.equal(images, other)
+    strong = next(iter(data.training_batches(5, (24,), seed=0, epoch=0, augmentation="strong"))).images
+    assert strong.shape == images.shape
+    assert not torch.equal(images, strong)
 
 
 def test_workers_change_nothing(image_folder, monkeypatch):

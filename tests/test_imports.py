@@ -21,8 +21,8 @@ LAYERS = [
     {"training", "evaluation"},
     {"study", "predictor", "latency", "pareto"},
     {"samplers"},
-    {"search", "runs", "reporting"},
-    {"plans", "comparison"},
+    {"search", "runs", "reporting", "settings"},
+    {"plans", "comparison", "teachers"},
     {"searching", "retraining"},
     {"jobs"},
 ]

@@ -13,7 +13,8 @@ from tinynas.data import MemorySplit
 from tinynas.errors import BudgetError, FileError, InputError
 from tinynas.evaluation import SubnetEvaluator, accuracy
 from tinynas.jobs import retrain, search
-from tinynas.plans import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig
+from tinynas.plans import RetrainPlan, SearchPlan
+from tinynas.settings import NetAug, RetrainConfig, SupernetConfig
 from tinynas.supernet import Supernet
 from tinynas.training import Recipe
 
@@ -80,7 +81,9 @@ def test_the_whole_job(watched, plan):
 
     for netaug in (False, True):
         folder = plan.run / "retrain" / str(netaug)
-        retraining = RetrainPlan(folder=folder, arch=best, config=RetrainConfig(netaug=netaug, recipe=RECIPE))
+        retraining = RetrainPlan(
+            folder=folder, arch=best, config=RetrainConfig(netaug=NetAug() if netaug else None, recipe=RECIPE)
+        )
         watched.test.looked.clear()
         vars(watched.test)["not_before"] = folder / "model.safetensors"
         metrics = retrain(retraining, report=Quiet())
@@ -165,7 +168,7 @@ def test_a_retrained_network_takes_classes_and_colours_from_the_data(watched, tm
 def test_netaug_delivers_a_file_like_a_plain_one(watched, space, tmp_path):
     shapes = []
     for netaug in (False, True):
-        config = RetrainConfig(netaug=netaug, recipe=Recipe(epochs=1, batch_size=48))
+        config = RetrainConfig(netaug=NetAug() if netaug else None, recipe=Recipe(epochs=1, batch_size=48))
         retrain(RetrainPlan(folder=tmp_path / str(netaug), arch=space.min(), config=config), report=Quiet())
         state = load(tmp_path / str(netaug) / "model.safetensors").state_dict()
         shapes.append({name: tensor.shape for name, tensor in state.items()})
@@ -191,9 +194,11 @@ def test_a_supernet_can_begin_with_its_largest_network_and_shrink(watched, plan)
 
 
 def test_widths_are_augmented_in_the_first_half_only():
-    config = RetrainConfig(netaug=True, recipe=Recipe(epochs=5))
-    assert [config.widens(epoch) for epoch in range(5)] == [True, True, True, False, False]
-    assert not RetrainConfig(recipe=Recipe(epochs=5)).widens(0)
+    wide, deep, none = (1.0, 1.8, 2.6), (1.0, 1.6, 2.2, 2.8), (1.0,)
+    assert [NetAug().factors(part / 5) for part in range(5)] == [(wide, deep)] * 3 + [(none, deep)] * 2
+    netaug = NetAug(width_until=0.2, expand_until=0.8)
+    assert [netaug.factors(part / 5)[1] for part in range(5)] == [deep] * 4 + [none]
+    assert [netaug.factors(part / 5)[0] for part in range(5)] == [wide] + [none] * 4
 
 
 def test_a_model_is_evaluated_on_data_of_its_classes(watched, space, tmp_path, monkeypatch):

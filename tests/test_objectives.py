@@ -1,13 +1,23 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from tinynas import Supernet, augment
-from tinynas.objectives import netaug, plain, sandwich
+from tinynas.data import Batch
+from tinynas.objectives import labelled, netaug, plain, sandwich, taught
 
-IMAGES, LABELS = torch.randn(6, 1, 12, 12), torch.tensor([0, 1, 2, 0, 1, 2])
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def batch_of(resolution, number=0):
+    return Batch(torch.randn(6, 1, resolution, resolution), LABELS, torch.arange(6), number)
+
+
+BATCH = batch_of(12)
+IMAGES = BATCH.images
 
 
 class Recorder(torch.nn.Module):
@@ -15,10 +25,11 @@ class Recorder(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.ran = []
+        self.ran, self.statistics = [], []
         self.weight = torch.nn.Parameter(torch.ones(3))
 
-    def forward(self, images, arch):
+    def forward(self, images, arch, *, statistics=True):
+        self.statistics.append(statistics)
         assert images.shape[-1] == arch.resolution
         self.ran.append(arch)
         return images.mean((1, 2, 3))[:, None] * self.weight
@@ -26,8 +37,8 @@ class Recorder(torch.nn.Module):
 
 def test_sandwich_runs_largest_smallest_and_randoms(space):
     for resolution in space.resolution:
-        recorder, images = Recorder(), torch.randn(6, 1, resolution, resolution)
-        losses = list(sandwich(space, randoms=3)(recorder, images, LABELS, np.random.default_rng(0)))
+        recorder = Recorder()
+        losses = list(sandwich(space, randoms=3)(recorder, batch_of(resolution), np.random.default_rng(0)))
         assert len(losses) == len(recorder.ran) == 5
         assert {arch.resolution for arch in recorder.ran} == {resolution}
         assert [arch.stages for arch in recorder.ran[:2]] == [space.max().stages, space.min().stages]
@@ -37,7 +48,7 @@ def test_sandwich_runs_largest_smallest_and_randoms(space):
 def test_sandwich_distils_the_largest_without_training_it_on_the_others(space):
     torch.manual_seed(0)
     supernet = Supernet(space).train()
-    first, second = list(sandwich(space)(supernet, IMAGES, LABELS, np.random.default_rng(0)))[:2]
+    first, second = list(sandwich(space)(supernet, BATCH, np.random.default_rng(0)))[:2]
     assert torch.allclose(first, cross_entropy(supernet(IMAGES, space.max()), LABELS), atol=1e-5)
     supernet.zero_grad()
     second.backward()
@@ -49,7 +60,7 @@ def test_a_part_of_the_distillation_leaves_the_rest_to_the_labels(space):
     supernet = Supernet(space).eval()
 
     def of_smallest(**given):
-        return list(sandwich(space, randoms=0, smoothing=0.1, **given)(supernet, IMAGES, LABELS, None))[1]
+        return list(sandwich(space, randoms=0, smoothing=0.1, **given)(supernet, BATCH, None))[1]
 
     logits = supernet(IMAGES, replace(space.min(), resolution=12))
     hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
@@ -63,11 +74,11 @@ def test_netaug_is_the_target_and_one_augmented_network(space):
     target = space.min()
     wide = augment(target, width=[1, 2], expand=[1, 2])
     recorder, rng = Recorder(), np.random.default_rng(0)
-    images = torch.randn(6, 1, 8, 8)
     ran = set()
     for _ in range(10):
-        losses = list(netaug(target, wide, alpha=0.5)(recorder, images, LABELS, rng))
+        losses = list(netaug(target, wide, labelled(), alpha=0.5)(recorder, batch_of(8), rng))
         assert len(losses) == 2
+        assert recorder.statistics[-2:] == [True, False]
         assert recorder.ran[-2] == target
         assert torch.allclose(losses[1], losses[0] / 2)  # the recorder is the same for all archs
         assert wide.contains(recorder.ran[-1])
@@ -77,15 +88,59 @@ def test_netaug_is_the_target_and_one_augmented_network(space):
 
 def test_plain_is_cross_entropy(space):
     supernet = Supernet(space).eval()
-    images = torch.randn(6, 1, 8, 8)
-    (loss,) = plain(space.min(), smoothing=0.1)(supernet, images, LABELS, np.random.default_rng(0))
-    expected = cross_entropy(supernet.extract(space.min())(images), LABELS, label_smoothing=0.1)
+    batch = batch_of(8)
+    (loss,) = plain(space.min(), labelled(0.1))(supernet, batch, np.random.default_rng(0))
+    expected = cross_entropy(supernet.extract(space.min())(batch.images), LABELS, label_smoothing=0.1)
     assert torch.equal(loss, expected)
+
+
+def test_netaug_augments_every_nth_batch_and_as_often_as_asked(space):
+    target = space.min()
+    wide = augment(target, width=[1, 2], expand=[1, 2])
+    objective = netaug(target, wide, labelled(), networks=3, every=4)
+    for number in range(9):
+        recorder = Recorder()
+        losses = list(objective(recorder, batch_of(8, number), np.random.default_rng(0)))
+        assert len(losses) == (4 if number % 4 == 0 else 1)
+        assert recorder.ran[0] == target
+
+
+def test_augmented_networks_may_learn_from_something_else(space):
+    target = space.min()
+    wide = augment(target, width=[1, 2], expand=[1, 2])
+
+    def double(batch):
+        return lambda logits: 2 * labelled()(batch)(logits)
+
+    of_target, of_wide = netaug(target, wide, labelled(), of_augmented=double)(
+        Recorder(), batch_of(8), np.random.default_rng(0)
+    )
+    assert torch.allclose(of_wide, 2 * of_target)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_a_teacher_softens_the_labels(temperature):
+    logits, answers = torch.randn(6, 3, requires_grad=True), torch.randn(6, 3)
+    asked = []
+
+    def teacher(batch):
+        asked.append(batch)
+        return answers
+
+    loss = taught(teacher, weight=0.3, temperature=temperature, smoothing=0.1)(BATCH)
+    hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
+    soft = -((answers / temperature).softmax(1) * (logits / temperature).log_softmax(1)).sum(1).mean()
+    assert torch.allclose(loss(logits), 0.7 * hard + 0.3 * temperature**2 * soft)
+    loss(logits)
+    assert len(asked) == 1, "a batch asks its teacher once, however many networks learn from it"
+    only_soft = taught(lambda batch: logits.detach(), weight=1.0, temperature=temperature)(BATCH)
+    only_soft(logits).backward()
+    assert torch.allclose(logits.grad, torch.zeros(6, 3), atol=1e-6), "who answers like the teacher has learned"
 
 
 def test_one_graph_is_alive_at_a_time(space):
     """The generator makes a loss only when it is asked for: the one before is done with by then."""
     recorder = Recorder()
-    losses = sandwich(space)(recorder, IMAGES, LABELS, np.random.default_rng(0))
+    losses = sandwich(space)(recorder, BATCH, np.random.default_rng(0))
     for i, _ in enumerate(losses, 1):
         assert len(recorder.ran) == i

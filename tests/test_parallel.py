@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 from tinynas import Supernet, load_space
 from tinynas.objectives import sandwich
 from tinynas.parallel import rank, share, start
-from tinynas.training import _backward
+from tinynas.data import Batch
+from tinynas.training import Recipe, _Arithmetic, _optimizer
 import numpy as np
 
 torch.set_num_threads(1)
@@ -29,7 +30,10 @@ with torch.no_grad():
 supernet.double().eval()
 images, labels = torch.randn(8, 1, 28, 28, dtype=torch.float64), torch.arange(8)
 mine = share(torch.arange(8))
-gradient = _backward(supernet, sandwich(space), images[mine], labels[mine], np.random.default_rng(0), clip=0.0)
+batch = Batch(images[mine], labels[mine], mine, 0)
+losses = sandwich(space)(supernet, batch, np.random.default_rng(0))
+optimizer = _optimizer(supernet, Recipe())
+gradient = _Arithmetic("fp32", torch.device("cpu")).backward(supernet, optimizer, losses, clip=0.0)
 if rank() == 0:
     torch.save({"loss": gradient.loss, "gradients": [p.grad for p in supernet.parameters()]}, sys.argv[1])
 """

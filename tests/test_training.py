@@ -14,7 +14,7 @@ from tinynas import Supernet, augment
 from tinynas import training as training_module
 from tinynas.errors import FileError, InputError, TrainingError
 from tinynas.evaluation import accuracy, extract_calibrated
-from tinynas.objectives import netaug, plain, sandwich
+from tinynas.objectives import labelled, netaug, plain, sandwich
 from tinynas.training import Recipe, train
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup=1.0)
@@ -51,7 +51,7 @@ def test_training_learns(space, data, tmp_path):
     torch.manual_seed(0)
     supernet = Supernet(space)
     recipe = Recipe(epochs=6, batch_size=16, lr=0.05)
-    train(supernet, lambda e: plain(largest), data, recipe, resolutions=(12,), checkpoint=tmp_path / "c.pt")
+    train(supernet, lambda e: plain(largest, labelled()), data, recipe, resolutions=(12,), checkpoint=tmp_path / "c.pt")
     net = extract_calibrated(supernet, largest, data.calibration_batches(12))
     assert accuracy(net, data, data.val, 12) > 90
 
@@ -63,7 +63,7 @@ def test_a_stopped_training_ends_with_the_same_weights_to_the_bit(space, data, t
     if sort:
         target = replace(space.min(), resolution=12)
         space = augment(target, width=[1, 2], expand=[1, 2])
-        objective = netaug(target, space)
+        objective = netaug(target, space, labelled())
     else:
         objective = sandwich(space)
     expected = run(space, data, tmp_path / "whole.pt", objective=objective, sort=sort)
@@ -139,10 +139,10 @@ def failing(space, steps):
     """An objective that gives nan at these calls."""
     calls = iter(range(1000))
 
-    def objective(supernet, images, labels, rng):
+    def objective(supernet, batch, rng):
         factor = float("nan") if next(calls) in steps else 1.0
-        arch = replace(space.max(), resolution=images.shape[-1])
-        yield factor * torch.nn.functional.cross_entropy(supernet(images, arch), labels)
+        arch = replace(space.max(), resolution=batch.images.shape[-1])
+        yield factor * torch.nn.functional.cross_entropy(supernet(batch.images, arch), batch.labels)
 
     return objective
 
@@ -182,13 +182,80 @@ def test_ten_such_steps_in_a_row_end_the_training_with_the_last_good_checkpoint(
 
 def test_gradients_are_clipped_to_their_norm(space, data):
     supernet = Supernet(space)
-    images, labels = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
+    batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
+    optimizer = training_module._optimizer(supernet, RECIPE)
+    arithmetic = training_module._Arithmetic("fp32", torch.device("cpu"))
     norms = []
     for clip in (0.0, 0.01):
-        training_module._backward(supernet, failing(space, set()), images, labels, None, clip=clip)
+        arithmetic.backward(supernet, optimizer, failing(space, set())(supernet, batch, None), clip=clip)
         norms.append(torch.nn.utils.get_total_norm([p.grad for p in supernet.parameters()]).item())
     assert norms[0] > 0.1
     assert norms[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_at_first_only_the_classifier_learns(space, data, tmp_path):
+    torch.manual_seed(0)
+    supernet = Supernet(space)
+    start, seen = {name: tensor.clone() for name, tensor in supernet.named_parameters()}, []
+
+    def after_step(progress):
+        now = dict(supernet.named_parameters())
+        seen.append({name for name, tensor in start.items() if not torch.equal(tensor, now[name])})
+
+    recipe = replace(RECIPE, epochs=2, freeze=1.0, warmup=0.5)
+    objective = plain(replace(space.max(), resolution=12), labelled())
+    train(
+        supernet,
+        lambda epoch: objective,
+        data,
+        recipe,
+        resolutions=(12,),
+        checkpoint=tmp_path / "c.pt",
+        after_step=after_step,
+    )
+    steps = data.steps_per_epoch(recipe.batch_size)
+    assert seen[steps - 1] == {"net.head.classifier.weight", "net.head.classifier.bias"}
+    assert len(seen[-1]) > 0.9 * len(start)
+
+
+def test_the_classifier_has_its_own_rate(space):
+    torch.manual_seed(0)
+    groups = training_module._optimizer(Supernet(space), Recipe(lr=0.1, head_lr=0.5)).param_groups
+    factors = {group["head"]: group["factor"] for group in groups}
+    assert factors == {True: pytest.approx(5.0), False: 1.0}
+    sizes = [len(group["params"]) for group in groups if group["head"]]
+    assert sizes == [1, 1]
+    one_rate = training_module._optimizer(Supernet(space), Recipe(lr=0.1)).param_groups
+    assert {group["factor"] for group in one_rate} == {1.0}
+
+
+def test_fp16_needs_a_gpu(space, data, tmp_path):
+    with pytest.raises(InputError, match="precision fp16 needs a GPU"):
+        run(space, data, tmp_path / "c.pt", recipe=replace(RECIPE, precision="fp16"))
+
+
+def test_losses_are_scaled_for_fp16_and_gradients_are_not(space, data):
+    """What a GPU would do: the scaler's part of a step, with its scale, here in full precision."""
+    supernet = Supernet(space)
+    batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
+    optimizer, gradients, scales = training_module._optimizer(supernet, RECIPE), [], []
+    for enabled in (False, True):
+        arithmetic = training_module._Arithmetic("fp32", torch.device("cpu"))
+        arithmetic.scaler = torch.amp.GradScaler("cpu", enabled=enabled, init_scale=1024.0)
+        losses = failing(space, set())(supernet, batch, None)
+        assert arithmetic.backward(supernet, optimizer, losses, clip=0.0).finite
+        gradients.append([p.grad.clone() for p in supernet.parameters()])
+    assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-7) for one, other in zip(*gradients, strict=True))
+    scales.append(arithmetic.scaler.get_scale())
+    losses = failing(space, {0})(supernet, batch, None)
+    assert not arithmetic.backward(supernet, optimizer, losses, clip=0.0).finite
+    assert arithmetic.scaler.get_scale() == scales[0] / 2, "a step that overflowed halves the scale"
+
+
+@pytest.mark.parametrize("change", [{"precision": "fp8"}, {"augmentation": "wild"}])
+def test_an_unknown_choice_is_named(change):
+    with pytest.raises(InputError, match="unknown (precision|augmentation)"):
+        Recipe(**change)
 
 
 @pytest.mark.parametrize(

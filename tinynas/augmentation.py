@@ -39,6 +39,18 @@ def augment(
     )
 
 
+def family_factors(target: Arch) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The factors of width and of expansion that the paper takes for networks like this one (section 4.1).
+
+    MobileNetV3 is told by its h-swish, MCUNet by having no convolution before its classifier; else MobileNetV2's.
+    """
+    if target.head.act == "hswish" or target.stem.act == "hswish":
+        width: tuple[float, ...] = (1.0, 2.0, 3.0)
+    else:
+        width = (1.0, 1.8, 2.6) if target.head.conv else (1.0, 1.6, 2.2)
+    return width, (1.0, 1.6, 2.2, 2.8)
+
+
 def _augmented_block(block: Block, channels: int, width: Sequence[float], expand: Sequence[float]) -> BlockChoices:
     return BlockChoices(
         kernel=(block.kernel,),

@@ -37,14 +37,19 @@ def _series_of(run: Path, prefix: str) -> list[dict[str, Any]]:
         name = f"searched ({describe_limits(front['limits'])})" if len(searched) > 1 else "searched"
         series.append(_one(prefix + name, front["data"], "search-val", front["front"]))
     trained = retrainings(run)
-    for kind, netaug in (("retrained", False), ("retrained + NetAug", True)):
-        chosen = {name: metrics for name, metrics in trained.items() if metrics["netaug"] == netaug}
+    for kind in sorted({_kind(metrics) for metrics in trained.values()}, key=len):
+        chosen = {name: metrics for name, metrics in trained.items() if _kind(metrics) == kind}
         for data in dict.fromkeys(metrics["data"] for metrics in chosen.values()):
             points = {name: metrics for name, metrics in chosen.items() if metrics["data"] == data}
             series.append(_one(prefix + kind, data, "test", list(points.values()), list(points)))
     if not series:
         raise FileError(f"nothing to compare in {run}: it has no front.json and no finished retraining")
     return series
+
+
+def _kind(metrics: dict[str, Any]) -> str:
+    """In which way a network was retrained."""
+    return "retrained" + " + NetAug" * bool(metrics["netaug"]) + " + teacher" * bool(metrics["teacher"])
 
 
 def _one(

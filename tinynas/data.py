@@ -6,7 +6,7 @@ between networks looks at; and `test`, looked at once, at the end. The splits ne
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -15,7 +15,21 @@ from torch import Tensor
 
 from .parallel import rank, share
 
-Batch = tuple[Tensor, Tensor]  # images (N, C, resolution, resolution), normalised floats; labels (N,)
+Labelled = tuple[Tensor, Tensor]  # images (N, C, resolution, resolution), normalised floats; labels (N,)
+AUGMENTATIONS = ("none", "standard", "strong")  # how training images are changed at random
+
+
+class Batch(NamedTuple):
+    """What a training step sees."""
+
+    images: Tensor  # (N, C, resolution, resolution), normalised floats
+    labels: Tensor  # (N,) class indices
+    indices: Tensor  # (N,) of the images in the training split
+    number: int  # in its epoch, from 0
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same with images and labels there."""
+        return self._replace(images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +60,12 @@ class Split(Protocol):
         resolutions: Sequence[int],
         normalise: Normalisation,
         seeds: Sequence[int] | None = None,
-    ) -> Iterator[Batch]:
-        """One batch for each tensor of indices, of the resolution beside it; with seeds, randomly augmented."""
+        strong: bool = False,
+    ) -> Iterator[Labelled]:
+        """One batch for each tensor of indices, of the resolution beside it; with seeds, randomly augmented.
+
+        `strong` augments with TrivialAugment as well (Mueller and Hutter, ICCV 2021).
+        """
         ...
 
 
@@ -66,24 +84,35 @@ class Data:
         return len(self.normalise.mean)
 
     def training_batches(
-        self, batch_size: int, resolutions: Sequence[int], *, seed: int, epoch: int, start: int = 0
+        self,
+        batch_size: int,
+        resolutions: Sequence[int],
+        *,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        augmentation: str = "standard",
     ) -> Iterator[Batch]:
         """The shuffled, augmented batches of an epoch, from batch number `start` on; the same for the same seed.
 
         Each batch has one of the resolutions, drawn uniformly. In a data-parallel training, this process's share.
+        `augmentation` is one of AUGMENTATIONS.
         """
         order = generator(seed, "order", epoch).permutation(len(self.train.labels))
         steps = range(start, self.steps_per_epoch(batch_size))
         indices = [share(torch.from_numpy(order[i * batch_size : (i + 1) * batch_size])) for i in steps]
         draws = [generator(seed, f"augmentation {epoch}", i) for i in steps]
         seeds = [int(rng.integers(2**31)) + rank() for rng in draws]
-        return self.train.batches(indices, [int(rng.choice(resolutions)) for rng in draws], self.normalise, seeds)
+        sizes, given = [int(rng.choice(resolutions)) for rng in draws], None if augmentation == "none" else seeds
+        batches = self.train.batches(indices, sizes, self.normalise, given, augmentation == "strong")
+        for i, chosen, (images, labels) in zip(steps, indices, batches, strict=True):
+            yield Batch(images, labels, chosen, i)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Batches of an epoch; a last one that is not full is left out, unless it is the only one."""
         return max(1, len(self.train.labels) // batch_size)
 
-    def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[Batch]:
+    def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[Labelled]:
         """All images of a split once, in order, not augmented."""
         indices = torch.split(torch.arange(len(split.labels)), batch_size)
         return split.batches(indices, [resolution] * len(indices), self.normalise)
@@ -110,14 +139,16 @@ class MemorySplit:
         resolutions: Sequence[int],
         normalise: Normalisation,
         seeds: Sequence[int] | None = None,
-    ) -> Iterator[Batch]:
+        strong: bool = False,
+    ) -> Iterator[Labelled]:
         for i, (chosen, resolution) in enumerate(zip(indices, resolutions, strict=True)):
             images = self.images[chosen]
             if seeds is not None:
-                images = self._augment(images, torch.Generator().manual_seed(seeds[i]))
+                images = self._augment(trivial_augment(images, seeds[i]) if strong else images, seeds[i])
             yield resize(normalise(images), resolution), self.labels[chosen]
 
-    def _augment(self, images: Tensor, rng: torch.Generator) -> Tensor:
+    def _augment(self, images: Tensor, seed: int) -> Tensor:
+        rng = torch.Generator().manual_seed(seed)
         count, _, height, width = images.shape
         if self.flip:
             mirrored = torch.rand(count, generator=rng) < 0.5
@@ -128,6 +159,16 @@ class MemorySplit:
         top, left = torch.randint(2 * self.shift + 1, (2, count, 1), generator=rng)
         rows, columns = top + torch.arange(height), left + torch.arange(width)  # (N, H), (N, W)
         return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def trivial_augment(images: Tensor, seed: int) -> Tensor:
+    """Each image changed in one random way of random strength: uint8 (N, C, H, W), the same shape."""
+    from torchvision.transforms import v2
+
+    change = v2.TrivialAugmentWide()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return torch.stack([change(image) for image in images])
 
 
 def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Tensor]:

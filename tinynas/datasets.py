@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Batch, Data, MemorySplit, Normalisation, hold_out
+from .data import Data, Labelled, MemorySplit, Normalisation, hold_out, trivial_augment
 from .errors import FileError, InputError, unknown
 
 CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads go
@@ -89,8 +89,8 @@ def _cifar(name: str, path: Path | None) -> Data:
 
 def _in_memory(
     classes: tuple[str, ...],
-    train: Batch,
-    test: Batch,
+    train: Labelled,
+    test: Labelled,
     val_fraction: float,
     *,
     shift: int,
@@ -150,7 +150,8 @@ class FolderSplit:
         resolutions: Sequence[int],
         normalise: Normalisation,
         seeds: Sequence[int] | None = None,
-    ) -> Iterator[Batch]:
+        strong: bool = False,
+    ) -> Iterator[Labelled]:
         from torch.utils.data import DataLoader
 
         chosen: list[list[tuple[int, int, int | None]]] = [
@@ -158,7 +159,7 @@ class FolderSplit:
             for b, batch in enumerate(indices)
         ]
         workers = min(_LOADER_WORKERS, os.cpu_count() or 1, len(chosen)) if len(self.files) > _FEW_FILES else 0
-        loader = DataLoader(_Files(self.files), batch_sampler=chosen, num_workers=workers, collate_fn=_collate)
+        loader = DataLoader(_Files(self.files, strong), batch_sampler=chosen, num_workers=workers, collate_fn=_collate)
         for (pixels, error), batch in zip(loader, indices, strict=True):
             if error:  # brought here as a value: raised in a worker it would come with its traceback
                 raise FileError(error)
@@ -168,8 +169,9 @@ class FolderSplit:
 class _Files(torch.utils.data.Dataset[Tensor | str]):
     """(index, resolution, seed) -> uint8 (3, resolution, resolution), augmented if there is a seed; or an error."""
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[str], strong: bool) -> None:
         self.files = files
+        self.strong = strong
 
     def __getitem__(self, item: tuple[int, int, int | None]) -> Tensor | str:
         from PIL import Image
@@ -187,7 +189,7 @@ class _Files(torch.utils.data.Dataset[Tensor | str]):
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             crop: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
-        return crop
+        return trivial_augment(crop[None], seed)[0] if self.strong else crop
 
 
 def _collate(samples: list[Tensor | str]) -> tuple[Tensor, str]:

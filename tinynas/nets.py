@@ -6,6 +6,7 @@ part alike; that is all a supernet needs to know.
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .arch import Arch, Block, Head
 
 _ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
+
+INITS: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions (He et al., 2015)
+    "kaiming-normal": partial(nn.init.kaiming_normal_, mode="fan_out"),
+    "kaiming-uniform": partial(nn.init.kaiming_uniform_, a=5**0.5),  # by fan-in, and smaller: PyTorch's own
+}
 
 
 class ConvNorm(nn.Module):
@@ -69,11 +75,12 @@ class ClassifierHead(nn.Module):
         features = head.conv or channels
         self.hidden = nn.Linear(features, head.hidden) if head.hidden else nn.Identity()
         self.act = _ACTIVATIONS[head.act]() if head.hidden else nn.Identity()
+        self.dropout = nn.Dropout(0.0)
         self.classifier = nn.Linear(head.hidden or features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.conv(x).mean((2, 3))
-        logits: Tensor = self.classifier(self.act(self.hidden(features)))
+        logits: Tensor = self.classifier(self.dropout(self.act(self.hidden(features))))
         return logits
 
 
@@ -108,10 +115,10 @@ class Network(nn.Module):
         return logits
 
 
-def build(arch: Arch) -> Network:
+def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
     """The plain network of an arch, freshly initialised.
 
-    Convolutions by fan-out (He et al., 2015), linear layers by fan-in (LeCun et al., 1998). A block with a shortcut
+    Convolutions by `init`, one of INITS, linear layers by fan-in (LeCun et al., 1998). A block with a shortcut
     begins as the identity, its last norm's scale being 0 (Goyal et al., 2017, section 5.1): in a supernet, subnets of
     different depth then begin alike. The weights lie channels-last in memory, and so then do all feature maps,
     which is faster (benchmarks/speed.py).
@@ -119,7 +126,7 @@ def build(arch: Arch) -> Network:
     net = Network(arch)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            INITS[init](module.weight)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:

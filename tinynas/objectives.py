@@ -1,10 +1,10 @@
 """Training objectives: generators that yield one loss at a time, so that only one subnet's graph is alive.
 
-    for loss in objective(supernet, images, labels, rng):
+    for loss in objective(supernet, batch, rng):
         loss.backward()
     optimizer.step()
 
-The first loss of a step is the one reported. Images are (N, C, H, W) floats, labels (N,) class indices.
+The first loss of a step is the one reported. What a batch asks of a network's logits is a criterion's to say.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,26 +15,50 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from .arch import Arch
+from .data import Batch
 from .space import SearchSpace
 
-Objective = Callable[[nn.Module, Tensor, Tensor, np.random.Generator], Iterator[Tensor]]
+Objective = Callable[[nn.Module, Batch, np.random.Generator], Iterator[Tensor]]
+Criterion = Callable[[Batch], Callable[[Tensor], Tensor]]  # a batch -> (logits (N, classes) -> loss)
 
 
-def plain(target: Arch, *, smoothing: float = 0.0) -> Objective:
-    """Cross-entropy of one network."""
+def labelled(smoothing: float = 0.0) -> Criterion:
+    """Cross-entropy with the labels, a part of them spread evenly over the classes."""
+    return lambda batch: lambda logits: cross_entropy(logits, batch.labels, label_smoothing=smoothing)
 
-    def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        yield cross_entropy(supernet(images, target), labels, label_smoothing=smoothing)
+
+def taught(
+    teacher: Callable[[Batch], Tensor], *, weight: float = 0.5, temperature: float = 1.0, smoothing: float = 0.0
+) -> Criterion:
+    """Labels, and with `weight` the soft labels of a teacher's logits (N, classes) at a temperature.
+
+    Distillation (Hinton et al., 2015, section 2): the soft part is multiplied by the temperature squared, so that
+    its gradients keep their size.
+    """
+
+    def of_batch(batch: Batch) -> Callable[[Tensor], Tensor]:
+        hard, soft = labelled(smoothing)(batch), (teacher(batch) / temperature).softmax(1)
+        return lambda logits: (
+            (1 - weight) * hard(logits) + weight * temperature**2 * cross_entropy(logits / temperature, soft)
+        )
+
+    return of_batch
+
+
+def plain(target: Arch, criterion: Criterion) -> Objective:
+    """The loss of one network."""
+
+    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        yield criterion(batch)(supernet(batch.images, target))
 
     return objective
 
 
-def largest(space: SearchSpace, *, smoothing: float = 0.0) -> Objective:
-    """Cross-entropy of the largest network alone, at the images' resolution."""
+def largest(space: SearchSpace, criterion: Criterion) -> Objective:
+    """The loss of the largest network alone, at the images' resolution."""
 
-    def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        arch = replace(space.max(), resolution=images.shape[-1])
-        yield cross_entropy(supernet(images, arch), labels, label_smoothing=smoothing)
+    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        yield criterion(batch)(supernet(batch.images, replace(space.max(), resolution=batch.images.shape[-1])))
 
     return objective
 
@@ -49,14 +73,14 @@ def sandwich(
     resolution. `spread` as in `SearchSpace.sample`.
     """
 
-    def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        resolution = images.shape[-1]
-        logits = supernet(images, replace(space.max(), resolution=resolution))
-        yield cross_entropy(logits, labels, label_smoothing=smoothing)
-        hard_labels = smoothed(labels, logits.shape[1], smoothing)
+    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        resolution = batch.images.shape[-1]
+        logits = supernet(batch.images, replace(space.max(), resolution=resolution))
+        yield labelled(smoothing)(batch)(logits)
+        hard_labels = smoothed(batch.labels, logits.shape[1], smoothing)
         targets = distillation * logits.detach().softmax(1) + (1 - distillation) * hard_labels
         for arch in (space.min(), *(space.sample(rng, spread=spread) for _ in range(randoms))):
-            yield cross_entropy(supernet(images, replace(arch, resolution=resolution)), targets)
+            yield cross_entropy(supernet(batch.images, replace(arch, resolution=resolution)), targets)
 
     return objective
 
@@ -66,16 +90,30 @@ def smoothed(labels: Tensor, classes: int, smoothing: float) -> Tensor:
     return one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
-def netaug(target: Arch, augmented: SearchSpace, *, alpha: float = 1.0, smoothing: float = 0.0) -> Objective:
-    """The target on its own, and as a part of one random augmented network, weighted by alpha.
+def netaug(
+    target: Arch,
+    augmented: SearchSpace,
+    criterion: Criterion,
+    *,
+    of_augmented: Criterion | None = None,
+    networks: int = 1,
+    alpha: float = 1.0,
+    every: int = 1,
+) -> Objective:
+    """The target on its own, and as a part of random augmented networks, each weighted by alpha.
 
-    Network augmentation (Cai et al., ICLR 2022, section 3.2). The supernet holds all
-    networks of `augmented`.
+    Network augmentation (Cai et al., ICLR 2022, section 3.2). The supernet holds all networks of `augmented`; what
+    they learn from is the target's criterion unless they have their own. Only every n-th batch of an epoch, from the
+    first, augments. An augmented pass leaves the batch-norm statistics alone.
     """
 
-    def objective(supernet: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        yield cross_entropy(supernet(images, target), labels, label_smoothing=smoothing)
-        wider = augmented.sample(rng)
-        yield alpha * cross_entropy(supernet(images, wider), labels, label_smoothing=smoothing)
+    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        loss = criterion(batch)
+        yield loss(supernet(batch.images, target))
+        if batch.number % every:
+            return
+        loss = of_augmented(batch) if of_augmented else loss
+        for _ in range(networks):
+            yield alpha * loss(supernet(batch.images, augmented.sample(rng), statistics=False))
 
     return objective

@@ -2,51 +2,21 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from .arch import Arch, from_mapping
-from .cost import Budget
-from .errors import FileError, InputError, require, unknown
-from .runs import RUNS, last_record, newest, read_config
+from .arch import Arch
+from .augmentation import family_factors
+from .cost import Budget, describe_limits
+from .errors import BudgetError, FileError, InputError, require, unknown
+from .runs import RUNS, last_record, newest, read_config, read_front, read_model
 from .samplers import SAMPLERS
+from .settings import NetAug, RetrainConfig, SupernetConfig, Teaching, read_settings, with_settings
 from .shipped import load_arch, short_name
 from .study import public
-from .training import Recipe
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupernetConfig:
-    """What a run's supernet is trained on and how; a run's config.yaml."""
-
-    space: str = "mobile32"
-    data: str = "digits"
-    randoms: int = 2  # random subnets a step, beside the largest and the smallest
-    spread: bool = True  # random subnets of all sizes alike, instead of mostly middle ones
-    distillation: float = 0.5  # share of the largest network's outputs in the others' targets, beside the labels
-    largest_epochs: int = 0  # at the start, in which the largest network is trained alone
-    shrinking: bool = False  # then kernels, depths, expansions, widths become elastic one after the other
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6, clip=1.0))
-
-    def __post_init__(self) -> None:
-        require(self.randoms >= 0, "randoms >= 0", randoms=self.randoms)
-        require(0 <= self.distillation <= 1, "0 <= distillation <= 1", distillation=self.distillation)
-        rule = "0 <= largest_epochs < epochs"
-        holds = 0 <= self.largest_epochs < self.recipe.epochs
-        require(holds, rule, largest_epochs=self.largest_epochs, epochs=self.recipe.epochs)
-
-    def pinned(self, epoch: int) -> tuple[str, ...]:
-        """The kinds of choices that are not yet elastic in an epoch, counted from 0.
-
-        Progressive shrinking (Cai et al., ICLR 2020, section 3.3), each kind in an equal part of the epochs.
-        """
-        if not self.shrinking:
-            return ()
-        kinds = ("kernel", "depth", "expand", "width")
-        part = len(kinds) * (epoch - self.largest_epochs) // (self.recipe.epochs - self.largest_epochs)
-        return kinds[part + 1 :]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +34,7 @@ class SearchPlan:
     sampler: str = "predictor"
     storage: str | None = None
     workers: int = 1
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for name in ("trials", "workers"):
@@ -83,27 +54,18 @@ class SearchPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainConfig:
-    """How a network is retrained; `width` and `expand` are NetAug's augmentation factors."""
-
-    data: str = "digits"
-    netaug: bool = False
-    width: tuple[float, ...] = (1.0, 1.8, 2.6)
-    expand: tuple[float, ...] = (1.0, 1.6, 2.2, 2.8)
-    recipe: Recipe = field(default_factory=Recipe)
-
-    def widens(self, epoch: int) -> bool:
-        """Whether NetAug still augments widths in an epoch, counted from 0: in the first half it does."""
-        return self.netaug and epoch < self.recipe.epochs / 2
-
-
-@dataclass(frozen=True, kw_only=True)
 class RetrainPlan:
-    """A retraining of one network into a folder."""
+    """A retraining of one network into a folder of a run."""
 
     folder: Path
     arch: Arch
     config: RetrainConfig
+    tensorboard: bool = False
+
+    @property
+    def run(self) -> Path:
+        """The run, with the supernet that the network comes from, if it comes from one."""
+        return self.folder.parent.parent
 
 
 def plan_search(
@@ -130,7 +92,7 @@ def plan_search(
             raise FileError(f"the supernet of {run} is not trained to its end; add --resume to go on with it")
     else:
         config = SupernetConfig()
-    config = _with(config, given)
+    config = with_settings(config, _with_paths(given))
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
         limits = limits or last.get("limits", {})
@@ -146,35 +108,81 @@ def plan_search(
 
 
 def plan_retraining(
-    target: str | None, *, name: str | None, resume: bool, netaug: bool, given: Mapping[str, Any]
+    target: str | None,
+    *,
+    name: str | None,
+    resume: bool,
+    netaug: bool,
+    source: Path | None = None,
+    limits: Mapping[str, Any] = MappingProxyType({}),
+    given: Mapping[str, Any],
 ) -> RetrainPlan:
     """A retraining of a run's best network, of a network by name or of a YAML file's; of the newest run by default.
 
-    Resumed, it is the unfinished one of that target and name, or the newest, with the configuration it has.
-    Raises FileError or InputError.
+    `source` is a delivered model whose network goes on from its weights. `limits` choose another network of a run's
+    front. Resumed, it is the unfinished one of that target and name, or the newest, with the configuration it has.
+    Raises BudgetError, FileError or InputError.
     """
     run = Path(target) if target and Path(target).is_dir() else None
     if target and not run and Path(target).parent.name and not Path(target).suffix:
         raise FileError(f"there is no run folder {target}; `tinynas retrain` takes the newest run")
     if resume:
         return _plan_resumed(run, load_arch(target) if target and not run else None, name, netaug, given)
-    if target and not run:
-        arch, run = load_arch(target), _new_folder(short_name(target))
-        config = RetrainConfig(netaug=netaug)
+    if source:
+        require(target is None, "a model given by --from has its own network", target=target)
+        model = read_model(source)
+        arch, data = model.net.arch, model.data
+        given = {"init": str(source), **given}
+        run = _new_folder(f"transfer-{given.get('data', data).partition(':')[0]}")
+    elif target and not run:
+        arch, run, data = load_arch(target), _new_folder(short_name(target)), "digits"
     else:
         run = run or newest("*/best.yaml").parent
-        if not (run / "best.yaml").exists():
-            raise FileError(f"{run} has no best.yaml; `tinynas search --run {run}` writes it")
-        arch = load_arch(run / "best.yaml")
-        config = RetrainConfig(netaug=netaug, data=_read_supernet_config(run / "config.yaml").data)
-    config = _with(config, given)
-    seed = f"-seed{config.recipe.seed}" if config.recipe.seed else ""
-    folder = run / "retrain" / (name or ("netaug" if netaug else "plain") + seed)
-    if not name:
-        folder = _unused(folder)
-    elif folder.exists():
+        arch, data = _network_of(run, limits), _read_supernet_config(run / "config.yaml").data
+    config = with_settings(_default_config(arch, data, netaug, given), _with_paths(given))
+    needs = [what for what in (config.init, config.teaching and config.teaching.teacher) if what == "supernet"]
+    if needs and not (run / "supernet.pt").exists():
+        raise InputError(f"only a run has a supernet to start or learn from, and {target or source} is none")
+    return RetrainPlan(folder=_retraining_folder(run, name, config, limits), arch=arch, config=config)
+
+
+def _default_config(arch: Arch, data: str, netaug: bool, given: Mapping[str, Any]) -> RetrainConfig:
+    teacher = given.get("teacher")
+    width, expand = family_factors(arch)
+    return RetrainConfig(
+        data=data,
+        init="kaiming-uniform" if netaug else "kaiming-normal",
+        netaug=NetAug(width=width, expand=expand) if netaug else None,
+        teaching=Teaching(teacher=teacher) if teacher else None,
+    )
+
+
+def _network_of(run: Path, limits: Mapping[str, Any]) -> Arch:
+    """A run's best network, or the most accurate of its front within the limits."""
+    if not (run / "best.yaml").exists():
+        raise FileError(f"{run} has no best.yaml; `tinynas search --run {run}` writes it")
+    if not limits:
+        return load_arch(run / "best.yaml")
+    require("min_macs" not in limits, "a network is chosen by upper limits", limits=limits)
+    front = read_front(run)["front"]
+    fitting = [entry for entry in front if all(entry[name] <= limit for name, limit in limits.items())]
+    if not fitting:
+        least = describe_limits({name: min(entry[name] for entry in front) for name in limits})
+        raise BudgetError(f"no network of {run}'s front is within {describe_limits(limits)}; its least are {least}")
+    return Arch.from_dict(max(fitting, key=lambda entry: entry["accuracy"])["arch"])
+
+
+def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, limits: Mapping[str, Any]) -> Path:
+    seed = f"seed{config.recipe.seed}" if config.recipe.seed else ""
+    parts = ("netaug" if config.netaug else "plain", config.teaching and "teacher", *_limit_names(limits), seed)
+    folder = run / "retrain" / (name or "-".join(part for part in parts if part))
+    if name and folder.exists():
         raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
-    return RetrainPlan(folder=folder, arch=arch, config=config)
+    return folder if name else _unused(folder)
+
+
+def _limit_names(limits: Mapping[str, Any]) -> list[str]:
+    return [f"{name}-{limit}" for name, limit in limits.items()]
 
 
 def _plan_resumed(
@@ -192,7 +200,7 @@ def _plan_resumed(
     plan = wanted[-1]
     if netaug and not plan.config.netaug:
         raise FileError(f"{plan.folder} is a retraining without NetAug; resume it without --netaug")
-    return replace(plan, config=_with(plan.config, given))
+    return replace(plan, config=with_settings(plan.config, _with_paths(given)))
 
 
 def _is_finished(folder: Path) -> bool:
@@ -208,7 +216,7 @@ def _read_retraining(path: Path) -> RetrainPlan:
     plain = read_config(path)
     try:
         arch = Arch.from_dict(plain.pop("arch", None))
-        config = from_mapping(RetrainConfig, _with_recipe(plain, "width", "expand"), str(path))
+        config = read_settings(RetrainConfig, plain, str(path))
     except InputError as error:
         raise FileError(f"{path} is damaged: {error}") from None
     return RetrainPlan(folder=path.parent, arch=arch, config=config)
@@ -216,24 +224,20 @@ def _read_retraining(path: Path) -> RetrainPlan:
 
 def _read_supernet_config(path: Path) -> SupernetConfig:
     try:
-        return from_mapping(SupernetConfig, _with_recipe(read_config(path)), str(path))
+        return read_settings(SupernetConfig, read_config(path), str(path))
     except InputError as error:
         raise FileError(f"{path} is damaged: {error}") from None
 
 
-def _with_recipe(plain: Mapping[str, Any], *tuples: str) -> dict[str, Any]:
-    recipe = from_mapping(Recipe, plain.get("recipe"), "recipe")
-    return {**plain, **{name: tuple(plain[name]) for name in tuples if name in plain}, "recipe": recipe}
+def _with_paths(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, paths in them made absolute: NAME:PATH, or a model's file."""
 
+    def resolved(value: str) -> str:
+        words = value.split(":", 2 if value.startswith("torchvision:") else 1)
+        is_path = len(words) > (2 if words[0] == "torchvision" else 1) or Path(value).suffix
+        return ":".join([*words[:-1], _absolute(words[-1])]) if is_path else value
 
-def _with(config: Any, given: Mapping[str, Any]) -> Any:
-    """The config with the settings given, its own or its recipe's; a data set's path made absolute."""
-    kind, colon, path = given.get("data", "").partition(":")
-    if path:
-        given = {**given, "data": f"{kind}{colon}{_absolute(path)}"}
-    own = {f.name for f in fields(config)}
-    recipe = replace(config.recipe, **{name: value for name, value in given.items() if name not in own})
-    return replace(config, recipe=recipe, **{name: value for name, value in given.items() if name in own})
+    return {name: resolved(value) if name in ("data", "teacher", "init") else value for name, value in given.items()}
 
 
 def _absolute(path: str) -> str:

@@ -17,9 +17,8 @@ class Report(Protocol):
 
 def advance(report: Report, task: str, progress: Progress) -> None:
     """Tell how a training gets on."""
-    text = (
-        f"epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.3f}, {progress.images_per_second:.0f} images/s"
-    )
+    speed = f"{progress.batches_per_second:.1f} batches/s"
+    text = f"epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.3f}, {speed}"
     report.advance(task, progress.step, progress.steps, text)
 
 
@@ -30,7 +29,7 @@ def record(progress: Progress) -> dict[str, Any]:
         "epoch": progress.epoch,
         "loss": progress.loss,
         "lr": progress.lr,
-        "images_per_second": progress.images_per_second,
+        "batches_per_second": progress.batches_per_second,
         "seconds": progress.seconds,
         "skipped": progress.skipped,
     }

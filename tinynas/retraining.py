@@ -1,4 +1,4 @@
-"""The retraining job: train one network from scratch, alone or with NetAug, and deliver it."""
+"""The retraining job: train one network, alone or with NetAug, and deliver it."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,21 +12,24 @@ from .augmentation import augment
 from .cost import cost
 from .data import Data
 from .datasets import load_data
+from .errors import require
 from .evaluation import accuracy, extract_calibrated
 from .files import write_json
-from .nets import Network
-from .objectives import Objective, netaug, plain
+from .nets import INITS, Network
+from .objectives import Criterion, Objective, labelled, netaug, plain, taught
 from .parallel import device, rank
-from .plans import RetrainConfig, RetrainPlan
+from .plans import RetrainPlan
 from .reporting import Report, advance, record
-from .runs import Log, Model, last_record, save_model, settle_config
+from .runs import Log, Model, last_record, read_model, read_supernet, save_model, settle_config
+from .settings import RetrainConfig
 from .space import SearchSpace
 from .supernet import Supernet
+from .teachers import load_teacher
 from .training import Progress, train
 
 
 def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
-    """Train a network from scratch, with NetAug if asked, and write it to the folder; returns metrics.json.
+    """Train a network, with NetAug or a teacher if asked, and write it to the folder; returns metrics.json.
 
     Goes on where a killed retraining was. The arch takes its colours and classes from the data. Under torchrun all
     processes train; all but the first return an empty result.
@@ -36,7 +39,7 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
     if rank() == 0:
         settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
-    net = _train_target(folder, arch, config, data, report)
+    net = _train_target(plan, arch, data, report)
     if rank() > 0:
         return {}
     model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
@@ -47,8 +50,9 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
         **asdict(cost(arch)),
         "seconds": last_record(folder / "log.jsonl")["seconds"],
         "epochs": config.recipe.epochs,
-        "netaug": config.netaug,
-        "teacher": None,
+        "netaug": config.netaug is not None,
+        "teacher": config.teaching.teacher if config.teaching else None,
+        "init": config.init,
         "seed": config.recipe.seed,
         "data": config.data,
     }
@@ -56,20 +60,29 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     return metrics
 
 
-def _train_target(folder: Path, arch: Arch, config: RetrainConfig, data: Data, report: Report) -> Network:
+def _train_target(plan: RetrainPlan, arch: Arch, data: Data, report: Report) -> Network:
     """The network alone, trained and calibrated, in eval mode."""
-    recipe, calibration = config.recipe, data.calibration_batches(arch.resolution)
-    torch.manual_seed(recipe.seed)
-    supernet = Supernet(_augmented(arch, config, epoch=0)).to(device())
-    log = Log(folder / "log.jsonl")
+    folder, config, calibration = plan.folder, plan.config, data.calibration_batches(arch.resolution)
+    supernet = _initial(plan, arch, data).to(device())
+    criterion = _criterion(plan, arch, data)
+    log = Log(folder / "log.jsonl", tensorboard=plan.tensorboard)
 
     def objective(epoch: int) -> Objective:
-        if not config.netaug:
-            return plain(arch, smoothing=recipe.smoothing)
-        return netaug(arch, _augmented(arch, config, epoch), smoothing=recipe.smoothing)
+        space = _augmented(arch, config, epoch)
+        if not config.netaug or space.min() == space.max():
+            return plain(arch, criterion)
+        return netaug(
+            arch,
+            space,
+            criterion,
+            of_augmented=None if _teaches_augmented(config) else labelled(config.recipe.smoothing),
+            networks=config.netaug.networks,
+            alpha=config.netaug.alpha,
+            every=config.netaug.every,
+        )
 
     def before_epoch(epoch: int, optimizer: Optimizer) -> None:
-        if config.widens(epoch):
+        if config.netaug and config.netaug.sort and len(_augmented(arch, config, epoch).stem.width) > 1:
             supernet.sort_channels(optimizer)
 
     def after_step(progress: Progress) -> None:
@@ -82,7 +95,7 @@ def _train_target(folder: Path, arch: Arch, config: RetrainConfig, data: Data, r
         supernet,
         objective,
         data,
-        recipe,
+        config.recipe,
         resolutions=(arch.resolution,),
         checkpoint=folder / "checkpoint.pt",
         before_epoch=before_epoch,
@@ -95,4 +108,39 @@ def _augmented(arch: Arch, config: RetrainConfig, epoch: int) -> SearchSpace:
     """The networks around the target at an epoch; without NetAug the target alone."""
     if not config.netaug:
         return augment(arch, width=(1.0,), expand=(1.0,))
-    return augment(arch, width=config.width if config.widens(epoch) else (1.0,), expand=config.expand)
+    width, expand = config.netaug.factors(epoch / config.recipe.epochs)
+    return augment(arch, width=width, expand=expand)
+
+
+def _initial(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
+    """The networks before the first step: fresh, or around weights that are there."""
+    config = plan.config
+    torch.manual_seed(config.recipe.seed)
+    space = augment(arch, width=config.netaug.width, expand=config.netaug.expand) if config.netaug else None
+    fresh = config.init if config.init in INITS else "kaiming-uniform" if space else "kaiming-normal"
+    supernet = Supernet(space or _augmented(arch, config, 0), init=fresh, dropout=config.dropout)
+    if config.init == "supernet":
+        supernet.adopt(read_supernet(plan.run, data).net)
+    elif config.init not in INITS:
+        model = read_model(Path(config.init))
+        rule = "a network goes on with images of as many colours"
+        require(model.net.arch.in_channels == data.channels, rule, model=model.net.arch.in_channels, data=data.channels)
+        supernet.adopt(model.net, leave_out="" if model.classes == data.classes else "head.classifier")
+    return supernet
+
+
+def _criterion(plan: RetrainPlan, arch: Arch, data: Data) -> Criterion:
+    teaching, recipe = plan.config.teaching, plan.config.recipe
+    if not teaching:
+        return labelled(recipe.smoothing)
+    images = len(data.train.labels) if recipe.augmentation == "none" else 0
+    return taught(
+        load_teacher(teaching.teacher, plan.run, arch, data, images=images),
+        weight=teaching.teacher_weight,
+        temperature=teaching.temperature,
+        smoothing=recipe.smoothing,
+    )
+
+
+def _teaches_augmented(config: RetrainConfig) -> bool:
+    return config.teaching is not None and config.teaching.teach_augmented

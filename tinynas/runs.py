@@ -12,8 +12,9 @@ runs/NAME/
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from .arch import Arch, check_mapping, read_yaml
-from .data import Normalisation
+from .data import Data, Normalisation
 from .errors import FileError, InputError, TinyNASError
 from .files import append_line, read, read_json, read_text, write, write_yaml
 from .nets import Network, build
 from .shipped import load_space, shipped_spaces
+from .space import SearchSpace
+from .supernet import Supernet
+from .training import read_checkpoint
 
 RUNS = Path("runs")
 COSTS = ("macs", "params", "peak_sram", "flash")  # that fronts and metrics hold for each network
@@ -67,6 +71,24 @@ def space_text(run: Path, space: str) -> str:
     return shipped_spaces().get(space) or read_text(Path(space))
 
 
+def space_for(data: Data, text: str, where: str) -> SearchSpace:
+    """A space from YAML, with the data's colours and classes. Raises InputError."""
+    space = SearchSpace.from_dict(read_yaml(text, where))
+    return replace(space, in_channels=data.channels, classes=len(data.classes))
+
+
+def read_supernet(run: Path, data: Data) -> Supernet:
+    """A run's trained supernet, for the data it was trained on. Raises FileError."""
+    path = run / "space.yaml"
+    supernet = Supernet(space_for(data, read_text(path), str(path)))
+    try:
+        supernet.load_state_dict(read_checkpoint(run / "supernet.pt")["model"])
+    except RuntimeError:
+        shape = f"{len(data.classes)} classes and {data.channels} colours"
+        raise FileError(f"the supernet of {run} is of other data than one with {shape}") from None
+    return supernet
+
+
 def keep_earlier(run: Path, document: Mapping[str, Any]) -> None:
     """Before a front replaces a run's: copy that to earlier/ if it has other limits, to damaged/ if it is damaged."""
     if not (run / "front.json").exists():
@@ -93,11 +115,18 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 class Log:
-    """A log.jsonl. What a resumed training repeats replaces what the killed one had written after its checkpoint."""
+    """A log.jsonl. What a resumed training repeats replaces what the killed one had written after its checkpoint.
 
-    def __init__(self, path: Path) -> None:
+    With `tensorboard` the figures are also written as scalars, beside it. Raises InputError if that is not installed.
+    """
+
+    def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
         self.path = path
         self._opened = False
+        if tensorboard and not find_spec("tensorboard"):
+            raise InputError("--tensorboard needs the package tensorboard: pip install 'tinynas[tensorboard]'")
+        self._tensorboard = tensorboard
+        self._writer: Any = None
 
     def add(self, record: dict[str, Any]) -> None:
         """Append a record that has a "step". Raises FileError."""
@@ -106,6 +135,17 @@ class Log:
             write(self.path, "".join(f"{line}\n" for line in lines))
         self._opened = True
         append_line(self.path, record)
+        if self._tensorboard:
+            self._write_scalars(record)
+
+    def _write_scalars(self, record: dict[str, Any]) -> None:
+        if not self._writer:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=record["step"])
+        for name, value in record.items():
+            self._writer.add_scalar(name, value, record["step"])
+        self._writer.flush()
 
 
 def last_record(path: Path) -> dict[str, Any]:

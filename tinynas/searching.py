@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from multiprocessing import get_context, parent_process
 from typing import Any
 
 import torch
 
-from .arch import read_yaml
 from .cost import TimedCost, cost
 from .data import Data
 from .datasets import load_data
@@ -18,13 +17,13 @@ from .evaluation import SubnetEvaluator, standard_error
 from .feasible import Feasible
 from .files import only_one, write, write_json, write_yaml
 from .latency import timed_cost
-from .objectives import Objective, largest, sandwich
+from .objectives import Objective, labelled, largest, sandwich
 from .parallel import device, rank
 from .pareto import Series, front, picture
 from .plans import SearchPlan
 from .predictor import held_out_correlation
 from .reporting import Report, advance, record
-from .runs import Log, digest, keep_earlier, settle_config, space_text
+from .runs import Log, digest, keep_earlier, settle_config, space_for, space_text
 from .search import Evaluation
 from .search import search as search_space
 from .space import SearchSpace
@@ -65,8 +64,7 @@ def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]
     run, config = plan.run, plan.config
     text = space_text(run, config.space)
     data = load_data(config.data)
-    space = SearchSpace.from_dict(read_yaml(text, config.space))
-    space = replace(space, in_channels=data.channels, classes=len(data.classes))
+    space = space_for(data, text, config.space)
     _feasible(plan, space).check()
     if rank() > 0:
         return _train(plan, space, data, report), data
@@ -81,7 +79,7 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, report: Report) -> 
     run, config, recipe = plan.run, plan.config, plan.config.recipe
     torch.manual_seed(recipe.seed)
     supernet = Supernet(space).to(device())
-    log = Log(run / "log.jsonl")
+    log = Log(run / "log.jsonl", tensorboard=plan.tensorboard)
 
     def after_step(progress: Progress) -> None:
         advance(report, "supernet", progress)
@@ -90,7 +88,7 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, report: Report) -> 
 
     def objective(epoch: int) -> Objective:
         if epoch < config.largest_epochs:
-            return largest(space, smoothing=recipe.smoothing)
+            return largest(space, labelled(recipe.smoothing))
         elastic = space.pinned(*config.pinned(epoch))
         return sandwich(
             elastic,

@@ -12,30 +12,40 @@ from .nets import InvertedResidual, Network, build, channel_groups
 from .space import SearchSpace
 
 _CACHED_SKELETONS = 256
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class Supernet(nn.Module):
     """The weights of `build(space.max())`; any smaller arch runs on views of them.
 
     The views are the leading slice in channel dimensions and the centre crop in kernel dimensions. Batch-norm
-    statistics are updated through the same views.
+    statistics are updated through the same views. `init` as in `build`; `dropout` is the share of the classifier's
+    inputs that are dropped in training.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, *, init: str = "kaiming-normal", dropout: float = 0.0) -> None:
         super().__init__()
         self.space = space
-        self.net = build(space.max())
+        self.dropout = dropout
+        self.net = build(space.max(), init=init)
+        self.net.head.dropout.p = dropout
         self._owners = _places(self.net)
         self._skeletons: OrderedDict[tuple[Arch, bool], _Skeleton] = OrderedDict()
         self._blocks: dict[tuple[str, Block, int, bool], _Skeleton] = {}
 
-    def forward(self, images: Tensor, arch: Arch) -> Tensor:
-        """Logits (N, classes) of the subnet for images (N, in_channels, resolution, resolution)."""
-        if arch == self.net.arch:
+    def forward(self, images: Tensor, arch: Arch, *, statistics: bool = True) -> Tensor:
+        """Logits (N, classes) of the subnet for images (N, in_channels, resolution, resolution).
+
+        Without `statistics` a pass in training mode leaves the running statistics as they are.
+        """
+        statistics = statistics or not self.training
+        if statistics and arch == self.net.arch:
             return self.net(images)  # type: ignore[no-any-return]
         net, loans = self._skeleton(arch)
         try:
             for loan in loans:
+                if not statistics and loan.key in _STATISTICS:
+                    continue
                 loan.borrower[loan.key] = view(loan.owner[loan.key], loan.shape)
             return net(images)  # type: ignore[no-any-return]
         finally:
@@ -49,6 +59,19 @@ class Supernet(nn.Module):
             for loan in self._loans(net):
                 loan.borrower[loan.key].copy_(view(loan.owner[loan.key], loan.shape))
         return net.train(self.training)
+
+    @torch.no_grad()
+    def adopt(self, net: nn.Module, *, leave_out: str = "") -> None:
+        """Take over another network's weights and statistics, as far as its tensors and these overlap.
+
+        Tensors of one name overlap in the leading channels and in the centre of kernels. `leave_out` begins the names
+        of those that keep their own values.
+        """
+        theirs, own = net.state_dict(), self.net.state_dict()
+        for name in own.keys() & theirs.keys():
+            if not (leave_out and name.startswith(leave_out)):
+                shape = torch.Size(map(min, own[name].shape, theirs[name].shape))
+                view(own[name], shape).copy_(view(theirs[name], shape))
 
     @torch.no_grad()
     def sort_channels(self, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -88,6 +111,7 @@ class Supernet(nn.Module):
 
         with torch.device("meta"):
             net = Network(arch, block_of)
+        net.head.dropout.p = self.dropout
         rest = self._emptied(net)
         return _Skeleton(net, loans + rest.loans)
 

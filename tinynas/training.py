@@ -4,26 +4,27 @@ import ctypes
 import io
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import cos, pi
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import ZipFile
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .data import Data, generator
-from .errors import FileError, TrainingError, require
+from .data import AUGMENTATIONS, Data, generator
+from .errors import FileError, InputError, TrainingError, require, unknown
 from .files import read, write
 from .objectives import Objective
-from .parallel import average, rank, world
+from .parallel import average, rank
 
 _SAVE_SECONDS = 60.0
 _MOST_SKIPPED = 10  # steps in a row
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _COUNTERS = ("step", "seconds", "skipped", "loss_sum", "updates")  # of a checkpoint
 
 
@@ -39,14 +40,21 @@ class Recipe:
     weight_decay: float = 4e-5  # L2 penalty, not on norms and biases
     smoothing: float = 0.1  # label smoothing
     clip: float = 0.0  # largest L2 norm of a step's gradient; 0 does not clip
+    augmentation: str = "standard"  # of training images: none, standard or strong
+    freeze: float = 0.0  # first epochs, in which only the classifier learns
+    head_lr: float = 0.0  # learning rate of the classifier; 0 is that of all
+    precision: str = "fp32"  # of forward passes: fp32, or mixed with bf16 or fp16
     seed: int = 0  # of initial weights, order, augmentation, and sampled subnets
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr"):
             require(getattr(self, name) > 0, f"{name} > 0", **{name: getattr(self, name)})
-        for name in ("warmup", "momentum", "weight_decay", "smoothing", "clip", "seed"):
+        for name in ("warmup", "momentum", "weight_decay", "smoothing", "clip", "freeze", "head_lr", "seed"):
             require(getattr(self, name) >= 0, f"{name} >= 0", **{name: getattr(self, name)})
         require(self.momentum < 1 and self.smoothing < 1, "momentum < 1 and smoothing < 1", recipe=self)
+        for kind, known in (("augmentation", AUGMENTATIONS), ("precision", PRECISIONS)):
+            if getattr(self, kind) not in known:
+                raise unknown(kind, getattr(self, kind), known)
 
     def rate(self, epoch: float) -> float:
         """Learning rate at a fractional epoch."""
@@ -67,7 +75,7 @@ class Progress:
     ends_epoch: bool
     loss: float  # mean over the epoch so far
     lr: float
-    images_per_second: float
+    batches_per_second: float
     seconds: float  # spent on all steps so far, in this process and before
     skipped: int  # steps without update so far, their loss or gradient being not finite
 
@@ -92,24 +100,34 @@ def train(
     """
     _keep_memory()
     optimizer = _optimizer(model, recipe)
-    state = _State(model, optimizer, checkpoint)
-    per_epoch = data.steps_per_epoch(recipe.batch_size)
     device = next(model.parameters()).device
+    arithmetic = _Arithmetic(recipe.precision, device)
+    state = _State(model, optimizer, arithmetic, checkpoint)
+    per_epoch = data.steps_per_epoch(recipe.batch_size)
     model.train()
     for epoch in range(state.step // per_epoch, recipe.epochs):
         start = state.step % per_epoch
         if start == 0:
             before_epoch(epoch, optimizer)
             state.loss_sum, state.updates = 0.0, 0
+        _freeze(optimizer, epoch < recipe.freeze)
         losses, began = objective(epoch), time.perf_counter()
-        batches = data.training_batches(recipe.batch_size, resolutions, seed=recipe.seed, epoch=epoch, start=start)
-        for i, (images, labels) in enumerate(batches, start):
-            rate = recipe.rate(epoch + (i + 0.5) / per_epoch)
+        batches = data.training_batches(
+            recipe.batch_size,
+            resolutions,
+            seed=recipe.seed,
+            epoch=epoch,
+            start=start,
+            augmentation=recipe.augmentation,
+        )
+        for batch in batches:
+            rate = recipe.rate(epoch + (batch.number + 0.5) / per_epoch)
             rng = generator(recipe.seed, "objective", state.step)
-            gradient = _backward(model, losses, images.to(device), labels.to(device), rng, clip=recipe.clip)
+            torch.manual_seed(int(generator(recipe.seed, "dropout", state.step).integers(2**31)) + rank())
+            gradient = arithmetic.backward(model, optimizer, losses(model, batch.to(device), rng), clip=recipe.clip)
             if gradient.finite:
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate * group["factor"]
                 optimizer.step()
             state.count(gradient)
             progress = Progress(
@@ -117,10 +135,10 @@ def train(
                 steps=per_epoch * recipe.epochs,
                 epoch=epoch + 1,
                 epochs=recipe.epochs,
-                ends_epoch=i + 1 == per_epoch,
+                ends_epoch=batch.number + 1 == per_epoch,
                 loss=state.loss_sum / max(1, state.updates),
                 lr=rate,
-                images_per_second=(i + 1 - start) * len(labels) * world() / (time.perf_counter() - began),
+                batches_per_second=(batch.number + 1 - start) / (time.perf_counter() - began),
                 seconds=state.seconds,
                 skipped=state.skipped,
             )
@@ -146,34 +164,70 @@ class _Gradient(NamedTuple):
     finite: bool
 
 
-def _backward(
-    model: nn.Module, objective: Objective, images: Tensor, labels: Tensor, rng: np.random.Generator, *, clip: float
-) -> _Gradient:
-    """The gradient of the sum of the objective's losses, scaled to the norm `clip` if it is larger."""
-    model.zero_grad()
-    losses = []
-    for loss in objective(model, images, labels, rng):
-        loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.detach())
-    loss = average(model, losses[0])
-    norm = nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
-    return _Gradient(loss.item(), bool(torch.stack([loss, norm]).isfinite().all()))
+class _Arithmetic:
+    """How a step computes: in which precision, and for fp16 with losses scaled so that no gradient vanishes.
+
+    Mixed precision (Micikevicius et al., ICLR 2018).
+    """
+
+    def __init__(self, precision: str, device: torch.device) -> None:
+        if precision == "fp16" and device.type == "cpu":
+            raise InputError("precision fp16 needs a GPU; on a CPU take fp32, or bf16 where it has that")
+        self.autocast = torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    def backward(self, model: nn.Module, optimizer: Optimizer, losses: Iterator[Tensor], *, clip: float) -> _Gradient:
+        """Leave the gradient of the sum of the losses in the model, scaled to the norm `clip` if it is larger."""
+        optimizer.zero_grad()
+        done = []
+        for loss in self._computed(losses):
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            done.append(loss.detach())
+        loss = average(model, done[0])
+        self.scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
+        self.scaler.update()
+        return _Gradient(loss.item(), bool(torch.stack([loss, norm]).isfinite().all()))
+
+    def _computed(self, losses: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Each loss, its forward pass in the precision, what is done with it not."""
+        while True:
+            with self.autocast:
+                loss = next(losses, None)
+            if loss is None:
+                return
+            yield loss
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},  # norms and biases
-    ]
+    """Four groups of parameters: of the classifier or not; weights, or norms and biases, which do not decay."""
+    groups = []
+    for of_head, matrices in product((False, True), (True, False)):
+        named = [(name, p) for name, p in model.named_parameters() if ("classifier" in name.split(".")) == of_head]
+        groups.append(
+            {
+                "params": [p for _, p in named if (p.ndim > 1) == matrices],
+                "weight_decay": recipe.weight_decay if matrices else 0.0,
+                "factor": (recipe.head_lr or recipe.lr) / recipe.lr if of_head else 1.0,
+                "head": of_head,
+            }
+        )
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _freeze(optimizer: Optimizer, frozen: bool) -> None:
+    """Let only the classifier learn, or everything."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_(group["head"] or not frozen)
 
 
 class _State:
     """What a checkpoint holds: model, optimizer, and how far the training is."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, path: Path) -> None:
-        self.model, self.optimizer, self.path = model, optimizer, path
+    def __init__(self, model: nn.Module, optimizer: Optimizer, arithmetic: _Arithmetic, path: Path) -> None:
+        self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scaler": arithmetic.scaler}
+        self.path = path
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         self.loss_sum, self.updates = 0.0, 0  # of the epoch so far
         self.skipped_in_a_row = 0
@@ -207,7 +261,7 @@ class _State:
         """Write the checkpoint, at once or if the last one is old; not while steps are being skipped."""
         if self.skipped_in_a_row or (not at_once and time.perf_counter() - self.saved_at < _SAVE_SECONDS):
             return
-        content = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        content: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         content |= {name: getattr(self, name) for name in _COUNTERS}
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -215,15 +269,27 @@ class _State:
         self.saved_at = time.perf_counter()
 
     def _load(self) -> None:
-        raw = read(self.path)
+        content = read_checkpoint(self.path)
         try:
-            if ZipFile(io.BytesIO(raw)).testzip():  # torch.load does not look at the checksums
-                raise ValueError
-            content = torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
-            self.model.load_state_dict(content["model"])
-            self.optimizer.load_state_dict(content["optimizer"])
+            for name, part in self.parts.items():
+                part.load_state_dict(content[name])
             for name in _COUNTERS:
                 setattr(self, name, content[name])
-        except Exception:  # damaged bytes make torch raise almost anything
-            advice = "delete it to train again from the start"
-            raise FileError(f"the checkpoint {self.path} is damaged or of another network; {advice}") from None
+        except Exception:  # torch raises almost anything
+            raise _damaged(self.path) from None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a training has written; its weights are under "model". Raises FileError."""
+    raw = read(path)
+    try:
+        if ZipFile(io.BytesIO(raw)).testzip():  # torch.load does not look at the checksums
+            raise ValueError
+        return dict(torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu"))
+    except Exception:  # damaged bytes make torch raise almost anything
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> FileError:
+    advice = "delete it to train again from the start"
+    return FileError(f"the checkpoint {path} is damaged or of another network; {advice}")

@@ -1,0 +1,119 @@
+"""Teachers: trained networks whose outputs are soft labels for a smaller one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .arch import Arch
+from .data import Batch, Data
+from .errors import FileError, InputError, require
+from .evaluation import extract_calibrated
+from .parallel import device
+from .runs import read_model, read_supernet
+
+
+class Teacher:
+    """A network in eval mode that answers for training batches; without augmentation each image is looked at once.
+
+    `images` is how many training images there are, if their logits may be kept, else 0.
+    """
+
+    def __init__(self, net: nn.Module, *, images: int = 0) -> None:
+        self.net = net.eval().requires_grad_(False).to(device())
+        self._known = torch.zeros(images, dtype=torch.bool)
+        self._logits = torch.empty(0)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Logits (N, classes), without gradient."""
+        if not len(self._known):
+            return self._answer(batch.images)
+        if not self._known[batch.indices].all():
+            logits = self._answer(batch.images).cpu()
+            if not len(self._logits):
+                self._logits = torch.empty(len(self._known), logits.shape[1])
+            self._logits[batch.indices], self._known[batch.indices] = logits, True
+        return self._logits[batch.indices].to(batch.images.device)
+
+    @torch.no_grad()
+    def _answer(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(images)
+        return logits.float()
+
+
+def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, images: int = 0) -> Teacher:
+    """The teacher of a network: the largest of the run's supernet, a delivered model, or one of torchvision's.
+
+    `name` is "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]". Raises InputError or
+    FileError, also if it has other classes or takes other images than the network.
+    """
+    if name == "supernet":
+        net: nn.Module = _largest(run, arch, data)
+    elif name.startswith("torchvision:"):
+        net = _from_torchvision(*name.split(":", 2)[1:])
+    else:
+        net = _delivered(Path(name), arch, data)
+    _check(name, net.eval(), arch)
+    return Teacher(net, images=images)
+
+
+def _largest(run: Path, arch: Arch, data: Data) -> nn.Module:
+    supernet = read_supernet(run, data).to(device())
+    largest = replace(supernet.space.max(), resolution=arch.resolution)
+    return extract_calibrated(supernet, largest, data.calibration_batches(arch.resolution))
+
+
+def _delivered(path: Path, arch: Arch, data: Data) -> nn.Module:
+    model = read_model(path / "model.safetensors" if path.is_dir() else path)
+    theirs = model.net.arch.resolution
+    rule = "a teacher sees images of the same size as the network"
+    require(theirs == arch.resolution, rule, teacher=theirs, network=arch.resolution)
+    rule = "a teacher sees images normalised as the network does"
+    require(model.normalise == data.normalise, rule, teacher=model.normalise, network=data.normalise)
+    return model.net
+
+
+def _from_torchvision(name: str, weights: str = "") -> nn.Module:
+    import torchvision
+
+    try:
+        if not weights:
+            return _quietly(lambda: torchvision.models.get_model(name, weights="DEFAULT"))
+        state = torch.load(weights, weights_only=True, map_location="cpu")
+        classes = list(state.values())[-1].shape[0]
+        net = _quietly(lambda: torchvision.models.get_model(name, weights=None, num_classes=classes))
+        net.load_state_dict(state)
+    except ValueError as error:  # of an unknown name
+        raise InputError(f"no model {name!r} in torchvision: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # no network, no file, damaged bytes, another network's weights
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        where, advice = weights or "the internet", f"give its state dict as torchvision:{name}:weights.pth"
+        raise FileError(f"cannot load the teacher {name} from {where}: {reason}; {advice}") from None
+    return net
+
+
+def _quietly(make: Callable[[], nn.Module]) -> nn.Module:
+    """Some of torchvision's networks warn that they initialise weights, which are replaced anyway."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return make()
+
+
+@torch.no_grad()
+def _check(name: str, net: nn.Module, arch: Arch) -> None:
+    """Raise InputError unless the teacher answers for the network's images with its classes."""
+    images = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution, device=next(net.parameters()).device)
+    try:
+        classes = net(images).shape[1]
+    except (RuntimeError, AssertionError) as error:
+        takes = next((p.shape[1] for p in net.parameters() if p.ndim == 4), None)
+        reason = f"it takes {takes} colours" if takes not in (None, arch.in_channels) else str(error).splitlines()[0]
+        raise InputError(
+            f"the teacher {name} cannot see images of {arch.in_channels} colours and "
+            f"{arch.resolution}x{arch.resolution} pixels: {reason}"
+        ) from None
+    require(classes == arch.classes, "a teacher has the network's classes", teacher=classes, network=arch.classes)

@@ -1,13 +1,19 @@
 import gzip
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from tinynas import SearchSpace, load_space
+from tinynas import Budget, SearchSpace, load_space, retraining, searching
+from tinynas import jobs as jobs_module
 from tinynas.data import Data, MemorySplit, Normalisation
+from tinynas.plans import SearchPlan
+from tinynas.settings import SupernetConfig
+from tinynas.training import Recipe
 
 torch.set_num_threads(1)  # the same sums in the same order, on any machine
 
@@ -30,6 +36,9 @@ SMALL = {
     ],
     "head": {"conv": [8, 16], "hidden": [8, 16], "act": "hswish"},
 }
+
+
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
 
 
 @pytest.fixture
@@ -57,6 +66,48 @@ def data() -> Data:
     normalise = Normalisation(mean=(0.3,), std=(0.2,))
     splits = {"train": split(96, 0), "val": split(30, 1), "test": split(30, 2)}
     return Data(classes=("a", "b", "c"), normalise=normalise, **splits)
+
+
+class Quiet:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, task, done, total, text):
+        assert 0 <= done <= total
+
+
+class Watched(MemorySplit):
+    """A split that remembers when it is looked at."""
+
+    looked: list
+    not_before = None
+
+    def batches(self, *args):
+        assert not self.not_before or self.not_before.exists(), "test images seen before the model was written"
+        self.looked.append(len(args))
+        return super().batches(*args)
+
+
+@pytest.fixture
+def watched(data, monkeypatch):
+    """The small data set, under any name; what looks at its test images is counted."""
+    test = Watched(images=data.test.images, labels=data.test.labels)
+    vars(test)["looked"] = []
+    watched = replace(data, test=test)
+    for module in (searching, retraining, jobs_module):
+        monkeypatch.setattr(module, "load_data", lambda name: watched)
+    return watched
+
+
+@pytest.fixture
+def plan(tmp_path):
+    space = tmp_path / "small.yaml"
+    space.write_text(yaml.safe_dump(SMALL))
+    config = SupernetConfig(space=str(space), recipe=RECIPE)
+    return SearchPlan(run=tmp_path / "run", config=config, budget=Budget(macs=60_000), trials=12)
 
 
 @pytest.fixture

@@ -3,64 +3,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-import yaml
-from conftest import SMALL
+from conftest import RECIPE, Quiet
 
-from tinynas import Budget, cost, load, load_arch, retraining, searching
+from tinynas import Budget, cost, load, load_arch, searching
 from tinynas import jobs as jobs_module
 from tinynas.comparison import compare_runs
-from tinynas.data import MemorySplit
 from tinynas.errors import BudgetError, FileError, InputError
 from tinynas.evaluation import SubnetEvaluator, accuracy
 from tinynas.jobs import retrain, search
-from tinynas.plans import RetrainPlan, SearchPlan
+from tinynas.plans import RetrainPlan
 from tinynas.settings import NetAug, RetrainConfig, SupernetConfig
 from tinynas.supernet import Supernet
 from tinynas.training import Recipe
-
-RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
-
-
-class Quiet:
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def advance(self, task, done, total, text):
-        assert 0 <= done <= total
-
-
-class Watched(MemorySplit):
-    """A split that remembers when it is looked at."""
-
-    looked: list
-    not_before = None
-
-    def batches(self, *args):
-        assert not self.not_before or self.not_before.exists(), "test images seen before the model was written"
-        self.looked.append(len(args))
-        return super().batches(*args)
-
-
-@pytest.fixture
-def watched(data, monkeypatch):
-    """The small data set, under any name; what looks at its test images is counted."""
-    test = Watched(images=data.test.images, labels=data.test.labels)
-    vars(test)["looked"] = []
-    watched = replace(data, test=test)
-    for module in (searching, retraining, jobs_module):
-        monkeypatch.setattr(module, "load_data", lambda name: watched)
-    return watched
-
-
-@pytest.fixture
-def plan(tmp_path):
-    space = tmp_path / "small.yaml"
-    space.write_text(yaml.safe_dump(SMALL))
-    config = SupernetConfig(space=str(space), recipe=RECIPE)
-    return SearchPlan(run=tmp_path / "run", config=config, budget=Budget(macs=60_000), trials=12)
 
 
 def test_the_whole_job(watched, plan):

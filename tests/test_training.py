@@ -254,7 +254,7 @@ def test_losses_are_scaled_for_fp16_and_gradients_are_not(space, data):
 
 @pytest.mark.parametrize("change", [{"precision": "fp8"}, {"augmentation": "wild"}])
 def test_an_unknown_choice_is_named(change):
-    with pytest.raises(InputError, match="unknown (precision|augmentation)"):
+    with pytest.raises(InputError, match=r"unknown (precision|augmentation)"):
         Recipe(**change)
 
 

@@ -1,0 +1,222 @@
+"""Does NetAug help, and what of it? Fashion-MNIST, the networks found for 0.1M and 0.3M MACs, 3 seeds.
+
+    python benchmarks/netaug.py [--only WORD]     (several at a time share the work; a re-run goes on)
+
+Every network is trained from the same recipe; rows differ from plain in what their name says. Test accuracy beside
+train accuracy; the difference to plain is paired by seed, with the 95% interval of Student's t. Times are of training
+steps, relative to plain's: single processes on a machine that did other things too.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from statistics import mean, stdev
+
+import torch
+from cells import RESULTS, SCRATCH, Cells
+from matplotlib.figure import Figure
+from ranking import DATA, plan_supernet
+from rich.console import Console
+from rich.table import Table
+from scaling import SUPERNET, searched
+from scipy.stats import t as student
+from tinynas.cli.screen import Screen
+
+from tinynas import Arch, Budget, Supernet, augment
+from tinynas.arch import Block, Head, Stem
+from tinynas.augmentation import family_factors
+from tinynas.data import Batch, generator
+from tinynas.objectives import labelled, netaug, plain
+from tinynas.plans import RetrainPlan
+from tinynas.retraining import retrain
+from tinynas.searching import train_supernet
+from tinynas.settings import NetAug, RetrainConfig, Teaching, with_settings
+from tinynas.training import Recipe
+from tinynas.units import format_count
+
+EPOCHS, SEEDS = 20, range(3)
+SIZES = {"0.1M": 100_000, "0.3M": 300_000, "1M": 1_000_000}  # MACs
+NETAUG, TEACHER = {"netaug": True}, {"teacher": "supernet"}
+MAIN = {
+    "plain": {},
+    "NetAug": NETAUG,
+    "plain, twice the epochs": {"epochs": 2 * EPOCHS},
+    "plain, NetAug's time": {"epochs": "NetAug's"},
+    "teacher": TEACHER,
+    "NetAug + teacher": NETAUG | TEACHER,
+    "NetAug, from the supernet": NETAUG | {"init": "supernet"},
+    "plain, from the supernet": {"init": "supernet"},
+    "dropout": {"dropout": 0.2},
+    "strong augmentation": {"augmentation": "strong"},
+}
+ABLATION = {
+    "NetAug, sorting": {"sort": True},
+    "NetAug, no sorting": {"sort": False},
+    "NetAug, widths to the end": {"sort": False, "width_until": 1.0},
+    "NetAug, in the first half only": {"sort": False, "expand_until": 0.5},
+    "NetAug, every 2nd step": {"sort": False, "every": 2},
+    "NetAug, every 4th step": {"sort": False, "every": 4},
+    "NetAug, alpha 0.5": {"sort": False, "alpha": 0.5},
+    "NetAug, alpha 2": {"sort": False, "alpha": 2.0},
+    "NetAug, two augmented networks": {"sort": False, "networks": 2},
+    "NetAug, kaiming-normal": {"sort": False, "init": "kaiming-normal"},
+    "NetAug, small factors": {"sort": False, "width": (1.0, 1.4), "expand": (1.0, 1.6)},
+}
+LARGE_EPOCHS = 10
+
+
+def large() -> Arch:
+    """A network of over 1M parameters that does not under-fit."""
+    stages, channels = [], 16
+    for out, depth in ((24, 1), (64, 2), (160, 3)):
+        blocks = []
+        for i in range(depth):
+            residual = i > 0
+            blocks.append(
+                Block(mid=6 * channels, out=out, kernel=3, stride=1 if i else 2, residual=residual, act="relu6")
+            )
+            channels = out
+        stages.append(tuple(blocks))
+    stem = Stem(out=16, kernel=3, stride=2, act="relu6")
+    head = Head(conv=1280, hidden=0, act="relu6")
+    return Arch(resolution=28, in_channels=1, classes=10, stem=stem, stages=tuple(stages), head=head)
+
+
+def settings(change: dict, arch: Arch, seed: int, epochs: int) -> RetrainConfig:
+    """A row's configuration."""
+    change = dict(change)
+    width, expand = family_factors(arch)
+    augmented = change.pop("netaug", False)
+    config = RetrainConfig(
+        data=DATA,
+        init="kaiming-uniform" if augmented else "kaiming-normal",
+        netaug=NetAug(width=width, expand=expand) if augmented else None,
+        teaching=Teaching(teacher=change.pop("teacher")) if "teacher" in change else None,
+        recipe=Recipe(epochs=epochs, batch_size=128, seed=seed),
+    )
+    return with_settings(config, change)
+
+
+def trained(arch: Arch, change: dict, key: str, seed: int, epochs: int) -> dict:
+    """metrics.json, the configuration, and seconds and accuracy on search-val after every epoch."""
+    config = settings(change, arch, seed, epochs)
+    folder = SCRATCH / f"supernet-{SUPERNET.replace(' ', '-')}" / "retrain" / key.replace(" ", "-").replace(",", "")
+    metrics = retrain(RetrainPlan(folder=folder, arch=arch, config=config), report=Screen())
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    curve = [[round(line["seconds"], 1), round(line["val_accuracy"], 3)] for line in lines]
+    return {**metrics, "config": asdict(config), "curve": curve}
+
+
+def time_ratio(arch: Arch, rounds: int = 40) -> float:
+    """A NetAug step against a plain step, side by side, as often as widths are augmented and not."""
+    torch.manual_seed(0)
+    width, expand = family_factors(arch)
+    spaces = [augment(arch, width=width, expand=expand), augment(arch, width=(1.0,), expand=expand)]
+    alone, around = Supernet(augment(arch, width=(1.0,), expand=(1.0,))).train(), Supernet(spaces[0]).train()
+    batch = Batch(torch.randn(128, 1, arch.resolution, arch.resolution), torch.arange(128) % 10, torch.arange(128), 0)
+    seconds = {"plain": 0.0, "netaug": 0.0}
+    for i in range(rounds):
+        tasks = {"plain": (alone, plain(arch, labelled())), "netaug": (around, netaug(arch, spaces[i % 2], labelled()))}
+        for name, (supernet, objective) in tasks.items():
+            began = time.perf_counter()
+            for loss in objective(supernet, batch, generator(0, "ratio", i)):
+                loss.backward()
+            if i >= 4:  # the first ones make kernels
+                seconds[name] += time.perf_counter() - began
+    return seconds["netaug"] / seconds["plain"]
+
+
+def fill(cells: Cells, wanted: str) -> None:
+    """Make what is missing of what has the wanted word in its name: the ablation first, the large network last."""
+    train_supernet(plan_supernet(SUPERNET, budget=Budget()), report=Screen())
+    archs = {}
+    for size, budget in SIZES.items():
+        cells.fill(f"arch {size}", lambda budget=budget: searched(budget).to_dict())
+        if f"arch {size}" in cells.read():
+            archs[size] = Arch.from_dict(cells.read()[f"arch {size}"])
+            cells.fill(f"time ratio {size}", lambda arch=archs[size]: time_ratio(arch))
+    jobs = [("0.1M", "plain", {}, seed) for seed in SEEDS]
+    jobs += [("0.1M", name, NETAUG | change, seed) for seed in SEEDS[:2] for name, change in ABLATION.items()]
+    jobs += [(size, name, change, seed) for seed in SEEDS for size in ("0.1M", "0.3M") for name, change in MAIN.items()]
+    jobs += [("1M", name, MAIN[name], seed) for seed in SEEDS for name in ("plain", "NetAug", "NetAug + teacher")]
+    for size, name, change, seed in jobs:
+        key = f"{size} {name} seed {seed}"
+        if wanted in key and size in archs:
+            epochs = change.get("epochs", EPOCHS)
+            if epochs == "NetAug's":
+                epochs = round(EPOCHS * cells.read()[f"time ratio {size}"])
+            rest = {name: value for name, value in change.items() if name != "epochs"}
+            cells.fill(key, lambda a=archs[size], c=rest, k=key, s=seed, e=epochs: trained(a, c, k, s, e))
+    for seed in SEEDS[:2]:
+        for name in ("plain", "NetAug"):
+            key = f"large {name} seed {seed}"
+            if wanted in key:
+                cells.fill(key, lambda c=MAIN[name], k=key, s=seed: trained(large(), c, k, s, LARGE_EPOCHS))
+
+
+def show(cells: dict) -> None:
+    """A table for each network, and the learning curves."""
+    console = Console(width=150)
+    console.print(f"{__doc__}\n{EPOCHS} epochs, batches of 128, large: {LARGE_EPOCHS} epochs\n")
+    for size in (*SIZES, "large"):
+        names = [*MAIN, *(ABLATION if size == "0.1M" else {})]
+        rows = {name: {s: cells[key] for s in SEEDS if (key := f"{size} {name} seed {s}") in cells} for name in names}
+        rows = {name: found for name, found in rows.items() if found}
+        if "plain" not in rows:
+            continue
+        first = next(iter(rows["plain"].values()))
+        title = f"{size}: {format_count(first['macs'])} MACs, {format_count(first['params'])} parameters"
+        table = Table(title=title, title_justify="left")
+        for column in ("", "seeds", "test %", "train %", "difference to plain", "training time"):
+            table.add_column(column)
+        for name, found in rows.items():
+            table.add_row(name, str(len(found)), *described(found, rows["plain"]))
+        console.print(table)
+        curves(size, rows)
+
+
+def described(found: dict, base: dict) -> list[str]:
+    """A row's figures: means and deviations over its seeds."""
+    test, train = ([cell[key] for cell in found.values()] for key in ("accuracy", "train_accuracy"))
+    paired = [found[seed]["accuracy"] - base[seed]["accuracy"] for seed in found if seed in base]
+    ratios = [found[seed]["seconds"] / base[seed]["seconds"] for seed in found if seed in base]
+    interval = ""
+    if len(paired) > 1:
+        half = student.ppf(0.975, len(paired) - 1) * stdev(paired) / len(paired) ** 0.5
+        interval = f" ({mean(paired) - half:+.2f} to {mean(paired) + half:+.2f})"
+    return [with_deviation(test), with_deviation(train), f"{mean(paired):+.2f}{interval}", f"{mean(ratios):.2f}"]
+
+
+def with_deviation(values: list[float]) -> str:
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def curves(size: str, rows: dict) -> None:
+    """Accuracy on search-val over epochs, and over training time, of the means over seeds."""
+    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
+    for axes, over in zip(figure.subplots(1, 2, sharey=True), ("epochs", "seconds of training"), strict=True):
+        for name in ("plain", "plain, NetAug's time", "NetAug", "NetAug + teacher", "NetAug, from the supernet"):
+            if name in rows:
+                runs = torch.tensor([cell["curve"] for cell in rows[name].values()]).mean(0)  # (epochs, 2)
+                steps = runs[:, 0] if over != "epochs" else torch.arange(len(runs)) + 1
+                axes.plot(steps, runs[:, 1], label=name)
+        axes.set_xlabel(over)
+        axes.grid(alpha=0.3)
+        best = rows["plain"].values()
+        axes.set_ylim(mean(cell["curve"][-1][1] for cell in best) - 6, None)
+    figure.axes[0].set_ylabel("accuracy on search-val (%)")
+    figure.axes[0].legend(fontsize=8)
+    figure.suptitle(f"{size} MACs" if size in SIZES else "large", fontsize=11)
+    figure.savefig(RESULTS / f"netaug-{size}.png")
+
+
+def main() -> None:
+    """Fill what is missing, and show."""
+    cells = Cells("netaug")
+    fill(cells, sys.argv[2] if sys.argv[1:2] == ["--only"] else "")
+    show(cells.read())
+
+
+if __name__ == "__main__":
+    main()

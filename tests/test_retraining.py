@@ -1,0 +1,205 @@
+"""What a retraining can be told: NetAug's settings, a teacher, weights that are there."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import RECIPE, Quiet
+
+from tinynas import Supernet, augment, build, load, load_arch
+from tinynas.augmentation import family_factors
+from tinynas.errors import BudgetError, FileError, InputError
+from tinynas.jobs import retrain, search
+from tinynas.plans import RetrainPlan, plan_retraining
+from tinynas.retraining import _initial
+from tinynas.runs import Model, read_config, read_supernet, save_model
+from tinynas.settings import NetAug, RetrainConfig, Teaching, read_settings, with_settings
+
+
+def overlap(one, other):
+    """The part that two tensors of one name share: leading channels, the centre of kernels."""
+
+    def part(tensor):
+        channels = tuple(slice(0, min(a, b)) for a, b in zip(one.shape[:2], other.shape[:2], strict=True))
+        size = min(one.shape[-1], other.shape[-1])
+        start = (tensor.shape[-1] - size) // 2
+        kernel = (slice(start, start + size),) * 2 if tensor.ndim == 4 else ()
+        return tensor[(*channels, *kernel)]
+
+    return part(one), part(other)
+
+
+@pytest.fixture
+def searched(watched, plan):
+    search(plan, report=Quiet())
+    return plan.run
+
+
+@pytest.mark.parametrize("netaug", [None, NetAug(width=(1.0, 4.0), expand=(1.0, 4.0))])
+def test_a_network_starts_from_the_supernets_weights_and_is_fresh_around_them(searched, watched, netaug):
+    arch = load_arch(searched / "best.yaml")
+    config = RetrainConfig(init="supernet", netaug=netaug, recipe=RECIPE)
+    start = _initial(RetrainPlan(folder=searched / "retrain" / "r", arch=arch, config=config), arch, watched)
+    theirs = read_supernet(searched, watched).net.state_dict()
+    larger = 0
+    for name, tensor in start.net.state_dict().items():
+        if tensor.ndim:
+            mine, other = overlap(tensor, theirs[name])
+            assert torch.equal(mine, other), name
+            larger += tensor.numel() > mine.numel()
+    assert (larger > 0) == bool(netaug)
+    assert all(parameter.std() > 0 for parameter in start.parameters() if parameter.ndim > 1)
+    target = start.extract(arch).state_dict()
+    searched_one = read_supernet(searched, watched).extract(arch).state_dict()
+    assert all(torch.equal(target[name], tensor) for name, tensor in searched_one.items())
+
+
+def test_netaug_with_the_supernet_as_teacher(searched, watched):
+    plan = plan_retraining(
+        str(searched), name=None, resume=False, netaug=True, given={"teacher": "supernet", "epochs": 2, "lr": 0.02}
+    )
+    assert plan.folder == searched / "retrain" / "netaug-teacher"
+    metrics = retrain(plan, report=Quiet())
+    assert metrics["teacher"] == "supernet"
+    assert metrics["netaug"] is True
+    assert load(plan.folder / "model.safetensors").arch == load_arch(searched / "best.yaml")
+
+
+def test_every_setting_changes_what_is_trained(watched, space, tmp_path):
+    """A setting that nothing listens to would give the same weights."""
+    model = tmp_path / "teacher.safetensors"
+    arch = replace(space.min(), resolution=12)
+    save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
+    base = RetrainConfig(netaug=NetAug(), teaching=Teaching(teacher=str(model)), recipe=RECIPE)
+    changes = [
+        {},
+        {"alpha": 0.5},
+        {"networks": 2},
+        {"every": 2},
+        {"sort": False},
+        {"width_until": 1.0},
+        {"expand_until": 0.5},
+        {"width": (1.0, 3.0)},
+        {"expand": (1.0, 3.0)},
+        {"teacher_weight": 0.9},
+        {"temperature": 4.0},
+        {"teach_augmented": True},
+        {"dropout": 0.5},
+        {"init": "kaiming-uniform"},
+        {"init": str(model)},
+        {"freeze": 1.0},
+        {"head_lr": 0.5},
+        {"augmentation": "none"},
+        {"augmentation": "strong"},
+        {"precision": "fp32", "seed": 1},
+    ]
+    found = []
+    for i, change in enumerate(changes):
+        config = with_settings(base, change)
+        retrain(RetrainPlan(folder=tmp_path / str(i), arch=arch, config=config), report=Quiet())
+        state = load(tmp_path / str(i) / "model.safetensors").state_dict()
+        found.append(torch.cat([tensor.flatten().double() for tensor in state.values()]))
+        written = read_config(tmp_path / str(i) / "config.yaml")
+        del written["arch"]
+        assert read_settings(RetrainConfig, written, "config.yaml") == config
+    assert len({tuple(weights.tolist()) for weights in found}) == len(changes)
+
+
+def test_a_setting_of_something_that_is_not_trained_is_refused():
+    with pytest.raises(InputError, match=r"alpha is a setting of --netaug"):
+        with_settings(RetrainConfig(), {"alpha": 0.5})
+    with pytest.raises(InputError, match=r"temperature is a setting of --teacher"):
+        with_settings(RetrainConfig(netaug=NetAug()), {"temperature": 2.0})
+
+
+@pytest.mark.parametrize(
+    "change", [{"alpha": -1.0}, {"every": 0}, {"networks": 0}, {"width_until": 1.5}, {"expand_until": -0.1}]
+)
+def test_settings_out_of_range(change):
+    with pytest.raises(InputError, match="must hold, but got"):
+        NetAug(**change)
+    for wrong in ({"dropout": 1.0}, {"dropout": -0.1}):
+        with pytest.raises(InputError, match="0 <= dropout < 1"):
+            RetrainConfig(**wrong)
+    for wrong in ({"teacher_weight": 1.1}, {"temperature": 0.0}):
+        with pytest.raises(InputError, match="must hold, but got"):
+            Teaching(teacher="supernet", **wrong)
+
+
+def test_a_delivered_model_goes_on_with_other_classes(watched, space, tmp_path, monkeypatch):
+    """Everything but the classifier is carried over, also into the corner of the augmented networks."""
+    monkeypatch.chdir(tmp_path)
+    arch = replace(space.min(), resolution=12, classes=5)
+    net = build(arch)
+    path = tmp_path / "pretrained.safetensors"
+    save_model(path, Model(net=net, data="other", classes=tuple("vwxyz"), normalise=watched.normalise))
+    given = {"data": "small", "epochs": 1, "freeze": 0.5, "head_lr": 0.2}
+    plan = plan_retraining(None, name=None, resume=False, netaug=True, source=path, given=given)
+    target = replace(plan.arch, classes=3)
+    start = _initial(plan, target, watched).extract(target).state_dict()
+    for name, tensor in net.state_dict().items():
+        if not name.startswith("head.classifier"):
+            assert torch.equal(start[name], tensor), name
+    assert start["head.classifier.weight"].shape[0] == 3
+    retrain(plan, report=Quiet())
+    assert load(plan.folder / "model.safetensors").arch == target
+    assert read_config(plan.folder / "config.yaml")["init"] == str(path)
+
+
+def test_the_same_classes_keep_their_classifier(watched, space, tmp_path):
+    arch = replace(space.min(), resolution=12)
+    net, path = build(arch), tmp_path / "pretrained.safetensors"
+    save_model(path, Model(net=net, data="small", classes=watched.classes, normalise=watched.normalise))
+    config = RetrainConfig(init=str(path), recipe=RECIPE)
+    start = _initial(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched).extract(arch)
+    assert all(torch.equal(start.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_a_model_of_other_colours_is_refused(watched, space, tmp_path):
+    arch, path = replace(space.min(), in_channels=3), tmp_path / "colour.safetensors"
+    save_model(path, Model(net=build(arch), data="other", classes=("a", "b", "c"), normalise=watched.normalise))
+    config = RetrainConfig(init=str(path), recipe=RECIPE)
+    with pytest.raises(InputError, match=r"as many colours` must hold, but got .model=3, data=1"):
+        _initial(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched)
+
+
+def test_limits_choose_a_network_of_the_front(searched):
+    front = json.loads((searched / "front.json").read_text())["front"]
+    for limit in sorted(entry["macs"] for entry in front):
+        plan = plan_retraining(str(searched), name=None, resume=False, netaug=False, limits={"macs": limit}, given={})
+        best = max((entry for entry in front if entry["macs"] <= limit), key=lambda entry: entry["accuracy"])
+        assert plan.arch.to_dict() == best["arch"]
+        assert plan.folder.name == f"plain-macs-{limit}"
+    with pytest.raises(BudgetError, match=r"no network of .*'s front is within macs <= 10; its least are macs"):
+        plan_retraining(str(searched), name=None, resume=False, netaug=False, limits={"macs": 10}, given={})
+
+
+def test_only_a_run_has_a_supernet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in ({"init": "supernet"}, {"teacher": "supernet"}):
+        with pytest.raises(InputError, match=r"only a run has a supernet .*, and mcunet-in3 is none"):
+            plan_retraining("mcunet-in3", name=None, resume=False, netaug=False, given=given)
+    with pytest.raises(FileError, match=r"no .*best\.yaml"):
+        plan_retraining(None, name=None, resume=False, netaug=False, given={"init": "supernet"})
+
+
+def test_factors_are_the_papers_of_the_networks_family():
+    assert family_factors(load_arch("mobilenet-v2-tiny"))[0] == (1.0, 1.8, 2.6)
+    assert family_factors(load_arch("mobilenet-v3-large-w0.35"))[0] == (1.0, 2.0, 3.0)
+    assert family_factors(load_arch("proxyless-mobile-w0.35"))[0] == (1.0, 1.8, 2.6)
+    assert family_factors(load_arch("mcunet-in3"))[0] == (1.0, 1.6, 2.2)
+
+
+def test_augmented_passes_leave_the_statistics_alone(space, rng):
+    target = replace(space.min(), resolution=12)
+    supernet = Supernet(augment(target, width=[1, 2], expand=[1, 2])).train()
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    images = torch.randn(4, 1, 12, 12)
+    for arch in (supernet.space.max(), supernet.space.sample(rng)):
+        supernet(images, arch, statistics=False).sum().backward()
+    assert all(torch.equal(before[name], tensor) for name, tensor in supernet.state_dict().items())
+    supernet(images, target)
+    assert not torch.equal(before["net.stem.norm.running_mean"], supernet.net.stem.norm.running_mean)
+    supernet.eval()
+    assert torch.equal(supernet(images, target, statistics=False), supernet(images, target))

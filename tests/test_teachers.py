@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tinynas import build
+from tinynas.data import Batch
+from tinynas.errors import FileError, InputError
+from tinynas.runs import Model, save_model
+from tinynas.teachers import Teacher, load_teacher
+
+
+class Counted(torch.nn.Module):
+    """Answers with the images' means, and counts how often."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+        self.norm = torch.nn.BatchNorm2d(1)
+
+    def forward(self, images):
+        self.asked += 1
+        return self.norm(images).mean((2, 3)).repeat(1, 3)
+
+
+def batch(indices, images):
+    return Batch(images[indices], torch.zeros(len(indices), dtype=torch.long), torch.tensor(indices), 0)
+
+
+def test_a_teacher_answers_without_gradient_and_does_not_learn():
+    net, images = Counted().train(), torch.randn(8, 1, 4, 4)
+    statistics = net.norm.running_mean.clone()
+    logits = Teacher(net)(batch([0, 3], images))
+    assert not logits.requires_grad
+    assert not net.training
+    assert torch.equal(net.norm.running_mean, statistics)
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_an_image_that_is_never_changed_is_looked_at_once():
+    net, images = Counted(), torch.randn(8, 1, 4, 4)
+    teacher, fresh = Teacher(net, images=8), Teacher(Counted())
+    for indices in ([0, 3, 5], [1, 2, 4], [5, 1, 0], [2, 4]):
+        assert torch.equal(teacher(batch(indices, images)), fresh(batch(indices, images)))
+    assert net.asked == 2
+
+
+@pytest.fixture
+def model(space, data, tmp_path):
+    """A delivered model: its path and arch."""
+    arch = replace(space.min(), resolution=12)
+    path = tmp_path / "model.safetensors"
+    save_model(path, Model(net=build(arch).eval(), data="small", classes=data.classes, normalise=data.normalise))
+    return path, arch
+
+
+def test_a_delivered_model_teaches(model, data, tmp_path):
+    path, arch = model
+    for name in (path, path.parent):
+        teacher = load_teacher(str(name), tmp_path, arch, data)
+        assert teacher(batch([0, 1], torch.randn(4, 1, 12, 12))).shape == (2, 3)
+
+
+def test_a_teacher_that_does_not_fit_is_named_with_what_differs(model, data, tmp_path):
+    path, arch = model
+    with pytest.raises(InputError, match=r"images of the same size.*teacher=12, network=8"):
+        load_teacher(str(path), tmp_path, replace(arch, resolution=8), data)
+    with pytest.raises(InputError, match=r"the network's classes.*teacher=3, network=4"):
+        load_teacher(str(path), tmp_path, replace(arch, classes=4), data)
+    with pytest.raises(InputError, match=r"1x1.*images|images of 3 colours and 12x12 pixels: it takes 1 colours"):
+        load_teacher(str(path), tmp_path, replace(arch, in_channels=3), data)
+    other = replace(data, normalise=replace(data.normalise, mean=(0.9,)))
+    with pytest.raises(InputError, match="normalised as the network does"):
+        load_teacher(str(path), tmp_path, arch, other)
+    with pytest.raises(FileError, match=r"nowhere\.safetensors"):
+        load_teacher("nowhere.safetensors", tmp_path, arch, data)
+
+
+def test_a_torchvision_network_teaches(space, data, tmp_path):
+    from torchvision.models import get_model
+
+    colour = replace(space.min(), in_channels=3, resolution=32)
+    weights = tmp_path / "weights.pth"
+    torch.save(get_model("mobilenet_v3_small", weights=None, num_classes=3).state_dict(), weights)
+    teacher = load_teacher(f"torchvision:mobilenet_v3_small:{weights}", tmp_path, colour, data)
+    assert teacher(batch([0, 1], torch.randn(4, 3, 32, 32))).shape == (2, 3)
+    with pytest.raises(InputError, match=r"cannot see images of 1 colours and 32x32 pixels: it takes 3 colours"):
+        load_teacher(f"torchvision:mobilenet_v3_small:{weights}", tmp_path, replace(colour, in_channels=1), data)
+    with pytest.raises(FileError, match=r"cannot load the teacher resnet18 from .*weights\.pth"):
+        load_teacher(f"torchvision:resnet18:{weights}", tmp_path, colour, data)
+    with pytest.raises(InputError, match="no model 'resnet17' in torchvision"):
+        load_teacher("torchvision:resnet17", tmp_path, colour, data)
+    with pytest.raises(FileError, match=r"nowhere\.pth.*give its state dict"):
+        load_teacher("torchvision:resnet18:nowhere.pth", tmp_path, colour, data)

@@ -17,7 +17,8 @@ DataName = Annotated[
     _option(
         "--data",
         metavar="NAME[:PATH]",
-        help="digits, fashion-mnist, cifar10, cifar100, or imagefolder:PATH with train/ and val/. "
+        help="digits, fashion-mnist, cifar10, cifar100, food101, flowers102, pets, cars, or imagefolder:PATH with "
+        "train/ and val/. "
         "Default: the run's or the model's, else digits.",
     ),
 ]

@@ -4,6 +4,8 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,12 @@ CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads g
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
 _FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 _IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_PHOTOGRAPHS = {  # name -> torchvision's class, its splits to train on, its split to test on
+    "food101": ("Food101", ("train",), "test"),
+    "flowers102": ("Flowers102", ("train", "val"), "test"),
+    "pets": ("OxfordIIITPet", ("trainval",), "test"),
+    "cars": ("StanfordCars", ("train",), "test"),
+}
 _LOADER_WORKERS = 4
 _FEW_FILES = 256  # up to which starting workers costs more than it saves
 
@@ -30,6 +38,7 @@ def load_data(name: str) -> Data:
         "cifar10": lambda path: _cifar("CIFAR10", path),
         "cifar100": lambda path: _cifar("CIFAR100", path),
         "imagefolder": _image_folder,
+        **{name: partial(_photographs, name) for name in _PHOTOGRAPHS},
     }
     kind, _, path = name.partition(":")
     if kind not in known:
@@ -125,15 +134,39 @@ def _image_folder(path: Path | None) -> Data:
     if train.classes != test.classes:
         differ = sorted(set(train.classes) ^ set(test.classes))
         raise FileError(f"{path}: train/ and val/ have different classes, only one has {', '.join(differ[:5])}")
-    labels = _labels(train.targets)
+    return _on_disk(tuple(train.classes), train.samples, test.samples)
+
+
+def _photographs(name: str, path: Path | None) -> Data:
+    """One of torchvision's sets of labelled image files, in its own layout."""
+    import torchvision.datasets
+
+    cls, splits, test_split = _PHOTOGRAPHS[name]
+    make = getattr(torchvision.datasets, cls)
+    root = str(path or CACHE)
+    sets = _download(lambda: [make(root, split=s, download=not path) for s in (*splits, test_split)], name)
+    samples = [_samples(one) for one in sets]
+    return _on_disk(tuple(sets[0].classes), list(chain(*samples[:-1])), samples[-1])
+
+
+def _samples(dataset: Any) -> list[tuple[str, int]]:
+    """The files and labels of a set of torchvision's, which gives them only with their images."""
+    if hasattr(dataset, "_samples"):
+        return list(dataset._samples)
+    files = dataset._images if hasattr(dataset, "_images") else dataset._image_files
+    return [(str(file), label) for file, label in zip(files, dataset._labels, strict=True)]
+
+
+def _on_disk(classes: tuple[str, ...], train: Sequence[tuple[str, int]], test: Sequence[tuple[str, int]]) -> Data:
+    """Image files with their labels; a tenth of the training images is search-val."""
+    labels = _labels([label for _, label in train])
     kept, held = hold_out(labels, 0.1, "val")
-    files = [file for file, _ in train.samples]
     return Data(
-        classes=tuple(train.classes),
+        classes=classes,
         normalise=_IMAGENET,
-        train=FolderSplit([files[i] for i in kept], labels[kept]),
-        val=FolderSplit([files[i] for i in held], labels[held]),
-        test=FolderSplit([file for file, _ in test.samples], _labels(test.targets)),
+        train=FolderSplit([train[i][0] for i in kept], labels[kept]),
+        val=FolderSplit([train[i][0] for i in held], labels[held]),
+        test=FolderSplit([file for file, _ in test], _labels([label for _, label in test])),
     )
 
 
@@ -200,7 +233,7 @@ def _collate(samples: list[Tensor | str]) -> tuple[Tensor, str]:
 def _download(make: Callable[[], Any], name: str) -> Any:
     try:
         return make()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(f"cannot get the data set {name}: {reason}; give its folder as {name}:PATH") from None
 

@@ -1,13 +1,17 @@
 """What a retraining can be told: NetAug's settings, a teacher, weights that are there."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 from conftest import RECIPE, Quiet
 
-from tinynas import Supernet, augment, build, load, load_arch
+from tinynas import Supernet, augment, build, load, load_arch, load_space, runs
 from tinynas.augmentation import family_factors
 from tinynas.errors import BudgetError, FileError, InputError
 from tinynas.jobs import retrain, search
@@ -203,3 +207,49 @@ def test_augmented_passes_leave_the_statistics_alone(space, rng):
     assert not torch.equal(before["net.stem.norm.running_mean"], supernet.net.stem.norm.running_mean)
     supernet.eval()
     assert torch.equal(supernet(images, target, statistics=False), supernet(images, target))
+
+
+def test_tensorboard_has_the_logs_figures_also_when_resumed(watched, space, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    arch = replace(space.min(), resolution=12)
+    plan = RetrainPlan(folder=tmp_path / "r", arch=arch, config=RetrainConfig(recipe=RECIPE), tensorboard=True)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(plan, report=Interrupting(after=8))
+    retrain(plan, report=Quiet())
+    written = EventAccumulator(str(tmp_path / "r" / "tensorboard")).Reload()
+    lines = [json.loads(line) for line in (tmp_path / "r" / "log.jsonl").read_text().splitlines()]
+    for name in ("loss", "val_accuracy", "batches_per_second"):
+        events = [(event.step, event.value) for event in written.Scalars(name)]
+        assert events == [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in lines]
+
+
+def test_tensorboard_that_is_not_installed(watched, space, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "find_spec", lambda name: None)
+    plan = RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=RetrainConfig(recipe=RECIPE), tensorboard=True)
+    with pytest.raises(InputError, match=r"needs the package tensorboard: pip install 'tinynas\[tensorboard\]'"):
+        retrain(plan, report=Quiet())
+
+
+class Interrupting(Quiet):
+    """Ctrl-C at a step."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def advance(self, task, done, total, text):
+        if done == self.after:
+            raise KeyboardInterrupt
+
+
+def test_mixed_precision_trains(tmp_path):
+    """In a process of its own: some CPUs have to be told not to use instructions that they have not."""
+    arch = tmp_path / "tiny.yaml"
+    arch.write_text(yaml.safe_dump(load_space("micro").min().to_dict()))
+    command = [sys.executable, "-m", "tinynas.cli", "retrain", arch, "--epochs", "1", "--precision", "bf16", "--json"]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    metrics = json.loads(done.stdout)
+    assert metrics["train_accuracy"] > 20
+    assert all(tensor.dtype != torch.bfloat16 for tensor in load(tmp_path / metrics["model"]).state_dict().values())

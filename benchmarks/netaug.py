@@ -9,9 +9,10 @@ steps, relative to plain's: single processes on a machine that did other things 
 
 import json
 import sys
-import time
 from dataclasses import asdict
+from pathlib import Path
 from statistics import mean, stdev
+from tempfile import TemporaryDirectory
 
 import torch
 from cells import RESULTS, SCRATCH, Cells
@@ -26,13 +27,13 @@ from tinynas.cli.screen import Screen
 from tinynas import Arch, Budget, Supernet, augment
 from tinynas.arch import Block, Head, Stem
 from tinynas.augmentation import family_factors
-from tinynas.data import Batch, generator
+from tinynas.datasets import load_data
 from tinynas.objectives import labelled, netaug, plain
 from tinynas.plans import RetrainPlan
 from tinynas.retraining import retrain
 from tinynas.searching import train_supernet
 from tinynas.settings import NetAug, RetrainConfig, Teaching, with_settings
-from tinynas.training import Recipe
+from tinynas.training import Recipe, train
 from tinynas.units import format_count
 
 EPOCHS, SEEDS = 20, range(3)
@@ -41,6 +42,8 @@ NETAUG, TEACHER = {"netaug": True}, {"teacher": "supernet"}
 MAIN = {
     "plain": {},
     "NetAug": NETAUG,
+    "NetAug, in the first half only": NETAUG | {"expand_until": 0.5},
+    "NetAug, every 4th step": NETAUG | {"every": 4},
     "plain, twice the epochs": {"epochs": 2 * EPOCHS},
     "plain, NetAug's time": {"epochs": "NetAug's"},
     "teacher": TEACHER,
@@ -50,18 +53,15 @@ MAIN = {
     "dropout": {"dropout": 0.2},
     "strong augmentation": {"augmentation": "strong"},
 }
-ABLATION = {
-    "NetAug, sorting": {"sort": True},
-    "NetAug, no sorting": {"sort": False},
-    "NetAug, widths to the end": {"sort": False, "width_until": 1.0},
-    "NetAug, in the first half only": {"sort": False, "expand_until": 0.5},
-    "NetAug, every 2nd step": {"sort": False, "every": 2},
-    "NetAug, every 4th step": {"sort": False, "every": 4},
-    "NetAug, alpha 0.5": {"sort": False, "alpha": 0.5},
-    "NetAug, alpha 2": {"sort": False, "alpha": 2.0},
-    "NetAug, two augmented networks": {"sort": False, "networks": 2},
-    "NetAug, kaiming-normal": {"sort": False, "init": "kaiming-normal"},
-    "NetAug, small factors": {"sort": False, "width": (1.0, 1.4), "expand": (1.0, 1.6)},
+ABLATION = {  # NetAug, changed
+    "sorting": {"sort": True},
+    "widths to the end": {"width_until": 1.0},
+    "every 2nd step": {"every": 2},
+    "alpha 0.5": {"alpha": 0.5},
+    "alpha 2": {"alpha": 2.0},
+    "two augmented networks": {"networks": 2},
+    "kaiming-normal": {"init": "kaiming-normal"},
+    "small factors": {"width": (1.0, 1.4), "expand": (1.0, 1.6)},
 }
 LARGE_EPOCHS = 10
 
@@ -108,27 +108,32 @@ def trained(arch: Arch, change: dict, key: str, seed: int, epochs: int) -> dict:
     return {**metrics, "config": asdict(config), "curve": curve}
 
 
-def time_ratio(arch: Arch, rounds: int = 40) -> float:
-    """A NetAug step against a plain step, side by side, as often as widths are augmented and not."""
-    torch.manual_seed(0)
-    width, expand = family_factors(arch)
-    spaces = [augment(arch, width=width, expand=expand), augment(arch, width=(1.0,), expand=expand)]
-    alone, around = Supernet(augment(arch, width=(1.0,), expand=(1.0,))).train(), Supernet(spaces[0]).train()
-    batch = Batch(torch.randn(128, 1, arch.resolution, arch.resolution), torch.arange(128) % 10, torch.arange(128), 0)
+def time_ratio(arch: Arch) -> float:
+    """An epoch of NetAug over one of plain training, in turns; widths are augmented in one of two, as in a training."""
+    data, (width, expand) = load_data(DATA), family_factors(arch)
     seconds = {"plain": 0.0, "netaug": 0.0}
-    for i in range(rounds):
-        tasks = {"plain": (alone, plain(arch, labelled())), "netaug": (around, netaug(arch, spaces[i % 2], labelled()))}
-        for name, (supernet, objective) in tasks.items():
-            began = time.perf_counter()
-            for loss in objective(supernet, batch, generator(0, "ratio", i)):
-                loss.backward()
-            if i >= 4:  # the first ones make kernels
-                seconds[name] += time.perf_counter() - began
+    for widths in (width, (1.0,)):
+        around = augment(arch, width=widths, expand=expand)
+        tasks = {"plain": plain(arch, labelled()), "netaug": netaug(arch, around, labelled())}
+        for name, objective in tasks.items():
+            supernet = Supernet(around if name == "netaug" else augment(arch, width=(1.0,), expand=(1.0,)))
+            with TemporaryDirectory() as folder:
+                seen: list[float] = []
+                train(
+                    supernet,
+                    lambda epoch, objective=objective: objective,
+                    data,
+                    Recipe(epochs=1, batch_size=128),
+                    resolutions=(arch.resolution,),
+                    checkpoint=Path(folder) / "checkpoint.pt",
+                    after_step=lambda progress, seen=seen: seen.append(progress.seconds),
+                )
+            seconds[name] += seen[-1]
     return seconds["netaug"] / seconds["plain"]
 
 
 def fill(cells: Cells, wanted: str) -> None:
-    """Make what is missing of what has the wanted word in its name: the ablation first, the large network last."""
+    """Make what is missing of what has the wanted word in its name: the large network last."""
     train_supernet(plan_supernet(SUPERNET, budget=Budget()), report=Screen())
     archs = {}
     for size, budget in SIZES.items():
@@ -136,10 +141,10 @@ def fill(cells: Cells, wanted: str) -> None:
         if f"arch {size}" in cells.read():
             archs[size] = Arch.from_dict(cells.read()[f"arch {size}"])
             cells.fill(f"time ratio {size}", lambda arch=archs[size]: time_ratio(arch))
-    jobs = [("0.1M", "plain", {}, seed) for seed in SEEDS]
-    jobs += [("0.1M", name, NETAUG | change, seed) for seed in SEEDS[:2] for name, change in ABLATION.items()]
-    jobs += [(size, name, change, seed) for seed in SEEDS for size in ("0.1M", "0.3M") for name, change in MAIN.items()]
-    jobs += [("1M", name, MAIN[name], seed) for seed in SEEDS for name in ("plain", "NetAug", "NetAug + teacher")]
+    rows = [(size, name, change) for name, change in MAIN.items() for size in ("0.1M", "0.3M")]
+    rows += [("1M", name, MAIN[name]) for name in ("plain", "NetAug", "NetAug + teacher")]
+    jobs = [(*row, seed) for seed in SEEDS for row in rows]
+    jobs += [("0.1M", f"NetAug, {n}", NETAUG | change, seed) for seed in SEEDS for n, change in ABLATION.items()]
     for size, name, change, seed in jobs:
         key = f"{size} {name} seed {seed}"
         if wanted in key and size in archs:
@@ -160,7 +165,7 @@ def show(cells: dict) -> None:
     console = Console(width=150)
     console.print(f"{__doc__}\n{EPOCHS} epochs, batches of 128, large: {LARGE_EPOCHS} epochs\n")
     for size in (*SIZES, "large"):
-        names = [*MAIN, *(ABLATION if size == "0.1M" else {})]
+        names = [*MAIN, *(f"NetAug, {name}" for name in (ABLATION if size == "0.1M" else {}))]
         rows = {name: {s: cells[key] for s in SEEDS if (key := f"{size} {name} seed {s}") in cells} for name in names}
         rows = {name: found for name, found in rows.items() if found}
         if "plain" not in rows:

@@ -7,6 +7,7 @@ written to benchmarks/results/speed.json: the median of the pairs' ratios, and t
 """
 
 import argparse
+import json
 import platform
 import random
 import time
@@ -22,14 +23,14 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tinynas import Budget, SearchSpace, Supernet, cost, load_space
+from tinynas import Budget, SearchSpace, Supernet, augment, cost, load_arch, load_space
 from tinynas.arch import Arch
 from tinynas.data import Batch, Data, MemorySplit, Normalisation, generator
 from tinynas.evaluation import SubnetEvaluator, accuracy, traced_macs
 from tinynas.feasible import Feasible
 from tinynas.files import write_json
 from tinynas.nets import build
-from tinynas.objectives import sandwich
+from tinynas.objectives import Objective, labelled, netaug, sandwich
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 LIMITED = ("macs", "params", "peak_sram", "flash")
@@ -67,19 +68,59 @@ def in_pairs(pairs: Iterable[Pair]) -> list[tuple[float, float]]:
 
 
 def steps(rounds: int) -> Iterator[Row]:
-    """A sandwich step, its two random subnets new every time, against the plain steps of the same four networks."""
+    """A training step, its random networks new every time, against the plain steps of the same networks."""
     for name, batch, size in (("micro", 128, 28), ("mobile32", 32, 32)):
         space = load_space(name)
-        images = torch.randn(batch, space.in_channels, size, size)
-        labels = torch.arange(batch) % space.classes
-        times = in_pairs(sandwich_pairs(space, images, labels, rounds))
+
+        def subnets(rng: np.random.Generator, space: SearchSpace = space) -> list[Arch]:
+            return [space.max(), space.min(), space.sample(rng), space.sample(rng)]
+
         what = f"sandwich step, {name}, batch {batch}, {size} px: supernet / sum of its four plain networks"
-        yield row(what, [ours / plain for ours, plain in times], "<= 1.05", plain_ms=1e3 * median(p for _, p in times))
+        yield step_row(what, space, sandwich(space), subnets, batch, size, rounds, soft=True)
+    tiny = replace(load_arch("mobilenet-v2-tiny"), classes=10)
+    for name, target, batch in (("micro, 98.7K MACs", searched(), 128), ("mobilenet-v2-tiny", tiny, 32)):
+        space = augment(target)
+
+        def both(rng: np.random.Generator, target: Arch = target, space: SearchSpace = space) -> list[Arch]:
+            return [target, space.sample(rng)]
+
+        what = f"NetAug step, {name}, batch {batch}, {target.resolution} px: supernet / target + augmented, plain"
+        yield step_row(what, space, netaug(target, space, labelled()), both, batch, target.resolution, rounds)
 
 
-def sandwich_pairs(space: SearchSpace, images: Tensor, labels: Tensor, rounds: int) -> Iterator[Pair]:
+def searched() -> Arch:
+    """The network that benchmarks/scaling.py found for 100K MACs."""
+    cells = json.loads((RESULTS.parent / "scaling.json").read_text())
+    return Arch.from_dict(cells["arch searched 100000"])
+
+
+def step_row(
+    what: str,
+    space: SearchSpace,
+    objective: Objective,
+    networks: Callable[[np.random.Generator], list[Arch]],
+    batch: int,
+    size: int,
+    rounds: int,
+    soft: bool = False,
+) -> Row:
+    """The row of a step on a supernet of the space, against its networks on their own."""
+    images, labels = torch.randn(batch, space.in_channels, size, size), torch.arange(batch) % space.classes
+    times = in_pairs(step_pairs(space, objective, networks, images, labels, rounds, soft))
+    return row(what, [ours / plain for ours, plain in times], "<= 1.05", plain_ms=1e3 * median(p for _, p in times))
+
+
+def step_pairs(
+    space: SearchSpace,
+    objective: Objective,
+    networks: Callable[[np.random.Generator], list[Arch]],
+    images: Tensor,
+    labels: Tensor,
+    rounds: int,
+    soft: bool,
+) -> Iterator[Pair]:
     """Forward and backward passes with the same losses; no optimizer on either side."""
-    supernet, objective = Supernet(space).train(), sandwich(space)
+    supernet = Supernet(space).train()
     for step in range(BEFORE):  # most blocks have then run once, as in any training
         for _ in objective(supernet, batch_of(images[:2], labels[:2]), generator(1, "speed", step)):
             pass
@@ -90,17 +131,16 @@ def sandwich_pairs(space: SearchSpace, images: Tensor, labels: Tensor, rounds: i
             loss.backward()
 
     def plain(nets: list[nn.Module]) -> None:
-        soft_labels = labels
+        targets = labels
         for net in nets:
             net.zero_grad()
             logits = net(images)
-            cross_entropy(logits, soft_labels).backward()
-            if net is nets[0]:
-                soft_labels = logits.detach().softmax(1)
+            cross_entropy(logits, targets).backward()
+            if soft and net is nets[0]:
+                targets = logits.detach().softmax(1)
 
     for i in range(rounds + 1):
-        rng = generator(0, "speed", i)
-        archs = (space.max(), space.min(), space.sample(rng), space.sample(rng))
+        archs = networks(generator(0, "speed", i))
         nets = [supernet.extract(replace(arch, resolution=images.shape[-1])) for arch in archs]
         plain(nets)  # kernels for new shapes are made here, for both sides
         yield lambda i=i: views(i), lambda nets=nets: plain(nets)
@@ -221,7 +261,7 @@ PARTS = {"steps": (steps, 15), "counting": (counting, 10), "samples": (samples, 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", choices=PARTS, help="one part; nothing is then written")
+    parser.add_argument("--only", choices=PARTS, help="one part; the other parts' rows stay")
     only = parser.parse_args().only
     torch.manual_seed(0)
     rows = [row for name, (part, rounds) in PARTS.items() if only in (None, name) for row in part(rounds)]
@@ -232,8 +272,9 @@ def main() -> None:
     for found in rows:
         table.add_row(*(f"{v:,.2f}" if isinstance(v, float) else str(v) for v in list(found.values())[:6]))
     Console(width=160).print(table)
-    if only is None:
-        write_json(RESULTS, {"made": made, "rows": rows})
+    there = json.loads(RESULTS.read_text())["rows"] if only else []
+    kept = [old for old in there if old["what"] not in {new["what"] for new in rows}]
+    write_json(RESULTS, {"made": made, "rows": kept + rows})
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ Sort = Annotated[
     _option(
         "--sort/--no-sort",
         panel=_NETAUG,
-        help="Give the network the most important channels when an epoch begins. Default: --sort.",
+        help="Give the network the most important channels when an epoch begins. Default: --no-sort.",
     ),
 ]
 

@@ -81,7 +81,7 @@ def test_every_setting_changes_what_is_trained(watched, space, tmp_path):
         {"alpha": 0.5},
         {"networks": 2},
         {"every": 2},
-        {"sort": False},
+        {"sort": True},
         {"width_until": 1.0},
         {"expand_until": 0.5},
         {"width": (1.0, 3.0)},

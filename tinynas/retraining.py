@@ -15,7 +15,7 @@ from .datasets import load_data
 from .errors import require
 from .evaluation import accuracy, extract_calibrated
 from .files import write_json
-from .nets import INITS, Network
+from .nets import INITS
 from .objectives import Criterion, Objective, labelled, netaug, plain, taught
 from .parallel import device, rank
 from .plans import RetrainPlan
@@ -37,9 +37,11 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     folder, config = plan.folder, plan.config
     data = load_data(config.data)
     arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
+    supernet, criterion = _initial(plan, arch, data).to(device()), _criterion(plan, arch, data)
     if rank() == 0:
         settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
-    net = _train_target(plan, arch, data, report)
+    _train(supernet, arch, criterion, plan, data, report)
+    net = extract_calibrated(supernet, arch, data.calibration_batches(arch.resolution))
     if rank() > 0:
         return {}
     model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
@@ -60,11 +62,9 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     return metrics
 
 
-def _train_target(plan: RetrainPlan, arch: Arch, data: Data, report: Report) -> Network:
-    """The network alone, trained and calibrated, in eval mode."""
+def _train(supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPlan, data: Data, report: Report) -> None:
+    """Train the networks around the arch, and log how the arch on its own does on search-val."""
     folder, config, calibration = plan.folder, plan.config, data.calibration_batches(arch.resolution)
-    supernet = _initial(plan, arch, data).to(device())
-    criterion = _criterion(plan, arch, data)
     log = Log(folder / "log.jsonl", tensorboard=plan.tensorboard)
 
     def objective(epoch: int) -> Objective:
@@ -101,7 +101,6 @@ def _train_target(plan: RetrainPlan, arch: Arch, data: Data, report: Report) -> 
         before_epoch=before_epoch,
         after_step=after_step,
     )
-    return extract_calibrated(supernet, arch, calibration)
 
 
 def _augmented(arch: Arch, config: RetrainConfig, epoch: int) -> SearchSpace:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from cells import RESULTS, SCRATCH, Cells
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from ranking import DATA, plan_supernet
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +30,7 @@ from tinynas.arch import Block, Head, Stem
 from tinynas.augmentation import family_factors
 from tinynas.datasets import load_data
 from tinynas.objectives import labelled, netaug, plain
+from tinynas.pareto import Series, picture
 from tinynas.plans import RetrainPlan
 from tinynas.retraining import retrain
 from tinynas.searching import train_supernet
@@ -179,6 +181,7 @@ def show(cells: dict) -> None:
             table.add_row(name, str(len(found)), *described(found, rows["plain"]))
         console.print(table)
         curves(size, rows)
+    budgets(cells)
 
 
 def described(found: dict, base: dict) -> list[str]:
@@ -187,10 +190,23 @@ def described(found: dict, base: dict) -> list[str]:
     paired = [found[seed]["accuracy"] - base[seed]["accuracy"] for seed in found if seed in base]
     ratios = [found[seed]["seconds"] / base[seed]["seconds"] for seed in found if seed in base]
     interval = ""
-    if len(paired) > 1:
+    if len(paired) > 1 and found is not base:
         half = student.ppf(0.975, len(paired) - 1) * stdev(paired) / len(paired) ** 0.5
         interval = f" ({mean(paired) - half:+.2f} to {mean(paired) + half:+.2f})"
     return [with_deviation(test), with_deviation(train), f"{mean(paired):+.2f}{interval}", f"{mean(ratios):.2f}"]
+
+
+def budgets(cells: dict) -> None:
+    """The networks found for every budget, retrained in three ways: means over the seeds."""
+    series = []
+    for name, marker in (("plain", "s"), ("NetAug", "*"), ("NetAug + teacher", "^")):
+        found = [[cells[key] for s in SEEDS if (key := f"{size} {name} seed {s}") in cells] for size in SIZES]
+        points = [(of_size[0]["macs"], mean(cell["accuracy"] for cell in of_size)) for of_size in found if of_size]
+        if points:
+            texts = [f"{accuracy:.1f}" for _, accuracy in points]
+            series.append(Series(label=name, points=points, marker=marker, annotate=texts))
+    drawn = picture(series, title="Searched networks, retrained: test accuracy on Fashion-MNIST")
+    (RESULTS / "netaug.png").write_bytes(drawn)
 
 
 def with_deviation(values: list[float]) -> str:
@@ -198,18 +214,19 @@ def with_deviation(values: list[float]) -> str:
 
 
 def curves(size: str, rows: dict) -> None:
-    """Accuracy on search-val over epochs, and over training time, of the means over seeds."""
+    """Accuracy on search-val over epochs, and over training time, of the means over the seeds that all have."""
+    wanted = ("plain", "plain, NetAug's time", "NetAug", "NetAug + teacher", "NetAug, from the supernet")
+    shown = [name for name in wanted if name in rows]
+    seeds = set.intersection(*(set(rows[name]) for name in shown))
     figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
     for axes, over in zip(figure.subplots(1, 2, sharey=True), ("epochs", "seconds of training"), strict=True):
-        for name in ("plain", "plain, NetAug's time", "NetAug", "NetAug + teacher", "NetAug, from the supernet"):
-            if name in rows:
-                runs = torch.tensor([cell["curve"] for cell in rows[name].values()]).mean(0)  # (epochs, 2)
-                steps = runs[:, 0] if over != "epochs" else torch.arange(len(runs)) + 1
-                axes.plot(steps, runs[:, 1], label=name)
+        for name in shown:
+            runs = torch.tensor([rows[name][seed]["curve"] for seed in seeds]).mean(0)  # (epochs, 2)
+            axes.plot(runs[:, 0] if over != "epochs" else torch.arange(len(runs)) + 1, runs[:, 1], label=name)
         axes.set_xlabel(over)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        best = rows["plain"].values()
-        axes.set_ylim(mean(cell["curve"][-1][1] for cell in best) - 6, None)
+        axes.set_ylim(mean(cell["curve"][-1][1] for cell in rows["plain"].values()) - 6, None)
     figure.axes[0].set_ylabel("accuracy on search-val (%)")
     figure.axes[0].legend(fontsize=8)
     figure.suptitle(f"{size} MACs" if size in SIZES else "large", fontsize=11)

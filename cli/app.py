@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tinynas.arch import Arch
-from tinynas.cost import cost
+from tinynas.cost import cost, steps
 from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 
 from .options import AsJson, DataName
@@ -78,6 +78,7 @@ def count(
     ],
     resolution: Annotated[int | None, typer.Option(help="Pixels along a side. Default: the arch's own.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Build the network and count it again, with fvcore.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the SRAM in use at every layer into this PNG.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """MACs, parameters, peak SRAM and flash of a network, counted from its description."""
@@ -90,6 +91,13 @@ def count(
         document["check"] = recount(network)
     screen = Screen(as_json)
     show_cost(screen, network, document)
+    if plot:
+        from tinynas.files import write
+        from tinynas.pareto import memory_picture
+
+        title = f"{document['name']} at {network.resolution}x{network.resolution}: SRAM in use at every layer"
+        write(plot, memory_picture(list(steps(network)), title=title))
+        screen.note(f"picture: {plot}")
     screen.document(document)
 
 

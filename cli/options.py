@@ -32,6 +32,15 @@ Flops = Annotated[
 ]
 Params = Annotated[str | None, _option("--params", panel=_LIMITS, help="Parameters, e.g. 500K.")]
 Sram = Annotated[str | None, _option("--sram", panel=_LIMITS, help="Peak int8 SRAM in bytes, e.g. 256KB.")]
+SramModel = Annotated[
+    str | None,
+    _option(
+        "--sram-model",
+        panel=_LIMITS,
+        help="What --sram limits: generic, or inplace_dw for engines that run depthwise convolutions in place "
+        "(TinyEngine). Default: generic.",
+    ),
+]
 Flash = Annotated[str | None, _option("--flash", panel=_LIMITS, help="int8 flash in bytes, e.g. 1MB.")]
 Latency = Annotated[
     str | None, _option("--latency", panel=_LIMITS, help="Time of one image, measured on one thread here, e.g. 5ms.")

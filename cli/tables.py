@@ -11,24 +11,26 @@ from .screen import Screen
 
 _COSTS = ("macs", "params", "peak_sram", "flash")
 _TITLES = ("MACs (FLOPs)", "params", "peak SRAM", "flash")
+_MORE = {"latency": "latency", "peak_sram_inplace_dw": "in-place SRAM"}  # shown where they were limited
+_BAR = 40  # characters
 
 
 def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
     """The front of a search, its best network marked."""
-    timed = "latency" in front["limits"]
+    extra = {name: title for name, title in _MORE.items() if name in front["limits"]}
     rows = [
         [
             "best" if i == front["best"] else "",
             str(entry["arch"]["resolution"]),
             f"{entry['accuracy']:.2f} ± {entry['standard_error']:.2f}",
             *_costs(entry),
-            *([describe("latency", entry["latency"])] if timed else []),
+            *(describe(name, entry[name]) for name in extra),
         ]
         for i, entry in enumerate(front["front"])
     ]
     found = f"{describe_limits(front['limits'])}; {front['evaluations']} networks evaluated"
     title = f"Front of {front['space']} on {front['data']} ({found})"
-    screen.table(title, ["", "resolution", "search-val %", *_TITLES, *(["latency"] if timed else [])], rows)
+    screen.table(title, ["", "resolution", "search-val %", *_TITLES, *extra.values()], rows)
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
 
 
@@ -91,11 +93,15 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
         ("flash", "flash"),
     ):
         rows.append([title, f"{document[name]:,} B ({format_bytes(document[name])})"])
-    rows.append(["peak SRAM is set by", max(steps(arch), key=lambda step: step.sram).name])
+    layers = list(steps(arch))
+    peak = max(layers, key=lambda step: step.sram)
+    rows.append(["peak SRAM is set by", peak.name])
     if check := document.get("check"):
         rows += [["MACs counted by fvcore", f"{check['macs']:,}"], ["params counted by torch", f"{check['params']:,}"]]
     size = document["resolution"]
     screen.table(f"{document['name']} at {size}x{size}, {arch.classes} classes", ["", "one image, int8"], rows)
+    bars = [[step.name, "█" * -(-_BAR * step.sram // peak.sram), f"{step.sram:,}"] for step in layers]
+    screen.table("SRAM in use while each layer runs", ["layer", "", "bytes"], bars, left=2)
 
 
 def show_spaces(screen: Screen, document: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinynas.errors import InputError
+from tinynas.errors import InputError, unknown
 from tinynas.units import parse_bytes, parse_count, parse_seconds
 
 from . import options as opt
@@ -17,6 +17,7 @@ def search(
     flops: opt.Flops = None,
     params: opt.Params = None,
     sram: opt.Sram = None,
+    sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
     latency: opt.Latency = None,
     pareto: opt.Pareto = None,
@@ -56,7 +57,9 @@ def search(
     from tinynas.parallel import decided_by_first, rank, start
     from tinynas.plans import plan_search
 
-    limits = _limits(flops, params, sram, flash) | _given(latency=None if latency is None else parse_seconds(latency))
+    limits = _limits(flops, params, sram, sram_model, flash) | _given(
+        latency=None if latency is None else parse_seconds(latency)
+    )
     given = _given(space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
     given |= _given(augmentation=augmentation, precision=precision)
     given |= _given(randoms=randoms, spread=spread, distillation=distillation)
@@ -101,6 +104,7 @@ def retrain(
     flops: opt.Flops = None,
     params: opt.Params = None,
     sram: opt.Sram = None,
+    sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.", rich_help_panel="Training")] = None,
     batch_size: opt.BatchSize = None,
@@ -126,7 +130,7 @@ def retrain(
     from tinynas.parallel import decided_by_first, rank, start
     from tinynas.plans import plan_retraining
 
-    limits = _limits(flops, params, sram, flash)
+    limits = _limits(flops, params, sram, sram_model, flash)
     given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
     given |= _given(augmentation=augmentation, dropout=dropout, precision=precision)
     given |= _given(init=init, freeze=freeze, head_lr=head_lr)
@@ -177,14 +181,19 @@ def _given(**settings: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _limits(flops: str | None, params: str | None, sram: str | None, flash: str | None) -> dict[str, Any]:
+def _limits(
+    flops: str | None, params: str | None, sram: str | None, sram_model: str | None, flash: str | None
+) -> dict[str, Any]:
+    models = {"generic": "peak_sram", "inplace_dw": "peak_sram_inplace_dw"}
+    if sram_model and sram_model not in models:
+        raise unknown("SRAM model", sram_model, models)
     low, range_given, high = (flops or "").rpartition(":")
     return _given(
         macs=None if flops is None else parse_count(high),
         params=None if params is None else parse_count(params),
-        peak_sram=None if sram is None else parse_bytes(sram),
         flash=None if flash is None else parse_bytes(flash),
         min_macs=parse_count(low) if range_given else None,
+        **{models[sram_model or "generic"]: None if sram is None else parse_bytes(sram)},
     )
 
 

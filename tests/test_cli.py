@@ -9,11 +9,12 @@ import pytest
 import yaml
 from conftest import SMALL
 from tinynas.cli.app import app
+from tinynas.cost import steps
 from typer.main import get_command
 
 from tinynas.plans import SearchPlan
 from tinynas.settings import RetrainConfig, SupernetConfig
-from tinynas.shipped import shipped_networks
+from tinynas.shipped import load_arch, shipped_networks
 
 COMMANDS = ["search", "retrain", "compare", "eval", "cost", "spaces", "quickstart"]
 
@@ -67,6 +68,16 @@ def test_cost_as_json(tinynas):
         "peak_sram_inplace_dw": 266_344,
         "flash": 790_536,
     }
+
+
+def test_cost_shows_what_every_layer_holds(tinynas, tmp_path):
+    code, out, _ = tinynas("cost", "mcunet-in3", "--plot", "memory.png")
+    assert code == 0
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if "█" in line}
+    assert len(lines) == len(list(steps(load_arch("mcunet-in3"))))
+    assert lines["stages.1.1.depthwise"] == ["█" * 40, "340,736"]
+    assert lines["stem"][1] == f"{176 * 176 * 3 + 88 * 88 * 16:,}"
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", shipped_networks())
@@ -194,6 +205,10 @@ def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
         (["search", "--workers", "0"], "`workers > 0` must hold"),
         (["search", "--sampler", "tpo"], "did you mean 'tpe'?"),
         (["search", "--sram", "much"], "cannot read 'much': expected a size like"),
+        (
+            ["search", "--sram", "64KB", "--sram-model", "inplace"],
+            "unknown SRAM model 'inplace'; did you mean 'inplace_dw'?",
+        ),
         (
             ["search", "--flops", "10"],
             "no network of the space fits, the smallest has macs 3,053,312 (limit 10); raise the limit",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import RECIPE, Quiet
 
-from tinynas import Budget, cost, load, load_arch, searching
+from tinynas import Budget, cost, load, load_arch, load_space, searching
 from tinynas import jobs as jobs_module
 from tinynas.comparison import compare_runs
 from tinynas.errors import BudgetError, FileError, InputError
@@ -58,6 +58,15 @@ def test_the_whole_job(watched, plan):
         ("digits", "test"),
     ]
     assert (plan.run / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_memory_can_be_limited_as_engines_that_work_in_place_need_it(watched, plan):
+    smallest = cost(replace(load_space(plan.config.space), in_channels=1, classes=3).min())
+    limit = 2 * smallest.peak_sram_inplace_dw
+    front = search(replace(plan, budget=Budget(peak_sram_inplace_dw=limit)), report=Quiet())
+    assert front["limits"] == {"peak_sram_inplace_dw": limit}
+    assert all(entry["peak_sram_inplace_dw"] <= limit for entry in front["front"])
+    assert cost(load_space(plan.config.space).max()).peak_sram_inplace_dw > limit
 
 
 def test_train_once_search_often(watched, plan, monkeypatch):

@@ -62,6 +62,7 @@ class Budget:
     macs: int | None = None
     params: int | None = None
     peak_sram: int | None = None
+    peak_sram_inplace_dw: int | None = None
     flash: int | None = None
     latency: float | None = None
     min_macs: int | None = None  # the lower end, where a whole front between two budgets is searched

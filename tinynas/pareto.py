@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from .cost import Step
 from .units import format_count
 
 T = TypeVar("T")
@@ -68,6 +69,27 @@ def picture(series: Sequence[Series], *, title: str, budgets: Sequence[float] = 
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="best")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def memory_picture(layers: Sequence[Step], *, title: str) -> bytes:
+    """A PNG of the int8 SRAM that is in use at every layer, in both models; the layer that sets the peak is red."""
+    figure = Figure(figsize=(7, 0.17 * len(layers) + 1.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    peak = max(step.sram for step in layers)
+    colors = ["C3" if step.sram == peak else "C0" for step in layers]
+    axes.barh([step.name for step in layers], [step.sram / 1024 for step in layers], color=colors)
+    inplace = [step.sram_inplace_dw / 1024 for step in layers]
+    axes.plot(inplace, range(len(layers)), "k|", markersize=6, label="depthwise convolutions in place, without scratch")
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=6)
+    axes.margins(y=0.01)
+    axes.set_xlabel("KB")
+    axes.set_title(title, fontsize=10)
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(fontsize=7)
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

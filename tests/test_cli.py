@@ -9,9 +9,9 @@ import pytest
 import yaml
 from conftest import SMALL
 from tinynas.cli.app import app
-from tinynas.cost import steps
 from typer.main import get_command
 
+from tinynas.cost import steps
 from tinynas.plans import SearchPlan
 from tinynas.settings import RetrainConfig, SupernetConfig
 from tinynas.shipped import load_arch, shipped_networks

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tinynas import build, cost, load_arch, load_space, shipped
+from tinynas.cost import steps as layers
 from tinynas.nets import fold
 
 ARCHS = int(os.environ.get("TINYNAS_ARCHS", "1"))
@@ -64,15 +65,22 @@ def buffers(arch):
     return steps, sizes
 
 
-def peak(steps, sizes):
-    """The most bytes alive at a step, run in this order: written at it or before, and read at it or later."""
-    most = 0
+def alive(steps, sizes):
+    """Bytes alive at each step, run in this order: written at it or before, and read at it or later."""
     for i, step in enumerate(steps):
         written = {0} | {earlier.writes for earlier in steps[:i]}
         needed = set().union(*(later.reads for later in steps[i:]))
-        alive = (written & needed) | {step.writes}
-        most = max(most, sum(sizes[buffer] for buffer in alive))
-    return most
+        yield sum(sizes[buffer] for buffer in (written & needed) | {step.writes})
+
+
+def peak(steps, sizes):
+    return max(alive(steps, sizes))
+
+
+def check(arch):
+    """Layer by layer, and so also at the peak."""
+    assert list(alive(*buffers(arch))) == [step.sram for step in layers(arch)], arch
+    assert cost(arch).peak_sram == max(step.sram for step in layers(arch))
 
 
 def orders(steps):
@@ -93,23 +101,21 @@ def orders(steps):
 
 
 @pytest.mark.parametrize("name", shipped.shipped_spaces())
-def test_peak_memory_is_what_is_alive_in_the_exported_graph(name):
+def test_the_memory_of_every_layer_is_what_is_alive_in_the_exported_graph(name):
     space, rng = load_space(name), np.random.default_rng(0)
     archs = [space.min(), space.max(), *(space.sample(rng) for _ in range(ARCHS))]
     for arch in archs:
-        assert peak(*buffers(arch)) == cost(arch).peak_sram, arch
+        check(arch)
 
 
 @pytest.mark.parametrize("name", shipped.shipped_networks())
 def test_also_of_the_published_networks(name):
-    arch = load_arch(name)
-    assert peak(*buffers(arch)) == cost(arch).peak_sram
+    check(load_arch(name))
 
 
 def test_every_kind_of_choice(space, rng):
     for _ in range(max(4, ARCHS)):
-        arch = space.sample(rng)
-        assert peak(*buffers(arch)) == cost(arch).peak_sram, arch
+        check(space.sample(rng))
 
 
 def test_no_order_of_steps_needs_less_than_its_optimum(space):

@@ -31,10 +31,10 @@ from tinynas.augmentation import family_factors
 from tinynas.datasets import load_data
 from tinynas.objectives import labelled, netaug, plain
 from tinynas.pareto import Series, picture
-from tinynas.plans import RetrainPlan
+from tinynas.plans import RetrainPlan, default_config
 from tinynas.retraining import retrain
 from tinynas.searching import train_supernet
-from tinynas.settings import NetAug, RetrainConfig, Teaching, with_settings
+from tinynas.settings import RetrainConfig, with_settings
 from tinynas.training import Recipe, train
 from tinynas.units import format_count
 
@@ -87,17 +87,9 @@ def large() -> Arch:
 
 def settings(change: dict, arch: Arch, seed: int, epochs: int) -> RetrainConfig:
     """A row's configuration."""
-    change = dict(change)
-    width, expand = family_factors(arch)
-    augmented = change.pop("netaug", False)
-    config = RetrainConfig(
-        data=DATA,
-        init="kaiming-uniform" if augmented else "kaiming-normal",
-        netaug=NetAug(width=width, expand=expand) if augmented else None,
-        teaching=Teaching(teacher=change.pop("teacher")) if "teacher" in change else None,
-        recipe=Recipe(epochs=epochs, batch_size=128, seed=seed),
-    )
-    return with_settings(config, change)
+    recipe = {"epochs": epochs, "batch_size": 128, "seed": seed}
+    config = default_config(arch, DATA, netaug="netaug" in change, teacher=change.get("teacher"))
+    return with_settings(config, {key: value for key, value in change.items() if key != "netaug"} | recipe)
 
 
 def trained(arch: Arch, change: dict, key: str, seed: int, epochs: int) -> dict:

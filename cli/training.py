@@ -198,7 +198,7 @@ def _limits(
 
 
 def _factors(name: str, text: str | None) -> tuple[float, ...] | None:
-    """ "1,1.8,2.6" as numbers."""
+    """The numbers of a text like 1,1.8,2.6."""
     try:
         return tuple(float(word) for word in text.split(",")) if text else None
     except ValueError:

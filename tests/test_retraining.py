@@ -188,6 +188,34 @@ def test_only_a_run_has_a_supernet(tmp_path, monkeypatch):
         plan_retraining(None, name=None, resume=False, netaug=False, given={"init": "supernet"})
 
 
+def test_what_would_be_ignored_is_refused(space, watched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    how = {"name": None, "resume": False, "netaug": False}
+    with pytest.raises(InputError, match=r"limits choose a network of a run's front` must hold, but got .macs=10"):
+        plan_retraining("mcunet-in3", limits={"macs": 10}, given={}, **how)
+    path = tmp_path / "pretrained.safetensors"
+    save_model(path, Model(net=build(space.min()), data="a", classes=tuple("abc"), normalise=watched.normalise))
+    with pytest.raises(InputError, match=r"limits choose"):
+        plan_retraining(None, source=path, limits={"macs": 10}, given={}, **how)
+    with pytest.raises(InputError, match=r"has its own weights` must hold, but got .init='supernet'"):
+        plan_retraining(None, source=path, given={"init": "supernet"}, **how)
+    with pytest.raises(InputError, match=r"has its own network"):
+        plan_retraining("mcunet-in3", source=path, given={}, **how)
+
+
+def test_paths_are_kept_whole(tmp_path, monkeypatch):
+    """So that a retraining goes on from wherever it is resumed."""
+    monkeypatch.chdir(tmp_path)
+    given = {"data": "imagefolder:cars", "teacher": "torchvision:resnet18:w.pth"}
+    config = plan_retraining("mcunet-in3", name=None, resume=False, netaug=False, given=given).config
+    assert config.data == f"imagefolder:{tmp_path}/cars"
+    assert config.teaching.teacher == f"torchvision:resnet18:{tmp_path}/w.pth"
+    for data, teacher in (("digits", "torchvision:resnet18"), ("fashion-mnist:", "torchvision:resnet18")):
+        given = {"data": data, "teacher": teacher}
+        config = plan_retraining("mcunet-in3", name=None, resume=False, netaug=False, given=given).config
+        assert (config.data, config.teaching.teacher) == (data, teacher)
+
+
 def test_factors_are_the_papers_of_the_networks_family():
     assert family_factors(load_arch("mobilenet-v2-tiny"))[0] == (1.0, 1.8, 2.6)
     assert family_factors(load_arch("mobilenet-v3-large-w0.35"))[0] == (1.0, 2.0, 3.0)

@@ -128,8 +128,11 @@ def plan_retraining(
         raise FileError(f"there is no run folder {target}; `tinynas retrain` takes the newest run")
     if resume:
         return _plan_resumed(run, load_arch(target) if target and not run else None, name, netaug, given)
+    if source or (target and not run):
+        require(not limits, "limits choose a network of a run's front", **limits)
     if source:
         require(target is None, "a model given by --from has its own network", target=target)
+        require("init" not in given, "a model given by --from has its own weights", init=given.get("init"))
         model = read_model(source)
         arch, data = model.net.arch, model.data
         given = {"init": str(source), **given}
@@ -139,15 +142,15 @@ def plan_retraining(
     else:
         run = run or newest("*/best.yaml").parent
         arch, data = _network_of(run, limits), _read_supernet_config(run / "config.yaml").data
-    config = with_settings(_default_config(arch, data, netaug, given), _with_paths(given))
+    config = with_settings(default_config(arch, data, netaug=netaug, teacher=given.get("teacher")), _with_paths(given))
     needs = [what for what in (config.init, config.teaching and config.teaching.teacher) if what == "supernet"]
     if needs and not (run / "supernet.pt").exists():
         raise InputError(f"only a run has a supernet to start or learn from, and {target or source} is none")
     return RetrainPlan(folder=_retraining_folder(run, name, config, limits), arch=arch, config=config)
 
 
-def _default_config(arch: Arch, data: str, netaug: bool, given: Mapping[str, Any]) -> RetrainConfig:
-    teacher = given.get("teacher")
+def default_config(arch: Arch, data: str, *, netaug: bool, teacher: str | None) -> RetrainConfig:
+    """How a network is retrained unless settings say otherwise: NetAug with the factors of its family."""
     width, expand = family_factors(arch)
     return RetrainConfig(
         data=data,
@@ -235,7 +238,7 @@ def _with_paths(given: Mapping[str, Any]) -> dict[str, Any]:
     def resolved(value: str) -> str:
         words = value.split(":", 2 if value.startswith("torchvision:") else 1)
         is_path = len(words) > (2 if words[0] == "torchvision" else 1) or Path(value).suffix
-        return ":".join([*words[:-1], _absolute(words[-1])]) if is_path else value
+        return ":".join([*words[:-1], _absolute(words[-1])]) if is_path and words[-1] else value
 
     return {name: resolved(value) if name in ("data", "teacher", "init") else value for name, value in given.items()}
 

@@ -240,7 +240,7 @@ def retrainings(run: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(run.glob("retrain/*/metrics.json"), key=lambda path: path.stat().st_mtime):
         metrics = read_json(path)
-        if not isinstance(metrics, dict) or not {"accuracy", "netaug", "data", *COSTS} <= set(metrics):
+        if not isinstance(metrics, dict) or not {"accuracy", "netaug", "teacher", "data", *COSTS} <= set(metrics):
             raise FileError(f"{path} is damaged; delete it and retrain with --resume --name {path.parent.name}")
         found[path.parent.name] = metrics
     return found

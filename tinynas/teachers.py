@@ -1,5 +1,6 @@
 """Teachers: trained networks whose outputs are soft labels for a smaller one."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -96,8 +97,6 @@ def _from_torchvision(name: str, weights: str = "") -> nn.Module:
 
 def _quietly(make: Callable[[], nn.Module]) -> nn.Module:
     """Some of torchvision's networks warn that they initialise weights, which are replaced anyway."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         return make()

@@ -9,10 +9,11 @@ import typer
 from tinynas.arch import Arch
 from tinynas.cost import cost, steps
 from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces, short_name
+from tinynas.units import parse_count
 
-from .options import AsJson, DataName
+from .options import AsJson, DataName, ModelFile
 from .screen import Screen
-from .tables import show_comparison, show_cost, show_evaluation, show_spaces
+from .tables import show_comparison, show_cost, show_evaluation, show_export, show_spaces
 from .training import quickstart, retrain, search
 
 app = typer.Typer(
@@ -53,21 +54,53 @@ def compare(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[
-        Path | None, typer.Argument(help="A model.safetensors or its folder. Default: the newest.")
-    ] = None,
+    model: ModelFile = None,
     data: DataName = None,
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of a delivered model on the test split, over all and by class."""
     from tinynas import jobs
-    from tinynas.runs import newest
 
-    path = model or newest("*/retrain/*/model.safetensors")
-    path = path / "model.safetensors" if path.is_dir() else path
     screen = Screen(as_json)
-    result = jobs.evaluate(path, data)
+    result = jobs.evaluate(delivered(model), data)
     show_evaluation(screen, result)
+    screen.document(result)
+
+
+@app.command()
+def export(
+    model: ModelFile = None,
+    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Write the int8 file too.")] = True,
+    batch: Annotated[
+        str, typer.Option(metavar="N|dynamic", help="Images that the files take at a time; dynamic: any number.")
+    ] = "1",
+    opset: Annotated[int | None, typer.Option(help="ONNX operator set. Default: torch's.", show_default=False)] = None,
+    calibration: Annotated[int, typer.Option(help="Training images that set the ranges of int8.")] = 500,
+    margin: Annotated[float, typer.Option(help="Points of accuracy that int8 may lose without a warning.")] = 2.0,
+    data: DataName = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the files. Default: the model's.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a delivered model as ONNX files, fp32 and int8, and run them on the test split."""
+    from tinynas import jobs
+    from tinynas.exporting import ExportPlan
+
+    path = delivered(model)
+    plan = ExportPlan(
+        model=path,
+        out=out or path.parent,
+        data=data,
+        int8=int8,
+        batch=_batch(batch),
+        opset=opset,
+        calibration=calibration,
+        margin=margin,
+    )
+    with Screen(as_json) as screen:
+        result = jobs.export(plan, report=screen)
+    show_export(screen, plan.out, result, margin)
     screen.document(result)
 
 
@@ -114,6 +147,18 @@ def spaces(as_json: AsJson = False) -> None:
 
 
 app.command()(quickstart)
+
+
+def delivered(model: Path | None) -> Path:
+    """The file of a delivered model, given by itself or by its folder; by default the newest."""
+    from tinynas.runs import newest
+
+    path = model or newest("*/retrain/*/model.safetensors")
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def _batch(text: str) -> int | None:
+    return None if text == "dynamic" else parse_count(text)
 
 
 def _range(smallest: Arch, largest: Arch) -> dict[str, Any]:

@@ -104,6 +104,35 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
     screen.table("SRAM in use while each layer runs", ["layer", "", "bytes"], bars, left=2)
 
 
+def show_export(screen: Screen, folder: Path, export: dict[str, Any], margin: float) -> None:
+    """The files of an export beside the network in torch."""
+    rows = [
+        [
+            f"{row['kind']} {'int8' if row['int8'] else 'fp32'}",
+            f"{row['accuracy']:.2f}",
+            f"{row['difference']:.2g}",
+            format_bytes(row["bytes"]),
+            describe("latency", row["latency"]),
+            format_bytes(row["peak_memory"]),
+        ]
+        for row in export["files"]
+    ]
+    title = f"{export['model']} on {export['test_images']} test images of {export['data']}"
+    columns = ["", "test %", "logits differ by", "file", f"latency, batch {export['batch'] or 1}", "peak memory"]
+    screen.table(title, columns, rows)
+    reference = export["files"][0]["accuracy"]
+    for row in export["files"]:
+        if row["int8"] and reference - row["accuracy"] > margin:
+            screen.note(
+                f"warning: {row['file']} loses {reference - row['accuracy']:.2f} points (margin {margin:g}); "
+                "calibrate on more images (--calibration 5000), or deploy the fp32 file"
+            )
+    names = [row["file"] for row in export["files"][1:]]
+    flash = format_bytes(export["flash"])
+    screen.note(f"one thread; peak memory is of the activations; int8 weights need {flash} of flash")
+    screen.note(f"written to {folder}: {', '.join(names)}, export.json")
+
+
 def show_spaces(screen: Screen, document: dict[str, Any]) -> None:
     """The shipped spaces and networks."""
     for kind, title in (("spaces", "Search spaces, smallest to largest network"), ("networks", "Published networks")):

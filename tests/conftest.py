@@ -8,8 +8,7 @@ import pytest
 import torch
 import yaml
 
-from tinynas import Budget, SearchSpace, load_space, retraining, searching
-from tinynas import jobs as jobs_module
+from tinynas import Budget, SearchSpace, delivered, load_space, retraining, searching
 from tinynas.data import Data, MemorySplit, Normalisation
 from tinynas.plans import SearchPlan
 from tinynas.settings import SupernetConfig
@@ -97,7 +96,7 @@ def watched(data, monkeypatch):
     test = Watched(images=data.test.images, labels=data.test.labels)
     vars(test)["looked"] = []
     watched = replace(data, test=test)
-    for module in (searching, retraining, jobs_module):
+    for module in (searching, retraining, delivered):
         monkeypatch.setattr(module, "load_data", lambda name: watched)
     return watched
 

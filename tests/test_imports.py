@@ -18,12 +18,12 @@ LAYERS = [
     {"supernet", "batchnorm"},
     {"data"},
     {"datasets", "objectives"},
-    {"training", "evaluation"},
-    {"study", "predictor", "latency", "pareto"},
+    {"delivered", "training", "evaluation"},
+    {"study", "predictor", "latency", "pareto", "export"},
     {"samplers"},
     {"search", "runs", "reporting", "settings"},
     {"plans", "comparison", "teachers"},
-    {"searching", "retraining"},
+    {"searching", "retraining", "exporting"},
     {"jobs"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

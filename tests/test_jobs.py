@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import RECIPE, Quiet
 
-from tinynas import Budget, cost, load, load_arch, load_space, searching
+from tinynas import Budget, cost, delivered, load, load_arch, load_space, searching
 from tinynas import jobs as jobs_module
 from tinynas.comparison import compare_runs
 from tinynas.errors import BudgetError, FileError, InputError
@@ -169,6 +169,6 @@ def test_a_model_is_evaluated_on_data_of_its_classes(watched, space, tmp_path, m
     result = jobs_module.evaluate(tmp_path / "r" / "model.safetensors", None)
     assert result["accuracy"] == json.loads((tmp_path / "r" / "metrics.json").read_text())["accuracy"]
     assert sum(result["by_class"].values()) / 3 == pytest.approx(result["accuracy"])
-    monkeypatch.setattr(jobs_module, "load_data", lambda name: replace(watched, classes=("a", "b")))
+    monkeypatch.setattr(delivered, "load_data", lambda name: replace(watched, classes=("a", "b")))
     with pytest.raises(InputError, match=r"knows 3 classes \(a, b, c\), but small has 2 \(a, b\)"):
         jobs_module.evaluate(tmp_path / "r" / "model.safetensors", "small")

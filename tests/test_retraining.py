@@ -13,11 +13,12 @@ from conftest import RECIPE, Quiet
 
 from tinynas import Supernet, augment, build, load, load_arch, load_space, runs
 from tinynas.augmentation import family_factors
+from tinynas.delivered import Model, save_model
 from tinynas.errors import BudgetError, FileError, InputError
 from tinynas.jobs import retrain, search
 from tinynas.plans import RetrainPlan, plan_retraining
 from tinynas.retraining import _initial
-from tinynas.runs import Model, read_config, read_supernet, save_model
+from tinynas.runs import read_config, read_supernet
 from tinynas.settings import NetAug, RetrainConfig, Teaching, read_settings, with_settings
 
 

@@ -10,9 +10,10 @@ from safetensors.torch import save
 
 from tinynas import build, load, load_arch
 from tinynas.data import Normalisation
+from tinynas.delivered import Model, read_model, save_model
 from tinynas.errors import FileError
 from tinynas.files import only_one
-from tinynas.runs import Log, Model, newest, read_front, read_model, save_model, settle_config
+from tinynas.runs import Log, newest, read_front, settle_config
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_a_delivered_model_comes_back(model, tmp_path):
     assert (again.net.arch, again.classes, again.normalise) == (model.net.arch, model.classes, model.normalise)
     assert not again.net.training
     with safe_open(path, "pt") as file:
-        assert set(file.metadata()) == {"format", "arch", "data", "classes", "normalisation", "sha256"}
+        assert set(file.metadata()) == {"format", "arch", "data", "classes", "normalisation", "crop", "sha256"}
 
 
 def test_a_published_network_comes_back(tmp_path):

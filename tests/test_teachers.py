@@ -5,8 +5,8 @@ import torch
 
 from tinynas import build
 from tinynas.data import Batch
+from tinynas.delivered import Model, save_model
 from tinynas.errors import FileError, InputError
-from tinynas.runs import Model, save_model
 from tinynas.teachers import Teacher, load_teacher
 
 

@@ -14,8 +14,8 @@ from .shipped import load_arch, load_space
 from .space import SearchSpace
 
 if TYPE_CHECKING:
+    from .delivered import load
     from .nets import build
-    from .runs import load
     from .supernet import Supernet
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
 if (_beside := Path(__file__).resolve().parent.parent / "search_spaces").is_dir():
     __path__.append(str(_beside.parent))
 
-_NEEDS_TORCH = {"build": "nets", "Supernet": "supernet", "load": "runs"}
+_NEEDS_TORCH = {"build": "nets", "Supernet": "supernet", "load": "delivered"}
 
 
 def __getattr__(name: str) -> Any:

@@ -71,10 +71,11 @@ class Split(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set: its splits, class names and normalisation."""
+    """A data set: its splits, class names, and how an image becomes a network's input."""
 
     classes: tuple[str, ...]
     normalise: Normalisation
+    crop: float = 1.0  # a network sees a square in the middle, of this share of the image's shorter side
     train: Split
     val: Split
     test: Split
@@ -118,7 +119,7 @@ class Data:
         return split.batches(indices, [resolution] * len(indices), self.normalise)
 
     def calibration_batches(self, resolution: int, images: int = 500, batch_size: int = 250) -> list[Tensor]:
-        """A fixed choice of training images, not augmented, in equal batches, to set batch-norm statistics by."""
+        """A fixed choice of training images, not augmented, in equal batches: to set statistics and int8 ranges by."""
         order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train.labels))[:images])
         indices = torch.tensor_split(order, -(-len(order) // batch_size))
         return [x for x, _ in self.train.batches(indices, [resolution] * len(indices), self.normalise)]

@@ -26,6 +26,7 @@ _PHOTOGRAPHS = {  # name -> torchvision's class, its splits to train on, its spl
     "pets": ("OxfordIIITPet", ("trainval",), "test"),
     "cars": ("StanfordCars", ("train",), "test"),
 }
+_CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
 _LOADER_WORKERS = 4
 _FEW_FILES = 256  # up to which starting workers costs more than it saves
 
@@ -164,6 +165,7 @@ def _on_disk(classes: tuple[str, ...], train: Sequence[tuple[str, int]], test: S
     return Data(
         classes=classes,
         normalise=_IMAGENET,
+        crop=_CROP,
         train=FolderSplit([train[i][0] for i in kept], labels[kept]),
         val=FolderSplit([train[i][0] for i in held], labels[held]),
         test=FolderSplit([file for file, _ in test], _labels([label for _, label in test])),
@@ -217,7 +219,7 @@ class _Files(torch.utils.data.Dataset[Tensor | str]):
         except Exception:  # a damaged image makes PIL raise almost anything
             return f"cannot read the image {self.files[index]}; remove or replace it"
         if seed is None:
-            whole: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution * 8 / 7))(image))
+            whole: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution / _CROP))(image))
             return whole
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
@@ -30,6 +31,16 @@ def write(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
         kept = "; the previous one is kept" if path.exists() else ""
         raise FileError(f"cannot write {path}: {error.strerror}{kept}") from None
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder if it is missing, and see that a file can be written there. Raises FileError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FileError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def read(path: Path) -> bytes:

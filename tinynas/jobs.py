@@ -1,22 +1,21 @@
 """Whole jobs, from a configuration to a finished folder."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .comparison import compare_runs
 from .cost import cost
-from .datasets import load_data
-from .errors import InputError
+from .delivered import data_of, read_model
 from .evaluation import accuracy_of, confusion
+from .exporting import export
 from .plans import SearchPlan, plan_retraining
 from .reporting import Report
 from .retraining import retrain
-from .runs import read_model
 from .searching import search
 
-__all__ = ["evaluate", "quickstart", "retrain", "search"]
+__all__ = ["evaluate", "export", "quickstart", "retrain", "search"]
 
 
 def quickstart(plan: SearchPlan, given: Mapping[str, Any], *, report: Report) -> dict[str, Any]:
@@ -36,23 +35,13 @@ def evaluate(path: Path, data_name: str | None) -> dict[str, Any]:
     The data set is by default the one the model was trained on. Raises InputError if it has other classes.
     """
     model = read_model(path)
-    name = data_name or model.data
-    data = replace(load_data(name), normalise=model.normalise)
-    if data.classes != model.classes:
-        raise InputError(
-            f"{path} knows {len(model.classes)} classes ({_some(model.classes)}), but {name} has "
-            f"{len(data.classes)} ({_some(data.classes)}); give the data set it was trained for"
-        )
+    data = data_of(model, path, data_name)
     counts = confusion(model.net, data, data.test, model.net.arch.resolution)
     by_class = 100 * counts.diagonal() / counts.sum(1)
     return {
         "model": str(path),
-        "data": name,
+        "data": data_name or model.data,
         "accuracy": accuracy_of(counts),
         "by_class": dict(zip(data.classes, by_class.tolist(), strict=True)),
         **asdict(cost(model.net.arch)),
     }
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

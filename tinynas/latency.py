@@ -1,6 +1,7 @@
 """How long a network takes on the machine that runs this, measured and not looked up."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from statistics import median
@@ -23,16 +24,21 @@ def latency(arch: Arch, *, batch: int = 1) -> float:
     """
     net = fold(build(arch).eval())
     images = torch.zeros(batch, arch.in_channels, arch.resolution, arch.resolution)
+    return median_seconds(lambda: net(images))
+
+
+def median_seconds(run: Callable[[], object]) -> float:
+    """Of one run, in processor time of this thread: torch is told to use no other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
             for _ in range(_WARM_UP):
-                net(images)
+                run()
             seconds: list[float] = []
             while len(seconds) < _RUNS or sum(seconds) < _SECONDS:
                 began = time.thread_time()
-                net(images)
+                run()
                 seconds.append(time.thread_time() - began)
     finally:
         torch.set_num_threads(threads)

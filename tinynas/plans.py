@@ -11,8 +11,9 @@ from typing import Any
 from .arch import Arch
 from .augmentation import family_factors
 from .cost import Budget, describe_limits
+from .delivered import read_model
 from .errors import BudgetError, FileError, InputError, require, unknown
-from .runs import RUNS, last_record, newest, read_config, read_front, read_model
+from .runs import RUNS, last_record, newest, read_config, read_front
 from .samplers import SAMPLERS
 from .settings import NetAug, RetrainConfig, SupernetConfig, Teaching, read_settings, with_settings
 from .shipped import load_arch, short_name

@@ -12,6 +12,7 @@ from .augmentation import augment
 from .cost import cost
 from .data import Data
 from .datasets import load_data
+from .delivered import Model, read_model, save_model
 from .errors import require
 from .evaluation import accuracy, extract_calibrated
 from .files import write_json
@@ -20,7 +21,7 @@ from .objectives import Criterion, Objective, labelled, netaug, plain, taught
 from .parallel import device, rank
 from .plans import RetrainPlan
 from .reporting import Report, advance, record
-from .runs import Log, Model, last_record, read_model, read_supernet, save_model, settle_config
+from .runs import Log, last_record, read_supernet, settle_config
 from .settings import RetrainConfig
 from .space import SearchSpace
 from .supernet import Supernet
@@ -44,7 +45,7 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     net = extract_calibrated(supernet, arch, data.calibration_batches(arch.resolution))
     if rank() > 0:
         return {}
-    model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise)
+    model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise, crop=data.crop)
     save_model(folder / "model.safetensors", model)
     metrics = {
         "accuracy": accuracy(net, data, data.test, arch.resolution),

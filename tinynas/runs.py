@@ -12,22 +12,15 @@ runs/NAME/
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
-
 from .arch import Arch, check_mapping, read_yaml
-from .data import Data, Normalisation
-from .errors import FileError, InputError, TinyNASError
+from .data import Data
+from .errors import FileError, InputError
 from .files import append_line, read, read_json, read_text, write, write_yaml
-from .nets import Network, build
 from .shipped import load_space, shipped_spaces
 from .space import SearchSpace
 from .supernet import Supernet
@@ -35,7 +28,6 @@ from .training import read_checkpoint
 
 RUNS = Path("runs")
 COSTS = ("macs", "params", "peak_sram", "flash")  # that fronts and metrics hold for each network
-_FORMAT = 1  # of model.safetensors' metadata
 
 
 def newest(pattern: str) -> Path:
@@ -159,66 +151,6 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # half a line, from a write that was cut off
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A delivered network with what is needed to use it, and the name of the data set it was trained on."""
-
-    net: Network
-    data: str
-    classes: tuple[str, ...]
-    normalise: Normalisation
-
-
-def save_model(path: Path, model: Model) -> None:
-    """Write safetensors: the weights; arch, class names and normalisation as JSON in the metadata."""
-    metadata = {
-        "format": f"tinynas {_FORMAT}",
-        "arch": json.dumps(model.net.arch.to_dict()),
-        "data": model.data,
-        "classes": json.dumps(model.classes),
-        "normalisation": json.dumps({"mean": model.normalise.mean, "std": model.normalise.std}),
-    }
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.net.state_dict().items()}
-    write(path, save_tensors(tensors, metadata | {"sha256": digest(tensors)}))
-
-
-def read_model(path: Path) -> Model:
-    """What `save_model` wrote, in eval mode. Raises FileError if it is damaged, newer, or something else."""
-    raw = read(path)
-    try:
-        size = int.from_bytes(raw[:8], "little")
-        metadata = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
-        kind, _, version = metadata.get("format", "").partition(" ")
-        if kind == "tinynas" and int(version) > _FORMAT:
-            raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
-        net = build(Arch.from_dict(json.loads(metadata["arch"])))
-        tensors = load_tensors(raw)
-        if digest(tensors) != metadata["sha256"]:
-            raise ValueError
-        net.load_state_dict(tensors)
-        normalisation = {k: tuple(v) for k, v in json.loads(metadata["normalisation"]).items()}
-        return Model(
-            net=net.eval(),
-            data=metadata["data"],
-            classes=tuple(json.loads(metadata["classes"])),
-            normalise=Normalisation(**normalisation),
-        )
-    except FileError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
-        raise FileError(f"{path} is damaged or no tinynas model; restore it, or retrain") from None
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the tensors' bytes, in the order of their names."""
-    return sha256(b"".join(tensors[name].cpu().numpy().tobytes() for name in sorted(tensors))).hexdigest()
-
-
-def load(path: str | Path) -> Network:
-    """The plain network of a delivered model.safetensors, in eval mode. Raises FileError."""
-    return read_model(Path(path)).net
 
 
 def read_front(run: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from .cost import TimedCost, cost
 from .data import Data
 from .datasets import load_data
+from .delivered import digest
 from .errors import TinyNASError
 from .evaluation import SubnetEvaluator, standard_error
 from .feasible import Feasible
@@ -23,7 +24,7 @@ from .pareto import Series, front, picture
 from .plans import SearchPlan
 from .predictor import held_out_correlation
 from .reporting import Report, advance, record
-from .runs import Log, digest, keep_earlier, settle_config, space_for, space_text
+from .runs import Log, keep_earlier, settle_config, space_for, space_text
 from .search import Evaluation
 from .search import search as search_space
 from .space import SearchSpace

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from .arch import Arch
 from .data import Batch, Data
+from .delivered import read_model
 from .errors import FileError, InputError, require
 from .evaluation import extract_calibrated
 from .parallel import device
-from .runs import read_model, read_supernet
+from .runs import read_supernet
 
 
 class Teacher:

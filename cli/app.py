@@ -70,6 +70,9 @@ def evaluate(
 @app.command()
 def export(
     model: ModelFile = None,
+    to: Annotated[
+        str, typer.Option(metavar="onnx|tflite", help="Format; tflite needs the extra of that name.")
+    ] = "onnx",
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Write the int8 file too.")] = True,
     batch: Annotated[
         str, typer.Option(metavar="N|dynamic", help="Images that the files take at a time; dynamic: any number.")
@@ -83,7 +86,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a delivered model as ONNX files, fp32 and int8, and run them on the test split."""
+    """Write a delivered model as files for its target, fp32 and int8, and run them on the test split."""
     from tinynas import jobs
     from tinynas.exporting import ExportPlan
 
@@ -91,6 +94,7 @@ def export(
     plan = ExportPlan(
         model=path,
         out=out or path.parent,
+        to=to,
         data=data,
         int8=int8,
         batch=_batch(batch),

@@ -13,9 +13,7 @@ def _option(*flags: str, panel: str | None = None, help: str, **more: Any) -> An
 AsJson = Annotated[bool, _option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
 ModelFile = Annotated[
     Path | None,
-    typer.Argument(
-        metavar="[MODEL]", show_default=False, help="A model.safetensors or its folder. Default: the newest."
-    ),
+    typer.Argument(metavar="MODEL", show_default=False, help="A model.safetensors or its folder. Default: the newest."),
 ]
 RunFolder = Annotated[Path | None, _option("--run", help="Run folder. Default: a new one under runs/.")]
 DataName = Annotated[

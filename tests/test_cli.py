@@ -16,7 +16,7 @@ from tinynas.plans import SearchPlan
 from tinynas.settings import RetrainConfig, SupernetConfig
 from tinynas.shipped import load_arch, shipped_networks
 
-COMMANDS = ["search", "retrain", "compare", "eval", "cost", "spaces", "quickstart"]
+COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "quickstart"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -124,6 +124,16 @@ def test_the_quickstart_shortened(tinynas, tmp_path):
     code, out, err = tinynas("eval")
     assert code == 0
     assert "all classes" in out
+    code, out, err = tinynas("export")
+    assert code == 0, err
+    assert "ONNX int8" in out
+    folder = Path("runs/q/retrain/netaug-2")
+    assert {"model.onnx", "model.int8.onnx", "export.json"} < {path.name for path in folder.iterdir()}
+    code, out, err = tinynas("export", "--json", "--batch", "dynamic", "--margin", "-100", "--out", "deploy")
+    assert [row["int8"] for row in json.loads(out)["files"]] == [False, False, True]
+    assert "warning: model.int8.onnx loses" in err
+    code, out, err = tinynas("export", "--out", "deploy/model.onnx")
+    assert (code, err) == (1, "tinynas: cannot write to deploy/model.onnx: File exists; choose another folder\n")
     code, out, err = tinynas("compare")
     assert code == 0
     assert "hypervolume" in out
@@ -229,6 +239,8 @@ def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
         (["compare", "nothing"], "nothing to compare in nothing"),
         (["eval", "nothing.safetensors"], "cannot read nothing.safetensors"),
         (["eval"], "no */retrain/*/model.safetensors in runs"),
+        (["export"], "no */retrain/*/model.safetensors in runs"),
+        (["export", "nothing.safetensors"], "cannot read nothing.safetensors"),
         (["cost", "mcunet.yaml"], "cannot read mcunet.yaml"),
         (["cost", "mcunet-in3", "--resolution", "0"], "`resolution > 0` must hold"),
     ],

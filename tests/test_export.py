@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import pytest
 import torch
 from conftest import Quiet
 from onnx import numpy_helper
+from PIL import Image
 
 from tinynas import build, cost, load_arch, load_space, shipped
 from tinynas.data import Normalisation
+from tinynas.datasets import load_data
 from tinynas.delivered import Model, save_model
 from tinynas.errors import FileError, InputError
 from tinynas.export import preprocessing, to_onnx
@@ -18,6 +22,8 @@ from tinynas.exporting import ExportPlan, export
 from tinynas.nets import fold
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
+EXAMPLE = next(part for part in README.split("```")[1::2] if "InferenceSession(" in part)
+EXAMPLE = EXAMPLE.removeprefix("python\n")
 
 
 def model_of(arch, *, classes=None):
@@ -164,3 +170,79 @@ def test_bad_plans():
     for wrong in ({"batch": 0}, {"calibration": 0}):
         with pytest.raises(InputError, match="> 0"):
             ExportPlan(model=Path("m"), out=Path("o"), **wrong)
+
+
+@pytest.fixture
+def tflite():
+    pytest.importorskip("litert_torch", reason="the extra tflite is not installed")
+    from tinynas.tflite import to_tflite
+
+    return to_tflite
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [*shipped.shipped_spaces(), *shipped.shipped_networks()])
+def test_tflite_files_compute_what_torch_does(tflite, name):
+    arch = load_arch(name) if name in shipped.shipped_networks() else load_space(name).min()
+    model, images = model_of(arch), images_for(arch)
+    fp32, int8 = tflite(model, calibration=[images])
+    with torch.no_grad():
+        expected = model.net(images)
+    torch.testing.assert_close(fp32.run(images), expected, atol=1e-4, rtol=1e-4)
+    assert (int8.run(images) - expected).norm() < 0.3 * expected.norm()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tflite_file_of_every_kind_of_choice(tflite, space, rng):
+    for arch in [space.max(), *(space.sample(rng) for _ in range(3))]:
+        model, images = model_of(arch), images_for(arch)
+        (fp32,) = tflite(model)
+        with torch.no_grad():
+            torch.testing.assert_close(fp32.run(images), model.net(images), atol=1e-4, rtol=1e-4)
+
+
+def test_without_the_extra_tflite_is_an_error(delivered_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinynas.tflite.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'tinynas\[tflite\]'"):
+        export(ExportPlan(model=delivered_file, out=tmp_path / "out", to="tflite"), report=Quiet())
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"to": "onx"}, "unknown format 'onx'; did you mean 'onnx'"),
+        ({"to": "tflite", "opset": 18}, "no opset and take one image at a time"),
+        ({"to": "tflite", "batch": None}, "no opset and take one image at a time"),
+    ],
+)
+def test_plans_that_make_no_sense(plan, message):
+    with pytest.raises(InputError, match=message):
+        ExportPlan(model=Path("m"), out=Path("o"), **plan)
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "digits"])
+def test_readmes_example_names_the_classes_that_torch_finds(space, image_folder, tmp_path, kind):
+    name = f"imagefolder:{image_folder}" if kind == "imagefolder" else kind
+    data = load_data(name)
+    arch = replace(space.min(), in_channels=data.channels, classes=len(data.classes), resolution=32)
+    model = replace(model_of(arch, classes=data.classes), data=name, normalise=data.normalise, crop=data.crop)
+    files = data.test.files if kind == "imagefolder" else written(data.test.images[:20], tmp_path)
+    images = torch.cat([images for images, _ in data.evaluation_batches(data.test, 32)])[: len(files)]
+    with torch.no_grad():
+        model.net.head.classifier.bias -= model.net(images).mean(0)  # so that it finds more than one class
+        expected = [data.classes[i] for i in model.net(images).argmax(1)]
+    save_model(tmp_path / "model.safetensors", model)
+    export(ExportPlan(model=tmp_path / "model.safetensors", out=tmp_path, int8=False), report=Quiet())
+    (tmp_path / "classify.py").write_text(EXAMPLE)
+    words = [sys.executable, tmp_path / "classify.py", tmp_path / "model.onnx", *files]
+    out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert [line.rsplit(" ", 1)[1] for line in out.splitlines()] == expected
+    assert len(set(expected)) > 1
+    assert len(EXAMPLE.splitlines()) < 30
+
+
+def written(images, folder):
+    paths = [folder / f"{i}.png" for i in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image[0].numpy()).save(path)
+    return paths

@@ -20,7 +20,7 @@ LAYERS = [
     {"datasets", "objectives"},
     {"delivered", "training", "evaluation"},
     {"study", "predictor", "latency", "pareto", "export"},
-    {"samplers"},
+    {"samplers", "tflite"},
     {"search", "runs", "reporting", "settings"},
     {"plans", "comparison", "teachers"},
     {"searching", "retraining", "exporting"},

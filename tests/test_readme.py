@@ -4,7 +4,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_the_python_example_runs(capsys):
-    code = README.split("```python\n")[1].split("```")[0]
+    code = README.split("```python\n")[-1].split("```")[0]
     lines = [line for line in code.splitlines() if "runs/NAME" not in line]
     assert len(lines) > 8
     exec("\n".join(lines), {})

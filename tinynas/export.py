@@ -64,8 +64,8 @@ def preprocessing(model: Model) -> dict[str, object]:
         "mode": "L" if model.net.arch.in_channels == 1 else "RGB",
         "resize": round(size / model.crop),
         "crop": size,
-        "mean": model.normalise.mean,
-        "std": model.normalise.std,
+        "mean": list(model.normalise.mean),
+        "std": list(model.normalise.std),
     }
 
 

@@ -10,13 +10,15 @@ from torch import Tensor
 from .cost import cost
 from .data import Data
 from .delivered import Model, data_of, read_model
-from .errors import FileError, require
-from .export import Deployed, to_onnx
+from .errors import FileError, require, unknown
+from .export import Deployed, preprocessing, to_onnx
 from .files import check_writable, read, write, write_json
 from .latency import median_seconds
 from .nets import fold
 from .reporting import Report
+from .tflite import to_tflite
 
+FORMATS = ("onnx", "tflite")
 TOLERANCE = 1e-4  # between the logits of torch and of an fp32 file, of the largest logit if that is over 1
 
 
@@ -26,6 +28,7 @@ class ExportPlan:
 
     model: Path
     out: Path
+    to: str = "onnx"
     data: str | None = None
     int8: bool = True
     batch: int | None = 1
@@ -35,6 +38,11 @@ class ExportPlan:
 
     def __post_init__(self) -> None:
         require(self.batch is None or self.batch > 0, "batch > 0", batch=self.batch)
+        if self.to not in FORMATS:
+            raise unknown("format", self.to, FORMATS)
+        only_onnx = "TFLite files have no opset and take one image at a time"
+        holds = self.to == "onnx" or (self.opset is None and self.batch == 1)
+        require(holds, only_onnx, opset=self.opset, batch=self.batch)
         require(self.calibration > 0, "calibration > 0", calibration=self.calibration)
 
 
@@ -48,7 +56,10 @@ def export(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
     check_writable(plan.out)
     calibration = data.calibration_batches(model.net.arch.resolution, plan.calibration)
     given = calibration if plan.int8 else None
-    files = to_onnx(model, calibration=given, batch=plan.batch, opset=plan.opset)
+    if plan.to == "onnx":
+        files = to_onnx(model, calibration=given, batch=plan.batch, opset=plan.opset)
+    else:
+        files = to_tflite(model, calibration=given)
     measured = _measured(model, files, data, plan, report)
     document = {
         "model": str(plan.model),
@@ -56,6 +67,8 @@ def export(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
         "test_images": len(data.test.labels),
         "calibration_images": sum(len(images) for images in calibration),
         "batch": plan.batch,
+        "classes": list(model.classes),
+        "preprocessing": preprocessing(model),
         **asdict(cost(model.net.arch)),
         "files": measured,
     }
@@ -81,7 +94,7 @@ def _measured(
         if not form.int8 and not difference <= TOLERANCE * max(1, size):
             raise FileError(
                 f"{form.name} would differ from the model by {difference:.2g} in logits of up to {size:.2g} "
-                f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset"
+                f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset or --to"
             )
         timed = fold(model.net) if form is delivered else form.run
         rows.append(

@@ -174,6 +174,6 @@ def image_folder(tmp_path) -> Path:
     return root
 
 
-@pytest.fixture(params=["micro", "mobile32", "mcu", "mobile"])
+@pytest.fixture(params=["micro", "mobile32", "mcu", "mobile", "detect"])
 def shipped_space(request) -> SearchSpace:
     return load_space(request.param)

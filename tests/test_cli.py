@@ -100,7 +100,7 @@ def test_cost_as_a_table_with_a_check(tinynas):
 def test_spaces(tinynas):
     code, out, _ = tinynas("spaces")
     assert code == 0
-    for name in ("micro", "mobile32", "mcu", "mobile", "mcunet-in3"):
+    for name in ("micro", "mobile32", "mcu", "mobile", "detect", "mcunet-in3"):
         assert name in out
     document = json.loads(tinynas("spaces", "--json")[1])
     assert document["networks"]["mcunet-in3"]["min"] == document["networks"]["mcunet-in3"]["max"]

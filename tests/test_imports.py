@@ -18,6 +18,7 @@ LAYERS = [
     {"supernet", "batchnorm"},
     {"data"},
     {"datasets", "objectives"},
+    {"detection"},
     {"delivered", "training", "evaluation"},
     {"study", "predictor", "latency", "pareto", "export"},
     {"samplers", "tflite"},

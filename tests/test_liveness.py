@@ -18,7 +18,8 @@ from tinynas.nets import fold
 
 ARCHS = int(os.environ.get("TINYNAS_ARCHS", "1"))
 FUSED = {"Clip", "Relu", "HardSwish", "HardSigmoid"}  # activations run within the layer before them
-ALIASES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
+ALIASES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"}
+JOINS = {"Concat"}  # its operands lie where they are, and are the output together
 IN_PLACE = {"Add", "Mul"}  # write over an operand that nobody needs any more
 
 
@@ -56,8 +57,8 @@ def buffers(arch):
             at[written] = at[reads[0]]
             continue
         same = [name for name in free if shapes[name] == shapes[written]]
-        if kind in IN_PLACE and same:
-            at[written] = at[same[-1]]
+        if kind in JOINS or (kind in IN_PLACE and same):
+            at[written] = at[(same or reads)[-1]]
         else:
             at[written] = len(sizes)
             sizes.append(prod(shapes[written]))

@@ -152,7 +152,7 @@ def test_a_space_from_a_file(tmp_path, space):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(SMALL))
     assert load_space(path) == space
-    assert set(shipped_spaces()) == {"micro", "mobile32", "mcu", "mobile"}
+    assert set(shipped_spaces()) == {"micro", "mobile32", "mcu", "mobile", "detect"}
 
 
 def test_spread_samples_reach_all_sizes_and_every_option_is_as_likely(space):

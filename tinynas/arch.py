@@ -1,12 +1,15 @@
 """An architecture as frozen, plain data: every size is a resolved integer, rounding already done.
 
-An `Arch` is an image classifier: a stem convolution, stages of blocks, and a head. Two archs are the same
-network exactly if they are equal; they can be hashed, compared, and written to YAML and read back.
+An `Arch` is an image classifier or an object detector: a stem convolution, stages of blocks, and a head. Two archs are
+the same network exactly if they are equal; they can be hashed, compared, and written to YAML and read back.
 A size of 0 means that the part is absent.
 """
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from itertools import accumulate
+from math import prod
+from operator import mul
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
@@ -14,6 +17,7 @@ import yaml
 from .errors import FileError, InputError, require, unknown
 
 ACTIVATIONS = ("relu", "relu6", "hswish")
+_ANCHORS = (0.12, 0.12, 0.2, 0.2, 0.3, 0.3, 0.45, 0.45, 0.6, 0.6, 0.85, 0.85)  # until a data set's own are known
 
 T = TypeVar("T")
 _TYPES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
@@ -72,15 +76,44 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectorHead:
+    """Boxes at two scales, from the feature maps of strides 16 and 32 (YOLOv3, Redmon and Farhadi, 2018, section 2.3).
+
+    1x1 convolutions bring both maps to `width` channels; the coarse one, enlarged, is added to the fine one; each then
+    runs a depthwise and a 1x1 convolution and, for each of its anchors, predicts a box, an objectness and the classes.
+    """
+
+    width: int  # channels
+    kernel: int = 3
+    act: str = "relu6"
+    anchors: tuple[float, ...] = _ANCHORS  # width, height, width, height, ..., of the image; the first half stride 16's
+
+    def __post_init__(self) -> None:
+        _check_conv(self.kernel, 1, self.act)
+        require(_is_count(self.width) and self.width > 0, "detector head width > 0", width=self.width)
+        rule = "anchors are positive widths and heights, of both strides as many"
+        holds = len(self.anchors) > 0 and len(self.anchors) % 4 == 0 and all(side > 0 for side in self.anchors)
+        require(holds, rule, anchors=self.anchors)
+
+    @property
+    def per_cell(self) -> int:
+        """Anchors at each place of a feature map."""
+        return len(self.anchors) // 4
+
+
+HEADS: dict[str, type[Head] | type[DetectorHead]] = {"classify": Head, "detect": DetectorHead}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arch:
-    """An image classifier for square images of `resolution` pixels with `in_channels` channels."""
+    """A classifier or detector for square images of `resolution` pixels with `in_channels` channels."""
 
     resolution: int
     in_channels: int = 3
     classes: int = 1000
     stem: Stem
     stages: tuple[tuple[Block, ...], ...]
-    head: Head = field(default_factory=Head)
+    head: Head | DetectorHead = field(default_factory=Head)
 
     def __post_init__(self) -> None:
         for name in ("resolution", "in_channels", "classes"):
@@ -93,11 +126,33 @@ class Arch:
                 rule = "a residual block has stride 1 and keeps its channels"
                 require(block.stride == 1 and block.out == channels, rule, channels=channels, block=block)
             channels = block.out
+        if isinstance(self.head, DetectorHead):
+            strides = self.strides()
+            require(16 in strides and strides[-1] == 32, "a detector has stages of stride 16 and 32", strides=strides)
+
+    @property
+    def task(self) -> str:
+        """ "classify" or "detect"."""
+        return next(task for task, kind in HEADS.items() if isinstance(self.head, kind))
+
+    def strides(self) -> list[int]:
+        """Pixels of the image, along a side, to one of each stage's feature map."""
+        steps = [self.stem.stride, *(prod(block.stride for block in stage) for stage in self.stages)]
+        return list(accumulate(steps, mul))[1:]
+
+    def taps(self) -> tuple[int, ...]:
+        """The stages whose feature maps the head reads."""
+        if isinstance(self.head, Head):
+            return (len(self.stages) - 1,)
+        strides = self.strides()
+        return max(s for s, stride in enumerate(strides) if stride == 16), len(strides) - 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers; `Arch.from_dict` gives the arch back."""
         plain = asdict(self)
         plain["stages"] = [list(stage) for stage in plain["stages"]]
+        if isinstance(self.head, DetectorHead):
+            plain["head"]["anchors"] = list(self.head.anchors)
         return plain
 
     @classmethod
@@ -111,7 +166,7 @@ class Arch:
             for s, stage in enumerate(stages)
         )
         values["stem"] = from_mapping(Stem, values["stem"], "stem")
-        values["head"] = from_mapping(Head, values.get("head", {}), "head")
+        values["head"] = read_head(HEADS, values.get("head", {}))
         return cls(**values)
 
     def to_yaml(self) -> str:
@@ -143,6 +198,12 @@ def from_mapping(cls: type[T], plain: object, where: str) -> T:
     check_keys(cls, values, where)
     check_types(cls, values, where)
     return cls(**values)
+
+
+def read_head(kinds: Mapping[str, type[T]], plain: object) -> T:
+    """A head, or choices of one: a detector's if it has a width. Raises InputError."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in check_mapping(plain, "head").items()}
+    return from_mapping(kinds["detect" if "width" in values else "classify"], values, "head")
 
 
 def check_keys(cls: Any, values: Mapping[str, Any], where: str) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from .arch import Arch, Block
+from .arch import Arch, Block, DetectorHead, Head
 from .errors import require
-from .space import BlockChoices, HeadChoices, SearchSpace, StageChoices, StemChoices
+from .space import BlockChoices, DetectorChoices, HeadChoices, SearchSpace, StageChoices, StemChoices
 
 
 def augment(
@@ -31,7 +31,7 @@ def augment(
         resolution=(target.resolution,),
         stem=StemChoices(width=_widened(stem.out, width), kernel=stem.kernel, stride=stem.stride, act=stem.act),
         stages=tuple(stages),
-        head=HeadChoices(conv=_widened(head.conv, width), hidden=_widened(head.hidden, width), act=head.act),
+        head=_augmented_head(head, width),
         divisor=1,
         se_floor=min([16, *floors]),
         in_channels=target.in_channels,
@@ -47,7 +47,8 @@ def family_factors(target: Arch) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if target.head.act == "hswish" or target.stem.act == "hswish":
         width: tuple[float, ...] = (1.0, 2.0, 3.0)
     else:
-        width = (1.0, 1.8, 2.6) if target.head.conv else (1.0, 1.6, 2.2)
+        mcunet = isinstance(target.head, Head) and not target.head.conv
+        width = (1.0, 1.6, 2.2) if mcunet else (1.0, 1.8, 2.6)
     return width, (1.0, 1.6, 2.2, 2.8)
 
 
@@ -60,6 +61,13 @@ def _augmented_block(block: Block, channels: int, width: Sequence[float], expand
         act=(block.act,),
         stride=block.stride,
     )
+
+
+def _augmented_head(head: Head | DetectorHead, width: Sequence[float]) -> HeadChoices | DetectorChoices:
+    if isinstance(head, Head):
+        return HeadChoices(conv=_widened(head.conv, width), hidden=_widened(head.hidden, width), act=head.act)
+    widths = _widened(head.width, width)
+    return DetectorChoices(width=widths, kernel=(head.kernel,), act=head.act, anchors=head.anchors)
 
 
 def _widened(channels: int, factors: Sequence[float]) -> tuple[int, ...]:

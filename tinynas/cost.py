@@ -15,12 +15,12 @@ Counting rules:
   convolution with k > 1.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from .arch import Arch, Block
+from .arch import Arch, Block, DetectorHead, Head
 from .units import format_bytes, format_count, format_seconds
 
 
@@ -102,15 +102,32 @@ def steps(arch: Arch) -> Iterator[Step]:
     return _layers(arch, _block)
 
 
-def _layers(arch: Arch, of_block: Callable[[str, Block, int, int], Iterable[Step]]) -> Iterator[Step]:
-    """The layers, or what `of_block` makes of those of a block with its name, input channels and input size."""
-    stem, head = arch.stem, arch.head
+def _layers(arch: Arch, of_block: Callable[[str, Block, int, int, bool], Iterable[Step]]) -> Iterator[Step]:
+    """The layers, or what `of_block` makes of those of a block.
+
+    It is given the block's name, the block, its input's channels and size, and whether the head needs that input too.
+    """
+    stem = arch.stem
     yield _conv("stem", arch.in_channels, stem.out, arch.resolution, stem.kernel, stem.stride)
     channels, size = stem.out, out_size(arch.resolution, stem.stride)
+    maps: list[tuple[int, int]] = []  # that the head reads: channels and size
+    taps = arch.taps()
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
-            yield from of_block(f"stages.{s}.{b}", block, channels, size)
+            reads_map = b == 0 and s - 1 in taps
+            held = 0 if reads_map else sum(width * side**2 for width, side in maps)
+            for step in of_block(f"stages.{s}.{b}", block, channels, size, reads_map):
+                yield _beside(step, held)
             channels, size = block.out, out_size(size, block.stride)
+        if s in taps:
+            maps.append((channels, size))
+    if isinstance(arch.head, DetectorHead):
+        yield from _detector_head(arch.head, maps, arch.classes)
+    else:
+        yield from _classifier_head(arch.head, *maps[0], arch.classes)
+
+
+def _classifier_head(head: Head, channels: int, size: int, classes: int) -> Iterator[Step]:
     if head.conv:
         yield _conv("head.conv", channels, head.conv, size)
         channels = head.conv
@@ -118,7 +135,29 @@ def _layers(arch: Arch, of_block: Callable[[str, Block, int, int], Iterable[Step
     if head.hidden:
         yield _conv("head.hidden", channels, head.hidden, norm=False)
         channels = head.hidden
-    yield _conv("head.classifier", channels, arch.classes, norm=False)
+    yield _conv("head.classifier", channels, classes, norm=False)
+
+
+def _detector_head(head: DetectorHead, maps: Sequence[tuple[int, int]], classes: int) -> Iterator[Step]:
+    """The coarse map's part runs first, and its outputs are held until the fine map's are there."""
+    (channels, size), (deep, small) = maps
+    fine, coarse = head.width * size**2, head.width * small**2
+    made = head.per_cell * (5 + classes)
+    yield _conv("head.lateral.1", deep, head.width, small, held=channels * size**2)
+    yield _conv("head.lateral.0", channels, head.width, size, held=coarse)
+    yield _free("head.enlarge", coarse + 2 * fine)
+    yield _free("head.merge", coarse + 2 * fine)
+    block = Block(out=head.width, kernel=head.kernel)
+    for level, side, held in ((1, small, fine), (0, size, made * small**2)):
+        yield _beside(_depthwise(f"head.depthwise.{level}", block, head.width, side, 0), held)
+        yield _conv(f"head.pointwise.{level}", head.width, head.width, side, held=held)
+        yield _conv(f"head.classifier.{level}", head.width, made, side, held=held, norm=False)
+    yield _free("head.outputs", made * (size**2 + small**2))
+
+
+def _beside(step: Step, held: int) -> Step:
+    """The step while other bytes are held too."""
+    return step._replace(sram=step.sram + held, sram_inplace_dw=step.sram_inplace_dw + held) if held else step
 
 
 def _total(layers: Iterable[Step]) -> Step:
@@ -128,8 +167,8 @@ def _total(layers: Iterable[Step]) -> Step:
 
 
 @lru_cache(maxsize=2**14)  # the archs of a space are made of the same few thousand blocks
-def _block_total(block: Block, channels: int, size: int) -> Step:
-    return _total(_block("", block, channels, size))
+def _block_total(block: Block, channels: int, size: int, kept: bool) -> Step:
+    return _total(_block("", block, channels, size, kept))
 
 
 def out_size(size: int, stride: int) -> int:
@@ -155,9 +194,10 @@ def describe_limits(limits: Mapping[str, float]) -> str:
     return ", ".join(f"{rule} {describe(name, limits[name])}" for rule, name in parts) or "no limits"
 
 
-def _block(name: str, block: Block, channels: int, size: int) -> Iterator[Step]:
+def _block(name: str, block: Block, channels: int, size: int, kept: bool) -> Iterator[Step]:
+    """A block's layers; its input is a shortcut, or `kept` for the head, or dead after the first of them."""
     mid, small = block.mid or channels, out_size(size, block.stride)
-    shortcut = channels * size**2 if block.residual else 0
+    shortcut = channels * size**2 if block.residual or kept else 0
     if block.mid:
         yield _conv(f"{name}.expand", channels, mid, size)  # its input is the shortcut
     yield _depthwise(f"{name}.depthwise", block, mid, size, shortcut)

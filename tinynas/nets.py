@@ -4,7 +4,7 @@ Parameters are named by place (stages.2.0.project.conv.weight), so that networks
 part alike; that is all a supernet needs to know.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from . import arch as arch_module
 from .arch import Arch, Block, Head
 
+_RARE = -4.0  # logit of objectness before training: few places have an object (Lin et al., ICCV 2017, section 3.3)
 _ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
 
 INITS: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions (He et al., 2015)
@@ -84,8 +86,40 @@ class ClassifierHead(nn.Module):
         return logits
 
 
+class DetectorHead(nn.Module):
+    """The network of a detector's head: feature maps of strides 16 and 32 -> (N, P, 5 + classes).
+
+    P predictions: at each level, fine first, for each anchor, row and column. Each is x and y in its cell (logits),
+    logarithms of width and height relative to the anchor, objectness (logit), and the classes (logits).
+    """
+
+    def __init__(self, head: arch_module.DetectorHead, channels: Sequence[int], classes: int) -> None:
+        super().__init__()
+        width = head.width
+        self.per_cell = head.per_cell
+        self.lateral = nn.ModuleList([ConvNorm(c, width, act=head.act) for c in channels])
+        self.depthwise = nn.ModuleList(
+            [ConvNorm(width, width, head.kernel, groups=width, act=head.act) for _ in channels]
+        )
+        self.pointwise = nn.ModuleList([ConvNorm(width, width, act=head.act) for _ in channels])
+        self.dropout = nn.Dropout(0.0)
+        self.classifier = nn.ModuleList([nn.Conv2d(width, head.per_cell * (5 + classes), 1) for _ in channels])
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        coarse = self.lateral[1](coarse)
+        fine = self.lateral[0](fine)
+        fine = nn.functional.interpolate(coarse, size=fine.shape[2:]) + fine
+        predicted = [self._predict(1, coarse), self._predict(0, fine)]
+        return torch.cat(predicted[::-1], 1)
+
+    def _predict(self, level: int, features: Tensor) -> Tensor:
+        x = self.dropout(self.pointwise[level](self.depthwise[level](features)))
+        made = self.classifier[level](x)  # (N, A * (5 + classes), H, W)
+        return made.unflatten(1, (self.per_cell, -1)).permute(0, 1, 3, 4, 2).flatten(1, 3)  # type: ignore[no-any-return]
+
+
 class Network(nn.Module):
-    """The network of an `Arch`: images (N, in_channels, resolution, resolution) -> logits (N, classes).
+    """The network of an `Arch`: images (N, in_channels, resolution, resolution) -> what its head gives.
 
     `make_block` makes the module of a block, given its name here, the block and its input channels.
     """
@@ -100,19 +134,29 @@ class Network(nn.Module):
         stem = arch.stem
         self.stem = ConvNorm(arch.in_channels, stem.out, stem.kernel, stem.stride, act=stem.act)
         channels = stem.out
-        stages = []
+        stages, self.taps, widths = [], arch.taps(), []
         for s, stage in enumerate(arch.stages):
             blocks = []
             for b, block in enumerate(stage):
                 blocks.append(make_block(f"stages.{s}.{b}", block, channels))
                 channels = block.out
             stages.append(nn.Sequential(*blocks))
+            if s in self.taps:
+                widths.append(channels)
         self.stages = nn.Sequential(*stages)
-        self.head = ClassifierHead(arch.head, channels, arch.classes)
+        if isinstance(arch.head, Head):
+            self.head: ClassifierHead | DetectorHead = ClassifierHead(arch.head, channels, arch.classes)
+        else:
+            self.head = DetectorHead(arch.head, widths, arch.classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.stages(self.stem(images)))
-        return logits
+        x, maps = self.stem(images), []
+        for s, stage in enumerate(self.stages):
+            x = stage(x)
+            if s in self.taps:
+                maps.append(x)
+        made: Tensor = self.head(*maps)
+        return made
 
 
 def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
@@ -133,6 +177,10 @@ def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
             nn.init.zeros_(module.bias)
         if isinstance(module, InvertedResidual) and module.residual:
             nn.init.zeros_(module.project.norm.weight)
+    if isinstance(net.head, DetectorHead):
+        for level in (0, 1):
+            bias = net.head.get_parameter(f"classifier.{level}.bias").detach()
+            bias.view(net.head.per_cell, -1)[:, 4] = _RARE
     return net.to(memory_format=torch.channels_last)
 
 
@@ -177,6 +225,7 @@ class ChannelGroup:
 def channel_groups(arch: Arch) -> Iterator[ChannelGroup]:
     """Every group of channels that can be reordered without changing what `build(arch)` computes."""
     stream = ChannelGroup().written_by("stem")  # of the feature maps between blocks
+    taps, head = arch.taps(), arch.head
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
             name = f"stages.{s}.{b}"
@@ -194,10 +243,26 @@ def channel_groups(arch: Arch) -> Iterator[ChannelGroup]:
                 yield stream
                 stream = ChannelGroup()
             stream.written_by(f"{name}.project")
-    if arch.head.conv:
+        if isinstance(head, arch_module.DetectorHead) and s in taps:
+            stream.read_by(f"head.lateral.{taps.index(s)}.conv")
+    if isinstance(head, arch_module.DetectorHead):
+        yield stream
+        yield from _detector_groups()
+        return
+    if head.conv:
         yield stream.read_by("head.conv.conv")
         stream = ChannelGroup().written_by("head.conv")
-    if arch.head.hidden:
+    if head.hidden:
         yield stream.read_by("head.hidden")
         stream = ChannelGroup().written_with_bias_by("head.hidden")
     yield stream.read_by("head.classifier")
+
+
+def _detector_groups() -> Iterator[ChannelGroup]:
+    added = ChannelGroup()  # both levels' maps, since one is added to the other
+    for level in (0, 1):
+        name = f"head.{{}}.{level}"
+        added.written_by(name.format("lateral")).written_by(name.format("depthwise"))
+        added.read_by(name.format("pointwise") + ".conv")
+        yield ChannelGroup().written_by(name.format("pointwise")).read_by(name.format("classifier"))
+    yield added

@@ -9,7 +9,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .arch import Arch, Block, Head, Stem, check_keys, check_list, check_mapping, check_types, from_mapping
+from .arch import (
+    Arch,
+    Block,
+    DetectorHead,
+    Head,
+    Stem,
+    check_keys,
+    check_list,
+    check_mapping,
+    check_types,
+    from_mapping,
+    read_head,
+)
 from .errors import InputError, require
 
 if TYPE_CHECKING:
@@ -84,6 +96,37 @@ class HeadChoices:
             if sizes != (0,):
                 _check_ascending(name, sizes)
 
+    def compose(self, pick: "Pick") -> Head:
+        """The head of these choices."""
+        return Head(conv=pick("head.conv", self.conv), hidden=pick("head.hidden", self.hidden), act=self.act)
+
+    def widest(self) -> "HeadChoices":
+        """The same with only the largest widths."""
+        return replace(self, conv=self.conv[-1:], hidden=self.hidden[-1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorChoices:
+    """Options of a detector's head, see `DetectorHead`."""
+
+    width: tuple[int, ...]
+    kernel: tuple[int, ...] = (3,)
+    act: str = "relu6"
+    anchors: tuple[float, ...] = DetectorHead.anchors
+
+    def __post_init__(self) -> None:
+        _check_ascending("head width", self.width)
+        _check_ascending("head kernel", self.kernel)
+
+    def compose(self, pick: "Pick") -> DetectorHead:
+        """The head of these choices."""
+        width, kernel = pick("head.width", self.width), pick("head.kernel", self.kernel)
+        return DetectorHead(width=width, kernel=kernel, act=self.act, anchors=self.anchors)
+
+    def widest(self) -> "DetectorChoices":
+        """The same with only the largest width."""
+        return replace(self, width=self.width[-1:])
+
 
 class Pick(Protocol):
     """How a gene is decided: one of the options, resolved to the value of the arch's field."""
@@ -105,7 +148,7 @@ class SearchSpace:
     resolution: tuple[int, ...]
     stem: StemChoices
     stages: tuple[StageChoices, ...]
-    head: HeadChoices = field(default_factory=HeadChoices)
+    head: HeadChoices | DetectorChoices = field(default_factory=HeadChoices)
     divisor: int = 8
     se_floor: int = 8  # fewest channels of a squeeze layer
     in_channels: int = 3
@@ -195,8 +238,7 @@ class SearchSpace:
         if "width" not in choices:
             return replace(self, stages=stages)
         stem = replace(self.stem, width=self.stem.width[-1:])
-        head = replace(self.head, conv=self.head.conv[-1:], hidden=self.head.hidden[-1:])
-        return replace(self, stages=stages, stem=stem, head=head)
+        return replace(self, stages=stages, stem=stem, head=self.head.widest())
 
     def _compose(self, pick: Pick) -> Arch:
         resolution = pick("resolution", self.resolution)
@@ -209,15 +251,13 @@ class SearchSpace:
                 blocks.append(self._block(f"stages.{s}.{b}", stage.blocks[b], channels, pick))
                 channels = blocks[-1].out
             stages.append(tuple(blocks))
-        conv, hidden = pick("head.conv", self.head.conv), pick("head.hidden", self.head.hidden)
-        head = Head(conv=conv, hidden=hidden, act=self.head.act)
         return Arch(
             resolution=resolution,
             in_channels=self.in_channels,
             classes=self.classes,
             stem=stem,
             stages=tuple(stages),
-            head=head,
+            head=self.head.compose(pick),
         )
 
     def _block(self, name: str, choices: BlockChoices, channels: int, pick: Pick) -> Block:
@@ -258,7 +298,8 @@ class SearchSpace:
             for s, stage in enumerate(check_list(values["stages"], "stages"))
         )
         head = {"act": act, **check_mapping(values.get("head", {}), "head")}
-        values["head"] = from_mapping(HeadChoices, _with_options(head, "conv", "hidden"), "head")
+        kinds = {"classify": HeadChoices, "detect": DetectorChoices}
+        values["head"] = read_head(kinds, _with_options(head, "conv", "hidden", "width", "kernel"))
         return cls(**values)
 
 
@@ -297,4 +338,4 @@ def _flatten(arch: Arch) -> dict[str, Any]:
         values[f"stages.{s}.depth"] = len(stage)
         for b, block in enumerate(stage):
             values |= {f"stages.{s}.{b}.{name}": value for name, value in vars(block).items()}
-    return values | {"head.conv": arch.head.conv, "head.hidden": arch.head.hidden}
+    return values | {f"head.{name}": value for name, value in vars(arch.head).items()}

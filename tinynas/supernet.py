@@ -54,7 +54,7 @@ class Supernet(nn.Module):
 
     def extract(self, arch: Arch) -> Network:
         """The subnet as a plain network with its own copy of the weights."""
-        net = build(arch).to(self.net.head.classifier.weight.device)
+        net = build(arch).to(next(self.net.parameters()).device)
         with torch.no_grad():
             for loan in self._loans(net):
                 loan.borrower[loan.key].copy_(view(loan.owner[loan.key], loan.shape))

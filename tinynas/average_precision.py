@@ -1,0 +1,81 @@
+"""How good a detector is: average precision as VOC and COCO define it, counted by faster-coco-eval."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .data import Data, Split
+from .detection import Found, detections
+
+_SIDE = 1000.0  # of the square that all images are taken for: precision does not change when axes are stretched
+
+
+class Precision(NamedTuple):
+    """Average precisions in percent; nan for a class without objects."""
+
+    map: float  # mean over classes and over IoU thresholds 0.5, 0.55, ..., 0.95 (COCO)
+    ap50: float  # mean over classes at IoU 0.5 (VOC)
+    by_class: tuple[float, ...]  # at IoU 0.5
+
+
+def average_precision(found: Sequence[Found], objects: Sequence[Tensor], classes: int) -> Precision:
+    """Of the detections and the true objects, (M, 5): class and box, of each image."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth = {
+        "info": {},
+        "images": [{"id": i, "width": _SIDE, "height": _SIDE} for i in range(len(objects))],
+        "categories": [{"id": c, "name": str(c)} for c in range(classes)],
+        "annotations": [
+            {"image_id": i, "category_id": int(row[0]), "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for i, of_image in enumerate(objects)
+            for row, box in zip(of_image, _sized(of_image[:, 1:]), strict=True)
+        ],
+    }
+    for number, annotation in enumerate(truth["annotations"], 1):
+        annotation["id"] = number
+    guesses = [
+        {"image_id": i, "category_id": int(label), "bbox": box, "score": float(score)}
+        for i, one in enumerate(found)
+        for box, score, label in zip(_sized(one.boxes), one.scores, one.classes, strict=True)
+    ]
+    if not guesses or not truth["annotations"]:
+        return Precision(0.0, 0.0, (0.0,) * classes)
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = COCO(truth)
+        count = COCOeval_faster(known, known.loadRes(guesses), iouType="bbox")
+        count.evaluate()
+        count.accumulate()
+    return _summary(count.eval["precision"])
+
+
+def _summary(precision: Any) -> Precision:
+    """Of COCO's array: IoU threshold, recall, class, area, detections; -1 where a class has no objects."""
+    of_all = np.where(precision[:, :, :, 0, -1] < 0, np.nan, precision[:, :, :, 0, -1])  # (T, R, classes)
+    by_class = 100 * of_all.mean(1)  # (T, classes)
+    return Precision(float(np.nanmean(by_class)), float(np.nanmean(by_class[0])), tuple(map(float, by_class[0])))
+
+
+def _sized(boxes: Tensor) -> list[list[float]]:
+    """Left, top, width and height, as COCO has them."""
+    scaled = boxes.double() * _SIDE
+    rows: list[list[float]] = torch.cat([scaled[:, :2], scaled[:, 2:] - scaled[:, :2]], 1).tolist()
+    return rows
+
+
+@torch.no_grad()
+def precision_of(net: nn.Module, data: Data, split: Split, resolution: int) -> Precision:
+    """Of a detector on a split. Puts it into eval mode."""
+    net.eval()
+    device, head = next(net.parameters()).device, net.arch.head
+    found: list[Found] = []
+    objects: list[Tensor] = []
+    for images, labels in data.evaluation_batches(split, resolution):
+        found += detections(net(images.to(device)).cpu(), head, resolution)
+        objects += [labels[labels[:, 0] == i, 1:] for i in range(len(images))]
+    return average_precision(found, objects, len(data.classes))

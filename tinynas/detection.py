@@ -1,0 +1,168 @@
+"""Boxes: what a detector's outputs mean, what it learns from, and which anchors suit a data set.
+
+Boxes are (x1, y1, x2, y2) in 0..1 of the image's sides. Objects are the rows of a batch's labels, (M, 6): number of the
+image in the batch, class, box. Outputs are (N, P, 5 + classes) as `nets.DetectorHead` gives them.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.nn.functional import one_hot, smooth_l1_loss
+from torchvision.ops import batched_nms, complete_box_iou_loss
+
+from .arch import DetectorHead
+from .data import Batch, Data
+from .objectives import Criterion
+
+_STRIDES = (16, 32)
+_MATCH = 0.5  # IoU of shapes from which an anchor is answerable for an object beside the best one
+_LARGEST = 4.0  # logarithm of a box's side over its anchor's
+_MOST = 100  # detections of an image
+_OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
+_BOX_WEIGHT = 2.0
+
+
+class Places(NamedTuple):
+    """Where the P predictions of a detector are."""
+
+    corner: Tensor  # (P, 2) of the cell, x and y, in 0..1
+    cell: Tensor  # (P, 1), its side
+    anchor: Tensor  # (P, 2), width and height
+    level: Tensor  # (P,), 0 is the fine one
+
+
+@lru_cache(maxsize=64)
+def places(head: DetectorHead, resolution: int) -> Places:
+    """In the order of the outputs: level, anchor, row, column."""
+    sides = torch.tensor(head.anchors).view(len(_STRIDES), head.per_cell, 2)
+    corners, cells, anchors, levels = [], [], [], []
+    for level, stride in enumerate(_STRIDES):
+        side = -(-resolution // stride)
+        y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+        grid = torch.stack([x, y], -1).view(1, -1, 2).float() / side
+        corners.append(grid.expand(head.per_cell, -1, 2).reshape(-1, 2))
+        cells.append(torch.full((head.per_cell * side**2, 1), 1 / side))
+        anchors.append(sides[level][:, None].expand(-1, side**2, 2).reshape(-1, 2))
+        levels.append(torch.full((head.per_cell * side**2,), level))
+    return Places(torch.cat(corners), torch.cat(cells), torch.cat(anchors), torch.cat(levels))
+
+
+def decode(outputs: Tensor, at: Places) -> Tensor:
+    """The boxes (..., P, 4) of outputs (..., P, 5 + classes), which may lie partly outside the image.
+
+    Centres are within their cells, sides are multiples of the anchor's (Redmon and Farhadi, 2018, section 2.1).
+    """
+    centre = at.corner.to(outputs) + at.cell.to(outputs) * outputs[..., :2].sigmoid()
+    half = at.anchor.to(outputs) * outputs[..., 2:4].clamp(max=_LARGEST).exp() / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def located(head: DetectorHead, smoothing: float = 0.0) -> Criterion:
+    """What a batch's objects ask of a detector's outputs: boxes (complete IoU), objectness and classes (logistic).
+
+    Zheng et al., AAAI 2020, for the boxes. The sum over all images, by the number of anchors answerable for an object.
+    """
+
+    def of_batch(batch: Batch) -> Callable[[Tensor], Tensor]:
+        at = places(head, batch.images.shape[-1])
+        rows, objects = answerable(batch.labels, at, head)
+        images, classes = batch.labels[objects, :2].long().T
+        boxes = batch.labels[objects, 2:]
+
+        def loss(outputs: Tensor) -> Tensor:
+            chosen = outputs[images, rows]  # (K, 5 + classes)
+            wanted = torch.zeros_like(outputs[..., 4])
+            wanted[images, rows] = 1
+            label = one_hot(classes, outputs.shape[-1] - 5) * (1 - smoothing) + smoothing / (outputs.shape[-1] - 5)
+            found = decode(chosen, Places(*(part.to(rows.device)[rows] for part in at)))
+            parts = (
+                _BOX_WEIGHT * complete_box_iou_loss(found, boxes, reduction="sum"),
+                bce(outputs[..., 4], wanted, reduction="sum"),
+                bce(chosen[:, 5:], label.to(outputs), reduction="sum"),
+            )
+            return torch.stack(parts).sum() / max(1, len(rows))
+
+        return loss
+
+    return of_batch
+
+
+def answerable(objects: Tensor, at: Places, head: DetectorHead) -> tuple[Tensor, Tensor]:
+    """Which predictions are for which objects: places (K,) and rows of the objects (K,).
+
+    Of each object, in the cells that hold its centre: the anchor whose shape is nearest to it, and all that are near.
+    """
+    anchors = torch.tensor(head.anchors, device=objects.device).view(-1, 2)  # (L * A, 2)
+    sides = objects[:, 4:6] - objects[:, 2:4]  # (M, 2)
+    common = torch.minimum(sides[:, None], anchors).prod(-1)
+    overlap = common / (sides.prod(-1)[:, None] + anchors.prod(-1) - common)  # (M, L * A)
+    chosen = (overlap > _MATCH) | (overlap == overlap.max(1, keepdim=True).values)
+    which, anchor = chosen.nonzero(as_tuple=True)
+    starts, side = _blocks(at, head)
+    centre = (objects[which, 2:4] + objects[which, 4:6]) / 2
+    grid = side.to(objects.device)[anchor]
+    cell = (centre * grid[:, None]).long().clamp(min=0).minimum(grid[:, None] - 1)
+    return starts.to(objects.device)[anchor] + cell[:, 1] * grid + cell[:, 0], which
+
+
+def _blocks(at: Places, head: DetectorHead) -> tuple[Tensor, Tensor]:
+    """Of every anchor of all levels: its first place, and the cells along a side."""
+    counts = at.level.bincount() // head.per_cell  # cells of each level
+    each = counts.repeat_interleave(head.per_cell)
+    return each.cumsum(0) - each, each.float().sqrt().round().long()
+
+
+def imitated(outputs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
+    """What another detector's outputs ask of these: its objectness, and where it is sure its boxes and classes."""
+    theirs = outputs.detach()
+    sure = theirs[..., 4].sigmoid()
+    classes, objectness = (theirs[..., 5:] / temperature).sigmoid(), (theirs[..., 4] / temperature).sigmoid()
+
+    def loss(own: Tensor) -> Tensor:
+        boxes = smooth_l1_loss(own[..., :4], theirs[..., :4], reduction="none").sum(-1)
+        of_class = bce(own[..., 5:] / temperature, classes, reduction="none").sum(-1)
+        where = bce(own[..., 4] / temperature, objectness, reduction="none")
+        parts = sure * (boxes + temperature**2 * of_class) + temperature**2 * where
+        return parts.sum() / sure.sum().clamp(min=1)
+
+    return loss
+
+
+class Found(NamedTuple):
+    """The detections of one image, the surest first."""
+
+    boxes: Tensor  # (K, 4), within the image
+    scores: Tensor  # (K,), 0..1
+    classes: Tensor  # (K,)
+
+
+def detections(outputs: Tensor, head: DetectorHead, resolution: int, *, threshold: float = 0.01) -> list[Found]:
+    """Of each image: boxes whose objectness times class probability is over the threshold, after suppression.
+
+    The weaker of two boxes of one class that overlap (IoU over 0.5) is left out; 100 an image remain at most.
+    """
+    boxes = decode(outputs, places(head, resolution)).clamp(0, 1)
+    scores = outputs[..., 4:5].sigmoid() * outputs[..., 5:].sigmoid()  # (N, P, classes)
+    found = []
+    for of_image, scored in zip(boxes, scores, strict=True):
+        place, of_class = (scored > threshold).nonzero(as_tuple=True)
+        sure = scored[place, of_class]
+        kept = batched_nms(of_image[place], sure, of_class, _OVERLAP)[:_MOST]
+        found.append(Found(of_image[place[kept]], sure[kept], of_class[kept]))
+    return found
+
+
+def anchors_of(data: Data, count: int) -> tuple[float, ...]:
+    """Widths and heights that suit the training objects: the means of `count` clusters, the smallest first."""
+    from sklearn.cluster import KMeans
+
+    objects = torch.cat([data.train.objects[i] for i in range(len(data.train))])
+    sides = (objects[:, 3:5] - objects[:, 1:3]).numpy()
+    means = KMeans(count, n_init=4, random_state=0).fit(sides).cluster_centers_
+    ordered = means[np.argsort(means.prod(1))]
+    return tuple(round(float(side), 4) for side in ordered.ravel())

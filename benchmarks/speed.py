@@ -26,11 +26,12 @@ from torch.nn.functional import cross_entropy
 from tinynas import Budget, SearchSpace, Supernet, augment, cost, load_arch, load_space
 from tinynas.arch import Arch
 from tinynas.data import Batch, Data, MemorySplit, Normalisation, generator
-from tinynas.evaluation import SubnetEvaluator, accuracy, traced_macs
+from tinynas.evaluation import SubnetEvaluator, traced_macs
 from tinynas.feasible import Feasible
 from tinynas.files import write_json
 from tinynas.nets import build
 from tinynas.objectives import Objective, labelled, netaug, sandwich
+from tinynas.tasks import TASKS
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 LIMITED = ("macs", "params", "peak_sram", "flash")
@@ -223,7 +224,7 @@ def evaluations(rounds: int) -> Iterator[Row]:
     def evaluate_theirs() -> float:
         net = theirs.get_active_subnet(preserve_weight=True)
         set_running_statistics(net, [(images, None) for images in calibration])
-        return accuracy(net, data, data.val, size)
+        return TASKS["classify"].measure(net, replace(space.max(), resolution=size), data, data.val)
 
     def pairs() -> Iterator[Pair]:
         rng = generator(0, "speed evaluations")

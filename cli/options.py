@@ -15,6 +15,9 @@ ModelFile = Annotated[
     Path | None,
     typer.Argument(metavar="MODEL", show_default=False, help="A model.safetensors or its folder. Default: the newest."),
 ]
+TaskName = Annotated[
+    str | None, _option("--task", metavar="classify|detect", help="What networks do. Default: the run's or classify.")
+]
 RunFolder = Annotated[Path | None, _option("--run", help="Run folder. Default: a new one under runs/.")]
 DataName = Annotated[
     str | None,
@@ -22,8 +25,8 @@ DataName = Annotated[
         "--data",
         metavar="NAME[:PATH]",
         help="digits, fashion-mnist, cifar10, cifar100, food101, flowers102, pets, cars, or imagefolder:PATH with "
-        "train/ and val/. "
-        "Default: the run's or the model's, else digits.",
+        "train/ and val/; to detect: scattered-digits, scattered-fashion, voc:PATH, coco:PATH. "
+        "Default: the run's or the model's, else digits or scattered-digits.",
     ),
 ]
 

@@ -22,7 +22,7 @@ def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
         [
             "best" if i == front["best"] else "",
             str(entry["arch"]["resolution"]),
-            f"{entry['accuracy']:.2f} ± {entry['standard_error']:.2f}",
+            f"{entry['accuracy']:.2f}" + (f" ± {error:.2f}" if (error := entry["standard_error"]) is not None else ""),
             *_costs(entry),
             *(describe(name, entry[name]) for name in extra),
         ]
@@ -118,7 +118,14 @@ def show_export(screen: Screen, folder: Path, export: dict[str, Any], margin: fl
         for row in export["files"]
     ]
     title = f"{export['model']} on {export['test_images']} test images of {export['data']}"
-    columns = ["", "test %", "logits differ by", "file", f"latency, batch {export['batch'] or 1}", "peak memory"]
+    columns = [
+        "",
+        f"test {export['metric']} %",
+        "outputs differ by",
+        "file",
+        f"latency, batch {export['batch'] or 1}",
+        "peak memory",
+    ]
     screen.table(title, columns, rows)
     reference = export["files"][0]["accuracy"]
     for row in export["files"]:

@@ -25,6 +25,7 @@ def search(
     sampler: opt.Sampler = None,
     workers: opt.Workers = None,
     storage: opt.Storage = None,
+    task: opt.TaskName = None,
     space: opt.SpaceName = None,
     randoms: opt.Randoms = None,
     spread: opt.Spread = None,
@@ -66,7 +67,7 @@ def search(
     given |= _given(largest_epochs=largest_epochs, shrinking=shrinking)
     how = _given(trials=trials, sampler=sampler, pareto=pareto, storage=storage, workers=workers)
     start()
-    plan = decided_by_first(lambda: plan_search(run, resume=resume, limits=limits, how=how, given=given))
+    plan = decided_by_first(lambda: plan_search(run, resume=resume, task=task, limits=limits, how=how, given=given))
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)
@@ -97,6 +98,7 @@ def retrain(
     teacher_weight: opt.TeacherWeight = None,
     temperature: opt.Temperature = None,
     teach_augmented: opt.TeachAugmented = None,
+    task: opt.TaskName = None,
     source: opt.Source = None,
     init: opt.Init = None,
     freeze: opt.Freeze = None,
@@ -141,7 +143,7 @@ def retrain(
     start()
     plan = decided_by_first(
         lambda: plan_retraining(
-            target, name=name, resume=resume, netaug=netaug, source=source, limits=limits, given=given
+            target, name=name, resume=resume, netaug=netaug, task=task, source=source, limits=limits, given=given
         )
     )
     plan = replace(plan, tensorboard=tensorboard)

@@ -19,6 +19,8 @@ LAYERS = [
     {"data"},
     {"datasets", "objectives"},
     {"detection"},
+    {"accuracy", "average_precision"},
+    {"tasks"},
     {"delivered", "training", "evaluation"},
     {"study", "predictor", "latency", "pareto", "export"},
     {"samplers", "tflite"},

@@ -9,11 +9,12 @@ from tinynas import Budget, cost, delivered, load, load_arch, load_space, search
 from tinynas import jobs as jobs_module
 from tinynas.comparison import compare_runs
 from tinynas.errors import BudgetError, FileError, InputError
-from tinynas.evaluation import SubnetEvaluator, accuracy
+from tinynas.evaluation import SubnetEvaluator
 from tinynas.jobs import retrain, search
 from tinynas.plans import RetrainPlan
 from tinynas.settings import NetAug, RetrainConfig, SupernetConfig
 from tinynas.supernet import Supernet
+from tinynas.tasks import TASKS
 from tinynas.training import Recipe
 
 
@@ -47,7 +48,7 @@ def test_the_whole_job(watched, plan):
         assert metrics["netaug"] == netaug
         net = load(folder / "model.safetensors")
         assert net.arch == best
-        assert accuracy(net, watched, watched.test, best.resolution) == metrics["accuracy"]
+        assert TASKS["classify"].measure(net, best, watched, watched.test) == metrics["accuracy"]
         assert len((folder / "log.jsonl").read_text().splitlines()) == RECIPE.epochs
 
     comparison = compare_runs([plan.run], plan.run / "compare.png")

@@ -60,7 +60,7 @@ def test_a_part_of_the_distillation_leaves_the_rest_to_the_labels(space):
     supernet = Supernet(space).eval()
 
     def of_smallest(**given):
-        return list(sandwich(space, randoms=0, smoothing=0.1, **given)(supernet, BATCH, None))[1]
+        return list(sandwich(space, criterion=labelled(0.1), randoms=0, **given)(supernet, BATCH, None))[1]
 
     logits = supernet(IMAGES, replace(space.min(), resolution=12))
     hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
@@ -127,7 +127,7 @@ def test_a_teacher_softens_the_labels(temperature):
         asked.append(batch)
         return answers
 
-    loss = taught(teacher, weight=0.3, temperature=temperature, smoothing=0.1)(BATCH)
+    loss = taught(teacher, criterion=labelled(0.1), weight=0.3, temperature=temperature)(BATCH)
     hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
     soft = -((answers / temperature).softmax(1) * (logits / temperature).log_softmax(1)).sum(1).mean()
     assert torch.allclose(loss(logits), 0.7 * hard + 0.3 * temperature**2 * soft)

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from tinynas import Supernet, augment
 from tinynas import training as training_module
 from tinynas.errors import FileError, InputError, TrainingError
-from tinynas.evaluation import accuracy, extract_calibrated
+from tinynas.evaluation import extract_calibrated
 from tinynas.objectives import labelled, netaug, plain, sandwich
+from tinynas.tasks import TASKS
 from tinynas.training import Recipe, train
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup=1.0)
@@ -53,7 +54,7 @@ def test_training_learns(space, data, tmp_path):
     recipe = Recipe(epochs=6, batch_size=16, lr=0.05)
     train(supernet, lambda e: plain(largest, labelled()), data, recipe, resolutions=(12,), checkpoint=tmp_path / "c.pt")
     net = extract_calibrated(supernet, largest, data.calibration_batches(12))
-    assert accuracy(net, data, data.val, 12) > 90
+    assert TASKS["classify"].measure(net, largest, data, data.val) > 90
 
 
 @pytest.mark.parametrize("sort", [False, True])

@@ -135,6 +135,12 @@ class Arch:
         """ "classify" or "detect"."""
         return next(task for task, kind in HEADS.items() if isinstance(self.head, kind))
 
+    @property
+    def detector(self) -> DetectorHead:
+        """The head of a detector."""
+        assert isinstance(self.head, DetectorHead)
+        return self.head
+
     def strides(self) -> list[int]:
         """Pixels of the image, along a side, to one of each stage's feature map."""
         steps = [self.stem.stride, *(prod(block.stride for block in stage) for stage in self.stages)]

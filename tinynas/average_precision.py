@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .data import Data, Split
-from .detection import Found, detections
+from .detection import Found
 
 _SIDE = 1000.0  # of the square that all images are taken for: precision does not change when axes are stretched
 
@@ -27,7 +26,7 @@ def average_precision(found: Sequence[Found], objects: Sequence[Tensor], classes
     """Of the detections and the true objects, (M, 5): class and box, of each image."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth = {
+    truth: dict[str, Any] = {
         "info": {},
         "images": [{"id": i, "width": _SIDE, "height": _SIDE} for i in range(len(objects))],
         "categories": [{"id": c, "name": str(c)} for c in range(classes)],
@@ -66,16 +65,3 @@ def _sized(boxes: Tensor) -> list[list[float]]:
     scaled = boxes.double() * _SIDE
     rows: list[list[float]] = torch.cat([scaled[:, :2], scaled[:, 2:] - scaled[:, :2]], 1).tolist()
     return rows
-
-
-@torch.no_grad()
-def precision_of(net: nn.Module, data: Data, split: Split, resolution: int) -> Precision:
-    """Of a detector on a split. Puts it into eval mode."""
-    net.eval()
-    device, head = next(net.parameters()).device, net.arch.head
-    found: list[Found] = []
-    objects: list[Tensor] = []
-    for images, labels in data.evaluation_batches(split, resolution):
-        found += detections(net(images.to(device)).cpu(), head, resolution)
-        objects += [labels[labels[:, 0] == i, 1:] for i in range(len(images))]
-    return average_precision(found, objects, len(data.classes))

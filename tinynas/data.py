@@ -75,6 +75,7 @@ class Data:
 
     classes: tuple[str, ...]
     normalise: Normalisation
+    task: str = "classify"  # or "detect": labels are then objects, see detection.py
     crop: float = 1.0  # a network sees a square in the middle, of this share of the image's shorter side
     train: Split
     val: Split

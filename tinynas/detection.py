@@ -5,24 +5,27 @@ image in the batch, class, box. Outputs are (N, P, 5 + classes) as `nets.Detecto
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import one_hot, smooth_l1_loss
-from torchvision.ops import batched_nms, complete_box_iou_loss
+from torchvision.ops import complete_box_iou_loss, nms
 
-from .arch import DetectorHead
+from .arch import Arch, DetectorHead
 from .data import Batch, Data
+from .errors import require
 from .objectives import Criterion
 
 _STRIDES = (16, 32)
 _MATCH = 0.5  # IoU of shapes from which an anchor is answerable for an object beside the best one
 _LARGEST = 4.0  # logarithm of a box's side over its anchor's
 _MOST = 100  # detections of an image
+_CANDIDATES = 300  # of an image, before suppression
 _OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
 _BOX_WEIGHT = 2.0
 
@@ -117,9 +120,9 @@ def _blocks(at: Places, head: DetectorHead) -> tuple[Tensor, Tensor]:
     return each.cumsum(0) - each, each.float().sqrt().round().long()
 
 
-def imitated(outputs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
+def boxes_imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
     """What another detector's outputs ask of these: its objectness, and where it is sure its boxes and classes."""
-    theirs = outputs.detach()
+    theirs = theirs.detach()
     sure = theirs[..., 4].sigmoid()
     classes, objectness = (theirs[..., 5:] / temperature).sigmoid(), (theirs[..., 4] / temperature).sigmoid()
 
@@ -141,20 +144,50 @@ class Found(NamedTuple):
     classes: Tensor  # (K,)
 
 
-def detections(outputs: Tensor, head: DetectorHead, resolution: int, *, threshold: float = 0.01) -> list[Found]:
-    """Of each image: boxes whose objectness times class probability is over the threshold, after suppression.
+def suppressed(outputs: Tensor, at: Places, *, threshold: float = 0.01) -> Found:
+    """What the outputs of one image, (P, 5 + classes), amount to: at most 100 boxes.
 
-    The weaker of two boxes of one class that overlap (IoU over 0.5) is left out; 100 an image remain at most.
+    Scores are objectness times class probability, over the threshold; the weaker of two boxes of one class that overlap
+    (IoU over 0.5) is left out.
     """
-    boxes = decode(outputs, places(head, resolution)).clamp(0, 1)
-    scores = outputs[..., 4:5].sigmoid() * outputs[..., 5:].sigmoid()  # (N, P, classes)
-    found = []
-    for of_image, scored in zip(boxes, scores, strict=True):
-        place, of_class = (scored > threshold).nonzero(as_tuple=True)
-        sure = scored[place, of_class]
-        kept = batched_nms(of_image[place], sure, of_class, _OVERLAP)[:_MOST]
-        found.append(Found(of_image[place[kept]], sure[kept], of_class[kept]))
-    return found
+    scores = outputs[:, 4:5].sigmoid() * outputs[:, 5:].sigmoid()  # (P, classes)
+    sure, index = scores.flatten().topk(min(_CANDIDATES, scores.numel()))
+    classes = index % scores.shape[1]
+    boxes = decode(outputs, at).clamp(0, 1)[index // scores.shape[1]]
+    apart = boxes + 2 * classes[:, None]  # boxes of different classes never overlap
+    kept = nms(apart, sure, _OVERLAP)[:_MOST]
+    kept = kept[sure[kept] > threshold]
+    return Found(boxes[kept], sure[kept], classes[kept])
+
+
+def detections(outputs: Tensor, head: DetectorHead, resolution: int, *, threshold: float = 0.01) -> list[Found]:
+    """Of each image of the outputs (N, P, 5 + classes)."""
+    return [suppressed(of_image, places(head, resolution), threshold=threshold) for of_image in outputs]
+
+
+class WithSuppression(nn.Module):
+    """A detector that gives boxes: image (1, C, H, W) -> boxes (K, 4), scores (K,), classes (K,)."""
+
+    def __init__(self, net: nn.Module, arch: Arch) -> None:
+        super().__init__()
+        self.net = net
+        for name, part in places(arch.detector, arch.resolution)._asdict().items():
+            self.register_buffer(name, part, persistent=False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        at = Places(*(self.get_buffer(name) for name in Places._fields))
+        return tuple(suppressed(self.net(image)[0], at))  # type: ignore[return-value]
+
+
+def detector_of(arch: Arch) -> Arch:
+    """The arch with a detector's head in place of its classifier, as wide as its feature map of stride 16."""
+    if isinstance(arch.head, DetectorHead):
+        return arch
+    strides = arch.strides()
+    rule = "a detector is made of a network with stages of stride 16 and, the last, 32"
+    require(16 in strides and strides[-1] == 32, rule, strides=strides)
+    fine = max(s for s, stride in enumerate(strides) if stride == 16)
+    return replace(arch, head=DetectorHead(width=arch.stages[fine][-1].out, act=arch.head.act))
 
 
 def anchors_of(data: Data, count: int) -> tuple[float, ...]:

@@ -1,6 +1,5 @@
-"""How good a network is on a split."""
+"""Networks cut from a supernet, and how good they are; counts that others make of a network."""
 
-import math
 import warnings
 
 import torch
@@ -8,37 +7,10 @@ from torch import Tensor, nn
 
 from .arch import Arch
 from .batchnorm import recalibrate
-from .data import Data, Split
+from .data import Data
 from .nets import Network, build, fold
 from .supernet import Supernet
-
-
-@torch.no_grad()
-def confusion(model: nn.Module, data: Data, split: Split, resolution: int) -> Tensor:
-    """Counts (classes, classes): row the label, column the prediction. Puts the model into eval mode."""
-    model.eval()
-    device = next(model.parameters()).device
-    count = len(data.classes)
-    counts = torch.zeros(count, count, dtype=torch.int64)
-    for images, labels in data.evaluation_batches(split, resolution):
-        predictions = model(images.to(device)).argmax(1).cpu()
-        counts += torch.bincount(labels * count + predictions, minlength=count**2).view(count, count)
-    return counts
-
-
-def accuracy(model: nn.Module, data: Data, split: Split, resolution: int) -> float:
-    """Percent of the split's images that the model classifies right."""
-    return accuracy_of(confusion(model, data, split, resolution))
-
-
-def accuracy_of(counts: Tensor) -> float:
-    """Percent on the diagonal of a confusion matrix."""
-    return 100 * counts.diagonal().sum().item() / counts.sum().item()
-
-
-def standard_error(accuracy: float, images: int) -> float:
-    """Of an accuracy in percent that was measured on this many images."""
-    return math.sqrt(accuracy * (100 - accuracy) / images)
+from .tasks import TASKS
 
 
 def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]) -> Network:
@@ -68,7 +40,7 @@ def traced_macs(net: nn.Module, images: Tensor) -> int:
 
 
 class SubnetEvaluator:
-    """Accuracy of subnets on the search-val split, each recalibrated on the same training images and folded."""
+    """How good subnets are on the search-val split, each recalibrated on the same training images and folded."""
 
     def __init__(self, supernet: Supernet, data: Data) -> None:
         self.supernet = supernet
@@ -80,4 +52,4 @@ class SubnetEvaluator:
         if arch.resolution not in self._calibration:
             self._calibration[arch.resolution] = self.data.calibration_batches(arch.resolution)
         net = extract_calibrated(self.supernet, arch, self._calibration[arch.resolution])
-        return accuracy(fold(net), self.data, self.data.val, arch.resolution)
+        return TASKS[self.data.task].measure(fold(net), arch, self.data, self.data.val)

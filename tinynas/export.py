@@ -31,7 +31,7 @@ class Deployed:
     kind: str  # "ONNX"
     name: str
     content: bytes
-    run: Callable[[Tensor], Tensor]  # images (N, C, H, W) -> logits (N, classes), on one thread
+    run: Callable[[Tensor], Tensor]  # images (N, C, H, W) -> the network's outputs, on one thread
     int8: bool = False
 
 
@@ -83,7 +83,7 @@ def _exported(model: Model, batch: int | None, opset: int | None) -> onnx.ModelP
             verbose=False,
             opset_version=opset,
             input_names=["images"],
-            output_names=["logits"],
+            output_names=["logits" if arch.task == "classify" else "predictions"],
             dynamic_shapes=None if batch else {"images": {0: torch.export.Dim.DYNAMIC}},
         )
     proto: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]

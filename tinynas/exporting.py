@@ -16,6 +16,7 @@ from .files import check_writable, read, write, write_json
 from .latency import median_seconds
 from .nets import fold
 from .reporting import Report
+from .tasks import check_task
 from .tflite import to_tflite
 
 FORMATS = ("onnx", "tflite")
@@ -64,7 +65,8 @@ def export(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
     document = {
         "model": str(plan.model),
         "data": plan.data or model.data,
-        "test_images": len(data.test.labels),
+        "metric": check_task(model.net.arch.task, data).metric,
+        "test_images": len(data.test),
         "calibration_images": sum(len(images) for images in calibration),
         "batch": plan.batch,
         "classes": list(model.classes),
@@ -83,17 +85,19 @@ def _measured(
 ) -> list[dict[str, Any]]:
     """Of the network in torch and of each file: accuracy, difference, size, latency, memory. Raises FileError."""
     arch = model.net.arch
+    task = check_task(arch.task, data)
     delivered = Deployed(kind="torch", name=plan.model.name, content=read(plan.model), run=model.net)
     forms = [delivered, *files]
-    logits = _logits(forms, data, arch.resolution, report)
-    size = logits[0].abs().max().item()
+    outputs, labels = _outputs(forms, data, arch.resolution, report)
+    truths = [truth for batch, images in labels for truth in task.truths(batch, images)]
+    size = outputs[0].abs().max().item()
     image = torch.zeros(plan.batch or 1, arch.in_channels, arch.resolution, arch.resolution)
     rows = []
-    for form, outputs in zip(forms, logits, strict=True):
-        difference = (outputs - logits[0]).abs().max().item()
+    for form, made in zip(forms, outputs, strict=True):
+        difference = (made - outputs[0]).abs().max().item()
         if not form.int8 and not difference <= TOLERANCE * max(1, size):
             raise FileError(
-                f"{form.name} would differ from the model by {difference:.2g} in logits of up to {size:.2g} "
+                f"{form.name} would differ from the model by {difference:.2g} in outputs of up to {size:.2g} "
                 f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset or --to"
             )
         timed = fold(model.net) if form is delivered else form.run
@@ -102,7 +106,7 @@ def _measured(
                 "kind": form.kind,
                 "int8": form.int8,
                 "file": form.name,
-                "accuracy": 100 * (outputs.argmax(1) == data.test.labels).float().mean().item(),
+                "accuracy": task.grade(task.answers(made, arch), truths, data.classes)["accuracy"],
                 "difference": difference,
                 "bytes": len(form.content),
                 "latency": median_seconds(lambda run=timed: run(image)),  # type: ignore[misc]
@@ -112,14 +116,17 @@ def _measured(
     return rows
 
 
-def _logits(forms: list[Deployed], data: Data, resolution: int, report: Report) -> list[Tensor]:
-    """Of every form for the test split's images: (images, classes)."""
+def _outputs(
+    forms: list[Deployed], data: Data, resolution: int, report: Report
+) -> tuple[list[Tensor], list[tuple[Tensor, int]]]:
+    """Of every form for the test split's images; and the labels of their batches, with numbers of images."""
     parts: list[list[Tensor]] = [[] for _ in forms]
-    done = 0
+    seen: list[tuple[Tensor, int]] = []
     with torch.inference_mode():
         for images, labels in data.evaluation_batches(data.test, resolution):
             for form, outputs in zip(forms, parts, strict=True):
                 outputs.append(form.run(images))
-            done += len(labels)
-            report.advance("test split", done, len(data.test.labels), f"torch and {len(forms) - 1} files")
-    return [torch.cat(outputs) for outputs in parts]
+            seen.append((labels, len(images)))
+            done = sum(count for _, count in seen)
+            report.advance("test split", done, len(data.test), f"torch and {len(forms) - 1} files")
+    return [torch.cat(outputs) for outputs in parts], seen

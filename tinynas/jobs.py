@@ -8,12 +8,12 @@ from typing import Any
 from .comparison import compare_runs
 from .cost import cost
 from .delivered import data_of, read_model
-from .evaluation import accuracy_of, confusion
 from .exporting import export
 from .plans import SearchPlan, plan_retraining
 from .reporting import Report
 from .retraining import retrain
 from .searching import search
+from .tasks import check_task
 
 __all__ = ["evaluate", "export", "quickstart", "retrain", "search"]
 
@@ -36,12 +36,12 @@ def evaluate(path: Path, data_name: str | None) -> dict[str, Any]:
     """
     model = read_model(path)
     data = data_of(model, path, data_name)
-    counts = confusion(model.net, data, data.test, model.net.arch.resolution)
-    by_class = 100 * counts.diagonal() / counts.sum(1)
+    arch = model.net.arch
+    task = check_task(arch.task, data)
     return {
         "model": str(path),
         "data": data_name or model.data,
-        "accuracy": accuracy_of(counts),
-        "by_class": dict(zip(data.classes, by_class.tolist(), strict=True)),
-        **asdict(cost(model.net.arch)),
+        "metric": task.metric,
+        **task.score(model.net, arch, data, data.test),
+        **asdict(cost(arch)),
     }

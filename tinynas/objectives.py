@@ -4,7 +4,7 @@
         loss.backward()
     optimizer.step()
 
-The first loss of a step is the one reported. What a batch asks of a network's logits is a criterion's to say.
+The first loss of a step is the one reported. What a batch asks of a network's outputs is a criterion's to say.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,35 +12,47 @@ from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from .arch import Arch
 from .data import Batch
 from .space import SearchSpace
 
 Objective = Callable[[nn.Module, Batch, np.random.Generator], Iterator[Tensor]]
-Criterion = Callable[[Batch], Callable[[Tensor], Tensor]]  # a batch -> (logits (N, classes) -> loss)
+Criterion = Callable[[Batch], Callable[[Tensor], Tensor]]  # a batch -> (a network's outputs -> loss)
+Imitation = Callable[[Tensor, float], Callable[[Tensor], Tensor]]  # a teacher's outputs, temperature -> the same
 
 
 def labelled(smoothing: float = 0.0) -> Criterion:
-    """Cross-entropy with the labels, a part of them spread evenly over the classes."""
+    """Cross-entropy of logits (N, classes) with the labels, a part of them spread evenly over the classes."""
     return lambda batch: lambda logits: cross_entropy(logits, batch.labels, label_smoothing=smoothing)
 
 
-def taught(
-    teacher: Callable[[Batch], Tensor], *, weight: float = 0.5, temperature: float = 1.0, smoothing: float = 0.0
-) -> Criterion:
-    """Labels, and with `weight` the soft labels of a teacher's logits (N, classes) at a temperature.
+_LABELS = labelled()
 
-    Distillation (Hinton et al., 2015, section 2): the soft part is multiplied by the temperature squared, so that
-    its gradients keep their size.
+
+def imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
+    """Cross-entropy of logits (N, classes) with a teacher's soft labels (Hinton et al., 2015, section 2).
+
+    Multiplied by the temperature squared, so that its gradients keep their size.
     """
+    soft = (theirs.detach() / temperature).softmax(1)
+    return lambda logits: temperature**2 * cross_entropy(logits / temperature, soft)
+
+
+def taught(
+    teacher: Callable[[Batch], Tensor],
+    *,
+    criterion: Criterion = _LABELS,
+    imitation: Imitation = imitated,
+    weight: float = 0.5,
+    temperature: float = 1.0,
+) -> Criterion:
+    """What the criterion asks and, with `weight`, what a teacher's outputs do at a temperature."""
 
     def of_batch(batch: Batch) -> Callable[[Tensor], Tensor]:
-        hard, soft = labelled(smoothing)(batch), (teacher(batch) / temperature).softmax(1)
-        return lambda logits: (
-            (1 - weight) * hard(logits) + weight * temperature**2 * cross_entropy(logits / temperature, soft)
-        )
+        hard, soft = criterion(batch), imitation(teacher(batch), temperature)
+        return lambda outputs: (1 - weight) * hard(outputs) + weight * soft(outputs)
 
     return of_batch
 
@@ -64,7 +76,13 @@ def largest(space: SearchSpace, criterion: Criterion) -> Objective:
 
 
 def sandwich(
-    space: SearchSpace, *, randoms: int = 2, spread: bool = False, distillation: float = 1.0, smoothing: float = 0.0
+    space: SearchSpace,
+    *,
+    criterion: Criterion = _LABELS,
+    imitation: Imitation = imitated,
+    randoms: int = 2,
+    spread: bool = False,
+    distillation: float = 1.0,
 ) -> Objective:
     """The largest subnet on the labels; the smallest and some random ones on the largest one's outputs.
 
@@ -74,20 +92,15 @@ def sandwich(
     """
 
     def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
-        resolution = batch.images.shape[-1]
-        logits = supernet(batch.images, replace(space.max(), resolution=resolution))
-        yield labelled(smoothing)(batch)(logits)
-        hard_labels = smoothed(batch.labels, logits.shape[1], smoothing)
-        targets = distillation * logits.detach().softmax(1) + (1 - distillation) * hard_labels
+        resolution, hard = batch.images.shape[-1], criterion(batch)
+        outputs = supernet(batch.images, replace(space.max(), resolution=resolution))
+        yield hard(outputs)
+        soft = imitation(outputs, 1.0)
         for arch in (space.min(), *(space.sample(rng, spread=spread) for _ in range(randoms))):
-            yield cross_entropy(supernet(batch.images, replace(arch, resolution=resolution)), targets)
+            outputs = supernet(batch.images, replace(arch, resolution=resolution))
+            yield distillation * soft(outputs) + (1 - distillation) * hard(outputs)
 
     return objective
-
-
-def smoothed(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Labels (N,) as probabilities (N, classes), a part of them spread evenly."""
-    return one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
 def netaug(

@@ -12,12 +12,14 @@ from .arch import Arch
 from .augmentation import family_factors
 from .cost import Budget, describe_limits
 from .delivered import read_model
+from .detection import detector_of
 from .errors import BudgetError, FileError, InputError, require, unknown
 from .runs import RUNS, last_record, newest, read_config, read_front
 from .samplers import SAMPLERS
 from .settings import NetAug, RetrainConfig, SupernetConfig, Teaching, read_settings, with_settings
 from .shipped import load_arch, short_name
 from .study import public
+from .tasks import TASKS, task_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +75,14 @@ def plan_search(
     run: Path | None,
     *,
     resume: bool,
+    task: str | None = None,
     limits: Mapping[str, Any],
     how: Mapping[str, Any],
     given: Mapping[str, Any],
 ) -> SearchPlan:
     """A search in a new run, or in one that is there: its supernet is then used, or trained to its end.
+
+    `task`, "classify" or "detect", decides the space and the data of a new run, where nothing else does.
 
     `how` are the settings the user named of the search, as in `SearchPlan`; `given` those of `SupernetConfig` and
     `Recipe`. A run that is there supplies the others, and to a resumed search also limits and settings.
@@ -88,11 +93,13 @@ def plan_search(
         if not (run / "config.yaml").exists():
             raise FileError(f"nothing to resume in {run}: it has no config.yaml; search without --resume")
     if run and (run / "config.yaml").exists():
+        require(task is None, "a run that is there has its task", task=task)
         config = _read_supernet_config(run / "config.yaml")
         if not resume and not _is_trained(run, config):
             raise FileError(f"the supernet of {run} is not trained to its end; add --resume to go on with it")
     else:
-        config = SupernetConfig()
+        defaults = task_named(task or "classify")
+        config = SupernetConfig(space=defaults.space, data=defaults.data)
     config = with_settings(config, _with_paths(given))
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
@@ -114,14 +121,16 @@ def plan_retraining(
     name: str | None,
     resume: bool,
     netaug: bool,
+    task: str | None = None,
     source: Path | None = None,
     limits: Mapping[str, Any] = MappingProxyType({}),
     given: Mapping[str, Any],
 ) -> RetrainPlan:
     """A retraining of a run's best network, of a network by name or of a YAML file's; of the newest run by default.
 
-    `source` is a delivered model whose network goes on from its weights. `limits` choose another network of a run's
-    front. Resumed, it is the unfinished one of that target and name, or the newest, with the configuration it has.
+    `task` "detect" makes a detector of a classifier's backbone. `source` is a delivered model whose network goes on
+    from its weights. `limits` choose another network of a run's front. Resumed, it is the unfinished one of that target
+    and name, or the newest, with the configuration it has.
     Raises BudgetError, FileError or InputError.
     """
     run = Path(target) if target and Path(target).is_dir() else None
@@ -139,10 +148,14 @@ def plan_retraining(
         given = {"init": str(source), **given}
         run = _new_folder(f"transfer-{given.get('data', data).partition(':')[0]}")
     elif target and not run:
-        arch, run, data = load_arch(target), _new_folder(short_name(target)), "digits"
+        arch, run = load_arch(target), _new_folder(short_name(target))
+        data = TASKS[arch.task].data
     else:
         run = run or newest("*/best.yaml").parent
         arch, data = _network_of(run, limits), _read_supernet_config(run / "config.yaml").data
+    if task and task_named(task) != TASKS[arch.task]:
+        require(task == "detect", "a detector has no classifier", task=task)
+        arch, data = detector_of(arch), TASKS[task].data
     config = with_settings(default_config(arch, data, netaug=netaug, teacher=given.get("teacher")), _with_paths(given))
     needs = [what for what in (config.init, config.teaching and config.teaching.teacher) if what == "supernet"]
     if needs and not (run / "supernet.pt").exists():

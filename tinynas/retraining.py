@@ -14,10 +14,10 @@ from .data import Data
 from .datasets import load_data
 from .delivered import Model, read_model, save_model
 from .errors import require
-from .evaluation import accuracy, extract_calibrated
+from .evaluation import extract_calibrated
 from .files import write_json
 from .nets import INITS
-from .objectives import Criterion, Objective, labelled, netaug, plain, taught
+from .objectives import Criterion, Objective, netaug, plain, taught
 from .parallel import device, rank
 from .plans import RetrainPlan
 from .reporting import Report, advance, record
@@ -25,6 +25,7 @@ from .runs import Log, last_record, read_supernet, settle_config
 from .settings import RetrainConfig
 from .space import SearchSpace
 from .supernet import Supernet
+from .tasks import TASKS, check_task
 from .teachers import load_teacher
 from .training import Progress, train
 
@@ -38,6 +39,7 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     folder, config = plan.folder, plan.config
     data = load_data(config.data)
     arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
+    task = check_task(arch.task, data)
     supernet, criterion = _initial(plan, arch, data).to(device()), _criterion(plan, arch, data)
     if rank() == 0:
         settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
@@ -48,8 +50,9 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise, crop=data.crop)
     save_model(folder / "model.safetensors", model)
     metrics = {
-        "accuracy": accuracy(net, data, data.test, arch.resolution),
-        "train_accuracy": accuracy(net, data, data.train, arch.resolution),
+        "metric": task.metric,
+        **task.score(net, arch, data, data.test),
+        "train_accuracy": task.measure(net, arch, data, data.train),
         **asdict(cost(arch)),
         "seconds": last_record(folder / "log.jsonl")["seconds"],
         "epochs": config.recipe.epochs,
@@ -66,6 +69,7 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
 def _train(supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPlan, data: Data, report: Report) -> None:
     """Train the networks around the arch, and log how the arch on its own does on search-val."""
     folder, config, calibration = plan.folder, plan.config, data.calibration_batches(arch.resolution)
+    task = TASKS[arch.task]
     log = Log(folder / "log.jsonl", tensorboard=plan.tensorboard)
 
     def objective(epoch: int) -> Objective:
@@ -76,7 +80,7 @@ def _train(supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPl
             arch,
             space,
             criterion,
-            of_augmented=None if _teaches_augmented(config) else labelled(config.recipe.smoothing),
+            of_augmented=None if _teaches_augmented(config) else task.criterion(arch, config.recipe.smoothing),
             networks=config.netaug.networks,
             alpha=config.netaug.alpha,
             every=config.netaug.every,
@@ -90,7 +94,7 @@ def _train(supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPl
         advance(report, folder.name, progress)
         if progress.ends_epoch:
             net = extract_calibrated(supernet, arch, calibration)
-            log.add(record(progress) | {"val_accuracy": accuracy(net, data, data.val, arch.resolution)})
+            log.add(record(progress) | {"val_accuracy": task.measure(net, arch, data, data.val)})
 
     train(
         supernet,
@@ -125,20 +129,22 @@ def _initial(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
         model = read_model(Path(config.init))
         rule = "a network goes on with images of as many colours"
         require(model.net.arch.in_channels == data.channels, rule, model=model.net.arch.in_channels, data=data.channels)
-        supernet.adopt(model.net, leave_out="" if model.classes == data.classes else "head.classifier")
+        leave_out = "head." if model.net.arch.task != arch.task else "head.classifier"
+        supernet.adopt(model.net, leave_out="" if model.classes == data.classes else leave_out)
     return supernet
 
 
 def _criterion(plan: RetrainPlan, arch: Arch, data: Data) -> Criterion:
-    teaching, recipe = plan.config.teaching, plan.config.recipe
+    teaching, recipe, task = plan.config.teaching, plan.config.recipe, TASKS[arch.task]
+    criterion = task.criterion(arch, recipe.smoothing)
     if not teaching:
-        return labelled(recipe.smoothing)
-    images = len(data.train.labels) if recipe.augmentation == "none" else 0
+        return criterion
     return taught(
-        load_teacher(teaching.teacher, plan.run, arch, data, images=images),
+        load_teacher(teaching.teacher, plan.run, arch, data, keep=recipe.augmentation == "none"),
+        criterion=criterion,
+        imitation=task.imitation,
         weight=teaching.teacher_weight,
         temperature=teaching.temperature,
-        smoothing=recipe.smoothing,
     )
 
 

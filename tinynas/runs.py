@@ -19,11 +19,13 @@ from typing import Any
 
 from .arch import Arch, check_mapping, read_yaml
 from .data import Data
+from .detection import anchors_of
 from .errors import FileError, InputError
 from .files import append_line, read, read_json, read_text, write, write_yaml
 from .shipped import load_space, shipped_spaces
-from .space import SearchSpace
+from .space import DetectorChoices, SearchSpace
 from .supernet import Supernet
+from .tasks import check_task
 from .training import read_checkpoint
 
 RUNS = Path("runs")
@@ -64,8 +66,11 @@ def space_text(run: Path, space: str) -> str:
 
 
 def space_for(data: Data, text: str, where: str) -> SearchSpace:
-    """A space from YAML, with the data's colours and classes. Raises InputError."""
+    """A space from YAML, with the data's colours and classes and, for detectors, anchors. Raises InputError."""
     space = SearchSpace.from_dict(read_yaml(text, where))
+    check_task(space.task, data)
+    if isinstance(space.head, DetectorChoices):
+        space = replace(space, head=replace(space.head, anchors=anchors_of(data, len(space.head.anchors) // 2)))
     return replace(space, in_channels=data.channels, classes=len(data.classes))
 
 

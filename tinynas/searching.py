@@ -14,11 +14,11 @@ from .data import Data
 from .datasets import load_data
 from .delivered import digest
 from .errors import TinyNASError
-from .evaluation import SubnetEvaluator, standard_error
+from .evaluation import SubnetEvaluator
 from .feasible import Feasible
 from .files import only_one, write, write_json, write_yaml
 from .latency import timed_cost
-from .objectives import Objective, labelled, largest, sandwich
+from .objectives import Objective, largest, sandwich
 from .parallel import device, rank
 from .pareto import Series, front, picture
 from .plans import SearchPlan
@@ -29,6 +29,7 @@ from .search import Evaluation
 from .search import search as search_space
 from .space import SearchSpace
 from .supernet import Supernet
+from .tasks import TASKS, Task
 from .training import Progress, train
 
 
@@ -54,7 +55,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     if plan.sampler == "predictor" and len(found) >= 10:
         tau = held_out_correlation(supernet.space, [e.arch for e in found], [e.accuracy for e in found])
         report.note(f"predictor: Kendall's tau {tau:.2f} on evaluations held out of its fit (5 folds of {len(found)})")
-    return _write_front(plan, found, len(data.val.labels))
+    return _write_front(plan, found, TASKS[data.task], len(data.val))
 
 
 def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]:
@@ -81,6 +82,8 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, report: Report) -> 
     torch.manual_seed(recipe.seed)
     supernet = Supernet(space).to(device())
     log = Log(run / "log.jsonl", tensorboard=plan.tensorboard)
+    task = TASKS[data.task]
+    criterion = task.criterion(space.max(), recipe.smoothing)
 
     def after_step(progress: Progress) -> None:
         advance(report, "supernet", progress)
@@ -89,14 +92,15 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, report: Report) -> 
 
     def objective(epoch: int) -> Objective:
         if epoch < config.largest_epochs:
-            return largest(space, labelled(recipe.smoothing))
+            return largest(space, criterion)
         elastic = space.pinned(*config.pinned(epoch))
         return sandwich(
             elastic,
+            criterion=criterion,
+            imitation=task.imitation,
             randoms=config.randoms,
             spread=config.spread,
             distillation=config.distillation,
-            smoothing=recipe.smoothing,
         )
 
     train(
@@ -178,20 +182,21 @@ class _Silent:
     def advance(self, task: str, done: int, total: int, text: str) -> None: ...
 
 
-def _write_front(plan: SearchPlan, found: list[Evaluation], images: int) -> dict[str, Any]:
-    """Write what a search found; `images` is the size of search-val, for the standard errors."""
+def _write_front(plan: SearchPlan, found: list[Evaluation], task: Task, images: int) -> dict[str, Any]:
+    """Write what a search found, by a measure on so many images of search-val."""
     run, config, budget = plan.run, plan.config, plan.budget
     on_front = front(found, _point)
     document = {
         "space": config.space,
         "data": config.data,
+        "metric": task.metric,
         "limits": budget.limits(),
         "evaluations": len(found),
         "front": [
             {
                 "arch": e.arch.to_dict(),
                 "accuracy": e.accuracy,
-                "standard_error": standard_error(e.accuracy, images),
+                "standard_error": task.standard_error(e.accuracy, images),
                 **asdict(e.cost),
             }
             for e in on_front
@@ -215,9 +220,10 @@ def _headline(document: dict[str, Any]) -> str:
     """What the best network is, as YAML comments."""
     best = document["front"][document["best"]]
     costs = ", ".join(f"{field.name} {best[field.name]}" for field in fields(TimedCost) if field.name in best)
+    error = f" (standard error {best['standard_error']:.2f})" if best["standard_error"] is not None else ""
     return (
         f"# The best of {document['evaluations']} networks of {document['space']} evaluated on {document['data']}:\n"
-        f"# {best['accuracy']:.2f}% on search-val (standard error {best['standard_error']:.2f}); {costs}.\n"
+        f"# {best['accuracy']:.2f}% {document['metric']} on search-val{error}; {costs}.\n"
     )
 
 

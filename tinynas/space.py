@@ -158,6 +158,11 @@ class SearchSpace:
         _check_ascending("resolution", self.resolution)
         require(self.divisor >= 1, "divisor >= 1", divisor=self.divisor)
 
+    @property
+    def task(self) -> str:
+        """As an arch's."""
+        return "classify" if isinstance(self.head, HeadChoices) else "detect"
+
     def min(self) -> Arch:
         """The arch of all smallest options."""
         return self._compose(lambda name, options, resolve=_same: resolve(options[0]))

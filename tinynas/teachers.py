@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .arch import Arch
+from .arch import Arch, DetectorHead
 from .data import Batch, Data
 from .delivered import read_model
 from .errors import FileError, InputError, require
 from .evaluation import extract_calibrated
+from .nets import build
 from .parallel import device
 from .runs import read_supernet
 
@@ -20,36 +21,37 @@ from .runs import read_supernet
 class Teacher:
     """A network in eval mode that answers for training batches; without augmentation each image is looked at once.
 
-    `images` is how many training images there are, if their logits may be kept, else 0.
+    `images` is how many training images there are, if what it says of them may be kept, else 0.
     """
 
     def __init__(self, net: nn.Module, *, images: int = 0) -> None:
         self.net = net.eval().requires_grad_(False).to(device())
         self._known = torch.zeros(images, dtype=torch.bool)
-        self._logits = torch.empty(0)
+        self._outputs = torch.empty(0)
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits (N, classes), without gradient."""
+        """Its outputs, logits (N, classes) or a detector's, without gradient."""
         if not len(self._known):
             return self._answer(batch.images)
         if not self._known[batch.indices].all():
-            logits = self._answer(batch.images).cpu()
-            if not len(self._logits):
-                self._logits = torch.empty(len(self._known), logits.shape[1])
-            self._logits[batch.indices], self._known[batch.indices] = logits, True
-        return self._logits[batch.indices].to(batch.images.device)
+            outputs = self._answer(batch.images).cpu()
+            if not len(self._outputs):
+                self._outputs = torch.empty(len(self._known), *outputs.shape[1:])
+            self._outputs[batch.indices], self._known[batch.indices] = outputs, True
+        return self._outputs[batch.indices].to(batch.images.device)
 
     @torch.no_grad()
     def _answer(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.net(images)
-        return logits.float()
+        outputs: Tensor = self.net(images)
+        return outputs.float()
 
 
-def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, images: int = 0) -> Teacher:
+def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, keep: bool = False) -> Teacher:
     """The teacher of a network: the largest of the run's supernet, a delivered model, or one of torchvision's.
 
     `name` is "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]". Raises InputError or
-    FileError, also if it has other classes or takes other images than the network.
+    FileError, also if it has other classes or takes other images than the network. With `keep` it is asked about each
+    training image once.
     """
     if name == "supernet":
         net: nn.Module = _largest(run, arch, data)
@@ -58,7 +60,7 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, images: int = 
     else:
         net = _delivered(Path(name), arch, data)
     _check(name, net.eval(), arch)
-    return Teacher(net, images=images)
+    return Teacher(net, images=len(data.train) if keep else 0)
 
 
 def _largest(run: Path, arch: Arch, data: Data) -> nn.Module:
@@ -74,6 +76,9 @@ def _delivered(path: Path, arch: Arch, data: Data) -> nn.Module:
     require(theirs == arch.resolution, rule, teacher=theirs, network=arch.resolution)
     rule = "a teacher sees images normalised as the network does"
     require(model.normalise == data.normalise, rule, teacher=model.normalise, network=data.normalise)
+    if isinstance(head := model.net.arch.head, DetectorHead) and isinstance(arch.head, DetectorHead):
+        rule = "a teacher has the network's anchors"
+        require(head.anchors == arch.head.anchors, rule, teacher=head.anchors, network=arch.head.anchors)
     return model.net
 
 
@@ -108,7 +113,7 @@ def _check(name: str, net: nn.Module, arch: Arch) -> None:
     """Raise InputError unless the teacher answers for the network's images with its classes."""
     images = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution, device=next(net.parameters()).device)
     try:
-        classes = net(images).shape[1]
+        outputs = net(images)
     except (RuntimeError, AssertionError) as error:
         takes = next((p.shape[1] for p in net.parameters() if p.ndim == 4), None)
         reason = f"it takes {takes} colours" if takes not in (None, arch.in_channels) else str(error).splitlines()[0]
@@ -116,4 +121,10 @@ def _check(name: str, net: nn.Module, arch: Arch) -> None:
             f"the teacher {name} cannot see images of {arch.in_channels} colours and "
             f"{arch.resolution}x{arch.resolution} pixels: {reason}"
         ) from None
-    require(classes == arch.classes, "a teacher has the network's classes", teacher=classes, network=arch.classes)
+    made, expected = outputs.shape[1:], build(arch).to(images.device)(images).shape[1:]
+    if len(made) != len(expected):
+        raise InputError(f"{name} cannot teach networks that {arch.task}: its outputs have the shape {tuple(made)}")
+    rule = "a teacher has the network's classes"
+    require(made[-1] == expected[-1], rule, teacher=made[-1] - 5 * (len(made) > 1), network=arch.classes)
+    rule = "a teacher predicts at the network's places"
+    require(made == expected, rule, teacher=tuple(made), network=tuple(expected))

@@ -16,7 +16,7 @@ LAYERS = [
     {"feasible"},
     {"nets", "shipped", "augmentation"},
     {"supernet", "batchnorm"},
-    {"data"},
+    {"data", "loading"},
     {"datasets", "objectives"},
     {"delivered", "training", "evaluation"},
     {"study", "predictor", "latency", "pareto", "export"},

@@ -64,7 +64,7 @@ def export(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
     document = {
         "model": str(plan.model),
         "data": plan.data or model.data,
-        "test_images": len(data.test.labels),
+        "test_images": len(data.test),
         "calibration_images": sum(len(images) for images in calibration),
         "batch": plan.batch,
         "classes": list(model.classes),
@@ -117,9 +117,9 @@ def _logits(forms: list[Deployed], data: Data, resolution: int, report: Report) 
     parts: list[list[Tensor]] = [[] for _ in forms]
     done = 0
     with torch.inference_mode():
-        for images, labels in data.evaluation_batches(data.test, resolution):
+        for images, _ in data.evaluation_batches(data.test, resolution):
             for form, outputs in zip(forms, parts, strict=True):
                 outputs.append(form.run(images))
-            done += len(labels)
-            report.advance("test split", done, len(data.test.labels), f"torch and {len(forms) - 1} files")
+            done += len(images)
+            report.advance("test split", done, len(data.test), f"torch and {len(forms) - 1} files")
     return [torch.cat(outputs) for outputs in parts]

@@ -133,7 +133,7 @@ def _criterion(plan: RetrainPlan, arch: Arch, data: Data) -> Criterion:
     teaching, recipe = plan.config.teaching, plan.config.recipe
     if not teaching:
         return labelled(recipe.smoothing)
-    images = len(data.train.labels) if recipe.augmentation == "none" else 0
+    images = len(data.train) if recipe.augmentation == "none" else 0
     return taught(
         load_teacher(teaching.teacher, plan.run, arch, data, images=images),
         weight=teaching.teacher_weight,

@@ -54,7 +54,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     if plan.sampler == "predictor" and len(found) >= 10:
         tau = held_out_correlation(supernet.space, [e.arch for e in found], [e.accuracy for e in found])
         report.note(f"predictor: Kendall's tau {tau:.2f} on evaluations held out of its fit (5 folds of {len(found)})")
-    return _write_front(plan, found, len(data.val.labels))
+    return _write_front(plan, found, len(data.val))
 
 
 def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]:

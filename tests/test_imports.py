@@ -17,6 +17,8 @@ LAYERS = [
     {"nets", "shipped", "augmentation"},
     {"supernet", "batchnorm"},
     {"data", "loading"},
+    {"boxes"},
+    {"scattered", "annotated"},
     {"datasets", "objectives"},
     {"delivered", "training", "evaluation"},
     {"study", "predictor", "latency", "pareto", "export"},

@@ -292,11 +292,11 @@ def test_photographs_that_are_not_there(tmp_path):
 
 
 def test_workers_change_nothing(image_folder, monkeypatch):
-    import tinynas.datasets
+    import tinynas.loading
 
     data = load_data(f"imagefolder:{image_folder}")
     alone = list(data.training_batches(4, (24, 32), seed=0, epoch=0))
-    monkeypatch.setattr(tinynas.datasets, "_FEW_FILES", 0)
+    monkeypatch.setattr(tinynas.loading, "_FEW_FILES", 0)
     assert same(alone, list(data.training_batches(4, (24, 32), seed=0, epoch=0)))
 
 

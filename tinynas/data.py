@@ -15,7 +15,10 @@ from torch import Tensor
 
 from .parallel import rank, share
 
-Labelled = tuple[Tensor, Tensor]  # images (N, C, resolution, resolution), normalised floats; labels (N,)
+# Images (N, C, resolution, resolution), normalised floats, and their labels: class indices (N,). For detection, the
+# labels are targets: floats (M, 6), a row for each object of the batch, the index of its image in the batch, its class
+# index, x1, y1, x2, y2 (left, top, right, bottom), in 0..1 of the image's sides.
+Labelled = tuple[Tensor, Tensor]
 AUGMENTATIONS = ("none", "standard", "strong")  # how training images are changed at random
 
 
@@ -23,7 +26,7 @@ class Batch(NamedTuple):
     """What a training step sees."""
 
     images: Tensor  # (N, C, resolution, resolution), normalised floats
-    labels: Tensor  # (N,) class indices
+    labels: Tensor  # (N,) class indices; for detection (M, 6) targets, as in Labelled
     indices: Tensor  # (N,) of the images in the training split
     number: int  # in its epoch, from 0
 
@@ -46,12 +49,19 @@ class Normalisation:
         return (pixels.float() / 255 - mean) / std
 
 
+IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
 class Split(Protocol):
     """Labelled images, wherever they are kept."""
 
     @property
     def labels(self) -> Tensor:
-        """Class indices (N,)."""
+        """Of the whole split: class indices (N,); for detection targets (M, 6), as in Labelled."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of images."""
         ...
 
     def batches(
@@ -64,7 +74,7 @@ class Split(Protocol):
     ) -> Iterator[Labelled]:
         """One batch for each tensor of indices, of the resolution beside it; with seeds, randomly augmented.
 
-        `strong` augments with TrivialAugment as well (Mueller and Hutter, ICCV 2021).
+        `strong` augments with TrivialAugment as well (Mueller and Hutter, ICCV 2021); for detection, with mosaics.
         """
         ...
 
@@ -75,7 +85,7 @@ class Data:
 
     classes: tuple[str, ...]
     normalise: Normalisation
-    task: str = "classify"  # or "detect": labels are then objects, see detection.py
+    task: str = "classify"  # or "detect": labels are then boxes, and images are stretched to squares
     crop: float = 1.0  # a network sees a square in the middle, of this share of the image's shorter side
     train: Split
     val: Split
@@ -100,7 +110,7 @@ class Data:
         Each batch has one of the resolutions, drawn uniformly. In a data-parallel training, this process's share.
         `augmentation` is one of AUGMENTATIONS.
         """
-        order = generator(seed, "order", epoch).permutation(len(self.train.labels))
+        order = generator(seed, "order", epoch).permutation(len(self.train))
         steps = range(start, self.steps_per_epoch(batch_size))
         indices = [share(torch.from_numpy(order[i * batch_size : (i + 1) * batch_size])) for i in steps]
         draws = [generator(seed, f"augmentation {epoch}", i) for i in steps]
@@ -112,16 +122,16 @@ class Data:
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Batches of an epoch; a last one that is not full is left out, unless it is the only one."""
-        return max(1, len(self.train.labels) // batch_size)
+        return max(1, len(self.train) // batch_size)
 
     def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[Labelled]:
         """All images of a split once, in order, not augmented."""
-        indices = torch.split(torch.arange(len(split.labels)), batch_size)
+        indices = torch.split(torch.arange(len(split)), batch_size)
         return split.batches(indices, [resolution] * len(indices), self.normalise)
 
     def calibration_batches(self, resolution: int, images: int = 500, batch_size: int = 250) -> list[Tensor]:
         """A fixed choice of training images, not augmented, in equal batches: to set statistics and int8 ranges by."""
-        order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train.labels))[:images])
+        order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train))[:images])
         indices = torch.tensor_split(order, -(-len(order) // batch_size))
         return [x for x, _ in self.train.batches(indices, [resolution] * len(indices), self.normalise)]
 
@@ -134,6 +144,9 @@ class MemorySplit:
     labels: Tensor
     flip: bool = False
     shift: int = 0  # pixels, at most, in each direction
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def batches(
         self,

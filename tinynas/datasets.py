@@ -1,7 +1,6 @@
 """Where the data sets come from: packages, files on this machine, torchvision, folders of images."""
 
 import gzip
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Data, Labelled, MemorySplit, Normalisation, hold_out, trivial_augment
+from .data import IMAGENET, Data, Labelled, MemorySplit, Normalisation, hold_out, trivial_augment
 from .errors import FileError, InputError, unknown
+from .loading import ImageFiles, Wanted, load
 
 CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads go
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
 _FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-_IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _PHOTOGRAPHS = {  # name -> torchvision's class, its splits to train on, its split to test on
     "food101": ("Food101", ("train",), "test"),
     "flowers102": ("Flowers102", ("train", "val"), "test"),
@@ -27,8 +26,6 @@ _PHOTOGRAPHS = {  # name -> torchvision's class, its splits to train on, its spl
     "cars": ("StanfordCars", ("train",), "test"),
 }
 _CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
-_LOADER_WORKERS = 4
-_FEW_FILES = 256  # up to which starting workers costs more than it saves
 
 
 def load_data(name: str) -> Data:
@@ -40,6 +37,10 @@ def load_data(name: str) -> Data:
         "cifar100": lambda path: _cifar("CIFAR100", path),
         "imagefolder": _image_folder,
         **{name: partial(_photographs, name) for name in _PHOTOGRAPHS},
+        "scattered-digits": _scattered_digits,
+        "scattered-fashion": _scattered_fashion,
+        "voc": partial(_annotated, "voc"),
+        "coco": partial(_annotated, "coco"),
     }
     kind, _, path = name.partition(":")
     if kind not in known:
@@ -85,6 +86,34 @@ def _fashion_mnist(path: Path | None) -> Data:
         for part in ("train", "t10k")
     )
     return _in_memory(_FASHION_CLASSES, train, test, 0.1, shift=2, flip=True)
+
+
+def _scattered_digits(path: Path | None) -> Data:
+    """For detection: scikit-learn's digits at random places, 128x128."""
+    from .scattered import scattered
+
+    if path:
+        raise InputError(f"the data set scattered-digits takes no path, but got {str(path)!r}; it is made of digits")
+    return scattered(_digits(None), side=32, images=(2000, 300, 500))
+
+
+def _scattered_fashion(path: Path | None) -> Data:
+    """For detection: Fashion-MNIST at random places, 128x128."""
+    from .scattered import scattered
+
+    if path:
+        rule = "it is made of fashion-mnist"
+        raise InputError(f"the data set scattered-fashion takes no path, but got {str(path)!r}; {rule}")
+    return scattered(_fashion_mnist(None), side=28, images=(6000, 600, 1000), flip=True)
+
+
+def _annotated(kind: str, path: Path | None) -> Data:
+    """For detection: photographs with their annotations on this machine."""
+    from .annotated import coco, voc
+
+    if not path:
+        raise InputError(f"{kind} needs a path: {kind}:PATH, the folder with the images and their annotations")
+    return {"voc": voc, "coco": coco}[kind](path)
 
 
 def _cifar(name: str, path: Path | None) -> Data:
@@ -164,7 +193,7 @@ def _on_disk(classes: tuple[str, ...], train: Sequence[tuple[str, int]], test: S
     kept, held = hold_out(labels, 0.1, "val")
     return Data(
         classes=classes,
-        normalise=_IMAGENET,
+        normalise=IMAGENET,
         crop=_CROP,
         train=FolderSplit([train[i][0] for i in kept], labels[kept]),
         val=FolderSplit([train[i][0] for i in held], labels[held]),
@@ -173,11 +202,15 @@ def _on_disk(classes: tuple[str, ...], train: Sequence[tuple[str, int]], test: S
 
 
 class FolderSplit:
-    """Image files, read by worker processes, cropped and mirrored with torchvision's transforms."""
+    """Image files, read one at a time, cropped and mirrored with torchvision's transforms."""
 
     def __init__(self, files: Sequence[str], labels: Tensor) -> None:
         self.files = files
         self.labels = labels
+        self._read = ImageFiles(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
 
     def batches(
         self,
@@ -187,49 +220,23 @@ class FolderSplit:
         seeds: Sequence[int] | None = None,
         strong: bool = False,
     ) -> Iterator[Labelled]:
-        from torch.utils.data import DataLoader
-
-        chosen: list[list[tuple[int, int, int | None]]] = [
-            [(int(i), resolutions[b], seeds[b] + n if seeds is not None else None) for n, i in enumerate(batch)]
-            for b, batch in enumerate(indices)
-        ]
-        workers = min(_LOADER_WORKERS, os.cpu_count() or 1, len(chosen)) if len(self.files) > _FEW_FILES else 0
-        loader = DataLoader(_Files(self.files, strong), batch_sampler=chosen, num_workers=workers, collate_fn=_collate)
-        for (pixels, error), batch in zip(loader, indices, strict=True):
-            if error:  # brought here as a value: raised in a worker it would come with its traceback
-                raise FileError(error)
+        make = partial(self._make, strong)
+        loaded = load(make, torch.stack, indices, resolutions, seeds, files=len(self.files))
+        for pixels, batch in zip(loaded, indices, strict=True):
             yield normalise(pixels), self.labels[batch]
 
-
-class _Files(torch.utils.data.Dataset[Tensor | str]):
-    """(index, resolution, seed) -> uint8 (3, resolution, resolution), augmented if there is a seed; or an error."""
-
-    def __init__(self, files: Sequence[str], strong: bool) -> None:
-        self.files = files
-        self.strong = strong
-
-    def __getitem__(self, item: tuple[int, int, int | None]) -> Tensor | str:
-        from PIL import Image
+    def _make(self, strong: bool, wanted: Wanted) -> Tensor:
+        """uint8 (3, resolution, resolution), augmented if there is a seed."""
         from torchvision.transforms import v2
 
-        index, resolution, seed = item
-        try:
-            with Image.open(self.files[index]) as file:
-                image = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
-        except Exception:  # a damaged image makes PIL raise almost anything
-            return f"cannot read the image {self.files[index]}; remove or replace it"
-        if seed is None:
+        image, resolution = self._read(wanted.image), wanted.resolution
+        if wanted.seed is None:
             whole: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution / _CROP))(image))
             return whole
         with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
+            torch.manual_seed(wanted.seed)
             crop: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
-        return trivial_augment(crop[None], seed)[0] if self.strong else crop
-
-
-def _collate(samples: list[Tensor | str]) -> tuple[Tensor, str]:
-    errors = [sample for sample in samples if isinstance(sample, str)]
-    return (torch.empty(0), errors[0]) if errors else (torch.stack([s for s in samples if isinstance(s, Tensor)]), "")
+        return trivial_augment(crop[None], wanted.seed)[0] if strong else crop
 
 
 def _download(make: Callable[[], Any], name: str) -> Any:

@@ -17,6 +17,7 @@ from torch.nn.functional import one_hot, smooth_l1_loss
 from torchvision.ops import complete_box_iou_loss, nms
 
 from .arch import Arch, DetectorHead
+from .boxes import BoxSplit
 from .data import Batch, Data
 from .errors import require
 from .objectives import Criterion
@@ -194,7 +195,8 @@ def anchors_of(data: Data, count: int) -> tuple[float, ...]:
     """Widths and heights that suit the training objects: the means of `count` clusters, the smallest first."""
     from sklearn.cluster import KMeans
 
-    objects = torch.cat([data.train.objects[i] for i in range(len(data.train))])
+    assert isinstance(data.train, BoxSplit)
+    objects = torch.cat(list(data.train.objects))
     sides = (objects[:, 3:5] - objects[:, 1:3]).numpy()
     means = KMeans(count, n_init=4, random_state=0).fit(sides).cluster_centers_
     ordered = means[np.argsort(means.prod(1))]

@@ -13,7 +13,7 @@ from tinynas.units import parse_count
 
 from .options import AsJson, DataName, ModelFile
 from .screen import Screen
-from .tables import show_comparison, show_cost, show_evaluation, show_export, show_spaces
+from .tables import show_comparison, show_cost, show_evaluation, show_export, show_predictions, show_spaces
 from .training import quickstart, retrain, search
 
 app = typer.Typer(
@@ -65,6 +65,25 @@ def evaluate(
     result = jobs.evaluate(delivered(model), data)
     show_evaluation(screen, result)
     screen.document(result)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors or its folder.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    out: Annotated[Path, typer.Option(help="Folder of predictions.json and, of a detector, the pictures.")] = Path(
+        "predictions"
+    ),
+    threshold: Annotated[float, typer.Option(help="Score from which a detector's box is shown.")] = 0.3,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in image files: the likeliest classes, or boxes, drawn into pictures."""
+    from tinynas import jobs
+
+    screen = Screen(as_json)
+    answers = jobs.predict(delivered(model), images, out, threshold=threshold)
+    show_predictions(screen, out, answers)
+    screen.document(answers)
 
 
 @app.command()

@@ -140,6 +140,18 @@ def show_export(screen: Screen, folder: Path, export: dict[str, Any], margin: fl
     screen.note(f"written to {folder}: {', '.join(names)}, export.json")
 
 
+def show_predictions(screen: Screen, folder: Path, answers: list[dict[str, Any]]) -> None:
+    """What images show."""
+    rows = []
+    for answer in answers:
+        said = [(name, share) for name, share in answer.get("classes", {}).items()]
+        said += [(box["class"], box["score"]) for box in answer.get("boxes", [])]
+        rows.append([Path(answer["image"]).name, ", ".join(f"{name} {share:.2f}" for name, share in said) or "nothing"])
+    screen.table("Predictions", ["image", ""], rows, left=2)
+    pictures = " and pictures" if any("picture" in answer for answer in answers) else ""
+    screen.note(f"written to {folder}: predictions.json{pictures}")
+
+
 def show_spaces(screen: Screen, document: dict[str, Any]) -> None:
     """The shipped spaces and networks."""
     for kind, title in (("spaces", "Search spaces, smallest to largest network"), ("networks", "Published networks")):

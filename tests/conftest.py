@@ -37,6 +37,21 @@ SMALL = {
 }
 
 
+DETECTORS = {
+    "resolution": [32, 64],
+    "divisor": 4,
+    "in_channels": 1,
+    "classes": 3,
+    "stem": {"width": [4, 8]},
+    "stages": [
+        {"width": [4, 8], "kernel": 3, "expand": [1, 2], "stride": 2},
+        {"depth": [1, 2], "width": [8, 12], "kernel": [3, 5], "expand": [1, 2], "stride": 2, "se": [0, 4]},
+        {"depth": [1, 2], "width": [8, 12], "kernel": [3, 5], "stride": 2},
+        {"depth": [1, 2], "width": [8, 16], "kernel": 3, "expand": [1, 2], "stride": 2},
+        {"width": [8, 16], "kernel": 3, "act": "hswish", "stride": 1},
+    ],
+    "head": {"width": [8, 12], "kernel": [3, 5], "anchors": [0.2, 0.3, 0.4, 0.3, 0.6, 0.6, 0.9, 0.5]},
+}
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
 
 
@@ -44,6 +59,18 @@ RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
 def space() -> SearchSpace:
     """A search space with every kind of choice, tiny."""
     return SearchSpace.from_dict(SMALL)
+
+
+@pytest.fixture
+def detectors() -> SearchSpace:
+    """The same of detectors: a stage more of stride 32 than the head needs, maps of several widths."""
+    return SearchSpace.from_dict(DETECTORS)
+
+
+@pytest.fixture(params=["classify", "detect"])
+def any_space(request) -> SearchSpace:
+    """A tiny search space with every kind of choice, of either task."""
+    return SearchSpace.from_dict({"classify": SMALL, "detect": DETECTORS}[request.param])
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ LAYERS = [
     {"samplers", "tflite"},
     {"search", "runs", "reporting", "settings"},
     {"plans", "comparison", "teachers"},
-    {"searching", "retraining", "exporting"},
+    {"searching", "retraining", "exporting", "prediction"},
     {"jobs"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

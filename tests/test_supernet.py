@@ -23,7 +23,7 @@ def trained_a_little(space, steps=2):
     for _ in range(steps):
         images = torch.randn(4, largest.in_channels, largest.resolution, largest.resolution)
         optimizer.zero_grad()
-        cross_entropy(supernet(images, largest), torch.arange(4) % largest.classes).backward()
+        cross_entropy(supernet(images, largest).flatten(1), torch.arange(4) % largest.classes).backward()
         optimizer.step()
     return supernet, optimizer
 
@@ -38,11 +38,11 @@ def test_a_subnet_is_what_is_extracted(shipped_space, rng, training):
         assert torch.equal(supernet(images, arch), net(images))
 
 
-def test_every_kind_of_choice_is_extracted(space, rng):
-    supernet, _ = trained_a_little(space)
+def test_every_kind_of_choice_is_extracted(any_space, rng):
+    supernet, _ = trained_a_little(any_space)
     supernet.eval()
     for _ in range(40):
-        arch = space.sample(rng)
+        arch = any_space.sample(rng)
         images = torch.randn(2, 1, arch.resolution, arch.resolution)
         assert torch.equal(supernet(images, arch), supernet.extract(arch)(images))
 
@@ -146,18 +146,19 @@ def logits_after_a_step(space, sort):
     """What the largest network computes after one more step; `sort` gets supernet and optimizer before it."""
     supernet, optimizer = trained_a_little(space)
     sort(supernet, optimizer)
-    images = torch.randn(4, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    size = space.max().resolution
+    images = torch.randn(4, 1, size, size, generator=torch.Generator().manual_seed(1))
     optimizer.zero_grad()
-    cross_entropy(supernet(images, space.max()), torch.tensor([0, 1, 2, 0])).backward()
+    cross_entropy(supernet(images, space.max()).flatten(1), torch.tensor([0, 1, 2, 0])).backward()
     optimizer.step()
     return supernet.eval()(images, space.max())
 
 
-def test_the_step_after_sorting_is_the_sorted_step(space):
+def test_the_step_after_sorting_is_the_sorted_step(any_space):
     """Momentum moves with its channels; left where it was, it takes the step elsewhere."""
-    expected = logits_after_a_step(space, lambda supernet, optimizer: None)
-    moved = logits_after_a_step(space, lambda supernet, optimizer: supernet.sort_channels(optimizer))
-    left = logits_after_a_step(space, lambda supernet, optimizer: supernet.sort_channels())
+    expected = logits_after_a_step(any_space, lambda supernet, optimizer: None)
+    moved = logits_after_a_step(any_space, lambda supernet, optimizer: supernet.sort_channels(optimizer))
+    left = logits_after_a_step(any_space, lambda supernet, optimizer: supernet.sort_channels())
     assert torch.allclose(moved, expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(left, expected, rtol=1e-3, atol=1e-4)
 
@@ -178,9 +179,9 @@ def test_build_is_ordinary(space):
     assert all(type(m).__module__.startswith(("torch.nn", "tinynas.nets")) for m in net.modules())
 
 
-def test_folded_norms_compute_the_same(space):
-    supernet, _ = trained_a_little(space)
-    net = supernet.extract(space.max()).eval().double()
+def test_folded_norms_compute_the_same(any_space):
+    supernet, _ = trained_a_little(any_space)
+    net = supernet.extract(any_space.max()).eval().double()
     folded = fold(net)
     images = torch.randn(3, 1, 12, 12, dtype=torch.float64)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())

@@ -23,12 +23,12 @@ from .errors import require
 from .objectives import Criterion
 
 _STRIDES = (16, 32)
-_MATCH = 0.5  # IoU of shapes from which an anchor is answerable for an object beside the best one
-_LARGEST = 4.0  # logarithm of a box's side over its anchor's
+_MATCH = 0.35  # IoU of shapes from which an anchor is answerable for an object beside the best one
 _MOST = 100  # detections of an image
 _CANDIDATES = 300  # of an image, before suppression
 _OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
-_BOX_WEIGHT = 2.0
+_BOX_WEIGHT = 5.0
+_NEAR = ((0.0, 0.0), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))  # in cells: where half of them is another cell
 
 
 class Places(NamedTuple):
@@ -59,10 +59,11 @@ def places(head: DetectorHead, resolution: int) -> Places:
 def decode(outputs: Tensor, at: Places) -> Tensor:
     """The boxes (..., P, 4) of outputs (..., P, 5 + classes), which may lie partly outside the image.
 
-    Centres are within their cells, sides are multiples of the anchor's (Redmon and Farhadi, 2018, section 2.1).
+    Centres are within their cells or half a cell beside, sides up to 4 times the anchor's: bounded, and so steadier
+    than YOLOv3's exponential (Wang, Bochkovskiy and Liao, CVPR 2021).
     """
-    centre = at.corner.to(outputs) + at.cell.to(outputs) * outputs[..., :2].sigmoid()
-    half = at.anchor.to(outputs) * outputs[..., 2:4].clamp(max=_LARGEST).exp() / 2
+    centre = at.corner.to(outputs) + at.cell.to(outputs) * (2 * outputs[..., :2].sigmoid() - 0.5)
+    half = at.anchor.to(outputs) * (2 * outputs[..., 2:4].sigmoid()).square() / 2
     return torch.cat([centre - half, centre + half], -1)
 
 
@@ -99,7 +100,8 @@ def located(head: DetectorHead, smoothing: float = 0.0) -> Criterion:
 def answerable(objects: Tensor, at: Places, head: DetectorHead) -> tuple[Tensor, Tensor]:
     """Which predictions are for which objects: places (K,) and rows of the objects (K,).
 
-    Of each object, in the cells that hold its centre: the anchor whose shape is nearest to it, and all that are near.
+    Of each object, in the cell that holds its centre and the two next to it: the anchor whose shape is nearest to the
+    object's, and all that are near.
     """
     anchors = torch.tensor(head.anchors, device=objects.device).view(-1, 2)  # (L * A, 2)
     sides = objects[:, 4:6] - objects[:, 2:4]  # (M, 2)
@@ -109,9 +111,16 @@ def answerable(objects: Tensor, at: Places, head: DetectorHead) -> tuple[Tensor,
     which, anchor = chosen.nonzero(as_tuple=True)
     starts, side = _blocks(at, head)
     centre = (objects[which, 2:4] + objects[which, 4:6]) / 2
-    grid = side.to(objects.device)[anchor]
-    cell = (centre * grid[:, None]).long().clamp(min=0).minimum(grid[:, None] - 1)
-    return starts.to(objects.device)[anchor] + cell[:, 1] * grid + cell[:, 0], which
+    grid = side.to(objects.device)[anchor]  # (K,)
+    cells = (centre * grid[:, None])[:, None] + torch.tensor(_NEAR, device=objects.device)  # (K, 5, 2)
+    cells = cells.floor().long()
+    holding = torch.minimum(cells[:, :1].clamp(min=0), grid[:, None, None] - 1)
+    inside = ((cells >= 0) & (cells < grid[:, None, None])).all(-1)
+    beside = inside & (cells != holding).any(-1)
+    cells = torch.cat([holding, cells[:, 1:]], 1)
+    taken = torch.cat([torch.ones_like(beside[:, :1]), beside[:, 1:]], 1)
+    places_of = starts.to(objects.device)[anchor][:, None] + cells[..., 1] * grid[:, None] + cells[..., 0]
+    return places_of[taken], which[:, None].expand_as(taken)[taken]
 
 
 def _blocks(at: Places, head: DetectorHead) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from torch import Tensor
 
 from .delivered import Model
+from .detection import WithSuppression
 from .errors import InputError, require
 from .nets import fold
 
@@ -43,7 +45,11 @@ def to_onnx(
     Norms are folded; class names and preprocessing are in the metadata. The files take `batch` images at a time, or
     any number if that is None. Raises InputError for an operator set that torch, ONNX or onnxruntime does not know.
     """
-    proto = _exported(model, batch, opset)
+    arch = model.net.arch
+    images = torch.zeros(batch or 2, arch.in_channels, arch.resolution, arch.resolution)
+    shapes = None if batch else {"images": {0: torch.export.Dim.DYNAMIC}}
+    outputs = ["logits" if arch.task == "classify" else "predictions"]
+    proto = _exported(model, fold(model.net).cpu(), images, outputs, opset, shapes)
     contents = {"model.onnx": proto.SerializeToString()}
     if calibration:
         contents["model.int8.onnx"] = _quantised(proto, calibration, batch).SerializeToString()
@@ -53,38 +59,58 @@ def to_onnx(
     ]
 
 
+def to_onnx_boxes(model: Model, *, opset: int | None = None) -> Deployed:
+    """A detector in fp32 that gives boxes (K, 4) in 0..1 of one image's sides, scores (K,) and classes (K,).
+
+    Decoding and suppression are in the file. Its `run` gives them beside one another, (K, 6).
+    """
+    arch = model.net.arch
+    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+    net = WithSuppression(fold(model.net).cpu(), arch).eval()
+    proto = _exported(model, net, image, ["boxes", "scores", "classes"], opset, None)
+    content = proto.SerializeToString()
+    session = _session(content)
+
+    def run(one: Tensor) -> Tensor:
+        boxes, scores, classes = session.run(None, {"images": one.numpy()})
+        return torch.from_numpy(np.concatenate([boxes, scores[:, None], classes[:, None]], 1).astype(np.float32))
+
+    return Deployed(kind="ONNX, boxes,", name="model.boxes.onnx", content=content, run=run)
+
+
 def preprocessing(model: Model) -> dict[str, object]:
     """How an image becomes the network's input.
 
     Converted to `mode` (PIL's name), its shorter side resized to `resize` pixels, a square of `crop` pixels cut out of
-    the middle, values divided by 255, less `mean`, over `std`.
+    the middle (or, with `stretch`, both sides resized to `resize`), values divided by 255, less `mean`, over `std`.
     """
-    size = model.net.arch.resolution
+    arch = model.net.arch
     return {
-        "mode": "L" if model.net.arch.in_channels == 1 else "RGB",
-        "resize": round(size / model.crop),
-        "crop": size,
+        "mode": "L" if arch.in_channels == 1 else "RGB",
+        "resize": round(arch.resolution / model.crop),
+        "crop": arch.resolution,
+        "stretch": arch.task == "detect",
         "mean": list(model.normalise.mean),
         "std": list(model.normalise.std),
     }
 
 
-def _exported(model: Model, batch: int | None, opset: int | None) -> onnx.ModelProto:
-    arch = model.net.arch
-    images = torch.zeros(batch or 2, arch.in_channels, arch.resolution, arch.resolution)
+def _exported(
+    model: Model, net: torch.nn.Module, images: Tensor, outputs: list[str], opset: int | None, shapes: Any
+) -> onnx.ModelProto:
     newest = onnx.defs.onnx_opset_version()
     require(opset is None or _OLDEST_OPSET <= opset <= newest, f"{_OLDEST_OPSET} <= opset <= {newest}", opset=opset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            fold(model.net).cpu(),
+            net,
             (images,),
             dynamo=True,
             verbose=False,
             opset_version=opset,
             input_names=["images"],
-            output_names=["logits" if arch.task == "classify" else "predictions"],
-            dynamic_shapes=None if batch else {"images": {0: torch.export.Dim.DYNAMIC}},
+            output_names=outputs,
+            dynamic_shapes=shapes,
         )
     proto: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
     _strip(proto)
@@ -143,15 +169,19 @@ def _quantised(proto: onnx.ModelProto, calibration: list[Tensor], batch: int | N
 
 
 def runner(content: bytes, batch: int | None) -> Callable[[Tensor], Tensor]:
-    """An ONNX file's network on one thread: images (N, C, H, W) -> logits (N, classes). Raises InputError."""
+    """An ONNX file's network on one thread: images (N, C, H, W) -> its outputs. Raises InputError."""
+    session = _session(content)
+    return in_batches(lambda images: session.run(None, {"images": images})[0], batch)
+
+
+def _session(content: bytes) -> InferenceSession:
     options = SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, _QUIET
     try:
-        session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes, one for each status
         reason = str(error).splitlines()[0][-200:]
         raise InputError(f"onnxruntime {onnxruntime.__version__} does not run this file: {reason}") from None
-    return in_batches(lambda images: session.run(None, {"images": images})[0], batch)
 
 
 def in_batches(run: Callable[[np.ndarray], np.ndarray], batch: int | None) -> Callable[[Tensor], Tensor]:

@@ -10,15 +10,17 @@ from torch import Tensor
 from .cost import cost
 from .data import Data
 from .delivered import Model, data_of, read_model
+from .detection import Found
 from .errors import FileError, require, unknown
-from .export import Deployed, preprocessing, to_onnx
+from .export import Deployed, preprocessing, to_onnx, to_onnx_boxes
 from .files import check_writable, read, write, write_json
 from .latency import median_seconds
 from .nets import fold
 from .reporting import Report
-from .tasks import check_task
+from .tasks import TASKS, check_task
 from .tflite import to_tflite
 
+_TIES = 0.01  # of images, in which rounding may decide whether a box is over a threshold
 FORMATS = ("onnx", "tflite")
 TOLERANCE = 1e-4  # between the logits of torch and of an fp32 file, of the largest logit if that is over 1
 
@@ -62,6 +64,9 @@ def export(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
     else:
         files = to_tflite(model, calibration=given)
     measured = _measured(model, files, data, plan, report)
+    if model.net.arch.task == "detect" and plan.to == "onnx" and plan.batch == 1:
+        files.append(to_onnx_boxes(model, opset=plan.opset))
+        measured.append(_measured_boxes(model, files[-1], data))
     document = {
         "model": str(plan.model),
         "data": plan.data or model.data,
@@ -130,3 +135,40 @@ def _outputs(
             done = sum(count for _, count in seen)
             report.advance("test split", done, len(data.test), f"torch and {len(forms) - 1} files")
     return [torch.cat(outputs) for outputs in parts], seen
+
+
+def _measured_boxes(model: Model, file: Deployed, data: Data) -> dict[str, Any]:
+    """Of the file with boxes, as of the others. Raises FileError if its boxes are not torch's."""
+    arch, task = model.net.arch, TASKS[model.net.arch.task]
+    answers: list[Found] = []
+    truths, differences = [], []
+    for images, labels in data.evaluation_batches(data.test, arch.resolution):
+        truths += task.truths(labels, len(images))
+        with torch.inference_mode():
+            expected = task.answers(model.net(images), arch)
+        for image, found in zip(images, expected, strict=True):
+            boxes, scores, classes = torch.split(file.run(image[None]), [4, 1, 1], 1)
+            answers.append(Found(boxes, scores[:, 0], classes[:, 0].long()))
+            differences.append(_difference(answers[-1], found))
+    other = sum(difference > TOLERANCE for difference in differences)
+    if other > _TIES * len(differences):
+        raise FileError(f"{file.name} would give other boxes than torch for {other} of {len(differences)} images")
+    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+    return {
+        "kind": file.kind,
+        "int8": False,
+        "file": file.name,
+        "accuracy": task.grade(answers, truths, data.classes)["accuracy"],
+        "difference": max(difference for difference in differences if difference <= TOLERANCE),
+        "bytes": len(file.content),
+        "latency": median_seconds(lambda: file.run(image)),
+        "peak_memory": cost(arch).peak_sram * 4,
+    }
+
+
+def _difference(one: Found, other: Found) -> float:
+    """The largest of boxes and scores; infinite if they are not as many, or of other classes."""
+    if len(one.scores) != len(other.scores) or not torch.equal(one.classes, other.classes):
+        return float("inf")
+    both = zip(one[:2], other[:2], strict=True)
+    return max(((a - b).abs().max().item() for a, b in both if len(a)), default=0.0)

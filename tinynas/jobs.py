@@ -10,12 +10,13 @@ from .cost import cost
 from .delivered import data_of, read_model
 from .exporting import export
 from .plans import SearchPlan, plan_retraining
+from .prediction import predict
 from .reporting import Report
 from .retraining import retrain
 from .searching import search
 from .tasks import check_task
 
-__all__ = ["evaluate", "export", "quickstart", "retrain", "search"]
+__all__ = ["evaluate", "export", "predict", "quickstart", "retrain", "search"]
 
 
 def quickstart(plan: SearchPlan, given: Mapping[str, Any], *, report: Report) -> dict[str, Any]:

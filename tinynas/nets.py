@@ -89,8 +89,8 @@ class ClassifierHead(nn.Module):
 class DetectorHead(nn.Module):
     """The network of a detector's head: feature maps of strides 16 and 32 -> (N, P, 5 + classes).
 
-    P predictions: at each level, fine first, for each anchor, row and column. Each is x and y in its cell (logits),
-    logarithms of width and height relative to the anchor, objectness (logit), and the classes (logits).
+    P predictions: at each level, fine first, for each anchor, row and column. Each is x and y in its cell,
+    width and height relative to the anchor, objectness, and the classes: all logits, see detection.decode.
     """
 
     def __init__(self, head: arch_module.DetectorHead, channels: Sequence[int], classes: int) -> None:

@@ -100,9 +100,9 @@ class HeadChoices:
         """The head of these choices."""
         return Head(conv=pick("head.conv", self.conv), hidden=pick("head.hidden", self.hidden), act=self.act)
 
-    def widest(self) -> "HeadChoices":
-        """The same with only the largest widths."""
-        return replace(self, conv=self.conv[-1:], hidden=self.hidden[-1:])
+    def pinned(self, *choices: str) -> "HeadChoices":
+        """As a space's."""
+        return replace(self, conv=self.conv[-1:], hidden=self.hidden[-1:]) if "width" in choices else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +123,10 @@ class DetectorChoices:
         width, kernel = pick("head.width", self.width), pick("head.kernel", self.kernel)
         return DetectorHead(width=width, kernel=kernel, act=self.act, anchors=self.anchors)
 
-    def widest(self) -> "DetectorChoices":
-        """The same with only the largest width."""
-        return replace(self, width=self.width[-1:])
+    def pinned(self, *choices: str) -> "DetectorChoices":
+        """As a space's."""
+        kinds = {"width", "kernel"} & set(choices)
+        return replace(self, **{kind: getattr(self, kind)[-1:] for kind in kinds})
 
 
 class Pick(Protocol):
@@ -240,10 +241,8 @@ class SearchSpace:
             )
             for stage in self.stages
         )
-        if "width" not in choices:
-            return replace(self, stages=stages)
-        stem = replace(self.stem, width=self.stem.width[-1:])
-        return replace(self, stages=stages, stem=stem, head=self.head.widest())
+        stem = replace(self.stem, width=self.stem.width[-1:]) if "width" in choices else self.stem
+        return replace(self, stages=stages, stem=stem, head=self.head.pinned(*choices))
 
     def _compose(self, pick: Pick) -> Arch:
         resolution = pick("resolution", self.resolution)

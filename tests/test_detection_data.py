@@ -127,8 +127,9 @@ def test_degenerate_boxes_are_dropped_and_the_others_stay():
 def test_pictures_zoomed_out_of_are_surrounded_by_mean_grey():
     split = split_of([[0.0, 0.0, 0.0, 1.0, 1.0]])
     grey = Normalisation(mean=(0.4,), std=(0.5,))
-    seen = torch.cat([images for (images, _) in split.batches([torch.tensor([0])] * 40, [24] * 40, grey, range(40))])
-    assert seen[:, 0, 0, 0].unique().tolist() == pytest.approx([0, 1.2])
+    images = torch.cat([x for x, _ in split.batches([torch.tensor([0])] * 40, [24] * 40, grey, range(40))])
+    assert (images.abs() < 1e-6).flatten(1).any(1).float().mean() > 0.15
+    assert images.min() > -1e-6
 
 
 def test_images_without_objects_are_kept():

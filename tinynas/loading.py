@@ -45,7 +45,11 @@ def load(
     ]
     workers = min(_WORKERS, os.cpu_count() or 1, len(chosen)) if files > _FEW_FILES else 0
     loader = torch.utils.data.DataLoader(
-        _Samples(make), batch_sampler=chosen, num_workers=workers, collate_fn=partial(_joined, join)
+        _Samples(make),
+        batch_sampler=chosen,
+        num_workers=workers,
+        collate_fn=partial(_joined, join),
+        generator=torch.Generator(),  # its own: else it draws from everybody's
     )
     for batch in loader:
         if isinstance(batch, FileError):  # brought here as a value: raised in a worker it would come with its traceback

@@ -56,13 +56,18 @@ def compare(
 def evaluate(
     model: ModelFile = None,
     data: DataName = None,
+    resolutions: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="At these image sizes too, statistics recalibrated.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of a delivered model on the test split, over all and by class."""
     from tinynas import jobs
 
     screen = Screen(as_json)
-    result = jobs.evaluate(delivered(model), data)
+    sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
+    result = jobs.evaluate(delivered(model), data, sizes)
     show_evaluation(screen, result)
     screen.document(result)
 

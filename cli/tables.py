@@ -30,7 +30,7 @@ def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
     ]
     found = f"{describe_limits(front['limits'])}; {front['evaluations']} networks evaluated"
     title = f"Front of {front['space']} on {front['data']} ({found})"
-    screen.table(title, ["", "resolution", "search-val %", *_TITLES, *extra.values()], rows)
+    screen.table(title, ["", "resolution", f"search-val {front['metric']} %", *_TITLES, *extra.values()], rows)
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
 
 
@@ -42,7 +42,9 @@ def show_metrics(screen: Screen, folder: Path, metrics: dict[str, Any]) -> None:
         *_costs(metrics),
         f"{metrics['seconds']:.0f}",
     ]
-    screen.table(f"Retrained: {folder.name}", ["test %", "train %", *_TITLES, "seconds"], [row], left=0)
+    metric = metrics["metric"]
+    columns = [f"test {metric} %", f"train {metric} %", *_TITLES, "seconds"]
+    screen.table(f"Retrained: {folder.name}", columns, [row], left=0)
     screen.note(f"written to {folder}: model.safetensors, metrics.json")
 
 
@@ -57,19 +59,19 @@ def show_comparison(screen: Screen, comparison: dict[str, Any], picture: Path) -
                 [
                     first[0],
                     point.get("name", ""),
-                    f"{series['data']} {series['split']}",
+                    f"{series['data']} {series['split']}, {series['metric']}",
                     accuracy,
                     *_costs(point),
                     first[1],
                 ]
             )
-    screen.table("Comparison", ["", "name", "images", "accuracy %", *_TITLES, "hypervolume"], rows, left=3)
+    screen.table("Comparison", ["", "name", "images", "%", *_TITLES, "hypervolume"], rows, left=3)
     reference = comparison["reference"]
     screen.note(
         "hypervolume: percentage points x decades of MACs that a series dominates, "
         f"from {reference['accuracy']:.1f}% and {describe('macs', reference['macs'])} MACs"
     )
-    if len({series["data"] for series in comparison["series"]}) > 1:
+    if len({(series["data"], series["metric"]) for series in comparison["series"]}) > 1:
         screen.note("accuracies on different data sets do not compare")
     screen.note(f"picture: {picture}")
 
@@ -80,7 +82,13 @@ def show_evaluation(screen: Screen, result: dict[str, Any]) -> None:
         ["all classes", f"{result['accuracy']:.2f}"],
         *([name, f"{value:.2f}"] for name, value in result["by_class"].items()),
     ]
-    screen.table(f"{result['model']} on the test split of {result['data']}", ["", "accuracy %"], rows)
+    if "ap50" in result:
+        rows.insert(1, ["all classes, AP50", f"{result['ap50']:.2f}"])
+    measured = f"{result['metric']} %" + (", AP50 by class" if "ap50" in result else "")
+    screen.table(f"{result['model']} on the test split of {result['data']}", ["", measured], rows)
+    if points := result.get("resolutions"):
+        rows = [[str(point["resolution"]), f"{point['accuracy']:.2f}", *_costs(point)] for point in points]
+        screen.table("At other image sizes", ["resolution", f"{result['metric']} %", *_TITLES], rows)
     screen.note(", ".join(f"{title} {text}" for title, text in zip(_TITLES, _costs(result), strict=True)))
 
 

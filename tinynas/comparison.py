@@ -6,7 +6,7 @@ from typing import Any
 
 from .cost import describe_limits
 from .errors import FileError
-from .files import write
+from .files import read_json, write
 from .pareto import Series, hypervolume, picture
 from .runs import COSTS, read_front, retrainings
 
@@ -25,7 +25,12 @@ def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
     reference = 2 * max(p["macs"] for p in points), min(p["accuracy"] for p in points)
     for one in series:
         one["hypervolume"] = hypervolume([(p["macs"], p["accuracy"]) for p in one["points"]], reference)
-    write(out, picture([_drawn(one) for one in series], title="Accuracy over MACs"))
+    write(
+        out,
+        picture(
+            [_drawn(one) for one in series], title=f"{series[0]['metric'].replace('accuracy', 'Accuracy')} over MACs"
+        ),
+    )
     return {"series": series, "reference": {"macs": reference[0], "accuracy": reference[1]}}
 
 
@@ -35,13 +40,18 @@ def _series_of(run: Path, prefix: str) -> list[dict[str, Any]]:
     for folder in searched:
         front = read_front(folder)
         name = f"searched ({describe_limits(front['limits'])})" if len(searched) > 1 else "searched"
-        series.append(_one(prefix + name, front["data"], "search-val", front["front"]))
+        series.append(_one(prefix + name, front, "search-val", front["front"]))
     trained = retrainings(run)
     for kind in sorted({_kind(metrics) for metrics in trained.values()}, key=len):
         chosen = {name: metrics for name, metrics in trained.items() if _kind(metrics) == kind}
         for data in dict.fromkeys(metrics["data"] for metrics in chosen.values()):
             points = {name: metrics for name, metrics in chosen.items() if metrics["data"] == data}
-            series.append(_one(prefix + kind, data, "test", list(points.values()), list(points)))
+            first = next(iter(points.values()))
+            series.append(_one(prefix + kind, first, "test", list(points.values()), list(points)))
+    for path in sorted(run.glob("retrain/*/resolutions.json")):
+        sizes = read_json(path)
+        names = [f"{point['resolution']} px" for point in sizes["resolutions"]]
+        series.append(_one(f"{prefix}{path.parent.name} at other sizes", sizes, "test", sizes["resolutions"], names))
     if not series:
         raise FileError(f"nothing to compare in {run}: it has no front.json and no finished retraining")
     return series
@@ -53,12 +63,14 @@ def _kind(metrics: dict[str, Any]) -> str:
 
 
 def _one(
-    name: str, data: str, split: str, entries: Sequence[dict[str, Any]], names: Sequence[str] = ()
+    name: str, of: dict[str, Any], split: str, entries: Sequence[dict[str, Any]], names: Sequence[str] = ()
 ) -> dict[str, Any]:
+    """A series of entries, of the data and the metric that `of` names."""
     points = [{key: entry[key] for key in ("accuracy", *COSTS)} for entry in entries]
     for point, label in zip(points, names, strict=False):
         point["name"] = label
-    return {"name": name, "data": data, "split": split, "points": points}
+    metric = of.get("metric", "accuracy")
+    return {"name": name, "data": of["data"], "metric": metric, "split": split, "points": points}
 
 
 def _drawn(series: dict[str, Any]) -> Series:
@@ -68,7 +80,7 @@ def _drawn(series: dict[str, Any]) -> Series:
     return Series(
         label=f"{series['name']} ({series['data']} {series['split']})",
         points=points,
-        line=searched,
+        line=searched or "sizes" in series["name"],
         marker=marker,
         annotate=[f"{accuracy:.1f}" for _, accuracy in points] if not searched else (),
     )

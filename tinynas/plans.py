@@ -99,7 +99,7 @@ def plan_search(
             raise FileError(f"the supernet of {run} is not trained to its end; add --resume to go on with it")
     else:
         defaults = task_named(task or "classify")
-        config = SupernetConfig(space=defaults.space, data=defaults.data)
+        config = with_settings(SupernetConfig(space=defaults.space, data=defaults.data), defaults.recipe)
     config = with_settings(config, _with_paths(given))
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
@@ -166,12 +166,13 @@ def plan_retraining(
 def default_config(arch: Arch, data: str, *, netaug: bool, teacher: str | None) -> RetrainConfig:
     """How a network is retrained unless settings say otherwise: NetAug with the factors of its family."""
     width, expand = family_factors(arch)
-    return RetrainConfig(
+    config = RetrainConfig(
         data=data,
         init="kaiming-uniform" if netaug else "kaiming-normal",
         netaug=NetAug(width=width, expand=expand) if netaug else None,
         teaching=Teaching(teacher=teacher) if teacher else None,
     )
+    return with_settings(config, TASKS[arch.task].recipe)
 
 
 def _network_of(run: Path, limits: Mapping[str, Any]) -> Arch:

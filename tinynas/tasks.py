@@ -1,6 +1,6 @@
 """What sets kinds of networks apart: what they learn from, what they say of an image, and how good they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ class Task:
     metric: str  # that accuracies are of, in percent
     space: str  # that is searched, unless another is asked for
     data: str  # that comes with the package
+    recipe: Mapping[str, Any]  # what trainings of it do otherwise, unless they are told
     criterion: Callable[[Arch, float], Criterion]  # of an arch, with this label smoothing
     imitation: Imitation
     answers: Callable[[Tensor, Arch], list[Any]]  # outputs -> what they say of each image
@@ -63,6 +64,7 @@ TASKS = {
         metric="accuracy",
         space="mobile32",
         data="digits",
+        recipe={},
         criterion=lambda arch, smoothing: labelled(smoothing),
         imitation=imitated,
         answers=lambda outputs, arch: outputs.argmax(1).tolist(),
@@ -74,6 +76,7 @@ TASKS = {
         metric="mAP",
         space="detect",
         data="scattered-digits",
+        recipe={"smoothing": 0.0, "clip": 10.0},
         criterion=lambda arch, smoothing: located(arch.detector, smoothing),
         imitation=boxes_imitated,
         answers=lambda outputs, arch: list(detections(outputs, arch.detector, arch.resolution)),

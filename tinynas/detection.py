@@ -7,7 +7,7 @@ image in the batch, class, box. Outputs are (N, P, 5 + classes) as `nets.Detecto
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from .boxes import BoxSplit
 from .data import Batch, Data
 from .errors import require
 from .objectives import Criterion
+from .space import DetectorChoices
 
 _STRIDES = (16, 32)
 _MATCH = 0.35  # IoU of shapes from which an anchor is answerable for an object beside the best one
@@ -200,6 +201,15 @@ def detector_of(arch: Arch) -> Arch:
     return replace(arch, head=DetectorHead(width=arch.stages[fine][-1].out, act=arch.head.act))
 
 
+WithAnchors = TypeVar("WithAnchors", DetectorHead, DetectorChoices)
+
+
+def fit_anchors(head: WithAnchors, data: Data) -> WithAnchors:
+    """The head, or choices of one, with the data's anchors in place of the default ones."""
+    default = head.anchors == DetectorHead.anchors
+    return replace(head, anchors=anchors_of(data, len(head.anchors) // 2)) if default else head
+
+
 def anchors_of(data: Data, count: int) -> tuple[float, ...]:
     """Widths and heights that suit the training objects: the means of `count` clusters, the smallest first."""
     from sklearn.cluster import KMeans
@@ -207,6 +217,10 @@ def anchors_of(data: Data, count: int) -> tuple[float, ...]:
     assert isinstance(data.train, BoxSplit)
     objects = torch.cat(list(data.train.objects))
     sides = (objects[:, 3:5] - objects[:, 1:3]).numpy()
-    means = KMeans(count, n_init=4, random_state=0).fit(sides).cluster_centers_
+    different = np.unique(sides.round(2), axis=0)
+    if len(different) < count:
+        means = np.resize(different, (count, 2))
+    else:
+        means = KMeans(count, n_init=4, random_state=0).fit(sides).cluster_centers_
     ordered = means[np.argsort(means.prod(1))]
     return tuple(round(float(side), 4) for side in ordered.ravel())

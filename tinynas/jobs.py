@@ -36,9 +36,9 @@ def quickstart(plan: SearchPlan, given: Mapping[str, Any], *, report: Report) ->
 def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ()) -> dict[str, Any]:
     """How good a delivered model is on a data set's test split, over all and by class, beside its cost.
 
-    The data set is by default the one the model was trained on. With resolutions, the same at each of these image sizes,
-    statistics recalibrated: written as resolutions.json beside the model. Raises InputError if the data has other
-    classes.
+    The data set is by default the one the model was trained on. With resolutions, the same at each of these image
+    sizes, statistics recalibrated: written as resolutions.json beside the model. Raises InputError if the data has
+    other classes.
     """
     model = read_model(path)
     data = data_of(model, path, data_name)

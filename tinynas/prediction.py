@@ -1,5 +1,6 @@
 """What a delivered model says of image files, and pictures of it."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _boxes(model: Model, path: Path, out: Path, number: int, threshold: float) -
     (found,) = detections(model.net(network_input(model, image)), arch.detector, arch.resolution, threshold=threshold)
     height, width = image.shape[1:]
     found = found._replace(boxes=found.boxes * torch.tensor([width, height, width, height]))
-    picture = out / f"{number + 1:03}-{path.stem}.png"
+    picture = out / f"{number + 1:03}-{Path(path).stem}.png"
     write(picture, drawn(image, found, model.classes))
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
     boxes = [{"class": model.classes[c], "score": score, "box": box} for box, score, c in rows]
@@ -91,7 +92,6 @@ def _boxes(model: Model, path: Path, out: Path, number: int, threshold: float) -
 
 def drawn(image: Tensor, found: Found, classes: Sequence[str], side: int = 480) -> bytes:
     """A PNG of the image (C, H, W), enlarged to about `side` pixels, with boxes in pixels, class names and scores."""
-    from torchvision.io import encode_png
     from torchvision.transforms import v2
     from torchvision.utils import draw_bounding_boxes
 
@@ -102,4 +102,6 @@ def drawn(image: Tensor, found: Found, classes: Sequence[str], side: int = 480) 
         labels = [f"{classes[c]} {score:.2f}" for c, score in zip(found.classes, found.scores, strict=True)]
         colours = [_COLOURS[int(c) % len(_COLOURS)] for c in found.classes]
         canvas = draw_bounding_boxes(canvas, scale * found.boxes, labels, colors=colours, width=2)
-    return bytes(encode_png(canvas).numpy().tobytes())
+    png = io.BytesIO()
+    v2.functional.to_pil_image(canvas).save(png, "PNG")
+    return png.getvalue()

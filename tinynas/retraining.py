@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from .arch import Arch
+from .arch import Arch, DetectorHead
 from .augmentation import augment
 from .cost import cost
 from .data import Data
 from .datasets import load_data
 from .delivered import Model, read_model, save_model
+from .detection import fit_anchors
 from .errors import require
 from .evaluation import extract_calibrated
 from .files import write_json
@@ -40,6 +41,8 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     data = load_data(config.data)
     arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
     task = check_task(arch.task, data)
+    if isinstance(arch.head, DetectorHead):
+        arch = replace(arch, head=fit_anchors(arch.head, data))
     supernet, criterion = _initial(plan, arch, data).to(device()), _criterion(plan, arch, data)
     if rank() == 0:
         settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})

@@ -19,7 +19,7 @@ from typing import Any
 
 from .arch import Arch, check_mapping, read_yaml
 from .data import Data
-from .detection import anchors_of
+from .detection import fit_anchors
 from .errors import FileError, InputError
 from .files import append_line, read, read_json, read_text, write, write_yaml
 from .shipped import load_space, shipped_spaces
@@ -70,7 +70,7 @@ def space_for(data: Data, text: str, where: str) -> SearchSpace:
     space = SearchSpace.from_dict(read_yaml(text, where))
     check_task(space.task, data)
     if isinstance(space.head, DetectorChoices):
-        space = replace(space, head=replace(space.head, anchors=anchors_of(data, len(space.head.anchors) // 2)))
+        space = replace(space, head=fit_anchors(space.head, data))
     return replace(space, in_channels=data.channels, classes=len(data.classes))
 
 

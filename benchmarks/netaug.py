@@ -2,9 +2,9 @@
 
     python benchmarks/netaug.py [--only WORD]     (several at a time share the work; a re-run goes on)
 
-Every network is trained from the same recipe; rows differ from plain in what their name says. Test accuracy beside
-train accuracy; the difference to plain is paired by seed, with the 95% interval of Student's t. Times are of training
-steps, relative to plain's: single processes on a machine that did other things too.
+Every network is trained from the same recipe; rows differ from plain in what their name says, NetAug's schedule is the
+paper's unless they say so. Test accuracy beside train accuracy; the difference to plain is paired by seed, with the 95%
+interval of Student's t. Training time over plain's: from epochs timed in turns, in one process.
 """
 
 import json
@@ -40,7 +40,7 @@ from tinynas.units import format_count
 
 EPOCHS, SEEDS = 20, range(5)  # three for most rows, one at 1M, five for plain, NetAug and its default
 SIZES = {"0.1M": 100_000, "0.3M": 300_000, "1M": 1_000_000}  # MACs
-NETAUG, TEACHER = {"netaug": True}, {"teacher": "supernet"}
+NETAUG, TEACHER = {"netaug": True, "expand_until": 1.0}, {"teacher": "supernet"}  # the paper's schedule
 MAIN = {
     "plain": {},
     "NetAug": NETAUG,
@@ -66,6 +66,7 @@ ABLATION = {  # NetAug, changed
     "kaiming-normal": {"init": "kaiming-normal"},
     "small factors": {"width": (1.0, 1.4), "expand": (1.0, 1.6)},
 }
+_OTHER_STEPS = ("NetAug, small factors", "NetAug, sorting", "strong augmentation")  # whose time is not told
 LARGE_EPOCHS = 10
 
 
@@ -104,18 +105,27 @@ def trained(arch: Arch, change: dict, key: str, seed: int, epochs: int) -> dict:
 
 
 def time_ratio(arch: Arch) -> float:
-    """An epoch of NetAug over one of plain training, in turns; widths are augmented in one of two, as in a training."""
+    """An epoch of NetAug over one of plain training; widths are augmented in one of two, as in a training."""
+    times = epoch_times(arch)
+    return (times["widths and expansions"] + times["expansions"]) / 2 / times["plain"]
+
+
+def epoch_times(arch: Arch) -> dict[str, float]:
+    """Seconds of an epoch, in turns in this process: plain, and with what NetAug augments; the least of two."""
     data, (width, expand) = load_data(DATA), family_factors(arch)
-    seconds = {"plain": 0.0, "netaug": 0.0}
-    for widths in (width, (1.0,)):
-        around = augment(arch, width=widths, expand=expand)
-        tasks = {"plain": plain(arch, labelled()), "netaug": netaug(arch, around, labelled())}
-        for name, objective in tasks.items():
-            supernet = Supernet(around if name == "netaug" else augment(arch, width=(1.0,), expand=(1.0,)))
+    spaces = {
+        "plain": augment(arch, width=(1.0,), expand=(1.0,)),
+        "widths and expansions": augment(arch, width=width, expand=expand),
+        "expansions": augment(arch, width=(1.0,), expand=expand),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in spaces}
+    for _ in range(2):
+        for name, space in spaces.items():
+            objective = netaug(arch, space, labelled()) if name != "plain" else plain(arch, labelled())
             with TemporaryDirectory() as folder:
                 seen: list[float] = []
                 train(
-                    supernet,
+                    Supernet(space),
                     lambda epoch, objective=objective: objective,
                     data,
                     Recipe(epochs=1, batch_size=128),
@@ -123,8 +133,21 @@ def time_ratio(arch: Arch) -> float:
                     checkpoint=Path(folder) / "checkpoint.pt",
                     after_step=lambda progress, seen=seen: seen.append(progress.seconds),
                 )
-            seconds[name] += seen[-1]
-    return seconds["netaug"] / seconds["plain"]
+            seconds[name].append(seen[-1])
+    return {name: min(found) for name, found in seconds.items()}
+
+
+def training_time(config: dict, times: dict[str, float]) -> float:
+    """Of a training over plain's of EPOCHS epochs, by what its epochs take."""
+    epochs, around = config["recipe"]["epochs"], config["netaug"]
+    if not around:
+        return epochs / EPOCHS
+    total = 0.0
+    for epoch in range(epochs):
+        widths, expansions = (epoch / epochs < around[until] for until in ("width_until", "expand_until"))
+        name = "widths and expansions" if widths else "expansions" if expansions else "plain"
+        total += times["plain"] + (times[name] - times["plain"]) * around["networks"] / around["every"]
+    return total / EPOCHS / times["plain"]
 
 
 def jobs() -> list[tuple[str, str, dict, int]]:
@@ -147,6 +170,7 @@ def fill(cells: Cells, wanted: str) -> None:
         if f"arch {size}" in cells.read():
             archs[size] = Arch.from_dict(cells.read()[f"arch {size}"])
             cells.fill(f"time ratio {size}", lambda arch=archs[size]: time_ratio(arch))
+            cells.fill(f"epoch times {size}", lambda arch=archs[size]: epoch_times(arch))
     for size, name, change, seed in jobs():
         key = f"{size} {name} seed {seed}"
         if wanted in key and size in archs:
@@ -178,7 +202,11 @@ def show(cells: dict) -> None:
         for column in ("", "seeds", "test %", "train %", "difference to plain", "training time"):
             table.add_column(column)
         for name, found in rows.items():
-            table.add_row(name, str(len(found)), *described(found, rows["plain"]))
+            row = described(found, rows["plain"])
+            config = next(iter(found.values()))["config"]
+            same_steps = not config["teaching"] and name not in _OTHER_STEPS
+            times = cells.get(f"epoch times {size}") if same_steps else None
+            table.add_row(name, str(len(found)), *row, f"{training_time(config, times):.1f}" if times else "")
         console.print(table)
         curves(size, rows)
     budgets(cells)
@@ -188,12 +216,11 @@ def described(found: dict, base: dict) -> list[str]:
     """A row's figures: means and deviations over its seeds."""
     test, train = ([cell[key] for cell in found.values()] for key in ("accuracy", "train_accuracy"))
     paired = [found[seed]["accuracy"] - base[seed]["accuracy"] for seed in found if seed in base]
-    ratios = [found[seed]["seconds"] / base[seed]["seconds"] for seed in found if seed in base]
     interval = ""
     if len(paired) > 1 and found is not base:
         half = student.ppf(0.975, len(paired) - 1) * stdev(paired) / len(paired) ** 0.5
         interval = f" ({mean(paired) - half:+.2f} to {mean(paired) + half:+.2f})"
-    return [with_deviation(test), with_deviation(train), f"{mean(paired):+.2f}{interval}", f"{mean(ratios):.2f}"]
+    return [with_deviation(test), with_deviation(train), f"{mean(paired):+.2f}{interval}"]
 
 
 def budgets(cells: dict) -> None:

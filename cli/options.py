@@ -183,7 +183,7 @@ WidthUntil = Annotated[
 ]
 ExpandUntil = Annotated[
     float | None,
-    _option("--expand-until", panel=_NETAUG, help="The same of expansion ratios. Default: 1."),
+    _option("--expand-until", panel=_NETAUG, help="The same of expansion ratios; the paper: 1. Default: 0.5."),
 ]
 Sort = Annotated[
     bool | None,

@@ -159,7 +159,7 @@ def test_a_supernet_can_begin_with_its_largest_network_and_shrink(watched, plan)
 
 def test_widths_are_augmented_in_the_first_half_only():
     wide, deep, none = (1.0, 1.8, 2.6), (1.0, 1.6, 2.2, 2.8), (1.0,)
-    assert [NetAug().factors(part / 5) for part in range(5)] == [(wide, deep)] * 3 + [(none, deep)] * 2
+    assert [NetAug().factors(part / 5) for part in range(5)] == [(wide, deep)] * 3 + [(none, none)] * 2
     netaug = NetAug(width_until=0.2, expand_until=0.8)
     assert [netaug.factors(part / 5)[1] for part in range(5)] == [deep] * 4 + [none]
     assert [netaug.factors(part / 5)[0] for part in range(5)] == [wide] + [none] * 4

@@ -84,7 +84,7 @@ def test_every_setting_changes_what_is_trained(watched, space, tmp_path):
         {"every": 2},
         {"sort": True},
         {"width_until": 1.0},
-        {"expand_until": 0.5},
+        {"expand_until": 1.0},
         {"width": (1.0, 3.0)},
         {"expand": (1.0, 3.0)},
         {"teacher_weight": 0.9},

@@ -28,7 +28,7 @@ _MATCH = 0.35  # IoU of shapes from which an anchor is answerable for an object 
 _MOST = 100  # detections of an image
 _CANDIDATES = 300  # of an image, before suppression
 _OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
-_BOX_WEIGHT = 5.0
+_BOX_WEIGHT = 1.0
 _NEAR = ((0.0, 0.0), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))  # in cells: where half of them is another cell
 
 

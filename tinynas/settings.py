@@ -53,7 +53,7 @@ class NetAug:
     alpha: float = 1.0  # weight of their losses
     every: int = 1  # augment every n-th step
     width_until: float = 0.5  # part of the epochs after which widths are not augmented any more
-    expand_until: float = 1.0  # the same of expansion ratios; then the target is trained alone
+    expand_until: float = 0.5  # the same of expansion ratios; then the target is trained alone
     sort: bool = False  # put the most important channels first when an epoch that augments widths begins
 
     def __post_init__(self) -> None:

@@ -1,0 +1,160 @@
+"""Does NetAug help detectors? Scattered Fashion-MNIST, two sizes of network, 3 seeds.
+
+    python benchmarks/detect.py [--only WORD]     (several at a time share the work; a re-run goes on)
+
+All are trained from the same recipe; "equal passes" is plain training for twice the epochs, NetAug augments in its
+first half (the default). AP50 and mAP on the test images; the difference to plain is paired by seed, with the 95%
+interval of Student's t. Every trained network is then evaluated at other image sizes, statistics recalibrated.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+from cells import RESULTS, SCRATCH, Cells
+from matplotlib.figure import Figure
+from netaug import with_deviation
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t as student
+from tinynas.cli.screen import Screen
+
+from tinynas import Arch, Budget, cost
+from tinynas.datasets import load_data
+from tinynas.delivered import read_model
+from tinynas.detection import Found, detections
+from tinynas.feasible import Feasible
+from tinynas.jobs import evaluate
+from tinynas.plans import RetrainPlan, default_config
+from tinynas.prediction import drawn
+from tinynas.retraining import retrain
+from tinynas.runs import space_for
+from tinynas.settings import with_settings
+from tinynas.shipped import shipped_spaces
+from tinynas.units import format_count
+
+DATA, EPOCHS, SEEDS, SIDES = "scattered-fashion", 20, range(3), (64, 80, 96, 112, 128)
+SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at 96 x 96
+ROWS = {"plain": {}, "plain, equal passes": {"epochs": 2 * EPOCHS}, "NetAug": {"netaug": True}}
+
+
+def chosen(budget: int) -> Arch:
+    """The network of the space `detect` at 96 pixels whose MACs are nearest below the budget, of 2,000 random ones."""
+    space = replace(space_for(load_data(DATA), shipped_spaces()["detect"], "detect"), resolution=(96,))
+    feasible, rng = Feasible(space=space, budget=Budget(macs=budget)), np.random.default_rng(0)
+    drawn_ones = [feasible.space.sample(rng) for _ in range(2000)]
+    return max((arch for arch in drawn_ones if cost(arch).macs <= budget), key=lambda arch: cost(arch).macs)
+
+
+def folder_of(key: str) -> Path:
+    return SCRATCH / "detect" / "retrain" / key.replace(" ", "-").replace(",", "")
+
+
+def trained(arch: Arch, change: dict, key: str, seed: int) -> dict:
+    given = {"epochs": EPOCHS, "seed": seed, **{k: v for k, v in change.items() if k != "netaug"}}
+    config = with_settings(default_config(arch, DATA, netaug="netaug" in change, teacher=None), given)
+    retrain(RetrainPlan(folder=folder_of(key), arch=arch, config=config), report=Screen())
+    metrics = json.loads((folder_of(key) / "metrics.json").read_text())
+    sizes = evaluate(folder_of(key) / "model.safetensors", None, SIDES)["resolutions"]
+    kept = ("resolution", "accuracy", "ap50", "macs")
+    return {**metrics, "resolutions": [{name: point[name] for name in kept} for point in sizes]}
+
+
+def fill(cells: Cells, wanted: str) -> None:
+    for size, budget in SIZES.items():
+        cells.fill(f"arch {size}", lambda budget=budget: chosen(budget).to_dict())
+    for seed in SEEDS:
+        for size in SIZES:
+            for name, change in ROWS.items():
+                key = f"{size} {name} seed {seed}"
+                if wanted in key:
+                    arch = Arch.from_dict(cells.read()[f"arch {size}"])
+                    cells.fill(key, lambda a=arch, c=change, k=key, s=seed: trained(a, c, k, s))
+
+
+def show(cells: dict) -> None:
+    console = Console(width=150)
+    console.print(f"{__doc__}\n{EPOCHS} epochs, batches of 32\n")
+    table = Table(title="At 96 x 96", title_justify="left")
+    for column in ("", "", "seeds", "AP50", "mAP", "AP50, train", "AP50's difference to plain", "seconds / plain's"):
+        table.add_column(column)
+    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
+    for axes, size in zip(figure.subplots(1, len(SIZES)), SIZES, strict=True):
+        rows = {n: {s: cells[k] for s in SEEDS if (k := f"{size} {n} seed {s}") in cells} for n in ROWS}
+        for name, found in rows.items():
+            if found:
+                table.add_row(f"{size}: {format_count(next(iter(found.values()))['macs'])}", name, *row(found, rows))
+                curve(axes, name, list(found.values()))
+        axes.set(title=f"trained at 96 x 96, {size} MACs", xlabel="MACs", ylabel="AP50 (%)", xscale="log")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    console.print(table)
+    figure.savefig(RESULTS / "detect.png")
+
+
+def row(found: dict, rows: dict) -> list[str]:
+    base = rows["plain"]
+    paired = [found[s]["ap50"] - base[s]["ap50"] for s in found if s in base]
+    ratios = [found[s]["seconds"] / base[s]["seconds"] for s in found if s in base]
+    interval = ""
+    if len(paired) > 1 and found is not base:
+        half = student.ppf(0.975, len(paired) - 1) * stdev(paired) / len(paired) ** 0.5
+        interval = f" ({mean(paired) - half:+.2f} to {mean(paired) + half:+.2f})"
+    scores = [with_deviation([cell[name] for cell in found.values()]) for name in ("ap50", "accuracy")]
+    train = with_deviation([cell["train_accuracy"] for cell in found.values()])
+    difference = f"{mean(paired):+.2f}{interval}" if paired else ""
+    return [str(len(found)), *scores, train, difference, f"{mean(ratios):.1f}" if ratios else ""]
+
+
+def curve(axes: object, name: str, found: list[dict]) -> None:
+    """AP50 over MACs of the image sizes: means over the seeds."""
+    points = np.array([[[p["macs"], p["ap50"]] for p in cell["resolutions"]] for cell in found])
+    axes.errorbar(*points.mean(0).T, yerr=points[..., 1].std(0), marker="o", markersize=3, capsize=2, label=name)
+
+
+def example(key: str) -> None:
+    """A picture: four test images, ground truth above, what the network finds below."""
+    model = read_model(folder_of(key) / "model.safetensors")
+    data, arch = load_data(DATA), model.net.arch
+    images, labels = next(iter(data.evaluation_batches(data.test, arch.resolution, 4)))
+    with torch.no_grad():
+        guesses = detections(model.net(images), arch.detector, arch.resolution, threshold=0.3)
+    figure = Figure(figsize=(10, 5.2), dpi=150, layout="constrained")
+    axes = figure.subplots(2, 4)
+    for i in range(4):
+        truth = labels[labels[:, 0] == i]
+        known = Found(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
+        pixels = data.test.read(i)
+        for place, found in zip(axes[:, i], (known, guesses[i]), strict=True):
+            boxes = found._replace(boxes=found.boxes * pixels.shape[-1])
+            place.imshow(_decoded(drawn(pixels, boxes, data.classes)))
+            place.axis("off")
+    axes[0, 0].set_title("ground truth", loc="left", fontsize=9)
+    axes[1, 0].set_title(key, loc="left", fontsize=9)
+    figure.savefig(RESULTS / "detect-examples.png")
+
+
+def _decoded(png: bytes) -> np.ndarray:
+    import io
+
+    from PIL import Image
+
+    return np.array(Image.open(io.BytesIO(png)))
+
+
+def main() -> None:
+    cells = Cells("detect")
+    fill(cells, sys.argv[2] if sys.argv[1:2] == ["--only"] else "")
+    show(cells.read())
+    for key in ("6M NetAug seed 0", "6M plain seed 0", "2M NetAug seed 0"):
+        if (folder_of(key) / "model.safetensors").exists():
+            example(key)
+            break
+
+
+if __name__ == "__main__":
+    main()

@@ -88,7 +88,7 @@ Clip = Annotated[
     _option(
         "--clip",
         panel=_TRAINING,
-        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1 or, to retrain, 0.",
+        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1 or, to retrain, 0; 10 to detect.",
     ),
 ]
 Augmentation = Annotated[

@@ -34,7 +34,9 @@ def search(
     shrinking: opt.Shrinking = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs of the supernet. Default: the run's, else 6.", rich_help_panel="Training"),
+        typer.Option(
+            help="Epochs of the supernet. Default: the run's, else 6, or 15 to detect.", rich_help_panel="Training"
+        ),
     ] = None,
     batch_size: opt.BatchSize = None,
     lr: opt.LearningRate = None,
@@ -108,7 +110,9 @@ def retrain(
     sram: opt.Sram = None,
     sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.", rich_help_panel="Training")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs. Default: 20, or 30 to detect.", rich_help_panel="Training")
+    ] = None,
     batch_size: opt.BatchSize = None,
     lr: opt.LearningRate = None,
     clip: opt.Clip = None,

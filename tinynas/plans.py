@@ -99,7 +99,7 @@ def plan_search(
             raise FileError(f"the supernet of {run} is not trained to its end; add --resume to go on with it")
     else:
         defaults = task_named(task or "classify")
-        config = with_settings(SupernetConfig(space=defaults.space, data=defaults.data), defaults.recipe)
+        config = with_settings(SupernetConfig(space=defaults.space, data=defaults.data), defaults.supernet)
     config = with_settings(config, _with_paths(given))
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
@@ -172,7 +172,7 @@ def default_config(arch: Arch, data: str, *, netaug: bool, teacher: str | None) 
         netaug=NetAug(width=width, expand=expand) if netaug else None,
         teaching=Teaching(teacher=teacher) if teacher else None,
     )
-    return with_settings(config, TASKS[arch.task].recipe)
+    return with_settings(config, TASKS[arch.task].retraining)
 
 
 def _network_of(run: Path, limits: Mapping[str, Any]) -> Arch:

@@ -23,7 +23,8 @@ class Task:
     metric: str  # that accuracies are of, in percent
     space: str  # that is searched, unless another is asked for
     data: str  # that comes with the package
-    recipe: Mapping[str, Any]  # what trainings of it do otherwise, unless they are told
+    supernet: Mapping[str, Any]  # how its supernets are trained otherwise than others, unless they are told
+    retraining: Mapping[str, Any]  # the same of its retrainings
     criterion: Callable[[Arch, float], Criterion]  # of an arch, with this label smoothing
     imitation: Imitation
     answers: Callable[[Tensor, Arch], list[Any]]  # outputs -> what they say of each image
@@ -64,7 +65,8 @@ TASKS = {
         metric="accuracy",
         space="mobile32",
         data="digits",
-        recipe={},
+        supernet={},
+        retraining={},
         criterion=lambda arch, smoothing: labelled(smoothing),
         imitation=imitated,
         answers=lambda outputs, arch: outputs.argmax(1).tolist(),
@@ -76,7 +78,8 @@ TASKS = {
         metric="mAP",
         space="detect",
         data="scattered-digits",
-        recipe={"smoothing": 0.0, "clip": 10.0},
+        supernet={"epochs": 15, "smoothing": 0.0, "clip": 10.0},
+        retraining={"epochs": 30, "smoothing": 0.0, "clip": 10.0},
         criterion=lambda arch, smoothing: located(arch.detector, smoothing),
         imitation=boxes_imitated,
         answers=lambda outputs, arch: list(detections(outputs, arch.detector, arch.resolution)),

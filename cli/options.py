@@ -88,7 +88,8 @@ Clip = Annotated[
     _option(
         "--clip",
         panel=_TRAINING,
-        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1 or, to retrain, 0; 10 to detect.",
+        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1; "
+        "to retrain a classifier 0.",
     ),
 ]
 Augmentation = Annotated[
@@ -117,7 +118,7 @@ SpaceName = Annotated[
         "--space",
         metavar="NAME|FILE",
         panel=_SUPERNET,
-        help="Search space, see `tinynas spaces`. Default: the run's, else mobile32.",
+        help="Search space, see `tinynas spaces`. Default: the run's; to detect, detect, else mobile32.",
     ),
 ]
 Randoms = Annotated[

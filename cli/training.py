@@ -35,7 +35,7 @@ def search(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Epochs of the supernet. Default: the run's, else 6, or 15 to detect.", rich_help_panel="Training"
+            help="Epochs of the supernet. Default: the run's; to detect 10, else 6.", rich_help_panel="Training"
         ),
     ] = None,
     batch_size: opt.BatchSize = None,
@@ -111,7 +111,7 @@ def retrain(
     sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs. Default: 20, or 30 to detect.", rich_help_panel="Training")
+        int | None, typer.Option(help="Epochs. Default: to detect 30, else 20.", rich_help_panel="Training")
     ] = None,
     batch_size: opt.BatchSize = None,
     lr: opt.LearningRate = None,

@@ -28,6 +28,7 @@ _MATCH = 0.35  # IoU of shapes from which an anchor is answerable for an object 
 _MOST = 100  # detections of an image
 _CANDIDATES = 300  # of an image, before suppression
 _OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
+_LEAST = 1e-3  # added to the sides of boxes: the loss of one without a side has no gradient
 _BOX_WEIGHT = 1.0
 _NEAR = ((0.0, 0.0), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))  # in cells: where half of them is another cell
 
@@ -64,7 +65,7 @@ def decode(outputs: Tensor, at: Places) -> Tensor:
     than YOLOv3's exponential (Wang, Bochkovskiy and Liao, CVPR 2021).
     """
     centre = at.corner.to(outputs) + at.cell.to(outputs) * (2 * outputs[..., :2].sigmoid() - 0.5)
-    half = at.anchor.to(outputs) * (2 * outputs[..., 2:4].sigmoid()).square() / 2
+    half = (at.anchor.to(outputs) * (2 * outputs[..., 2:4].sigmoid()).square() + _LEAST) / 2
     return torch.cat([centre - half, centre + half], -1)
 
 

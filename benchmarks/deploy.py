@@ -2,9 +2,10 @@
 
     python benchmarks/deploy.py     (a re-run goes on)
 
-Searched networks, which benchmarks/netaug.py has retrained on Fashion-MNIST, are exported as they were delivered, and
-accuracy is that of the files on the test images. Published networks have their published size and fresh weights: they
-are counted and timed. Latency: one image, one thread, median in processor time, a network's forms in turns.
+Searched networks, which benchmarks/scaling.py (8 epochs) and netaug.py (20) have retrained on Fashion-MNIST, are
+exported as they were delivered, and accuracy is that of the files on the test images. Published networks have their
+published size and fresh weights: they are counted and timed. Latency: one image, one thread, median in processor time,
+a network's forms in turns.
 """
 
 from dataclasses import asdict
@@ -32,7 +33,7 @@ from tinynas.nets import fold
 from tinynas.units import format_bytes, format_count
 
 PUBLISHED = {"mobilenet-v2-tiny": "308 KB (in place)", "mcunet-in3": "260 KB (in place)"}
-TRAININGS = ("plain", "NetAug", "NetAug + teacher")
+TRAININGS = ("plain, 8 epochs", "plain", "NetAug", "NetAug, in the first half only")
 SPACES, NETWORKS, ROUNDS = ("micro", "mobile32"), 50, 5
 FORMS = ("torch", "ONNX fp32", "ONNX int8")
 
@@ -42,10 +43,12 @@ class Silent:
     def advance(self, task: str, done: int, total: int, text: str) -> None: ...
 
 
-def delivered(key: str) -> Path:
-    """The model of a cell of the NetAug benchmark."""
-    folder = SCRATCH / f"supernet-{SUPERNET.replace(' ', '-')}" / "retrain" / key.replace(" ", "-").replace(",", "")
-    return folder / "model.safetensors"
+def delivered(size: str, training: str, seed: int) -> Path:
+    """A model that another benchmark has trained."""
+    if training == "plain, 8 epochs":
+        return SCRATCH / f"scaling-searched-{SIZES[size]}-{seed}" / "model.safetensors"
+    name = f"{size} {training} seed {seed}".replace(" ", "-").replace(",", "")
+    return SCRATCH / f"supernet-{SUPERNET.replace(' ', '-')}" / "retrain" / name / "model.safetensors"
 
 
 def exported(path: Path) -> dict:
@@ -79,8 +82,9 @@ def fill(cells: Cells) -> None:
         for training in TRAININGS:
             for seed in SEEDS:
                 key = f"{size} {training} seed {seed}"
-                if delivered(key).exists():
-                    cells.fill(key, lambda key=key: exported(delivered(key)))
+                path = delivered(size, training, seed)
+                if path.exists():
+                    cells.fill(key, lambda path=path: exported(path))
     for name in PUBLISHED:
         cells.fill(name, lambda name=name: timed(load_arch(name)))
     for size in SIZES:

@@ -208,8 +208,19 @@ def show(cells: dict) -> None:
             times = cells.get(f"epoch times {size}") if same_steps else None
             table.add_row(name, str(len(found)), *row, f"{training_time(config, times):.1f}" if times else "")
         console.print(table)
+        for name in ("NetAug", "NetAug, in the first half only", "NetAug + teacher", "NetAug, from the supernet"):
+            if name in rows and size != "large":
+                reached = [epochs_to(rows["plain"][s], rows[name][s]) for s in rows[name] if s in rows["plain"]]
+                text = ", ".join(str(epoch or f"not in {EPOCHS}") for epoch in reached)
+                console.print(f"  epochs of {name} to plain's last accuracy on search-val, by seed: {text}")
         curves(size, rows)
     budgets(cells)
+
+
+def epochs_to(base: dict, cell: dict) -> int | None:
+    """After how many epochs a training is as good on search-val as plain training at its end, if ever."""
+    wanted = base["curve"][-1][1]
+    return next((epoch for epoch, (_, accuracy) in enumerate(cell["curve"], 1) if accuracy >= wanted), None)
 
 
 def described(found: dict, base: dict) -> list[str]:

@@ -30,7 +30,6 @@ _CANDIDATES = 300  # of an image, before suppression
 _OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
 _LEAST = 1e-3  # added to the sides of boxes: the loss of one without a side has no gradient
 _BOX_WEIGHT = 1.0
-_NEAR = ((0.0, 0.0), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))  # in cells: where half of them is another cell
 
 
 class Places(NamedTuple):
@@ -39,14 +38,13 @@ class Places(NamedTuple):
     corner: Tensor  # (P, 2) of the cell, x and y, in 0..1
     cell: Tensor  # (P, 1), its side
     anchor: Tensor  # (P, 2), width and height
-    level: Tensor  # (P,), 0 is the fine one
 
 
 @lru_cache(maxsize=64)
 def places(head: DetectorHead, resolution: int) -> Places:
     """In the order of the outputs: level, anchor, row, column."""
     sides = torch.tensor(head.anchors).view(len(_STRIDES), head.per_cell, 2)
-    corners, cells, anchors, levels = [], [], [], []
+    corners, cells, anchors = [], [], []
     for level, stride in enumerate(_STRIDES):
         side = -(-resolution // stride)
         y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
@@ -54,8 +52,7 @@ def places(head: DetectorHead, resolution: int) -> Places:
         corners.append(grid.expand(head.per_cell, -1, 2).reshape(-1, 2))
         cells.append(torch.full((head.per_cell * side**2, 1), 1 / side))
         anchors.append(sides[level][:, None].expand(-1, side**2, 2).reshape(-1, 2))
-        levels.append(torch.full((head.per_cell * side**2,), level))
-    return Places(torch.cat(corners), torch.cat(cells), torch.cat(anchors), torch.cat(levels))
+    return Places(torch.cat(corners), torch.cat(cells), torch.cat(anchors))
 
 
 def decode(outputs: Tensor, at: Places) -> Tensor:
@@ -77,7 +74,7 @@ def located(head: DetectorHead, smoothing: float = 0.0) -> Criterion:
 
     def of_batch(batch: Batch) -> Callable[[Tensor], Tensor]:
         at = places(head, batch.images.shape[-1])
-        rows, objects = answerable(batch.labels, at, head)
+        rows, objects = answerable(batch.labels, at)
         images, classes = batch.labels[objects, :2].long().T
         boxes = batch.labels[objects, 2:]
 
@@ -99,37 +96,21 @@ def located(head: DetectorHead, smoothing: float = 0.0) -> Criterion:
     return of_batch
 
 
-def answerable(objects: Tensor, at: Places, head: DetectorHead) -> tuple[Tensor, Tensor]:
+def answerable(objects: Tensor, at: Places) -> tuple[Tensor, Tensor]:
     """Which predictions are for which objects: places (K,) and rows of the objects (K,).
 
-    Of each object, in the cell that holds its centre and the two next to it: the anchor whose shape is nearest to the
-    object's, and all that are near.
+    Of each object, in the cell that holds its centre and those beside nearer than half a cell: the anchor whose
+    shape is nearest to the object's, and all that are near.
     """
-    anchors = torch.tensor(head.anchors, device=objects.device).view(-1, 2)  # (L * A, 2)
-    sides = objects[:, 4:6] - objects[:, 2:4]  # (M, 2)
-    common = torch.minimum(sides[:, None], anchors).prod(-1)
-    overlap = common / (sides.prod(-1)[:, None] + anchors.prod(-1) - common)  # (M, L * A)
-    chosen = (overlap > _MATCH) | (overlap == overlap.max(1, keepdim=True).values)
-    which, anchor = chosen.nonzero(as_tuple=True)
-    starts, side = _blocks(at, head)
-    centre = (objects[which, 2:4] + objects[which, 4:6]) / 2
-    grid = side.to(objects.device)[anchor]  # (K,)
-    cells = (centre * grid[:, None])[:, None] + torch.tensor(_NEAR, device=objects.device)  # (K, 5, 2)
-    cells = cells.floor().long()
-    holding = torch.minimum(cells[:, :1].clamp(min=0), grid[:, None, None] - 1)
-    inside = ((cells >= 0) & (cells < grid[:, None, None])).all(-1)
-    beside = inside & (cells != holding).any(-1)
-    cells = torch.cat([holding, cells[:, 1:]], 1)
-    taken = torch.cat([torch.ones_like(beside[:, :1]), beside[:, 1:]], 1)
-    places_of = starts.to(objects.device)[anchor][:, None] + cells[..., 1] * grid[:, None] + cells[..., 0]
-    return places_of[taken], which[:, None].expand_as(taken)[taken]
-
-
-def _blocks(at: Places, head: DetectorHead) -> tuple[Tensor, Tensor]:
-    """Of every anchor of all levels: its first place, and the cells along a side."""
-    counts = at.level.bincount() // head.per_cell  # cells of each level
-    each = counts.repeat_interleave(head.per_cell)
-    return each.cumsum(0) - each, each.float().sqrt().round().long()
+    corner, cell, anchor = (part.to(objects.device) for part in at)
+    sides, centre = objects[:, 4:6] - objects[:, 2:4], (objects[:, 2:4] + objects[:, 4:6]) / 2  # (M, 2)
+    common = torch.minimum(sides[:, None], anchor).prod(-1)
+    overlap = common / (sides.prod(-1)[:, None] + anchor.prod(-1) - common)  # (M, P)
+    alike = (overlap > _MATCH) | (overlap == overlap.amax(1, keepdim=True))
+    distance = ((centre[:, None] - corner) / cell - 0.5).abs()  # (M, P, 2), in cells, from the middle of each
+    near = (distance.amax(-1) <= 1) & (distance.amin(-1) <= 0.5)
+    rows, place = (alike & near).nonzero(as_tuple=True)
+    return place, rows
 
 
 def boxes_imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:

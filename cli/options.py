@@ -143,7 +143,7 @@ Distillation = Annotated[
         "--distillation",
         panel=_SUPERNET,
         help="Share of the largest subnet's outputs in what the others learn, beside the labels, 0 to 1. "
-        "Default: the run's, else 0.5.",
+        "Default: the run's; to detect 0, else 0.5.",
     ),
 ]
 LargestEpochs = Annotated[

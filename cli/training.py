@@ -110,9 +110,7 @@ def retrain(
     sram: opt.Sram = None,
     sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs. Default: to detect 30, else 20.", rich_help_panel="Training")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.", rich_help_panel="Training")] = None,
     batch_size: opt.BatchSize = None,
     lr: opt.LearningRate = None,
     clip: opt.Clip = None,

@@ -29,6 +29,7 @@ _MOST = 100  # detections of an image
 _CANDIDATES = 300  # of an image, before suppression
 _OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
 _LEAST = 1e-3  # added to the sides of boxes: the loss of one without a side has no gradient
+_SURE = 0.1  # objectness from which a teacher's boxes and classes are learned
 _BOX_WEIGHT = 1.0
 
 
@@ -117,6 +118,7 @@ def boxes_imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor
     """What another detector's outputs ask of these: its objectness, and where it is sure its boxes and classes."""
     theirs = theirs.detach()
     sure = theirs[..., 4].sigmoid()
+    sure = sure * (sure > _SURE)
     classes, objectness = (theirs[..., 5:] / temperature).sigmoid(), (theirs[..., 4] / temperature).sigmoid()
 
     def loss(own: Tensor) -> Tensor:

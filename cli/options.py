@@ -126,7 +126,7 @@ Randoms = Annotated[
     _option(
         "--randoms",
         panel=_SUPERNET,
-        help="Random subnets a step, beside largest and smallest. Default: the run's, else 2.",
+        help="Random subnets a step, beside largest and smallest. Default: the run's; to detect 1, else 2.",
     ),
 ]
 Spread = Annotated[

@@ -35,7 +35,7 @@ def search(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Epochs of the supernet. Default: the run's; to detect 10, else 6.", rich_help_panel="Training"
+            help="Epochs of the supernet. Default: the run's; to detect 8, else 6.", rich_help_panel="Training"
         ),
     ] = None,
     batch_size: opt.BatchSize = None,
@@ -110,7 +110,9 @@ def retrain(
     sram: opt.Sram = None,
     sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs. Default: 20.", rich_help_panel="Training")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs. Default: to detect 16, else 20.", rich_help_panel="Training")
+    ] = None,
     batch_size: opt.BatchSize = None,
     lr: opt.LearningRate = None,
     clip: opt.Clip = None,

@@ -90,6 +90,13 @@ def _boxes(model: Model, path: Path, out: Path, number: int, threshold: float) -
     return {"boxes": boxes, "picture": str(picture)}
 
 
+def _font() -> str:
+    """A font file that is always there, matplotlib's."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf")
+
+
 def drawn(image: Tensor, found: Found, classes: Sequence[str], side: int = 480) -> bytes:
     """A PNG of the image (C, H, W), enlarged to about `side` pixels, with boxes in pixels, class names and scores."""
     from torchvision.transforms import v2
@@ -101,7 +108,18 @@ def drawn(image: Tensor, found: Found, classes: Sequence[str], side: int = 480) 
     if len(found.boxes):
         labels = [f"{classes[c]} {score:.2f}" for c, score in zip(found.classes, found.scores, strict=True)]
         colours = [_COLOURS[int(c) % len(_COLOURS)] for c in found.classes]
-        canvas = draw_bounding_boxes(canvas, scale * found.boxes, labels, colors=colours, width=2)
+        canvas = draw_bounding_boxes(
+            canvas,
+            scale * found.boxes,
+            labels,
+            colours,
+            width=2,
+            font=_font(),
+            font_size=16,
+            label_colors="white",
+            label_background_colors=colours,
+            fill_labels=True,
+        )
     png = io.BytesIO()
     v2.functional.to_pil_image(canvas).save(png, "PNG")
     return png.getvalue()

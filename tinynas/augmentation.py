@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from .arch import Arch, Block, DetectorHead, Head
+from .choices import BlockChoices, DetectorChoices, HeadChoices, StageChoices, StemChoices
 from .errors import require
-from .space import BlockChoices, DetectorChoices, HeadChoices, SearchSpace, StageChoices, StemChoices
+from .space import SearchSpace
 
 
 def augment(

@@ -18,10 +18,10 @@ from torchvision.ops import complete_box_iou_loss, nms
 
 from .arch import Arch, DetectorHead
 from .boxes import BoxSplit
+from .choices import DetectorChoices
 from .data import Batch, Data
 from .errors import require
 from .objectives import Criterion
-from .space import DetectorChoices
 
 _STRIDES = (16, 32)
 _MATCH = 0.35  # IoU of shapes from which an anchor is answerable for an object beside the best one

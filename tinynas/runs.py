@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from .arch import Arch, check_mapping, read_yaml
+from .choices import DetectorChoices
 from .data import Data
 from .detection import fit_anchors
 from .errors import FileError, InputError
 from .files import append_line, read, read_json, read_text, write, write_yaml
 from .shipped import load_space, shipped_spaces
-from .space import DetectorChoices, SearchSpace
+from .space import SearchSpace
 from .supernet import Supernet
 from .tasks import check_task
 from .training import read_checkpoint

@@ -66,7 +66,7 @@ ABLATION = {  # NetAug, changed
     "kaiming-normal": {"init": "kaiming-normal"},
     "small factors": {"width": (1.0, 1.4), "expand": (1.0, 1.6)},
 }
-_OTHER_STEPS = ("NetAug, small factors", "NetAug, sorting", "strong augmentation")  # whose time is not told
+OTHER_STEPS = ("NetAug, small factors", "NetAug, sorting", "strong augmentation")  # whose time is not told
 LARGE_EPOCHS = 10
 
 
@@ -204,7 +204,7 @@ def show(cells: dict) -> None:
         for name, found in rows.items():
             row = described(found, rows["plain"])
             config = next(iter(found.values()))["config"]
-            same_steps = not config["teaching"] and name not in _OTHER_STEPS
+            same_steps = not config["teaching"] and name not in OTHER_STEPS
             times = cells.get(f"epoch times {size}") if same_steps else None
             table.add_row(name, str(len(found)), *row, f"{training_time(config, times):.1f}" if times else "")
         console.print(table)

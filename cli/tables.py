@@ -51,6 +51,7 @@ def show_metrics(screen: Screen, folder: Path, metrics: dict[str, Any]) -> None:
 def show_comparison(screen: Screen, comparison: dict[str, Any], picture: Path) -> None:
     """Fronts and retrained networks of several runs."""
     rows = []
+    metrics = sorted({series["metric"] for series in comparison["series"]})
     for series in comparison["series"]:
         for i, point in enumerate(series["points"]):
             first = [series["name"], f"{series['hypervolume']:.2f}"] if i == 0 else ["", ""]
@@ -59,13 +60,15 @@ def show_comparison(screen: Screen, comparison: dict[str, Any], picture: Path) -
                 [
                     first[0],
                     point.get("name", ""),
-                    f"{series['data']} {series['split']}, {series['metric']}",
+                    f"{series['data']} {series['split']}" + (f", {series['metric']}" if len(metrics) > 1 else ""),
                     accuracy,
                     *_costs(point),
                     first[1],
                 ]
             )
-    screen.table("Comparison", ["", "name", "images", "%", *_TITLES, "hypervolume"], rows, left=3)
+    screen.table(
+        "Comparison", ["", "name", "images", " or ".join(metrics) + " %", *_TITLES, "hypervolume"], rows, left=3
+    )
     reference = comparison["reference"]
     screen.note(
         "hypervolume: percentage points x decades of MACs that a series dominates, "

@@ -25,8 +25,9 @@ def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
     reference = 2 * max(p["macs"] for p in points), min(p["accuracy"] for p in points)
     for one in series:
         one["hypervolume"] = hypervolume([(p["macs"], p["accuracy"]) for p in one["points"]], reference)
-    metrics = " and ".join(dict.fromkeys(one["metric"] for one in series))
-    write(out, picture([_drawn(one) for one in series], title=f"{metrics[0].upper()}{metrics[1:]} over MACs"))
+    metric = " or ".join(dict.fromkeys(one["metric"] for one in series))
+    title = f"{metric} over MACs".replace("accuracy", "Accuracy", 1)
+    write(out, picture([_drawn(one) for one in series], title=title, metric=metric))
     return {"series": series, "reference": {"macs": reference[0], "accuracy": reference[1]}}
 
 

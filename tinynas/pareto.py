@@ -50,8 +50,8 @@ class Series:
     annotate: Sequence[str] = ()  # a text at each point
 
 
-def picture(series: Sequence[Series], *, title: str, budgets: Sequence[float] = ()) -> bytes:
-    """A PNG of accuracy over MACs (log axis), each budget of MACs a vertical line."""
+def picture(series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy") -> bytes:
+    """A PNG of accuracy, or another metric in percent, over MACs (log axis), each budget of MACs a vertical line."""
     figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for i, one in enumerate(series):
@@ -65,7 +65,7 @@ def picture(series: Sequence[Series], *, title: str, budgets: Sequence[float] = 
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(value)))
     axes.tick_params(axis="x", which="minor", labelsize=7)
     axes.set_xlabel("MACs (multiply-accumulates; the FLOPs of mobile-NAS papers)")
-    axes.set_ylabel("accuracy (%)")
+    axes.set_ylabel(f"{metric} (%)")
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="best")

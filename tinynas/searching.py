@@ -210,7 +210,7 @@ def _write_front(plan: SearchPlan, found: list[Evaluation], task: Task, images: 
     ]
     budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
     title = f"{config.space} on {config.data}: subnets on search-val"
-    write(run / "front.png", picture(series, title=title, budgets=budgets))
+    write(run / "front.png", picture(series, title=title, budgets=budgets, metric=task.metric))
     write_json(run / "front.json", document)
     write(run / "best.yaml", _headline(document) + on_front[-1].arch.to_yaml())
     return document

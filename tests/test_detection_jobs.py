@@ -19,8 +19,9 @@ from tinynas.delivered import Model, save_model
 from tinynas.detection import detections, suppressed
 from tinynas.errors import FileError
 from tinynas.exporting import ExportPlan, export
+from tinynas.loading import read_image
 from tinynas.plans import RetrainPlan, SearchPlan, default_config
-from tinynas.prediction import network_input, predict, read_image
+from tinynas.prediction import network_input, predict
 from tinynas.retraining import retrain
 from tinynas.searching import search
 from tinynas.settings import SupernetConfig, with_settings

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .data import IMAGENET, Data, Labelled, MemorySplit, Normalisation, hold_out, trivial_augment
 from .errors import FileError, InputError, unknown
-from .loading import ImageFiles, Wanted, load
+from .loading import ImageFiles, Wanted, load, middle
 
 CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads go
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
@@ -231,8 +231,7 @@ class FolderSplit:
 
         image, resolution = self._read(wanted.image), wanted.resolution
         if wanted.seed is None:
-            whole: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution / _CROP))(image))
-            return whole
+            return middle(image, resolution, _CROP)
         with torch.random.fork_rng([]):
             torch.manual_seed(wanted.seed)
             crop: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -90,10 +91,24 @@ class ImageFiles:
 
     def __call__(self, index: int) -> Tensor:
         """Raises FileError if there is no image that can be read."""
-        from PIL import Image
+        return read_image(self.files[index])
 
-        try:
-            with Image.open(self.files[index]) as file:
-                return torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
-        except Exception:  # a damaged image makes PIL raise almost anything
-            raise FileError(f"cannot read the image {self.files[index]}; remove or replace it") from None
+
+def read_image(file: str | Path, colours: int = 3) -> Tensor:
+    """uint8 (colours, H, W): RGB, or grey if that is 1. Raises FileError if there is no image that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            pixels = np.array(image.convert("L" if colours == 1 else "RGB"))
+    except Exception:  # a damaged image makes PIL raise almost anything
+        raise FileError(f"cannot read the image {file}; remove or replace it") from None
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], colours)).permute(2, 0, 1)
+
+
+def middle(image: Tensor, resolution: int, crop: float) -> Tensor:
+    """The square in the middle of an image (C, H, W), `crop` of its shorter side, as (C, resolution, resolution)."""
+    from torchvision.transforms import v2
+
+    whole: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution / crop))(image))
+    return whole

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from .boxes import stretch
 from .delivered import Model, read_model
 from .detection import Found, detections
-from .errors import FileError, require
+from .errors import require
 from .files import check_writable, write, write_json
+from .loading import middle, read_image
 
 _TOP = 3  # classes that are told of an image
 _COLOURS = (
@@ -29,65 +30,58 @@ _COLOURS = (
 )
 
 
-def predict(path: Path, images: Sequence[Path], out: Path, *, threshold: float = 0.3) -> list[dict[str, Any]]:
+def predict(model_file: Path, images: Sequence[Path], out: Path, *, threshold: float = 0.3) -> list[dict[str, Any]]:
     """The classes of each image file, the likeliest first, or the boxes whose scores are over the threshold.
 
     Boxes are left, top, right and bottom in pixels. Written as predictions.json; a detector's boxes are drawn,
     too, into a PNG for each image. Raises FileError.
     """
     require(0 <= threshold < 1, "0 <= threshold < 1", threshold=threshold)
-    model = read_model(path)
+    model = read_model(model_file)
     check_writable(out)
-    say = _boxes if model.net.arch.task == "detect" else _classes
-    answers = [{"image": str(image), **say(model, image, out, i, threshold)} for i, image in enumerate(images)]
+    detects = model.net.arch.task == "detect"
+    answers: list[dict[str, Any]] = []
+    for number, path in enumerate(images, 1):
+        image = read_image(path, model.net.arch.in_channels)
+        if detects:
+            found = _boxes(model, image, threshold)
+            picture = out / f"{number:03}-{Path(path).stem}.png"
+            write(picture, drawn(image, found, model.classes))
+            answers.append({"image": str(path), "boxes": _told(found, model.classes), "picture": str(picture)})
+        else:
+            answers.append({"image": str(path), "classes": _classes(model, image)})
     write_json(out / "predictions.json", answers)
     return answers
 
 
-def read_image(path: Path, colours: int) -> Tensor:
-    """uint8 (colours, H, W). Raises FileError."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as file:
-            pixels = np.array(file.convert("L" if colours == 1 else "RGB"))
-    except Exception:  # a damaged image makes PIL raise almost anything
-        raise FileError(f"cannot read the image {path}; give a picture file") from None
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], colours)).permute(2, 0, 1)
-
-
 def network_input(model: Model, image: Tensor) -> Tensor:
     """uint8 (C, H, W) -> normalised (1, C, resolution, resolution): its middle, or all of it if it detects."""
-    from torchvision.transforms import v2
-
-    size = model.net.arch.resolution
-    if model.net.arch.task == "detect":
-        pixels = v2.Resize((size, size))(image)
-    else:
-        pixels = v2.CenterCrop(size)(v2.Resize(round(size / model.crop))(image))
+    arch = model.net.arch
+    detects = arch.task == "detect"
+    pixels = stretch(image, arch.resolution) if detects else middle(image, arch.resolution, model.crop)
     return model.normalise(pixels[None])
 
 
 @torch.no_grad()
-def _classes(model: Model, path: Path, out: Path, number: int, threshold: float) -> dict[str, Any]:
-    image = read_image(path, model.net.arch.in_channels)
+def _classes(model: Model, image: Tensor) -> dict[str, float]:
+    """The likeliest, with their probabilities."""
     shares = model.net(network_input(model, image))[0].softmax(0)
     top = shares.topk(min(_TOP, len(shares)))
-    return {"classes": {model.classes[i]: float(share) for share, i in zip(*top, strict=True)}}
+    return {model.classes[i]: float(share) for share, i in zip(*top, strict=True)}
 
 
 @torch.no_grad()
-def _boxes(model: Model, path: Path, out: Path, number: int, threshold: float) -> dict[str, Any]:
+def _boxes(model: Model, image: Tensor, threshold: float) -> Found:
+    """In pixels of the image."""
     arch = model.net.arch
-    image = read_image(path, arch.in_channels)
     (found,) = detections(model.net(network_input(model, image)), arch.detector, arch.resolution, threshold=threshold)
     height, width = image.shape[1:]
-    found = found._replace(boxes=found.boxes * torch.tensor([width, height, width, height]))
-    picture = out / f"{number + 1:03}-{Path(path).stem}.png"
-    write(picture, drawn(image, found, model.classes))
+    return found._replace(boxes=found.boxes * torch.tensor([width, height, width, height]))
+
+
+def _told(found: Found, classes: Sequence[str]) -> list[dict[str, Any]]:
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
-    boxes = [{"class": model.classes[c], "score": score, "box": box} for box, score, c in rows]
-    return {"boxes": boxes, "picture": str(picture)}
+    return [{"class": classes[c], "score": score, "box": box} for box, score, c in rows]
 
 
 def _font() -> str:

@@ -11,6 +11,7 @@ from tinynas.cost import cost, steps
 from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 from tinynas.units import parse_count
 
+from .exits import sidenet
 from .options import AsJson, DataName, ModelFile
 from .screen import Screen
 from .tables import show_comparison, show_cost, show_evaluation, show_export, show_predictions, show_spaces
@@ -64,6 +65,7 @@ def evaluate(
 ) -> None:
     """Accuracy of a delivered model on the test split, over all and by class."""
     from tinynas import jobs
+    from tinynas.runs import delivered
 
     screen = Screen(as_json)
     sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
@@ -84,6 +86,7 @@ def predict(
 ) -> None:
     """Say what is in image files: the likeliest classes, or boxes, drawn into pictures."""
     from tinynas import jobs
+    from tinynas.runs import delivered
 
     screen = Screen(as_json)
     answers = jobs.predict(delivered(model), images, out, threshold=threshold)
@@ -113,6 +116,7 @@ def export(
     """Write a delivered model as files for its target, fp32 and int8, and run them on the test split."""
     from tinynas import jobs
     from tinynas.exporting import ExportPlan
+    from tinynas.runs import delivered
 
     path = delivered(model)
     plan = ExportPlan(
@@ -130,6 +134,9 @@ def export(
         result = jobs.export(plan, report=screen)
     show_export(screen, plan.out, result, margin)
     screen.document(result)
+
+
+app.command()(sidenet)
 
 
 @app.command("cost")
@@ -175,14 +182,6 @@ def spaces(as_json: AsJson = False) -> None:
 
 
 app.command()(quickstart)
-
-
-def delivered(model: Path | None) -> Path:
-    """The file of a delivered model, given by itself or by its folder; by default the newest."""
-    from tinynas.runs import newest
-
-    path = model or newest("*/retrain/*/model.safetensors")
-    return path / "model.safetensors" if path.is_dir() else path
 
 
 def _batch(text: str) -> int | None:

@@ -237,3 +237,52 @@ Freeze = Annotated[
 HeadLearningRate = Annotated[
     float | None, _option("--head-lr", panel=_START, help="Peak learning rate of the classifier. Default: --lr.")
 ]
+
+_EXITS = "Early exits"
+Taps = Annotated[
+    list[str] | None,
+    _option(
+        "--tap",
+        metavar="auto|MODULE",
+        panel=_EXITS,
+        help="Module whose output a side head reads, e.g. stages.1; may be repeated. Default: auto, which tries every "
+        "stage alone and all together and keeps the best curve.",
+    ),
+]
+Cascade = Annotated[
+    tuple[str, str] | None,
+    _option(
+        "--cascade",
+        metavar="TINY BIG",
+        panel=_EXITS,
+        help="No side heads: a small model in front of a larger one, or of its run's largest network (BIG: supernet).",
+    ),
+]
+Hidden = Annotated[
+    int, typer.Option("--hidden", rich_help_panel=_EXITS, help="Features of a side head's hidden layer.")
+]
+SideDistillation = Annotated[
+    float,
+    typer.Option(
+        "--distillation",
+        rich_help_panel=_EXITS,
+        help="Share of the network's own outputs in what side heads learn, beside the labels, 0 to 1.",
+    ),
+]
+TargetAccuracy = Annotated[
+    str | None,
+    _option(
+        "--target-accuracy",
+        metavar="PERCENT",
+        panel=_EXITS,
+        help="Take the cheapest threshold with this accuracy on search-val. Default: the network's own.",
+    ),
+]
+TargetFlops = Annotated[
+    str | None,
+    _option("--target-flops", panel=_EXITS, help="Take the most accurate threshold within these average MACs."),
+]
+Threshold = Annotated[
+    float | None,
+    _option("--threshold", panel=_EXITS, help="Confidence from which an exit answers, 0 to 1; over 1 none does."),
+]

@@ -151,6 +151,54 @@ def show_export(screen: Screen, folder: Path, export: dict[str, Any], margin: fl
     screen.note(f"written to {folder}: {', '.join(names)}, export.json")
 
 
+def show_exits(screen: Screen, result: dict[str, Any]) -> None:
+    """A network with early exits beside the network without, its exits, and other thresholds."""
+    mainnet = result["mainnet"]
+    worst = {**result, "macs": result["worst_macs"]}
+    rows = [
+        ["MainNet", f"{mainnet['accuracy']:.2f}", describe("macs", mainnet["macs"]), "", *_costs(mainnet)],
+        [
+            "with exits",
+            f"{result['accuracy']:.2f}",
+            describe("macs", result["macs"]),
+            f"{100 * (1 - result['macs'] / mainnet['macs']):.1f}%",
+            *_costs(worst),
+        ],
+    ]
+    kind = f"Exits at {', '.join(result['taps'])}" if result["taps"] else "Cascade"
+    title = f"{kind} on {result['test_images']} test images of {result['data']}, threshold {result['threshold']:.4g}"
+    columns = ["", "test accuracy %", "average MACs", "saved", "worst MACs", *_TITLES[1:]]
+    screen.table(title, columns, rows)
+    rows = [
+        [
+            one["name"],
+            describe("macs", one["macs"]),
+            f"{100 * one['share']:.1f}",
+            f"{one['accuracy']:.2f}",
+            f"{one['temperature']:.2f}",
+            f"{one['calibration_error_before']:.2f}",
+            f"{one['calibration_error']:.2f}",
+        ]
+        for one in result["exits"]
+    ]
+    columns = ["exit", "MACs", "answers %", "accuracy alone %", "temperature", "ECE before", "ECE calibrated"]
+    screen.table("Exits", columns, rows)
+    rows = [
+        [
+            f"{one['allowed']:g}",
+            f"{one['threshold']:.4g}",
+            f"{one['accuracy']:.2f}",
+            describe("macs", one["macs"]),
+            f"{100 * one['saved']:.1f}%",
+        ]
+        for one in result["losses"]
+    ]
+    columns = ["points lost on search-val", "threshold", "test accuracy %", "average MACs", "saved"]
+    screen.table("Other thresholds", columns, rows, left=0)
+    screen.note("ECE: expected calibration error, in points; heads and image are kept in memory while an exit answers")
+    screen.note(f"written to {result['folder']}: sidenet.safetensors, sidenet.json, sidenet.png")
+
+
 def show_predictions(screen: Screen, folder: Path, answers: list[dict[str, Any]]) -> None:
     """What images show."""
     rows = []

@@ -8,8 +8,9 @@ import pytest
 import torch
 import yaml
 
-from tinynas import Budget, SearchSpace, delivered, load_space, retraining, searching
+from tinynas import Budget, SearchSpace, build, delivered, load_space, retraining, searching
 from tinynas.data import Data, MemorySplit, Normalisation
+from tinynas.delivered import Model, save_model
 from tinynas.plans import SearchPlan
 from tinynas.settings import SupernetConfig
 from tinynas.training import Recipe
@@ -94,6 +95,23 @@ def data() -> Data:
     return Data(classes=("a", "b", "c"), normalise=normalise, **splits)
 
 
+def model_of(arch, *, classes=None):
+    """A model with fresh weights, and biases and statistics that do something."""
+    torch.manual_seed(0)
+    net = build(arch)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+        elif getattr(module, "bias", None) is not None:
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+    channels = arch.in_channels
+    normalise = Normalisation(mean=(0.4,) * channels, std=(0.25,) * channels)
+    names = classes or tuple(f"class {i}" for i in range(arch.classes))
+    return Model(net=net.eval(), data="small", classes=names, normalise=normalise, crop=7 / 8)
+
+
 class Quiet:
     def __init__(self):
         self.notes = []
@@ -126,6 +144,13 @@ def watched(data, monkeypatch):
     for module in (searching, retraining, delivered):
         monkeypatch.setattr(module, "load_data", lambda name: watched)
     return watched
+
+
+@pytest.fixture
+def delivered_file(watched, space, tmp_path):
+    path = tmp_path / "model" / "model.safetensors"
+    save_model(path, replace(model_of(space.min(), classes=watched.classes), normalise=watched.normalise))
+    return path
 
 
 @pytest.fixture

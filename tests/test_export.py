@@ -8,14 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Quiet
+from conftest import Quiet, model_of
 from onnx import numpy_helper
 from PIL import Image
 
-from tinynas import build, cost, load_arch, load_space, shipped
-from tinynas.data import Normalisation
+from tinynas import cost, load_arch, load_space, shipped
 from tinynas.datasets import load_data
-from tinynas.delivered import Model, save_model
+from tinynas.delivered import save_model
 from tinynas.errors import FileError, InputError
 from tinynas.export import preprocessing, to_onnx
 from tinynas.exporting import ExportPlan, export
@@ -24,23 +23,6 @@ from tinynas.nets import fold
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLE = next(part for part in README.split("```")[1::2] if "InferenceSession(" in part)
 EXAMPLE = EXAMPLE.removeprefix("python\n")
-
-
-def model_of(arch, *, classes=None):
-    """A model with fresh weights, and biases and statistics that do something."""
-    torch.manual_seed(0)
-    net = build(arch)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-        elif getattr(module, "bias", None) is not None:
-            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
-    channels = arch.in_channels
-    normalise = Normalisation(mean=(0.4,) * channels, std=(0.25,) * channels)
-    names = classes or tuple(f"class {i}" for i in range(arch.classes))
-    return Model(net=net.eval(), data="small", classes=names, normalise=normalise, crop=7 / 8)
 
 
 def images_for(arch, count=4):
@@ -115,13 +97,6 @@ def test_the_file_says_what_it_is_for(space):
         assert json.loads(about["classes"]) == list(model.classes)
         assert json.loads(about["preprocessing"]) == json.loads(json.dumps(preprocessing(model)))
         assert about["data"] == "small"
-
-
-@pytest.fixture
-def delivered_file(watched, space, tmp_path):
-    path = tmp_path / "model" / "model.safetensors"
-    save_model(path, replace(model_of(space.min(), classes=watched.classes), normalise=watched.normalise))
-    return path
 
 
 def test_the_job_measures_all_forms_on_the_test_split(delivered_file, watched, tmp_path):

@@ -16,6 +16,7 @@ from .space import SearchSpace
 if TYPE_CHECKING:
     from .delivered import load
     from .nets import build
+    from .sidenet import SideNet
     from .supernet import Supernet
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Budget",
     "Cost",
     "SearchSpace",
+    "SideNet",
     "Supernet",
     "TinyNASError",
     "augment",
@@ -37,7 +39,7 @@ __all__ = [
 if (_beside := Path(__file__).resolve().parent.parent / "search_spaces").is_dir():
     __path__.append(str(_beside.parent))
 
-_NEEDS_TORCH = {"build": "nets", "Supernet": "supernet", "load": "delivered"}
+_NEEDS_TORCH = {"build": "nets", "Supernet": "supernet", "load": "delivered", "SideNet": "sidenet"}
 
 
 def __getattr__(name: str) -> Any:

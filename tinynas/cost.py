@@ -138,6 +138,15 @@ def _classifier_head(head: Head, channels: int, size: int, classes: int) -> Iter
     yield _conv("head.classifier", channels, classes, norm=False)
 
 
+def side_head(features: int, hidden: int, classes: int, held: int) -> list[Step]:
+    """The layers of a side head on feature maps of `features` channels, beside the `held` bytes that are to go on."""
+    return [
+        _free("side.pool", held + features),
+        _conv("side.hidden", features, hidden, held=held, norm=False),
+        _conv("side.classifier", hidden, classes, held=held, norm=False),
+    ]
+
+
 def _detector_head(head: DetectorHead, maps: Sequence[tuple[int, int]], classes: int) -> Iterator[Step]:
     """The coarse map's part runs first, and its outputs are held until the fine map's are there."""
     (channels, size), (deep, small) = maps

@@ -1,10 +1,11 @@
 """A delivered model: its file, and the data it is for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -18,7 +19,8 @@ from .errors import FileError, InputError, TinyNASError
 from .files import read, write
 from .nets import Network, build
 
-_FORMAT = 1  # of model.safetensors' metadata
+T = TypeVar("T")
+_FORMAT = 1  # of the metadata of files of weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,44 +36,63 @@ class Model:
 
 def save_model(path: Path, model: Model) -> None:
     """Write safetensors: the weights; arch, class names and what images are made of as JSON in the metadata."""
-    metadata = {
-        "format": f"tinynas {_FORMAT}",
+    save_weights(path, "tinynas", describe(model), model.net.state_dict())
+
+
+def read_model(path: Path) -> Model:
+    """What `save_model` wrote, in eval mode. Raises FileError if it is damaged, newer, or something else."""
+    return read_weights(path, "tinynas", "tinynas model; restore it, or retrain", rebuild)
+
+
+def save_weights(path: Path, kind: str, about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    """Write safetensors with metadata: what the file is, what it is about, and the tensors' digest."""
+    kept = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": f"{kind} {_FORMAT}", **about, "sha256": digest(kept)}
+    write(path, save_tensors(kept, metadata))
+
+
+def read_weights(path: Path, kind: str, wanted: str, make: Callable[[Mapping[str, str], Mapping[str, Tensor]], T]) -> T:
+    """What `make` makes of the metadata and the tensors that `save_weights` wrote. Raises FileError."""
+    raw = read(path)
+    try:
+        size = int.from_bytes(raw[:8], "little")
+        metadata = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+        found, _, version = metadata.get("format", "").partition(" ")
+        if found == kind and int(version) > _FORMAT:
+            raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
+        tensors = load_tensors(raw)
+        if found != kind or digest(tensors) != metadata["sha256"]:
+            raise ValueError
+        return make(metadata, tensors)
+    except FileError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
+        raise FileError(f"{path} is damaged or no {wanted}") from None
+
+
+def describe(model: Model) -> dict[str, str]:
+    """All of a model but its weights."""
+    return {
         "arch": json.dumps(model.net.arch.to_dict()),
         "data": model.data,
         "classes": json.dumps(model.classes),
         "normalisation": json.dumps({"mean": model.normalise.mean, "std": model.normalise.std}),
         "crop": json.dumps(model.crop),
     }
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.net.state_dict().items()}
-    write(path, save_tensors(tensors, metadata | {"sha256": digest(tensors)}))
 
 
-def read_model(path: Path) -> Model:
-    """What `save_model` wrote, in eval mode. Raises FileError if it is damaged, newer, or something else."""
-    raw = read(path)
-    try:
-        size = int.from_bytes(raw[:8], "little")
-        metadata = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
-        kind, _, version = metadata.get("format", "").partition(" ")
-        if kind == "tinynas" and int(version) > _FORMAT:
-            raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
-        net = build(Arch.from_dict(json.loads(metadata["arch"])))
-        tensors = load_tensors(raw)
-        if digest(tensors) != metadata["sha256"]:
-            raise ValueError
-        net.load_state_dict(tensors)
-        normalisation = {k: tuple(v) for k, v in json.loads(metadata["normalisation"]).items()}
-        return Model(
-            net=net.eval(),
-            data=metadata["data"],
-            classes=tuple(json.loads(metadata["classes"])),
-            normalise=Normalisation(**normalisation),
-            crop=float(json.loads(metadata.get("crop", "1"))),
-        )
-    except FileError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
-        raise FileError(f"{path} is damaged or no tinynas model; restore it, or retrain") from None
+def rebuild(described: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
+    """The model, in eval mode, of what `describe` says and its weights."""
+    net = build(Arch.from_dict(json.loads(described["arch"])))
+    net.load_state_dict(tensors)
+    normalisation = {k: tuple(v) for k, v in json.loads(described["normalisation"]).items()}
+    return Model(
+        net=net.eval(),
+        data=described["data"],
+        classes=tuple(json.loads(described["classes"])),
+        normalise=Normalisation(**normalisation),
+        crop=float(json.loads(described.get("crop", "1"))),
+    )
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -41,6 +42,12 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise FileError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
+
+
+def unused(path: Path) -> Path:
+    """The path itself, or with the first number behind it that is free."""
+    numbered = (path.with_name(f"{path.name}-{i}") for i in range(2, 1_000_000))
+    return next(path for path in chain([path], numbered) if not path.exists())
 
 
 def read(path: Path) -> bytes:

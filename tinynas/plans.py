@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +13,7 @@ from .cost import Budget, describe_limits
 from .delivered import read_model
 from .detection import detector_of
 from .errors import BudgetError, FileError, InputError, require, unknown
+from .files import unused
 from .runs import RUNS, last_record, newest, read_config, read_front
 from .samplers import SAMPLERS
 from .settings import NetAug, RetrainConfig, SupernetConfig, Teaching, read_settings, with_settings
@@ -196,7 +196,7 @@ def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, limit
     folder = run / "retrain" / (name or "-".join(part for part in parts if part))
     if name and folder.exists():
         raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
-    return folder if name else _unused(folder)
+    return folder if name else unused(folder)
 
 
 def _limit_names(limits: Mapping[str, Any]) -> list[str]:
@@ -268,10 +268,4 @@ def _is_trained(run: Path, config: SupernetConfig) -> bool:
 
 
 def _new_folder(name: str) -> Path:
-    return _unused(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")
-
-
-def _unused(folder: Path) -> Path:
-    """The path itself, or with the first number behind it that is free."""
-    numbered = (folder.with_name(f"{folder.name}-{i}") for i in range(2, 1_000_000))
-    return next(path for path in chain([folder], numbered) if not path.exists())
+    return unused(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")

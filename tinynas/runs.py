@@ -8,6 +8,7 @@ runs/NAME/
   earlier/       the same of searches with other limits
   compare.png    the newest comparison
   retrain/NAME/  config.yaml, log.jsonl, checkpoint.pt, metrics.json, model.safetensors
+  retrain/NAME/sidenet/, cascade/  early exits: sidenet.safetensors, sidenet.json, sidenet.png
 """
 
 import json
@@ -39,6 +40,12 @@ def newest(pattern: str) -> Path:
     if not found:
         raise FileError(f"no {pattern} in {RUNS}; `tinynas search --flops 50M` makes a run")
     return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def delivered(model: Path | None) -> Path:
+    """The file of a delivered model, given by itself or by its folder; by default the newest. Raises FileError."""
+    path = model or newest("*/retrain/*/model.safetensors")
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 def settle_config(path: Path, config: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from .data import Batch, Data
 from .delivered import read_model
 from .errors import FileError, InputError, require
 from .evaluation import extract_calibrated
-from .nets import build
+from .nets import Network, build
 from .parallel import device
 from .runs import read_supernet
 
@@ -54,7 +54,7 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, keep: bool = F
     training image once.
     """
     if name == "supernet":
-        net: nn.Module = _largest(run, arch, data)
+        net: nn.Module = largest(run, arch.resolution, data)
     elif name.startswith("torchvision:"):
         net = _from_torchvision(*name.split(":", 2)[1:])
     else:
@@ -63,10 +63,11 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, keep: bool = F
     return Teacher(net, images=len(data.train) if keep else 0)
 
 
-def _largest(run: Path, arch: Arch, data: Data) -> nn.Module:
+def largest(run: Path, resolution: int, data: Data) -> Network:
+    """The largest network of a run's supernet, for images of this size, its statistics set. Raises FileError."""
     supernet = read_supernet(run, data).to(device())
-    largest = replace(supernet.space.max(), resolution=arch.resolution)
-    return extract_calibrated(supernet, largest, data.calibration_batches(arch.resolution))
+    arch = replace(supernet.space.max(), resolution=resolution)
+    return extract_calibrated(supernet, arch, data.calibration_batches(resolution))
 
 
 def _delivered(path: Path, arch: Arch, data: Data) -> nn.Module:

@@ -1,0 +1,201 @@
+"""Networks of every kind in parts: the same outputs to the bit, nothing computed twice."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tinynas import build, cost, load_arch
+from tinynas.cost import steps
+from tinynas.cutting import cut, macs
+from tinynas.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def no_fused_kernels():
+    """PyTorch's fused encoder layer rounds otherwise than the layer's own code, and runs only where nobody looks on."""
+    torch.backends.mha.set_fastpath_enabled(False)
+    yield
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
+class Residual(nn.Module):
+    """A shortcut past its modules, activations in place, and the input used again at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.act, self.second = nn.ReLU(inplace=True), nn.Conv2d(8, 3, 3, padding=1)
+        self.drop, self.last = nn.Dropout(0.5), nn.Linear(3, 5)
+
+    def forward(self, images):
+        y = self.second(self.act(self.norm(self.first(images)))) + images
+        return self.last(self.drop(y.flatten(2).mean(2)))
+
+
+class Encoder(nn.Module):
+    """A transformer that reads rows of pixels, or words with a padding mask."""
+
+    def __init__(self, words=False, batch_first=True):
+        super().__init__()
+        self.words, self.batch_first = words, batch_first
+        self.embed = nn.Embedding(20, 16) if words else nn.Linear(12, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=batch_first)
+        self.layers = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        self.classify = nn.Linear(16, 4)
+
+    def forward(self, x):
+        mask = (x == 0) if self.words else None
+        tokens = self.embed(x if self.words else x.squeeze(1))  # (N, S, 16)
+        if not self.batch_first:
+            tokens = tokens.transpose(0, 1)
+        return self.classify(self.layers(tokens, src_key_padding_mask=mask).mean(1 if self.batch_first else 0))
+
+
+class Two(nn.Module):
+    """Two inputs, both of them needed to the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 6), nn.Linear(6 + 3, 2)
+
+    def forward(self, a, b):
+        return self.two(torch.cat([self.one(a).relu(), b], 1))
+
+
+def small():
+    arch = load_arch("mobilenet-v3-large-w0.35")
+    return build(arch), torch.randn(5, 3, 64, 64)
+
+
+CASES = {
+    "stages": lambda: (*small(), ["stages.1", "stages.3"]),
+    "within a residual block": lambda: (*small(), ["stages.1.1.depthwise"]),
+    "squeeze-excite": lambda: (*small(), ["stages.2.1.se"]),
+    "in-place activation": lambda: (Residual(), torch.randn(5, 3, 8, 8), ["norm"]),
+    "shortcut past the tap": lambda: (Residual(), torch.randn(5, 3, 8, 8), ["first", "act"]),
+    "rows": lambda: (Encoder(), torch.randn(5, 1, 9, 12), ["layers.layers.0"]),
+    "sequence first": lambda: (Encoder(batch_first=False), torch.randn(5, 1, 9, 12), ["layers.layers.0"]),
+    "words": lambda: (Encoder(words=True), torch.randint(0, 20, (5, 9)), ["layers.layers.0", "layers.layers.1"]),
+}
+
+
+def run(parts, *inputs):
+    handed, results = inputs, []
+    for part in parts:
+        result, *handed = part(*handed)
+        results.append(result)
+    assert handed == []
+    return results
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_parts_are_the_network_to_the_bit(case):
+    torch.manual_seed(0)
+    net, inputs, taps = CASES[case]()
+    parts, seen = cut(net, taps, [inputs]), []
+    hooks = [net.get_submodule(tap).register_forward_hook(lambda m, i, out: seen.append(out.clone())) for tap in taps]
+    with torch.no_grad():
+        for count in (5, 1, 3):
+            seen.clear()
+            expected = net(inputs[:count])
+            *tapped, outputs = run(parts, inputs[:count])
+            assert torch.equal(outputs, expected)
+            assert all(torch.equal(a, b) for a, b in zip(tapped, seen, strict=True))
+    assert all(not hook.remove() for hook in hooks)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_part_computes_what_another_has(case):
+    net, inputs, taps = CASES[case]()
+    handed, counts = (inputs[:1],), []
+    for part in cut(net, taps, [inputs]):
+        counts.append(macs(part, *handed))
+        with torch.no_grad():
+            _, *handed = part(*handed)
+    assert sum(counts) == macs(net, inputs[:1])
+    assert counts[0] > 0
+
+
+def test_several_inputs():
+    net, inputs = Two(), (torch.randn(3, 4), torch.randn(3, 3))
+    parts = cut(net, ["one"], inputs)
+    assert len(parts[0].batch_dims) == 2, "what the first made, and the second input"
+    with torch.no_grad():
+        assert torch.equal(run(parts, *inputs)[-1], net(*inputs))
+
+
+def test_where_images_are_counted():
+    dims = [part.batch_dim for part in cut(Encoder(batch_first=False), ["layers.layers.0"], [torch.randn(1, 1, 9, 12)])]
+    assert dims == [1, 0]
+
+
+def test_training_mode_changes_nothing():
+    net, images = Residual(), torch.randn(4, 3, 8, 8)
+    parts = cut(net, ["norm"], [images])
+    with torch.no_grad():
+        expected = run(parts, images)[-1]
+        for part in parts:
+            part.train()
+        assert torch.equal(run(parts, images)[-1], expected), "no dropout, statistics as they were"
+
+
+@pytest.mark.parametrize("name", ["mcunet-in3", "mobilenet-v3-large-w0.35"])
+def test_macs_are_those_of_the_cost_model(name):
+    arch = load_arch(name)
+    net, image = build(arch), torch.zeros(1, 3, arch.resolution, arch.resolution)
+    assert macs(net.eval(), image) == cost(arch).macs
+    first, _ = cut(net, ["stages.2"], [image])
+    counted = np.array([step.macs for step in steps(arch) if not step.name.startswith(("stages.3", "head"))])
+    names = [step.name for step in steps(arch)]
+    last = max(i for i, step in enumerate(names) if step.startswith("stages.2."))
+    assert macs(first, image) == counted[: last + 1].sum()
+
+
+def test_macs_of_attention():
+    """3 layers of 9 tokens: four 16x16 projections, two of 16x32, scores and sums of 9x9x16; embedding, classifier."""
+    layer = 9 * (4 * 16 * 16 + 2 * 16 * 32) + 2 * 9 * 9 * 16
+    assert macs(Encoder().eval(), torch.randn(1, 1, 9, 12)) == 3 * layer + 9 * 12 * 16 + 16 * 4
+
+
+class Choosy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.pair = nn.Linear(3, 3), nn.Linear(3, 3), Pair()
+
+    def forward(self, x):
+        return self.a(x) if x.sum() > 0 else self.b(x)
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x + 1
+
+
+class Unused(Choosy):
+    def forward(self, x):
+        return self.a(self.pair(x)[1])
+
+
+class Summed(Choosy):
+    def forward(self, x):
+        return x + self.a(x.sum(0))
+
+
+@pytest.mark.parametrize(
+    ("net", "tap", "inputs", "message"),
+    [
+        (Two(), "tow", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module 'tow'; near it are two"),
+        (Two(), "", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module ''; near it are one, two"),
+        (Choosy(), "a", (torch.zeros(2, 3),), "Choosy cannot be cut, since torch.export cannot follow it: "),
+        (Unused(), "b", (torch.zeros(2, 3),), "the network does not call its module 'b'"),
+        (Unused(), "pair", (torch.zeros(2, 3),), "the module 'pair' gives a tuple, and not one tensor"),
+        (Summed(), "a", (torch.zeros(2, 3),), "no dimension of a, of the shape (3,), counts the examples"),
+    ],
+)
+def test_what_cannot_be_cut(net, tap, inputs, message, capfd):
+    with pytest.raises(InputError) as error:
+        cut(net, [tap], inputs)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not any(capfd.readouterr())

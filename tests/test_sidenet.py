@@ -1,0 +1,373 @@
+"""Early exits: the network stays as it is, what exits is not computed further, and every number is honest."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from conftest import Quiet, model_of
+from torch import nn
+
+from tinynas import SideNet, cost
+from tinynas.cost import steps
+from tinynas.delivered import save_model
+from tinynas.errors import FileError, InputError
+from tinynas.exit_models import ExitModel, cascade_of, exits_cost, read_exits, save_exits
+from tinynas.exiting import ExitPlan, make_exits
+from tinynas.exits import (
+    NOBODY,
+    Outputs,
+    Swept,
+    calibration_error,
+    choose,
+    fit_temperature,
+    oracle_exits,
+    random_exits,
+    reliability,
+    thresholds,
+)
+from tinynas.files import read_json
+
+
+def example(arch, count=1):
+    return torch.randn(count, arch.in_channels, arch.resolution, arch.resolution)
+
+
+def sided(arch, taps=("stages.0",), seed=0):
+    """A SideNet with heads that say something, on a network with statistics that do."""
+    torch.manual_seed(seed)
+    net = SideNet(model_of(arch).net, taps, 5, inputs=example(arch))
+    net.fit([(example(arch, 40), torch.arange(40) % arch.classes)])
+    return net
+
+
+@pytest.fixture
+def arch(space):
+    return space.max()
+
+
+def test_the_network_stays_as_it_is(arch, data):
+    net, images = model_of(arch).net.train(), example(arch, 7)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with torch.no_grad():
+        expected = net.eval()(images)
+    sidenet = SideNet(net.train(), "stages.0", inputs=images)
+    sidenet.fit(data.evaluation_batches(data.train, arch.resolution))
+    sidenet.train()  # as a training loop around it would
+    assert torch.equal(sidenet(images).logits, expected)
+    assert torch.equal(net(images), expected)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+class Counted(nn.Module):
+    """A part that writes down how many images it is run on."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part, self.runs = part, []
+        self.batch_dims = part.batch_dims
+
+    def forward(self, *handed):
+        self.runs.append(handed[0].shape[0])
+        return self.part(*handed)
+
+
+@pytest.mark.parametrize("taps", [["stages.0"], ["stem", "stages.0", "stages.1.0"]])
+def test_what_exits_is_not_computed_further(arch, taps):
+    net, images = sided(arch, taps), example(arch, 60)
+    outputs = net.observe([(images, torch.zeros(60).long())])
+    confidences = outputs.confidences(net.temperatures.tolist())
+    threshold = float(np.median(confidences[:-1]))
+    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
+    answers = net(images, threshold=threshold)
+    goes = confidences >= threshold
+    goes[-1] = True
+    assert answers.exits.tolist() == goes.argmax(0).tolist()
+    left = [int((answers.exits >= number).sum()) for number in range(len(taps) + 1)]
+    assert [part.runs for part in net.exits] == [[count] for count in left]
+    assert 0 < left[-1] < 60
+    expected = outputs.logits[answers.exits, torch.arange(60)]
+    torch.testing.assert_close(answers.logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_ends_of_the_threshold(arch):
+    net, images = sided(arch), example(arch, 4)
+    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
+    assert net(images, threshold=0).exits.tolist() == [0] * 4
+    assert net.exits[-1].runs == [], "nobody is left"
+    assert net(images, threshold=NOBODY).exits.tolist() == [1] * 4
+    assert net(images[:1], threshold=0).logits.shape == (1, arch.classes)
+
+
+def test_heads_learn_what_the_features_say():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 3))
+    labels = torch.arange(300) % 3
+    images = torch.randn(300, 1, 8, 8) + 2 * labels[:, None, None, None]
+    sidenet = SideNet(net, "1", 16, inputs=images)
+    sidenet.fit([(images[:200], labels[:200])])
+    assert sidenet.observe([(images[200:], labels[200:])]).correct()[0].mean() > 0.95
+    taught = SideNet(net, "1", 16, inputs=images)
+    taught.fit([(images[:200], labels[:200])], distillation=1.0)
+    own = net(images[200:]).argmax(1)
+    agreed = taught.observe([(images[200:], own)]).correct()[0].mean()
+    assert agreed > sidenet.observe([(images[200:], own)]).correct()[0].mean(), "it learned from the network instead"
+
+
+def test_words_with_a_mask_exit_too():
+    """What else the rest needs, here the mask, is reduced to the same images."""
+    from test_cutting import Encoder
+
+    torch.manual_seed(0)
+    net, words = Encoder(words=True), torch.randint(0, 20, (30, 9))
+    words[:, 0] = 1
+    sidenet = SideNet(net, "layers.layers.0", 8, inputs=words)
+    sidenet.fit([(words, torch.arange(30) % 4)])
+    outputs = sidenet.observe([(words, torch.zeros(30))])
+    threshold = float(np.median(outputs.confidences([1, 1])[0]))
+    answers = sidenet(words, threshold=threshold)
+    assert 0 < answers.exits.sum() < 30
+    torch.testing.assert_close(answers.logits, outputs.logits[answers.exits, torch.arange(30)], atol=1e-5, rtol=1e-4)
+
+
+def test_cost_counts_trunk_heads_and_rest(space, rng):
+    for _ in range(4):
+        arch = space.sample(rng)
+        taps = ["stages.0", "stages.1"]
+        model = ExitModel(models=(model_of(arch),), exits=sided(arch, taps), threshold=0.5)
+        counted, whole = exits_cost(model), cost(arch)
+        macs = model.exits.macs(model.example())
+        assert macs[-1] == counted.macs
+        layers, channels = list(steps(arch)), [stage[-1].out for stage in arch.stages]
+        until = max(i for i, step in enumerate(layers) if step.name.startswith("stages.0"))
+        first = channels[0] * 5 + 5 * arch.classes
+        assert macs[0] == sum(step.macs for step in layers[: until + 1]) + first
+        heads = [5 * width + 5 * arch.classes for width in channels]
+        assert counted.macs == whole.macs + sum(heads)
+        assert counted.params == whole.params + sum(heads) + 2 * (5 + arch.classes)
+        assert counted.params == sum(p.numel() for p in [*model.mainnet.net.parameters()]) + sum(
+            p.numel() for head in model.exits.heads for p in head.parameters()
+        )
+        assert counted.flash == whole.flash + sum(heads) + 2 * 8 * (5 + arch.classes)
+        assert counted.peak_sram >= whole.peak_sram
+
+
+def test_the_tap_stays_in_memory(space):
+    """A head wider than the network's own peak: its hidden layer beside the tapped map."""
+    arch = space.min()
+    net = SideNet(model_of(arch).net, "stages.0", 20_000, inputs=example(arch))
+    model = ExitModel(models=(model_of(arch),), exits=net, threshold=0.5)
+    size = arch.resolution // 2
+    tap = arch.stages[0][-1].out * size**2
+    assert exits_cost(model).peak_sram == tap + 20_000 + arch.stages[0][-1].out
+
+
+def test_a_cascade_keeps_its_image(space):
+    tiny, big = model_of(space.min()), model_of(space.max())
+    model = ExitModel(models=(tiny, big), exits=cascade_of(tiny, big), threshold=0.5)
+    both = cost(tiny.net.arch), cost(big.net.arch)
+    assert exits_cost(model).macs == sum(one.macs for one in both) == model.exits.macs(model.example())[-1]
+    assert exits_cost(model).peak_sram == max(
+        both[1].peak_sram, *(step.sram + model.example().numel() for step in steps(tiny.net.arch))
+    )
+    same = replace(model, models=(tiny, tiny), exits=cascade_of(tiny, tiny))
+    first, *others = (step.sram for step in steps(tiny.net.arch))
+    assert exits_cost(same).peak_sram == max(first, *(sram + same.example().numel() for sram in others))
+
+
+def test_a_cascade_gives_each_network_its_image_size(space):
+    tiny, big = model_of(space.min()), model_of(space.max())
+    assert tiny.net.arch.resolution < big.net.arch.resolution
+    images = example(big.net.arch, 6)
+    outputs = cascade_of(tiny, big).observe([(images, torch.zeros(6))])
+    with torch.no_grad():
+        assert torch.equal(outputs.logits[1], big.net(images))
+    assert outputs.logits.shape == (2, 6, 3)
+
+
+# three images, two early exits and the whole network
+CONFIDENCES = np.array([[0.9, 0.4, 0.2], [0.5, 0.8, 0.3], [0.1, 0.1, 0.1]])
+CORRECT = np.array([[True, False, False], [False, True, False], [True, True, True]])
+MACS = [10, 20, 30]
+
+
+def hand_made():
+    return Swept(confidences=CONFIDENCES, uncalibrated=CONFIDENCES, correct=CORRECT, macs=MACS)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "shares", "hits"),
+    [
+        (0.0, (3, 0, 0), 1),
+        (0.4, (2, 0, 1), 2),
+        (0.41, (1, 1, 1), 3),
+        (0.85, (1, 0, 2), 3),
+        (NOBODY, (0, 0, 3), 3),
+    ],
+)
+def test_what_a_threshold_makes(threshold, shares, hits):
+    (point,) = hand_made().at([threshold])
+    assert point.shares == tuple(share / 3 for share in shares)
+    assert point.accuracy == pytest.approx(100 * hits / 3)
+    assert point.macs == pytest.approx(np.dot(shares, MACS) / 3)
+
+
+def test_thresholds_rise_between_the_ends():
+    found = thresholds(CONFIDENCES)
+    assert found[0] == 0 and found[-1] == NOBODY  # noqa: PT018
+    assert all(a < b for a, b in pairwise(found))
+    assert set(found[1:-1]) <= set(CONFIDENCES[:-1].flatten())
+
+
+def test_choosing():
+    curve = hand_made().curve()
+    assert choose(curve, accuracy=100).macs == 20
+    assert choose(curve, macs=17).accuracy == pytest.approx(200 / 3)
+    with pytest.raises(InputError, match=r"no threshold reaches 101.00% on search-val; the nearest, .*, reaches 100"):
+        choose(curve, accuracy=101)
+    with pytest.raises(InputError, match="as little as 5 MACs on average; the nearest, 0, needs 10"):
+        choose(curve, macs=5)
+
+
+def test_bounds():
+    expected = [(10, 100 / 3), (40 / 3, 200 / 3), (20, 100), (30, 100)]
+    assert np.allclose(oracle_exits(CORRECT, MACS), expected)
+    chance = random_exits(CORRECT, MACS)
+    assert chance[0] == (10, pytest.approx(100 / 3))
+    assert chance[-1] == (30, pytest.approx(100))
+    assert all(a[0] < b[0] for a, b in pairwise(chance))
+
+
+def test_calibration_error_by_hand():
+    confidences, correct = np.array([0.95, 0.97, 0.5, 0.52]), np.array([True, True, True, False])
+    bins = reliability(confidences, correct)
+    assert [one.images for one in bins] == [2, 2]
+    assert calibration_error(bins) == pytest.approx(100 * (0.01 + 0.04) / 2)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_a_known_temperature_is_found(temperature):
+    torch.manual_seed(0)
+    logits = 2 * torch.randn(20_000, 5)
+    labels = torch.distributions.Categorical(logits=logits).sample()
+    assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_calibrating_lowers_the_error():
+    torch.manual_seed(0)
+    logits = 2 * torch.randn(5_000, 5)
+    outputs = Outputs(5 * logits[None], torch.distributions.Categorical(logits=logits).sample())
+    before = calibration_error(reliability(outputs.confidences([1.0])[0], outputs.correct()[0]))
+    temperature = fit_temperature(outputs.logits[0], outputs.labels)
+    after = calibration_error(reliability(outputs.confidences([temperature])[0], outputs.correct()[0]))
+    assert after < 2 < 20 < before
+
+
+@pytest.mark.parametrize("kind", ["sidenet", "cascade"])
+def test_written_and_read_again(space, tmp_path, kind):
+    big = model_of(space.max())
+    if kind == "sidenet":
+        model = ExitModel(models=(big,), exits=sided(space.max(), ["stages.0", "stages.1"]), threshold=0.7)
+    else:
+        tiny = model_of(space.min())
+        model = ExitModel(models=(tiny, big), exits=cascade_of(tiny, big), threshold=0.7)
+    model.exits.temperatures.uniform_(0.5, 2)
+    save_exits(tmp_path / "sidenet.safetensors", model)
+    again = read_exits(tmp_path / "sidenet.safetensors")
+    images = example(space.max(), 9)
+    for threshold in (0, 0.6, NOBODY):
+        assert torch.equal(
+            again.exits(images, threshold=threshold).logits, model.exits(images, threshold=threshold).logits
+        )
+    assert (again.threshold, again.names) == (0.7, model.names)
+    assert torch.equal(again.exits.temperatures, model.exits.temperatures)
+    save_model(tmp_path / "model.safetensors", big)
+    with pytest.raises(FileError, match="is damaged or no SideNet or cascade; make it again"):
+        read_exits(tmp_path / "model.safetensors")
+
+
+def test_the_job(delivered_file, watched):
+    document = make_exits(ExitPlan(model=delivered_file), report=Quiet())
+    folder = delivered_file.parent / "sidenet"
+    assert {path.name for path in folder.iterdir()} == {"sidenet.safetensors", "sidenet.json", "sidenet.png"}
+    assert {"folder": str(folder), **read_json(folder / "sidenet.json")} == document
+    assert len(watched.test.looked) == 1
+    model = read_exits(folder / "sidenet.safetensors")
+    images, labels = next(iter(watched.evaluation_batches(watched.test, model.resolution)))
+    answers = model.exits(images, threshold=document["threshold"])
+    assert 100 * (answers.logits.argmax(1) == labels).float().mean().item() == pytest.approx(document["accuracy"])
+    macs = [one["macs"] for one in document["exits"]]
+    shares = [one["share"] for one in document["exits"]]
+    assert document["macs"] == pytest.approx(np.dot(macs, shares))
+    assert document["worst_macs"] == macs[-1] > document["mainnet"]["macs"]
+    assert document["curve"][0]["accuracy"] == document["exits"][0]["accuracy"]
+    assert document["curve"][-1]["accuracy"] == document["mainnet"]["accuracy"]
+    assert [one["allowed"] for one in document["losses"]] == [0, 0.5, 1]
+    again = make_exits(ExitPlan(model=delivered_file), report=Quiet())
+    assert again["folder"] == f"{folder}-2", "nothing is overwritten"
+    assert again["curve"] == document["curve"]
+
+
+def test_auto_keeps_the_best_curve(space, watched, tmp_path):
+    path = tmp_path / "model" / "model.safetensors"
+    arch = replace(space.max(), stages=(*space.max().stages, space.max().stages[-1][1:]))
+    save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))
+    document = make_exits(ExitPlan(model=path), report=Quiet())
+    assert [one["taps"] for one in document["tried"]] == [["stages.0"], ["stages.1"], ["stages.0", "stages.1"]]
+    best = max(document["tried"], key=lambda one: one["hypervolume"])
+    assert document["taps"] == best["taps"]
+    for one in document["tried"]:
+        alone = make_exits(ExitPlan(model=path, taps=tuple(one["taps"])), report=Quiet())
+        if one is best:
+            for name in ("accuracy", "macs", "curve", "threshold"):
+                assert alone[name] == document[name]
+
+
+@pytest.mark.parametrize(
+    ("goal", "key"), [({"threshold": 0.5}, "threshold"), ({"macs": 10**9}, "macs"), ({"accuracy": 1.0}, "accuracy")]
+)
+def test_goals(delivered_file, goal, key):
+    document = make_exits(ExitPlan(model=delivered_file, **goal), report=Quiet())
+    if key == "threshold":
+        assert document["threshold"] == 0.5
+    if key == "accuracy":
+        assert document["threshold"] == 0, "everything reaches 1%, exiting first is cheapest"
+
+
+def test_a_cascade(delivered_file, watched, space, tmp_path):
+    big = tmp_path / "big" / "model.safetensors"
+    save_model(big, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    document = make_exits(ExitPlan(model=big, tiny=delivered_file, threshold=0.4), report=Quiet())
+    assert document["folder"] == str(delivered_file.parent / "cascade")
+    assert [one["name"] for one in document["exits"]] == ["tiny", "mainnet"]
+    assert document["taps"] == []
+    assert read_exits(delivered_file.parent / "cascade" / "sidenet.safetensors").resolution == 12
+
+
+def test_bad_plans(delivered_file, watched, space, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="a threshold is given, or one target"):
+        ExitPlan(model=delivered_file, threshold=0.5, macs=10)
+    with pytest.raises(InputError, match="hidden > 0"):
+        make_exits(ExitPlan(model=delivered_file, hidden=0), report=Quiet())
+    with pytest.raises(InputError, match=r"has no module 'stage\.0'; near it are stages\.0"):
+        make_exits(ExitPlan(model=delivered_file, taps=("stage.0",)), report=Quiet())
+    assert not (delivered_file.parent / "sidenet").exists()
+    other = tmp_path / "other.safetensors"
+    save_model(other, replace(model_of(space.min(), classes=("x", "y", "z")), normalise=watched.normalise))
+    with pytest.raises(InputError, match="knows 3 classes"):
+        make_exits(ExitPlan(model=other), report=Quiet())
+    with pytest.raises(InputError, match="both networks of a cascade have the same classes"):
+        make_exits(ExitPlan(model=other, tiny=delivered_file), report=Quiet())
+    few = replace(watched, val=replace(watched.val, images=watched.val.images[:14], labels=watched.val.labels[:14]))
+    monkeypatch.setattr("tinynas.delivered.load_data", lambda name: few)
+    with pytest.raises(InputError, match=r"5 images or more for each class, .* \(images=14, classes=3\)"):
+        make_exits(ExitPlan(model=delivered_file), report=Quiet())
+
+
+def test_a_detector_has_no_exits(detectors, watched, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(path, model_of(detectors.min()))
+    with pytest.raises(InputError, match="only a classifier has early exits"):
+        make_exits(ExitPlan(model=path), report=Quiet())

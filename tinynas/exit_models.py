@@ -1,0 +1,118 @@
+"""Networks with early exits as files: the models they are made of, the side heads, the threshold."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .cost import Cost, Step, cost, side_head, steps
+from .delivered import Model, describe, read_weights, rebuild, save_weights
+from .sidenet import Cascade, EarlyExits, SideNet
+
+_KIND = "tinynas-exits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitModel:
+    """A SideNet on one model, or a cascade of two, with the threshold that was chosen for it."""
+
+    models: tuple[Model, ...]  # the smaller one first
+    exits: EarlyExits
+    threshold: float
+
+    @property
+    def mainnet(self) -> Model:
+        """The network that answers where no exit before it does."""
+        return self.models[-1]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the exits."""
+        return [*(self.exits.taps if isinstance(self.exits, SideNet) else ["tiny"]), "mainnet"]
+
+    @property
+    def resolution(self) -> int:
+        """Of the images it takes."""
+        return max(model.net.arch.resolution for model in self.models)
+
+    def example(self) -> Tensor:
+        """An image (1, C, resolution, resolution) of zeros."""
+        return torch.zeros(1, self.mainnet.net.arch.in_channels, self.resolution, self.resolution)
+
+
+def cascade_of(tiny: Model, big: Model) -> Cascade:
+    """Both networks, one after the other."""
+    return Cascade(tiny.net, big.net, (tiny.net.arch.resolution, big.net.arch.resolution))
+
+
+def exits_cost(model: ExitModel) -> Cost:
+    """Of an image that goes through all exits, the worst case; what is to go on is kept while an exit answers."""
+    whole = [cost(each.net.arch) for each in model.models]
+    counts = {name: sum(getattr(one, name) for one in whole) for name in ("macs", "params", "flash")}
+    peaks = {name: max(getattr(one, name) for one in whole) for name in ("peak_sram", "peak_sram_inplace_dw")}
+    sides = _side_steps(model) if isinstance(model.exits, SideNet) else []
+    for step in sides:
+        counts = {name: counts[name] + getattr(step, name) for name in counts}
+    beside = [step.sram for step in sides] if sides else [_beside_image(model)]
+    return Cost(**counts, **{name: max(peak, *beside) for name, peak in peaks.items()})
+
+
+def _side_steps(model: ExitModel) -> list[Step]:
+    assert isinstance(model.exits, SideNet)
+    found, handed = [], [model.example()]
+    for side, head in zip(model.exits.exits, model.exits.heads, strict=False):
+        with torch.no_grad():
+            _, *handed = side(*handed)
+        held = sum(each.numel() for each in handed)  # one byte each
+        found += side_head(head.hidden.in_features, head.hidden.out_features, head.classifier.out_features, held)
+    return found
+
+
+def _beside_image(model: ExitModel) -> int:
+    """The tiny network's peak, with the image beside it that the larger one may still need."""
+    tiny = model.models[0].net.arch
+    first, *others = (step.sram for step in steps(tiny))
+    held = model.example().numel()
+    return max(first + (held if tiny.resolution != model.resolution else 0), *(sram + held for sram in others))
+
+
+def save_exits(path: Path, model: ExitModel) -> None:
+    """Write safetensors: all weights; what is needed to build it again as JSON in the metadata."""
+    heads = model.exits.heads if isinstance(model.exits, SideNet) else []
+    about = {
+        "models": json.dumps([describe(each) for each in model.models]),
+        "taps": json.dumps(model.names[:-1] if heads else []),
+        "hidden": json.dumps(heads[0].hidden.out_features if heads else 0),
+        "threshold": json.dumps(model.threshold),
+    }
+    tensors = {f"models.{i}.{k}": v for i, each in enumerate(model.models) for k, v in each.net.state_dict().items()}
+    tensors |= {f"heads.{i}.{k}": v for i, head in enumerate(heads) for k, v in head.state_dict().items()}
+    save_weights(path, _KIND, about, tensors | {"temperatures": model.exits.temperatures})
+
+
+def read_exits(path: Path) -> ExitModel:
+    """What `save_exits` wrote. Raises FileError if it is damaged, newer, or something else."""
+    return read_weights(path, _KIND, "SideNet or cascade; make it again", _rebuilt)
+
+
+def _rebuilt(about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> ExitModel:
+    described, taps = json.loads(about["models"]), json.loads(about["taps"])
+    models = tuple(rebuild(each, _of(tensors, f"models.{i}.")) for i, each in enumerate(described))
+    exits: EarlyExits
+    if taps:
+        arch = models[0].net.arch
+        image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+        exits = SideNet(models[0].net, taps, json.loads(about["hidden"]), inputs=image)
+        for i, head in enumerate(exits.heads):
+            head.load_state_dict(_of(tensors, f"heads.{i}."))
+    else:
+        exits = cascade_of(*models)
+    exits.temperatures.copy_(tensors["temperatures"])
+    return ExitModel(models=models, exits=exits, threshold=json.loads(about["threshold"]))
+
+
+def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

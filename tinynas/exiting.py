@@ -1,0 +1,242 @@
+"""The job of early exits: side heads trained on a delivered model, or a cascade of two, calibrated, swept, measured."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .cost import cost
+from .data import Data, Labelled, Split
+from .delivered import Model, data_of, read_model
+from .errors import require
+from .exit_models import ExitModel, cascade_of, exits_cost, save_exits
+from .exit_pictures import exits_picture
+from .exits import (
+    NOBODY,
+    Operating,
+    Outputs,
+    Swept,
+    calibration_error,
+    choose,
+    oracle_exits,
+    random_exits,
+    reliability,
+    thresholds,
+)
+from .files import check_writable, unused, write, write_json
+from .pareto import hypervolume
+from .reporting import Report
+from .sidenet import SideNet
+from .tasks import check_task
+from .teachers import largest
+
+AUTO = "auto"
+SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the tiny one's run
+LOSSES = (0.0, 0.5, 1.0)  # points of accuracy, for which a threshold is told
+_PER_CLASS = 5  # images of search-val, at least, to calibrate on
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitPlan:
+    """Exits on a delivered model: side heads at `taps` ("auto" tries every stage but the last), or `tiny` before it.
+
+    The threshold is `threshold`, or the cheapest on search-val with at least an accuracy, in percent, or the most
+    accurate within average MACs; by default the cheapest that loses nothing. Written to `out`.
+    """
+
+    model: Path
+    tiny: Path | None = None
+    out: Path | None = None
+    data: str | None = None
+    taps: tuple[str, ...] = (AUTO,)
+    hidden: int = 64
+    distillation: float = 0.0
+    temperature: float = 1.0
+    threshold: float | None = None
+    accuracy: float | None = None
+    macs: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        goals = {name: getattr(self, name) for name in ("threshold", "accuracy", "macs")}
+        given = {name: value for name, value in goals.items() if value is not None}
+        require(len(given) < 2, "a threshold is given, or one target", **given)
+        require(self.threshold is None or self.threshold >= 0, "threshold >= 0", threshold=self.threshold)
+
+    def folder(self) -> Path:
+        """Where it is written: if nothing is said, a new folder beside the model."""
+        beside = self.tiny or self.model
+        return self.out or unused(beside.parent / ("cascade" if self.tiny else "sidenet"))
+
+
+def swept(model: ExitModel, outputs: Outputs) -> Swept:
+    """A split's images at every exit of a calibrated network."""
+    ones = [1.0] * len(model.exits.exits)
+    return Swept(
+        confidences=outputs.confidences(model.exits.temperatures.tolist()),
+        uncalibrated=outputs.confidences(ones),
+        correct=outputs.correct(),
+        macs=model.exits.macs(model.example()),
+    )
+
+
+def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
+    """Make, calibrate and measure early exits; the document that is returned is written as sidenet.json.
+
+    Heads learn from the training split; temperatures, taps and threshold are chosen on search-val; the test split is
+    looked at once, at the end. Raises InputError or FileError.
+    """
+    tried: list[dict[str, Any]]
+    models, data = _loaded(plan)
+    folder = plan.folder()
+    check_writable(plan.out or folder.parent)
+    if plan.tiny:
+        model = ExitModel(models=tuple(models), exits=cascade_of(*models), threshold=NOBODY)
+        val, tried = _calibrated(model, data, report), []
+    else:
+        model, val, tried = _sided(plan, models[0], data, report)
+    found = swept(model, val)
+    model = replace(model, threshold=_threshold(plan, found))
+    test = model.exits.observe(batches(data, data.test, model.resolution, "test split", report))
+    document = {
+        "model": str(plan.model),
+        "tiny": str(plan.tiny) if plan.tiny else None,
+        "data": plan.data or models[0].data,
+        "metric": "accuracy",
+        "taps": [] if plan.tiny else model.names[:-1],
+        "tried": tried,
+        "hidden": 0 if plan.tiny else plan.hidden,
+        "calibration_images": len(data.val),
+        "test_images": len(data.test),
+        **measured(model, found, swept(model, test)),
+    }
+    save_exits(folder / "sidenet.safetensors", model)
+    write(folder / "sidenet.png", exits_picture(document))
+    write_json(folder / "sidenet.json", document)
+    return {"folder": str(folder), **document}
+
+
+def batches(data: Data, split: Split, resolution: int, name: str, report: Report) -> Iterator[Labelled]:
+    """All images of a split, telling how far they are."""
+    done = 0
+    for images, labels in data.evaluation_batches(split, resolution):
+        yield images, labels
+        done += len(images)
+        report.advance(name, done, len(split), "every exit")
+
+
+def measured(model: ExitModel, val: Swept, test: Swept) -> dict[str, Any]:
+    """What a network with exits does on the test split: at its threshold, at every other, and each exit alone."""
+    base = 100 * float(val.correct[-1].mean())
+    losses, whole = [], cost(model.mainnet.net.arch)
+    for allowed in LOSSES:
+        (at,) = test.at([choose(val.curve(), accuracy=base - allowed).threshold])
+        losses.append({"allowed": allowed, **_told(at), "saved": 1 - at.macs / whole.macs})
+    (chosen,) = test.at([model.threshold])
+    return {
+        **_told(chosen),
+        **{("worst_macs" if name == "macs" else name): value for name, value in asdict(exits_cost(model)).items()},
+        "mainnet": {"accuracy": 100 * float(test.correct[-1].mean()), **asdict(whole)},
+        "exits": [_exit(model, test, number, share) for number, share in enumerate(chosen.shares)],
+        "losses": losses,
+        "curve": [_told(point) for point in test.at(thresholds(val.confidences))],
+        "random": [list(point) for point in random_exits(test.correct, test.macs)],
+        "oracle": [list(point) for point in oracle_exits(test.correct, test.macs)],
+    }
+
+
+def _told(point: Operating) -> dict[str, float]:
+    return {"threshold": point.threshold, "accuracy": point.accuracy, "macs": point.macs}
+
+
+def _exit(model: ExitModel, test: Swept, number: int, share: float) -> dict[str, Any]:
+    """One exit, had it answered all images."""
+    before, after = (reliability(c[number], test.correct[number]) for c in (test.uncalibrated, test.confidences))
+    return {
+        "name": model.names[number],
+        "macs": test.macs[number],
+        "share": share,
+        "accuracy": 100 * float(test.correct[number].mean()),
+        "temperature": float(model.exits.temperatures[number]),
+        "calibration_error_before": calibration_error(before),
+        "calibration_error": calibration_error(after),
+        "reliability_before": [list(one) for one in before],
+        "reliability": [list(one) for one in after],
+    }
+
+
+def _loaded(plan: ExitPlan) -> tuple[list[Model], Data]:
+    """The models, the smaller first, and their data."""
+    paths = [path for path in (plan.tiny, plan.model) if path and str(path) != SUPERNET]
+    models = [read_model(path) for path in paths]
+    for model in models:
+        require(model.net.arch.task == "classify", "only a classifier has early exits", task=model.net.arch.task)
+    data = data_of(models[0], paths[0], plan.data)
+    check_task("classify", data)
+    if str(plan.model) == SUPERNET:
+        tiny = models[0]
+        models.append(replace(tiny, net=largest(paths[0].parents[2], tiny.net.arch.resolution, data)))
+    for what in ("classes", "normalise"):
+        found = [getattr(model, what) for model in models]
+        require(found[0] == found[-1], f"both networks of a cascade have the same {what}", tiny=found[0], big=found[-1])
+    rule = f"search-val has {_PER_CLASS} images or more for each class, to calibrate on"
+    require(len(data.val) >= _PER_CLASS * len(data.classes), rule, images=len(data.val), classes=len(data.classes))
+    return models, data
+
+
+def _sided(
+    plan: ExitPlan, mainnet: Model, data: Data, report: Report
+) -> tuple[ExitModel, Outputs, list[dict[str, Any]]]:
+    """A SideNet with trained heads, its outputs on search-val, and what taps were tried."""
+    arch = mainnet.net.arch
+    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+    auto = AUTO in plan.taps
+    taps = [f"stages.{s}" for s in range(max(1, len(arch.stages) - 1))] if auto else list(plan.taps)
+    net = SideNet(mainnet.net, taps, plan.hidden, inputs=image)
+    training = batches(data, data.train, arch.resolution, "training images", report)
+    net.fit(training, distillation=plan.distillation, temperature=plan.temperature, seed=plan.seed)
+    model = ExitModel(models=(mainnet,), exits=net, threshold=NOBODY)
+    val = _calibrated(model, data, report)
+    if not auto:
+        return model, val, []
+    tried = _tried(model, swept(model, val))
+    chosen = max(tried, key=lambda one: one["hypervolume"])["taps"]
+    places = [taps.index(tap) for tap in chosen]
+    smaller = SideNet(mainnet.net, chosen, plan.hidden, inputs=image)
+    for head, place in zip(smaller.heads, places, strict=True):
+        head.load_state_dict(net.heads[place].state_dict())
+    smaller.temperatures.copy_(net.temperatures[[*places, -1]])
+    return replace(model, exits=smaller), Outputs(val.logits[[*places, -1]], val.labels), tried
+
+
+def _tried(model: ExitModel, val: Swept) -> list[dict[str, Any]]:
+    """Every tap alone, and all together: what their curves cover, from twice the MACs and the worst exit's accuracy."""
+    assert isinstance(model.exits, SideNet)
+    names, sides = model.names, [head.macs for head in model.exits.heads]
+    reference = 2 * val.macs[-1], 100 * float(val.correct.mean(1).min())
+    found = []
+    for chosen in [*([i] for i in range(len(sides))), list(range(len(sides)))]:
+        absent = [0 if i in chosen else macs for i, macs in enumerate(sides)]
+        macs = [val.macs[i] - sum(absent[: i + 1]) for i in [*chosen, len(sides)]]
+        curve = val.only([*chosen, len(sides)], macs).curve()
+        covered = hypervolume([(point.macs, point.accuracy) for point in curve], reference)
+        found.append({"taps": [names[i] for i in chosen], "hypervolume": covered})
+    return found
+
+
+def _calibrated(model: ExitModel, data: Data, report: Report) -> Outputs:
+    """The outputs on search-val, by which the temperatures are now set."""
+    val = model.exits.observe(batches(data, data.val, model.resolution, "search-val", report))
+    model.exits.calibrate(val)
+    return val
+
+
+def _threshold(plan: ExitPlan, val: Swept) -> float:
+    """What is asked for, or found on search-val."""
+    if plan.threshold is not None:
+        return plan.threshold
+    lossless = 100 * float(val.correct[-1].mean())
+    accuracy = None if plan.macs else lossless if plan.accuracy is None else plan.accuracy
+    return choose(val.curve(), accuracy=accuracy, macs=plan.macs).threshold

@@ -1,0 +1,169 @@
+"""Early exits, from the outputs of every exit: calibrated confidence, and accuracy over average MACs at each threshold.
+
+An image is answered by the first exit whose confidence, the largest softmax probability at the exit's temperature, is
+at least the threshold; the last exit answers what is left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .units import format_count
+
+NOBODY = 1.1  # a threshold that no confidence reaches
+_BINS = 15  # of confidence
+_THRESHOLDS = 400
+
+
+class Outputs(NamedTuple):
+    """What every exit says of the images of a split, all having been run to the end."""
+
+    logits: Tensor  # (exits, N, classes); the last exit is the whole network
+    labels: Tensor  # (N,)
+
+    def correct(self) -> np.ndarray:
+        """Whether each exit is right: (exits, N)."""
+        return (self.logits.argmax(2) == self.labels).numpy()
+
+    def confidences(self, temperatures: Sequence[float]) -> np.ndarray:
+        """Of every exit: (exits, N)."""
+        pairs = zip(self.logits, temperatures, strict=True)
+        return np.stack([confidence(logits, temperature).numpy() for logits, temperature in pairs])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operating:
+    """What a threshold makes of a split: accuracy in percent, MACs of an image on average, the exits' shares."""
+
+    threshold: float
+    accuracy: float
+    macs: float
+    shares: tuple[float, ...]
+
+
+def confidence(logits: Tensor, temperature: float | Tensor) -> Tensor:
+    """Logits (N, classes) -> the largest softmax probability of each image, (N,)."""
+    return (logits / temperature).softmax(1).amax(1)
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """What logits (N, classes) are to be divided by, for the likeliest labels (N,) (Guo et al., 2017, section 4.2)."""
+    from scipy.optimize import minimize_scalar
+
+    logits = logits.double()
+
+    def loss(log_temperature: float) -> float:
+        return float(torch.nn.functional.cross_entropy(logits / np.exp(log_temperature), labels))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+class Bin(NamedTuple):
+    """Images of like confidence."""
+
+    images: int
+    confidence: float  # their mean
+    accuracy: float  # the share of them that is right
+
+
+def reliability(confidences: np.ndarray, correct: np.ndarray) -> list[Bin]:
+    """The bins of a reliability diagram, of equal width, those that have images: from confidences and hits, (N,)."""
+    numbers = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
+    members = [numbers == i for i in np.unique(numbers)]
+    return [Bin(int(m.sum()), float(confidences[m].mean()), float(correct[m].mean())) for m in members]
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Expected calibration error, in percentage points (Guo et al., 2017, section 2)."""
+    total = sum(one.images for one in bins)
+    return 100 * sum(one.images * abs(one.confidence - one.accuracy) for one in bins) / total
+
+
+def thresholds(confidences: np.ndarray) -> list[float]:
+    """0, at which the first exit answers all; some of the early exits' confidences (exits, N), rising; NOBODY."""
+    levels = np.quantile(confidences[:-1], np.linspace(0, 1, _THRESHOLDS), method="nearest")
+    return [0.0, *np.unique(levels[levels > 0]).tolist(), NOBODY]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """The images of a split at every exit, and what thresholds make of them."""
+
+    confidences: np.ndarray  # (exits, N), calibrated
+    uncalibrated: np.ndarray  # the same at temperature 1
+    correct: np.ndarray  # (exits, N)
+    macs: Sequence[int]  # of an image that takes each exit
+
+    def at(self, thresholds: Sequence[float]) -> list[Operating]:
+        """What each threshold makes of them."""
+        return [self._at(threshold) for threshold in thresholds]
+
+    def curve(self) -> list[Operating]:
+        """At every threshold worth a look."""
+        return self.at(thresholds(self.confidences))
+
+    def only(self, exits: Sequence[int], macs: Sequence[int]) -> "Swept":
+        """With some of the exits, which then cost this."""
+        chosen = list(exits)
+        arrays = (self.confidences[chosen], self.uncalibrated[chosen], self.correct[chosen])
+        return Swept(confidences=arrays[0], uncalibrated=arrays[1], correct=arrays[2], macs=macs)
+
+    def _at(self, threshold: float) -> Operating:
+        goes = self.confidences >= threshold
+        goes[-1] = True
+        exits = goes.argmax(0)
+        shares = np.bincount(exits, minlength=len(self.macs)) / len(exits)
+        return Operating(
+            threshold=threshold,
+            accuracy=100 * float(self.correct[exits, np.arange(len(exits))].mean()),
+            macs=float(shares @ np.asarray(self.macs)),
+            shares=tuple(shares.tolist()),
+        )
+
+
+def choose(points: Sequence[Operating], *, accuracy: float | None = None, macs: float | None = None) -> Operating:
+    """The cheapest of at least an accuracy, or the most accurate within average MACs. Raises InputError if none is."""
+    if macs is not None:
+        within = [point for point in points if point.macs <= macs]
+        if not within:
+            least = min(points, key=lambda point: point.macs)
+            raise InputError(
+                f"no threshold needs as little as {format_count(macs)} MACs on average; "
+                f"the nearest, {least.threshold:.4g}, needs {format_count(least.macs)}"
+            )
+        return max(within, key=lambda point: (point.accuracy, -point.macs))
+    reached = [point for point in points if accuracy is None or point.accuracy >= accuracy]
+    if not reached:
+        best = max(points, key=lambda point: point.accuracy)
+        raise InputError(
+            f"no threshold reaches {accuracy:.2f}% on search-val; "
+            f"the nearest, {best.threshold:.4g}, reaches {best.accuracy:.2f}%"
+        )
+    return min(reached, key=lambda point: (point.macs, -point.accuracy))
+
+
+def random_exits(correct: np.ndarray, macs: Sequence[float], count: int = 41) -> list[tuple[float, float]]:
+    """What exits taken by chance make: expected (MACs, accuracy), where each exit lets the same share go on."""
+    accuracies, points = 100 * correct.mean(1), []
+    for on in np.linspace(0, 1, count):
+        shares = [(1 - on) * on**k for k in range(len(macs) - 1)] + [on ** (len(macs) - 1)]
+        points.append((float(np.dot(shares, macs)), float(np.dot(shares, accuracies))))
+    return points
+
+
+def oracle_exits(correct: np.ndarray, macs: Sequence[float]) -> list[tuple[float, float]]:
+    """What exits taken by one who knows the labels make: the first that is right, if that is not too dear.
+
+    (MACs, accuracy) where the first, the first two, ... exits may be taken, and the first answers the rest.
+    """
+    costs, points = np.asarray(macs), []
+    for last in range(1, len(macs) + 1):
+        right = correct[:last].any(0)
+        exits = np.where(right, correct[:last].argmax(0), 0)
+        points.append((float(costs[exits].mean()), 100 * float(right.mean())))
+    return [*points, (float(costs[-1]), points[-1][1])]

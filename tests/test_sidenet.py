@@ -10,6 +10,7 @@ from conftest import Quiet, model_of
 from torch import nn
 
 from tinynas import SideNet, cost
+from tinynas.comparison import compare_runs
 from tinynas.cost import steps
 from tinynas.delivered import save_model
 from tinynas.errors import FileError, InputError
@@ -344,6 +345,22 @@ def test_a_cascade(delivered_file, watched, space, tmp_path):
     assert [one["name"] for one in document["exits"]] == ["tiny", "mainnet"]
     assert document["taps"] == []
     assert read_exits(delivered_file.parent / "cascade" / "sidenet.safetensors").resolution == 12
+
+
+def test_the_curve_is_compared(watched, space, tmp_path):
+    path = tmp_path / "run" / "retrain" / "plain" / "model.safetensors"
+    save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    document = make_exits(ExitPlan(model=path), report=Quiet())
+    make_exits(ExitPlan(model=path, tiny=path), report=Quiet())
+    cascade, with_exits = compare_runs([tmp_path / "run"], tmp_path / "compare.png")["series"]
+    assert (with_exits["name"], cascade["name"]) == ("plain with exits at stages.0", "plain in a cascade")
+    assert with_exits["split"] == "test"
+    curve = {(point["macs"], point["accuracy"]) for point in document["curve"]}
+    points = [(point["macs"], point["accuracy"]) for point in with_exits["points"]]
+    assert set(points) <= curve
+    assert points == sorted(points), "more MACs, more accuracy"
+    assert max(accuracy for _, accuracy in points) == max(accuracy for _, accuracy in curve)
+    assert all(point["peak_sram"] == document["peak_sram"] for point in with_exits["points"])
 
 
 def test_bad_plans(delivered_file, watched, space, tmp_path, monkeypatch):

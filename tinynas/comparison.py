@@ -1,26 +1,30 @@
 """Several runs side by side: their fronts, and their retrained networks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .cost import describe_limits
 from .errors import FileError
 from .files import read_json, write
-from .pareto import Series, hypervolume, picture
+from .pareto import Series, front, hypervolume, picture
 from .runs import COSTS, read_front, retrainings
+
+_POINTS = 6  # into which the curve of a network with exits is divided
 
 
 def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
     """Draw the runs' series into a PNG and return them as plain data.
 
-    A series is a front (accuracy on search-val, under the supernet's weights), or the networks of a run retrained in
-    one way (accuracy on test). Hypervolumes are measured from twice the largest MACs and the lowest accuracy of all
+    A series is a front (accuracy on search-val, under the supernet's weights), the networks of a run retrained in one
+    way (accuracy on test), a network at several image sizes, or one with early exits at several thresholds, its MACs
+    those of an average image. Hypervolumes are measured from twice the largest MACs and the lowest accuracy of all
     points. Raises FileError.
     """
     series: list[dict[str, Any]] = []
     for run in runs:
-        series += _series_of(run, f"{run.resolve().name}: " if len(runs) > 1 else "")
+        prefix = f"{run.resolve().name}: " if len(runs) > 1 else ""
+        series += [one | {"name": prefix + one["name"]} for one in _series_of(run)]
     points = [point for one in series for point in one["points"]]
     reference = 2 * max(p["macs"] for p in points), min(p["accuracy"] for p in points)
     for one in series:
@@ -31,27 +35,53 @@ def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
     return {"series": series, "reference": {"macs": reference[0], "accuracy": reference[1]}}
 
 
-def _series_of(run: Path, prefix: str) -> list[dict[str, Any]]:
-    series = []
-    searched = [path for path in (run, *sorted(run.glob("earlier/*/"))) if (path / "front.json").exists()]
-    for folder in searched:
-        front = read_front(folder)
-        name = f"searched ({describe_limits(front['limits'])})" if len(searched) > 1 else "searched"
-        series.append(_one(prefix + name, front, "search-val", front["front"]))
+def _series_of(run: Path) -> list[dict[str, Any]]:
+    series = [*_searched(run), *_retrained(run), *_resized(run), *_with_exits(run)]
+    if not series:
+        raise FileError(f"nothing to compare in {run}: it has no front.json and no finished retraining")
+    return series
+
+
+def _searched(run: Path) -> Iterator[dict[str, Any]]:
+    folders = [path for path in (run, *sorted(run.glob("earlier/*/"))) if (path / "front.json").exists()]
+    for folder in folders:
+        found = read_front(folder)
+        name = f"searched ({describe_limits(found['limits'])})" if len(folders) > 1 else "searched"
+        yield _one(name, found, "search-val", found["front"], line=True)
+
+
+def _retrained(run: Path) -> Iterator[dict[str, Any]]:
     trained = retrainings(run)
     for kind in sorted({_kind(metrics) for metrics in trained.values()}, key=len):
         chosen = {name: metrics for name, metrics in trained.items() if _kind(metrics) == kind}
         for data in dict.fromkeys(metrics["data"] for metrics in chosen.values()):
             points = {name: metrics for name, metrics in chosen.items() if metrics["data"] == data}
-            first = next(iter(points.values()))
-            series.append(_one(prefix + kind, first, "test", list(points.values()), list(points)))
+            yield _one(kind, next(iter(points.values())), "test", list(points.values()), list(points))
+
+
+def _resized(run: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(run.glob("retrain/*/resolutions.json")):
         sizes = read_json(path)
         names = [f"{point['resolution']} px" for point in sizes["resolutions"]]
-        series.append(_one(f"{prefix}{path.parent.name} at other sizes", sizes, "test", sizes["resolutions"], names))
-    if not series:
-        raise FileError(f"nothing to compare in {run}: it has no front.json and no finished retraining")
-    return series
+        name = f"{path.parent.name} at other sizes"
+        yield _one(name, sizes, "test", sizes["resolutions"], names, line=True)
+
+
+def _with_exits(run: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(run.glob("retrain/*/*/sidenet.json")):
+        exits, name = read_json(path), path.parent.parent.name
+        how = f"{name} with exits at {', '.join(exits['taps'])}" if exits["taps"] else f"{name} in a cascade"
+        points, names = _thinned(exits)
+        yield _one(how, exits, "test", points, names, line=True)
+
+
+def _thinned(exits: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Points of the front of a curve of exits, spaced evenly, with their thresholds; memory is that of all exits."""
+    best = front(exits["curve"], lambda point: (point["macs"], point["accuracy"]))
+    chosen = [best[round(i * (len(best) - 1) / _POINTS)] for i in range(_POINTS + 1)]
+    shown = [point for i, point in enumerate(chosen) if point not in chosen[:i]]
+    fixed = {name: exits[name] for name in COSTS if name != "macs"}
+    return [point | fixed for point in shown], [f"over {point['threshold']:.3g}" for point in shown]
 
 
 def _kind(metrics: dict[str, Any]) -> str:
@@ -60,24 +90,29 @@ def _kind(metrics: dict[str, Any]) -> str:
 
 
 def _one(
-    name: str, of: dict[str, Any], split: str, entries: Sequence[dict[str, Any]], names: Sequence[str] = ()
+    name: str,
+    of: dict[str, Any],
+    split: str,
+    entries: Sequence[dict[str, Any]],
+    names: Sequence[str] = (),
+    *,
+    line: bool = False,
 ) -> dict[str, Any]:
-    """A series of entries, of the data and the metric that `of` names."""
+    """A series of entries, of the data and the metric that `of` names; drawn as a line, if it is one to choose from."""
     points = [{key: entry[key] for key in ("accuracy", *COSTS)} for entry in entries]
     for point, label in zip(points, names, strict=False):
         point["name"] = label
     metric = of.get("metric", "accuracy")
-    return {"name": name, "data": of["data"], "metric": metric, "split": split, "points": points}
+    return {"name": name, "data": of["data"], "metric": metric, "split": split, "line": line, "points": points}
 
 
 def _drawn(series: dict[str, Any]) -> Series:
     points = [(p["macs"], p["accuracy"]) for p in series["points"]]
-    searched = series["split"] == "search-val"
-    marker = "o" if searched else "*" if "NetAug" in series["name"] else "s"
+    marker = "o" if series["line"] else "*" if "NetAug" in series["name"] else "s"
     return Series(
         label=f"{series['name']} ({series['data']} {series['split']})",
         points=points,
-        line=searched or "sizes" in series["name"],
+        line=series["line"],
         marker=marker,
-        annotate=[f"{accuracy:.1f}" for _, accuracy in points] if not searched else (),
+        annotate=[f"{accuracy:.1f}" for _, accuracy in points] if not series["line"] else (),
     )

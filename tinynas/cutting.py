@@ -20,7 +20,7 @@ from .errors import InputError
 
 _SYM_SIZE = torch.ops.aten.sym_size.int
 _ON_CPU = {  # attention that the counter does not know by itself
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)  # type: ignore[no-untyped-call]
 }
 
 

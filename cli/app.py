@@ -14,7 +14,15 @@ from tinynas.units import parse_count
 from .exits import sidenet
 from .options import AsJson, DataName, ModelFile
 from .screen import Screen
-from .tables import show_comparison, show_cost, show_evaluation, show_export, show_predictions, show_spaces
+from .tables import (
+    show_comparison,
+    show_cost,
+    show_evaluation,
+    show_export,
+    show_export_of_exits,
+    show_predictions,
+    show_spaces,
+)
 from .training import quickstart, retrain, search
 
 app = typer.Typer(
@@ -116,7 +124,7 @@ def export(
     """Write a delivered model as files for its target, fp32 and int8, and run them on the test split."""
     from tinynas import jobs
     from tinynas.exporting import ExportPlan
-    from tinynas.runs import delivered
+    from tinynas.runs import EXITS, delivered
 
     path = delivered(model)
     plan = ExportPlan(
@@ -130,9 +138,10 @@ def export(
         calibration=calibration,
         margin=margin,
     )
+    with_exits = path.name == EXITS
     with Screen(as_json) as screen:
-        result = jobs.export(plan, report=screen)
-    show_export(screen, plan.out, result, margin)
+        result = (jobs.export_exits if with_exits else jobs.export)(plan, report=screen)
+    (show_export_of_exits if with_exits else show_export)(screen, plan.out, result, margin)
     screen.document(result)
 
 

@@ -138,17 +138,59 @@ def show_export(screen: Screen, folder: Path, export: dict[str, Any], margin: fl
         "peak memory",
     ]
     screen.table(title, columns, rows)
-    reference = export["files"][0]["accuracy"]
-    for row in export["files"]:
-        if row["int8"] and reference - row["accuracy"] > margin:
-            screen.note(
-                f"warning: {row['file']} loses {reference - row['accuracy']:.2f} points (margin {margin:g}); "
-                "calibrate on more images (--calibration 5000), or deploy the fp32 file"
-            )
+    _warn_of_int8(
+        screen,
+        [(row["file"], row["accuracy"]) for row in export["files"] if row["int8"]],
+        export["files"][0]["accuracy"],
+        margin,
+    )
     names = [row["file"] for row in export["files"][1:]]
     flash = format_bytes(export["flash"])
     screen.note(f"one thread; peak memory is of the activations; int8 weights need {flash} of flash")
     screen.note(f"written to {folder}: {', '.join(names)}, export.json")
+
+
+def show_export_of_exits(screen: Screen, folder: Path, export: dict[str, Any], margin: float) -> None:
+    """The files of a network with early exits, beside it in torch."""
+    rows = [
+        [
+            row["kind"],
+            f"{row['mainnet_accuracy']:.2f}",
+            f"{row['accuracy']:.2f}",
+            describe("macs", row["macs"]),
+            f"{100 * row['saved']:.1f}%",
+            *_measured(row),
+        ]
+        for row in export["forms"]
+    ]
+    title = (
+        f"{export['model']} on {export['test_images']} test images of {export['data']}, "
+        f"threshold {export['threshold']:.4g}"
+    )
+    columns = ["", "MainNet %", "with exits %", "average MACs", "saved", "outputs differ by", "files", "latency"]
+    screen.table(title, [*columns, "worst latency", "MainNet's latency"], rows)
+    of_int8 = [(", ".join(row["files"]), row["accuracy"]) for row in export["forms"] if row["int8"]]
+    _warn_of_int8(screen, of_int8, export["forms"][0]["accuracy"], margin)
+    screen.note("one thread, one image; latency is of an image on average")
+    names = [name for row in export["forms"] for name in row.get("files", [])]
+    screen.note(f"written to {folder}: {', '.join(names)}, export.json")
+
+
+def _measured(row: dict[str, Any]) -> list[str]:
+    if "files" not in row:
+        return [""] * 5
+    latencies = [describe("latency", row[name]) for name in ("latency", "worst_latency", "mainnet_latency")]
+    return [f"{row['difference']:.2g}", format_bytes(row["bytes"]), *latencies]
+
+
+def _warn_of_int8(screen: Screen, files: list[tuple[str, float]], reference: float, margin: float) -> None:
+    """Of files whose accuracy is below the reference by more than the margin."""
+    for name, accuracy in files:
+        if reference - accuracy > margin:
+            screen.note(
+                f"warning: {name} loses {reference - accuracy:.2f} points (margin {margin:g}); "
+                "calibrate on more images (--calibration 5000), or deploy the fp32 file"
+            )
 
 
 def show_exits(screen: Screen, result: dict[str, Any]) -> None:

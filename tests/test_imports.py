@@ -30,6 +30,7 @@ LAYERS = [
     {"search", "runs", "reporting", "settings"},
     {"plans", "comparison", "teachers"},
     {"searching", "retraining", "exporting", "exiting", "prediction"},
+    {"exit_exporting"},
     {"jobs"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

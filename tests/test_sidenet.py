@@ -1,7 +1,9 @@
 """Early exits: the network stays as it is, what exits is not computed further, and every number is honest."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from tinynas.comparison import compare_runs
 from tinynas.cost import steps
 from tinynas.delivered import save_model
 from tinynas.errors import FileError, InputError
-from tinynas.exit_models import ExitModel, cascade_of, exits_cost, read_exits, save_exits
+from tinynas.exit_exporting import export_exits
+from tinynas.exit_models import ExitModel, cascade_of, deployed_parts, exits_cost, read_exits, save_exits
 from tinynas.exiting import ExitPlan, make_exits
 from tinynas.exits import (
     NOBODY,
@@ -28,6 +31,7 @@ from tinynas.exits import (
     reliability,
     thresholds,
 )
+from tinynas.exporting import ExportPlan
 from tinynas.files import read_json
 
 
@@ -388,3 +392,69 @@ def test_a_detector_has_no_exits(detectors, watched, tmp_path):
     save_model(path, model_of(detectors.min()))
     with pytest.raises(InputError, match="only a classifier has early exits"):
         make_exits(ExitPlan(model=path), report=Quiet())
+
+
+@pytest.mark.parametrize("tap", ["stages.0", "stages.0.0.depthwise.conv", "stages.0.0.se"])
+def test_the_exported_parts_say_what_torch_does(space, watched, tmp_path, tap):
+    path = tmp_path / "model" / "model.safetensors"
+    save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    folder = Path(make_exits(ExitPlan(model=path, taps=(tap,), threshold=0.4), report=Quiet())["folder"])
+    document = export_exits(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet())
+    assert read_json(folder / "export.json") == document
+    torchs, fp32, int8 = document["forms"]
+    assert fp32["difference"] < 1e-4
+    assert [fp32[name] for name in ("accuracy", "macs", "shares")] == [
+        torchs[name] for name in ("accuracy", "macs", "shares")
+    ]
+    assert int8["temperatures"] != fp32["temperatures"], "fitted on what int8 says"
+    files = ["part1.onnx", "part2.onnx", "part1.int8.onnx", "part2.int8.onnx"]
+    assert [*fp32["files"], *int8["files"]] == files
+    assert all((folder / name).exists() for name in files)
+
+
+def test_files_that_compute_something_else_are_not_kept(delivered_file, watched, monkeypatch):
+    folder = Path(make_exits(ExitPlan(model=delivered_file), report=Quiet())["folder"])
+    plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out")
+
+    def wrong(model):
+        parts = deployed_parts(model)
+        nn.init.ones_(parts[-1].get_parameter("body.net.head.classifier.weight"))
+        return parts
+
+    monkeypatch.setattr("tinynas.exit_exporting.deployed_parts", wrong)
+    with pytest.raises(FileError, match="the files would differ from the model by"):
+        export_exits(plan, report=Quiet())
+    assert list((folder / "out").iterdir()) == []
+
+
+def test_a_cascade_is_exported_if_its_image_sizes_agree(delivered_file, watched, space, tmp_path):
+    small, large = tmp_path / "small" / "model.safetensors", tmp_path / "large" / "model.safetensors"
+    for path, arch in ((small, replace(space.max(), resolution=8)), (large, space.max())):
+        save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))
+    same = make_exits(ExitPlan(model=small, tiny=delivered_file, threshold=0.4), report=Quiet())["folder"]
+    document = export_exits(ExportPlan(model=Path(same) / "sidenet.safetensors", out=tmp_path / "o"), report=Quiet())
+    assert document["forms"][1]["accuracy"] == document["forms"][0]["accuracy"]
+    other = make_exits(ExitPlan(model=large, tiny=delivered_file, threshold=0.4), report=Quiet())["folder"]
+    with pytest.raises(InputError, match=r"see images of the same size` .*resolutions=\[8, 12\]"):
+        export_exits(ExportPlan(model=Path(other) / "sidenet.safetensors", out=tmp_path / "p"), report=Quiet())
+    with pytest.raises(InputError, match="for one image at a time"):
+        export_exits(ExportPlan(model=Path(same), out=tmp_path / "p", batch=2), report=Quiet())
+
+
+def test_the_commands(delivered_file, watched, tinynas, fails):
+    code, out, err = tinynas("sidenet", delivered_file.parent, "--json")
+    assert code == 0, err
+    folder = json.loads(out)["folder"]
+    code, out, err = tinynas("sidenet", delivered_file, "--tap", "stem", "--target-accuracy", "20%")
+    assert code == 0, err
+    assert "with exits" in out
+    code, out, err = tinynas("sidenet", "--cascade", delivered_file, delivered_file.parent, "--threshold", "0.5")
+    assert code == 0, err
+    assert "Cascade on 30 test images" in out
+    code, out, err = tinynas("export", folder, "--no-int8")
+    assert code == 0, err
+    assert "part1.onnx, part2.onnx, export.json" in out
+    assert "expected a percentage" in fails("sidenet", delivered_file, "--target-accuracy", "much")
+    assert "no threshold reaches 100.00%" in fails("sidenet", delivered_file, "--target-accuracy", "100")
+    assert "leave out MODEL and --tap" in fails("sidenet", "--tap", "stem", "--cascade", "a", "b")
+    assert "no */retrain/*/model.safetensors in runs" in fails("sidenet")

@@ -30,15 +30,15 @@ class Part(nn.Module):
     `batch_dim` says which dimension of the result counts the examples, `batch_dims` the same of what it hands on.
     """
 
-    def __init__(self, graph: fx.GraphModule, batch_dim: int, batch_dims: Sequence[int]) -> None:
+    def __init__(self, body: fx.GraphModule, batch_dim: int, batch_dims: Sequence[int]) -> None:
         super().__init__()
-        self.graph = graph
+        self.body = body
         self.batch_dim = batch_dim
         self.batch_dims = tuple(batch_dims)
 
     def forward(self, *handed: Tensor) -> tuple[Tensor, ...]:
         """(result, *what it hands on)."""
-        made: tuple[Tensor, ...] = self.graph(*handed)
+        made: tuple[Tensor, ...] = self.body(*handed)
         return made
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .cost import Cost, Step, cost, side_head, steps
 from .delivered import Model, describe, read_weights, rebuild, save_weights
+from .nets import fold
 from .sidenet import Cascade, EarlyExits, SideNet
 
 _KIND = "tinynas-exits"
@@ -41,6 +42,20 @@ class ExitModel:
     def example(self) -> Tensor:
         """An image (1, C, resolution, resolution) of zeros."""
         return torch.zeros(1, self.mainnet.net.arch.in_channels, self.resolution, self.resolution)
+
+
+def deployed_parts(model: ExitModel) -> list[nn.Module]:
+    """The exits with norms folded, to be run one after the other: logits, and what the next one needs.
+
+    If a part gives nothing but logits, the next needs the image.
+    """
+    if not isinstance(model.exits, SideNet):
+        return [fold(each.net).cpu() for each in model.models]
+    taps, heads = model.exits.taps, model.exits.heads
+    net = SideNet(fold(model.mainnet.net, keep=taps).cpu(), taps, heads[0].hidden.out_features, inputs=model.example())
+    for head, trained in zip(net.heads, heads, strict=True):
+        head.load_state_dict(trained.state_dict())
+    return list(net.exits)
 
 
 def cascade_of(tiny: Model, big: Model) -> Cascade:

@@ -28,6 +28,7 @@ from .exits import (
 from .files import check_writable, unused, write, write_json
 from .pareto import hypervolume
 from .reporting import Report
+from .runs import EXITS
 from .sidenet import SideNet
 from .tasks import check_task
 from .teachers import largest
@@ -112,7 +113,7 @@ def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
         "test_images": len(data.test),
         **measured(model, found, swept(model, test)),
     }
-    save_exits(folder / "sidenet.safetensors", model)
+    save_exits(folder / EXITS, model)
     write(folder / "sidenet.png", exits_picture(document))
     write_json(folder / "sidenet.json", document)
     return {"folder": str(folder), **document}
@@ -133,21 +134,22 @@ def measured(model: ExitModel, val: Swept, test: Swept) -> dict[str, Any]:
     losses, whole = [], cost(model.mainnet.net.arch)
     for allowed in LOSSES:
         (at,) = test.at([choose(val.curve(), accuracy=base - allowed).threshold])
-        losses.append({"allowed": allowed, **_told(at), "saved": 1 - at.macs / whole.macs})
+        losses.append({"allowed": allowed, **told(at), "saved": 1 - at.macs / whole.macs})
     (chosen,) = test.at([model.threshold])
     return {
-        **_told(chosen),
+        **told(chosen),
         **{("worst_macs" if name == "macs" else name): value for name, value in asdict(exits_cost(model)).items()},
         "mainnet": {"accuracy": 100 * float(test.correct[-1].mean()), **asdict(whole)},
         "exits": [_exit(model, test, number, share) for number, share in enumerate(chosen.shares)],
         "losses": losses,
-        "curve": [_told(point) for point in test.at(thresholds(val.confidences))],
+        "curve": [told(point) for point in test.at(thresholds(val.confidences))],
         "random": [list(point) for point in random_exits(test.correct, test.macs)],
         "oracle": [list(point) for point in oracle_exits(test.correct, test.macs)],
     }
 
 
-def _told(point: Operating) -> dict[str, float]:
+def told(point: Operating) -> dict[str, float]:
+    """As documents have it."""
     return {"threshold": point.threshold, "accuracy": point.accuracy, "macs": point.macs}
 
 

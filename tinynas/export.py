@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,10 +49,14 @@ def to_onnx(
     images = torch.zeros(batch or 2, arch.in_channels, arch.resolution, arch.resolution)
     shapes = None if batch else {"images": {0: torch.export.Dim.DYNAMIC}}
     outputs = ["logits" if arch.task == "classify" else "predictions"]
-    proto = _exported(model, fold(model.net).cpu(), images, outputs, opset, shapes)
+    proto = exported(fold(model.net).cpu(), {"images": images}, outputs, opset=opset, shapes=shapes)
+    onnx.helper.set_model_props(proto, about(model))
     contents = {"model.onnx": proto.SerializeToString()}
     if calibration:
-        contents["model.int8.onnx"] = _quantised(proto, calibration, batch).SerializeToString()
+        whole = torch.cat(calibration)
+        size = batch or len(whole)
+        feeds = ({"images": whole[i : i + size].numpy()} for i in range(0, len(whole) - size + 1, size))
+        contents["model.int8.onnx"] = quantised(proto, feeds).SerializeToString()
     return [
         Deployed(kind="ONNX", name=name, content=content, run=runner(content, batch), int8="int8" in name)
         for name, content in contents.items()
@@ -67,9 +71,10 @@ def to_onnx_boxes(model: Model, *, opset: int | None = None) -> Deployed:
     arch = model.net.arch
     image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
     net = WithSuppression(fold(model.net).cpu(), arch).eval()
-    proto = _exported(model, net, image, ["boxes", "scores", "classes"], opset, None)
+    proto = exported(net, {"images": image}, ["boxes", "scores", "classes"], opset=opset)
+    onnx.helper.set_model_props(proto, about(model))
     content = proto.SerializeToString()
-    session = _session(content)
+    session = session_of(content)
 
     def run(one: Tensor) -> Tensor:
         boxes, scores, classes = session.run(None, {"images": one.numpy()})
@@ -95,32 +100,41 @@ def preprocessing(model: Model) -> dict[str, object]:
     }
 
 
-def _exported(
-    model: Model, net: torch.nn.Module, images: Tensor, outputs: list[str], opset: int | None, shapes: Any
+def about(model: Model) -> dict[str, str]:
+    """What an ONNX file of a model says in its metadata."""
+    return {
+        "format": "tinynas 1",
+        "data": model.data,
+        "classes": json.dumps(model.classes),
+        "preprocessing": json.dumps(preprocessing(model)),
+    }
+
+
+def exported(
+    net: torch.nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    *,
+    opset: int | None = None,
+    shapes: Any = None,
 ) -> onnx.ModelProto:
+    """A module with examples of its inputs as ONNX. Raises InputError for an operator set that torch does not write."""
     newest = onnx.defs.onnx_opset_version()
     require(opset is None or _OLDEST_OPSET <= opset <= newest, f"{_OLDEST_OPSET} <= opset <= {newest}", opset=opset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net,
-            (images,),
+            tuple(inputs.values()),
             dynamo=True,
             verbose=False,
             opset_version=opset,
-            input_names=["images"],
-            output_names=outputs,
+            input_names=list(inputs),
+            output_names=list(outputs),
             dynamic_shapes=shapes,
         )
     proto: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
     _strip(proto)
-    about = {
-        "format": "tinynas 1",
-        "data": model.data,
-        "classes": json.dumps(model.classes),
-        "preprocessing": json.dumps(preprocessing(model)),
-    }
-    onnx.helper.set_model_props(proto, about)
     return proto
 
 
@@ -133,48 +147,46 @@ def _strip(proto: onnx.ModelProto) -> None:
     proto.ClearField("doc_string")
 
 
-class _Images(CalibrationDataReader):  # type: ignore[misc]
-    """Batches of images for onnxruntime's calibration."""
+class _Feeds(CalibrationDataReader):  # type: ignore[misc]
+    """Inputs by name for onnxruntime's calibration."""
 
-    def __init__(self, batches: Iterator[Tensor]) -> None:
-        self.batches = batches
+    def __init__(self, feeds: Iterator[dict[str, np.ndarray]]) -> None:
+        self.feeds = feeds
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        images = next(self.batches, None)
-        return None if images is None else {"images": images.numpy()}
+        return next(self.feeds, None)
 
 
-def _quantised(proto: onnx.ModelProto, calibration: list[Tensor], batch: int | None) -> onnx.ModelProto:
-    images = torch.cat(calibration)
-    size = batch or len(images)
-    whole = (images[i : i + size] for i in range(0, len(images) - size + 1, size))
+def quantised(proto: onnx.ModelProto, feeds: Iterator[dict[str, np.ndarray]]) -> onnx.ModelProto:
+    """The same in int8 (QDQ, weights per channel), its ranges set by these inputs."""
     logging.disable(logging.WARNING)  # advice for networks that are not folded
     try:
         with TemporaryDirectory() as folder:
             quantize_static(
                 proto,
                 Path(folder) / "model.onnx",
-                _Images(whole),
+                _Feeds(feeds),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
             )
-            quantised = onnx.load(Path(folder) / "model.onnx")
+            made = onnx.load(Path(folder) / "model.onnx")
     finally:
         logging.disable(logging.NOTSET)
-    del quantised.metadata_props[:]
-    quantised.metadata_props.extend(proto.metadata_props)
-    return quantised
+    del made.metadata_props[:]
+    made.metadata_props.extend(proto.metadata_props)
+    return made
 
 
 def runner(content: bytes, batch: int | None) -> Callable[[Tensor], Tensor]:
     """An ONNX file's network on one thread: images (N, C, H, W) -> its outputs. Raises InputError."""
-    session = _session(content)
+    session = session_of(content)
     return in_batches(lambda images: session.run(None, {"images": images})[0], batch)
 
 
-def _session(content: bytes) -> InferenceSession:
+def session_of(content: bytes) -> InferenceSession:
+    """An ONNX file on one thread. Raises InputError if onnxruntime does not run it."""
     options = SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, _QUIET
     try:

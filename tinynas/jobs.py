@@ -9,6 +9,7 @@ from .batchnorm import recalibrate
 from .comparison import compare_runs
 from .cost import cost
 from .delivered import data_of, read_model
+from .exit_exporting import export_exits
 from .exiting import make_exits
 from .exporting import export
 from .files import write_json
@@ -20,7 +21,7 @@ from .retraining import retrain
 from .searching import search
 from .tasks import check_task
 
-__all__ = ["evaluate", "export", "make_exits", "predict", "quickstart", "retrain", "search"]
+__all__ = ["evaluate", "export", "export_exits", "make_exits", "predict", "quickstart", "retrain", "search"]
 
 
 def quickstart(plan: SearchPlan, given: Mapping[str, Any], *, report: Report) -> dict[str, Any]:

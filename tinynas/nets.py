@@ -184,11 +184,14 @@ def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
     return net.to(memory_format=torch.channels_last)
 
 
-def fold(net: Network) -> Network:
-    """A copy in eval mode with every norm folded into the convolution before it: the same function up to rounding."""
+def fold(net: Network, keep: Sequence[str] = ()) -> Network:
+    """A copy in eval mode with every norm folded into the convolution before it: the same function up to rounding.
+
+    The modules named in `keep` give what they gave.
+    """
     folded = deepcopy(net).eval()
-    for module in folded.modules():
-        if isinstance(module, ConvNorm):
+    for name, module in folded.named_modules():
+        if isinstance(module, ConvNorm) and f"{name}.conv" not in keep:
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
             module.norm = nn.Identity()  # type: ignore[assignment]
     return folded

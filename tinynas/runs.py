@@ -31,6 +31,7 @@ from .tasks import check_task
 from .training import read_checkpoint
 
 RUNS = Path("runs")
+EXITS = "sidenet.safetensors"
 COSTS = ("macs", "params", "peak_sram", "flash")  # that fronts and metrics hold for each network
 
 
@@ -45,6 +46,8 @@ def newest(pattern: str) -> Path:
 def delivered(model: Path | None) -> Path:
     """The file of a delivered model, given by itself or by its folder; by default the newest. Raises FileError."""
     path = model or newest("*/retrain/*/model.safetensors")
+    if path.is_dir() and (path / EXITS).exists():
+        return path / EXITS
     return path / "model.safetensors" if path.is_dir() else path
 
 

@@ -1,0 +1,173 @@
+"""The export of early exits: an ONNX file for each part, all of them run on the test split before they are kept."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from .cost import cost
+from .data import Data
+from .delivered import data_of
+from .errors import FileError, require
+from .exit_models import ExitModel, deployed_parts, exits_cost, read_exits
+from .exiting import batches, told
+from .exits import Outputs, Swept, fit_temperature, thresholds
+from .export import about, exported, preprocessing, quantised, session_of, to_onnx
+from .exporting import TOLERANCE, ExportPlan
+from .files import check_writable, write, write_json
+from .latency import median_seconds
+from .reporting import Report
+
+
+class Parts:
+    """ONNX files, each run on what the one before hands on, or on the image if that is nothing: one image at a time."""
+
+    def __init__(self, protos: list[onnx.ModelProto], *, int8: bool) -> None:
+        self.protos, self.int8 = protos, int8
+        self.sessions = [session_of(proto.SerializeToString()) for proto in protos]
+
+    def run(self, image: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Of each part: its inputs by name, and its logits (1, classes)."""
+        handed = [image]
+        for session in self.sessions:
+            inputs = dict(zip([one.name for one in session.get_inputs()], handed, strict=True))
+            logits, *handed = session.run(None, inputs)
+            yield inputs, logits
+            handed = handed or [image]
+
+    def observe(self, of: Iterable[tuple[Tensor, Tensor]]) -> Outputs:
+        """Every part's logits for all images."""
+        logits: list[list[np.ndarray]] = [[] for _ in self.sessions]
+        seen = []
+        for images, labels in of:
+            for image in images.numpy():
+                for found, (_, made) in zip(logits, self.run(image[None]), strict=True):
+                    found.append(made)
+            seen.append(labels)
+        return Outputs(torch.from_numpy(np.stack([np.concatenate(found) for found in logits])), torch.cat(seen))
+
+    def latencies(self, image: np.ndarray) -> list[float]:
+        """Seconds until each exit."""
+        pairs = zip(self.sessions, [inputs for inputs, _ in self.run(image)], strict=True)
+        return list(accumulate(median_seconds(partial(session.run, None, inputs)) for session, inputs in pairs))
+
+
+def export_exits(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
+    """Write ONNX files of every part, fp32 and int8, with what they measured, returned and written as export.json.
+
+    The temperatures of the int8 files are their own, fitted on search-val. Raises FileError, and writes nothing, if an
+    fp32 file differs from torch; InputError for what only whole networks can be exported as.
+    """
+    only = "early exits are exported as ONNX, for one image at a time"
+    require(plan.to == "onnx" and plan.batch == 1, only, to=plan.to, batch=plan.batch)
+    model = read_exits(plan.model)
+    sizes = {each.net.arch.resolution for each in model.models}
+    rule = "both networks of a cascade that is exported see images of the same size"
+    require(len(sizes) == 1, rule, resolutions=sorted(sizes))
+    data = data_of(model.mainnet, plan.model, plan.data)
+    check_writable(plan.out)
+    calibration = torch.cat(data.calibration_batches(model.resolution, plan.calibration))
+    forms = [Parts(_to_onnx(model, plan.opset), int8=False)]
+    if plan.int8:
+        forms.append(Parts(_to_int8(forms[0], calibration), int8=True))
+    rows = _measured(model, forms, data, report)
+    document = {
+        "model": str(plan.model),
+        "data": plan.data or model.mainnet.data,
+        "test_images": len(data.test),
+        "calibration_images": len(calibration),
+        "threshold": model.threshold,
+        "classes": list(model.mainnet.classes),
+        "preprocessing": preprocessing(model.mainnet),
+        **asdict(exits_cost(model)),
+        "forms": rows,
+    }
+    for form, row in zip(forms, rows[1:], strict=True):
+        for name, proto, temperature in zip(row["files"], form.protos, row["temperatures"], strict=True):
+            said = {"threshold": json.dumps(model.threshold), "temperature": json.dumps(temperature)}
+            onnx.helper.set_model_props(proto, about(model.mainnet) | said)
+            write(plan.out / name, proto.SerializeToString())
+    write_json(plan.out / "export.json", document)
+    return document
+
+
+def _to_onnx(model: ExitModel, opset: int | None) -> list[onnx.ModelProto]:
+    handed, names, protos = [model.example()], ["images"], []
+    for number, part in enumerate(deployed_parts(model), 1):
+        with torch.no_grad():
+            made = part(*handed)
+        made = [made] if isinstance(made, Tensor) else list(made)
+        outputs = ["logits", *(f"carried{number}_{i}" for i in range(1, len(made)))]
+        protos.append(exported(part, dict(zip(names, handed, strict=True)), outputs, opset=opset))
+        handed, names = (made[1:], outputs[1:]) if made[1:] else ([model.example()], ["images"])
+    return protos
+
+
+def _to_int8(fp32: Parts, calibration: Tensor) -> list[onnx.ModelProto]:
+    """Every part, its ranges set by what the fp32 ones before it hand on for the images."""
+    inputs = [[inputs for inputs, _ in fp32.run(image[None])] for image in calibration.numpy()]
+    return [quantised(proto, iter([of[i] for of in inputs])) for i, proto in enumerate(fp32.protos)]
+
+
+def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) -> list[dict[str, Any]]:
+    """Of torch and of each form: what it does at the threshold, and for ONNX how large and fast it is."""
+    given = model.exits.temperatures.tolist()
+    torchs = model.exits.observe(batches(data, data.test, model.resolution, "test split, torch", report))
+    rows = [_row("torch", False, model, torchs, given)]
+    alone = to_onnx(model.mainnet, calibration=data.calibration_batches(model.resolution) if len(forms) > 1 else None)
+    image = model.example()
+    for form, whole in zip(forms, alone, strict=True):
+        kind = f"ONNX {'int8' if form.int8 else 'fp32'}"
+        outputs = form.observe(batches(data, data.test, model.resolution, f"test split, {kind}", report))
+        difference = (outputs.logits - torchs.logits).abs().max().item()
+        size = torchs.logits.abs().max().item()
+        if not form.int8 and not difference <= TOLERANCE * max(1, size):
+            raise FileError(
+                f"the files would differ from the model by {difference:.2g} in outputs of up to {size:.2g} "
+                f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset"
+            )
+        temperatures = given
+        if form.int8:
+            val = form.observe(batches(data, data.val, model.resolution, "search-val, ONNX int8", report))
+            temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
+        row = _row(kind, form.int8, model, outputs, temperatures)
+        seconds = form.latencies(image.numpy())
+        rows.append(
+            row
+            | {
+                "files": [f"part{i}{'.int8' * form.int8}.onnx" for i in range(1, len(form.protos) + 1)],
+                "difference": difference,
+                "bytes": sum(proto.ByteSize() for proto in form.protos),
+                "latency": float(np.dot(row["shares"], seconds)),
+                "worst_latency": seconds[-1],
+                "mainnet_latency": median_seconds(partial(whole.run, image)),
+            }
+        )
+    return rows
+
+
+def _row(kind: str, int8: bool, model: ExitModel, test: Outputs, temperatures: list[float]) -> dict[str, Any]:
+    swept = Swept(
+        confidences=test.confidences(temperatures),
+        uncalibrated=test.confidences([1.0] * len(temperatures)),
+        correct=test.correct(),
+        macs=model.exits.macs(model.example()),
+    )
+    (at,) = swept.at([model.threshold])
+    return {
+        "kind": kind,
+        "int8": int8,
+        **told(at),
+        "shares": list(at.shares),
+        "saved": 1 - at.macs / cost(model.mainnet.net.arch).macs,
+        "mainnet_accuracy": 100 * float(swept.correct[-1].mean()),
+        "temperatures": temperatures,
+        "curve": [told(point) for point in swept.at(thresholds(swept.confidences))],
+    }

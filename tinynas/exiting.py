@@ -26,7 +26,6 @@ from .exits import (
     thresholds,
 )
 from .files import check_writable, unused, write, write_json
-from .pareto import hypervolume
 from .reporting import Report
 from .runs import EXITS
 from .sidenet import SideNet
@@ -203,29 +202,14 @@ def _sided(
     val = _calibrated(model, data, report)
     if not auto:
         return model, val, []
-    tried = _tried(model, swept(model, val))
-    chosen = max(tried, key=lambda one: one["hypervolume"])["taps"]
-    places = [taps.index(tap) for tap in chosen]
-    smaller = SideNet(mainnet.net, chosen, plan.hidden, inputs=image)
+    tried = swept(model, val).subsets([head.macs for head in net.heads])
+    places = max(tried, key=tried.__getitem__)
+    told_of = [{"taps": [taps[i] for i in exits], "hypervolume": area} for exits, area in tried.items()]
+    smaller = SideNet(mainnet.net, [taps[i] for i in places], plan.hidden, inputs=image)
     for head, place in zip(smaller.heads, places, strict=True):
         head.load_state_dict(net.heads[place].state_dict())
     smaller.temperatures.copy_(net.temperatures[[*places, -1]])
-    return replace(model, exits=smaller), Outputs(val.logits[[*places, -1]], val.labels), tried
-
-
-def _tried(model: ExitModel, val: Swept) -> list[dict[str, Any]]:
-    """Every tap alone, and all together: what their curves cover, from twice the MACs and the worst exit's accuracy."""
-    assert isinstance(model.exits, SideNet)
-    names, sides = model.names, [head.macs for head in model.exits.heads]
-    reference = 2 * val.macs[-1], 100 * float(val.correct.mean(1).min())
-    found = []
-    for chosen in [*([i] for i in range(len(sides))), list(range(len(sides)))]:
-        absent = [0 if i in chosen else macs for i, macs in enumerate(sides)]
-        macs = [val.macs[i] - sum(absent[: i + 1]) for i in [*chosen, len(sides)]]
-        curve = val.only([*chosen, len(sides)], macs).curve()
-        covered = hypervolume([(point.macs, point.accuracy) for point in curve], reference)
-        found.append({"taps": [names[i] for i in chosen], "hypervolume": covered})
-    return found
+    return replace(model, exits=smaller), Outputs(val.logits[[*places, -1]], val.labels), told_of
 
 
 def _calibrated(model: ExitModel, data: Data, report: Report) -> Outputs:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
+from .pareto import hypervolume
 from .units import format_count
 
 NOBODY = 1.1  # a threshold that no confidence reaches
@@ -107,11 +108,24 @@ class Swept:
         """At every threshold worth a look."""
         return self.at(thresholds(self.confidences))
 
-    def only(self, exits: Sequence[int], macs: Sequence[int]) -> "Swept":
-        """With some of the exits, which then cost this."""
-        chosen = list(exits)
-        arrays = (self.confidences[chosen], self.uncalibrated[chosen], self.correct[chosen])
-        return Swept(confidences=arrays[0], uncalibrated=arrays[1], correct=arrays[2], macs=macs)
+    def subsets(self, sides: Sequence[int]) -> dict[tuple[int, ...], float]:
+        """Every early exit alone, and all together, and what their curves cover; `sides` are the MACs of the heads.
+
+        That is the hypervolume from twice the whole network's MACs and the accuracy of the worst exit.
+        """
+        reference = 2 * self.macs[-1], 100 * float(self.correct.mean(1).min())
+        found = {}
+        for exits in [*((i,) for i in range(len(sides))), tuple(range(len(sides)))]:
+            absent = [0 if i in exits else macs for i, macs in enumerate(sides)]
+            chosen = [*exits, len(sides)]
+            part = Swept(
+                confidences=self.confidences[chosen],
+                uncalibrated=self.uncalibrated[chosen],
+                correct=self.correct[chosen],
+                macs=[self.macs[i] - sum(absent[: i + 1]) for i in chosen],
+            )
+            found[exits] = hypervolume([(point.macs, point.accuracy) for point in part.curve()], reference)
+        return found
 
     def _at(self, threshold: float) -> Operating:
         goes = self.confidences >= threshold

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -9,6 +10,13 @@ def test_the_python_example_runs(capsys):
     assert len(lines) > 8
     exec("\n".join(lines), {})
     assert "Cost(macs=" in capsys.readouterr().out
+
+
+def test_the_sidenet_example_runs(capsys):
+    code = next(part for part in README.split("```python\n") if "import SideNet" in part).split("```")[0]
+    exec(code, {})
+    first, second, whole = json.loads(capsys.readouterr().out)
+    assert 0 < first < second < whole
 
 
 def test_every_picture_is_there():

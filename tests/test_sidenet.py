@@ -1,6 +1,8 @@
 """Early exits: the network stays as it is, what exits is not computed further, and every number is honest."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import Quiet, model_of
+from PIL import Image
 from torch import nn
 
 from tinynas import SideNet, cost
 from tinynas.comparison import compare_runs
 from tinynas.cost import steps
+from tinynas.datasets import load_data
 from tinynas.delivered import save_model
 from tinynas.errors import FileError, InputError
 from tinynas.exit_exporting import export_exits
@@ -33,6 +37,8 @@ from tinynas.exits import (
 )
 from tinynas.exporting import ExportPlan
 from tinynas.files import read_json
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def example(arch, count=1):
@@ -458,3 +464,32 @@ def test_the_commands(delivered_file, watched, tinynas, fails):
     assert "no threshold reaches 100.00%" in fails("sidenet", delivered_file, "--target-accuracy", "100")
     assert "leave out MODEL and --tap" in fails("sidenet", "--tap", "stem", "--cascade", "a", "b")
     assert "no */retrain/*/model.safetensors in runs" in fails("sidenet")
+
+
+@pytest.mark.parametrize("kind", ["fp32", "int8"])
+def test_readmes_program_stops_where_torch_does(space, tmp_path, kind):
+    """On image files, with onnxruntime alone: the first program of README, its end replaced."""
+    data = load_data("digits")
+    arch = replace(space.max(), classes=10, resolution=16)
+    model = replace(model_of(arch, classes=data.classes), data="digits", normalise=data.normalise, crop=data.crop)
+    save_model(tmp_path / "model.safetensors", model)
+    make_exits(ExitPlan(model=tmp_path / "model.safetensors", threshold=0.6, out=tmp_path), report=Quiet())
+    document = export_exits(ExportPlan(model=tmp_path / "sidenet.safetensors", out=tmp_path), report=Quiet())
+    programs = [part.split("```")[0] for part in README.split("```python\n")]
+    whole = next(part for part in programs if part.startswith("import json, sys"))
+    end = next(part for part in programs if "handed = " in part)
+    code = "".join(whole.splitlines(keepends=True)[:-2]) + end + "    print(part is session)\n"
+    (tmp_path / "classify.py").write_text(code)
+    files = [tmp_path / f"{i}.png" for i in range(60)]
+    for path, image in zip(files, data.test.images, strict=False):
+        Image.fromarray(image[0].numpy()).save(path)
+    first = document["forms"][1 if kind == "fp32" else 2]["files"][0]
+    words = [sys.executable, tmp_path / "classify.py", tmp_path / first, *files]
+    out = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    said, early = [line.rsplit(" ", 1)[1] for line in out[::2]], [line == "True" for line in out[1::2]]
+    images = next(iter(data.evaluation_batches(data.test, 16)))[0][:60]
+    expected = read_exits(tmp_path / "sidenet.safetensors").exits(images, threshold=0.6)
+    named = [data.classes[i] for i in expected.logits.argmax(1)]
+    agreed = np.mean([a == b and e == (x == 0) for a, b, e, x in zip(said, named, early, expected.exits, strict=True)])
+    assert agreed == 1 if kind == "fp32" else agreed > 0.7
+    assert 0 < sum(early) < 60

@@ -159,11 +159,13 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]
 
 def quantised(proto: onnx.ModelProto, feeds: Iterator[dict[str, np.ndarray]]) -> onnx.ModelProto:
     """The same in int8 (QDQ, weights per channel), its ranges set by these inputs."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)  # what is quantised has its weights moved to a temporary file
     logging.disable(logging.WARNING)  # advice for networks that are not folded
     try:
         with TemporaryDirectory() as folder:
             quantize_static(
-                proto,
+                copy,
                 Path(folder) / "model.onnx",
                 _Feeds(feeds),
                 quant_format=QuantFormat.QDQ,

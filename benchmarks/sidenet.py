@@ -29,7 +29,7 @@ from tinynas import SideNet, load_space
 from tinynas.data import Data
 from tinynas.datasets import load_data
 from tinynas.delivered import read_model
-from tinynas.exits import Swept, calibration_error, choose, reliability
+from tinynas.exits import Swept, calibration_error, choose, reliability, swept
 from tinynas.plans import RetrainPlan
 from tinynas.retraining import retrain
 from tinynas.settings import RetrainConfig
@@ -115,7 +115,7 @@ def tapped(net: nn.Module, taps: list[str], resolution: int, data: Data) -> tupl
     image = torch.zeros(1, 1, resolution, resolution)
     whole = SideNet(net, taps, inputs=image)
     whole.fit(data.evaluation_batches(data.train, resolution))
-    areas = swept(whole, image, data, data.val, calibrate=True).subsets([head.macs for head in whole.heads])
+    areas = observed(whole, image, data, data.val, calibrate=True).subsets([head.macs for head in whole.heads])
     places = max(areas, key=areas.__getitem__)
     chosen = SideNet(net, [taps[i] for i in places], inputs=image)
     for head, place in zip(chosen.heads, places, strict=True):
@@ -123,16 +123,11 @@ def tapped(net: nn.Module, taps: list[str], resolution: int, data: Data) -> tupl
     return chosen, [taps[i] for i in places]
 
 
-def swept(net: EarlyExits, image: Tensor, data: Data, split: object, *, calibrate: bool = False) -> Swept:
+def observed(net: EarlyExits, image: Tensor, data: Data, split: object, *, calibrate: bool = False) -> Swept:
     outputs = net.observe(data.evaluation_batches(split, image.shape[-1]))
     if calibrate:
         net.calibrate(outputs)
-    return Swept(
-        confidences=outputs.confidences(net.temperatures.tolist()),
-        uncalibrated=outputs.confidences([1.0] * len(net.exits)),
-        correct=outputs.correct(),
-        macs=net.macs(image),
-    )
+    return swept(outputs, net.temperatures.tolist(), net.macs(image))
 
 
 def made(name: str, seed: int, data: Data) -> tuple[nn.Module, EarlyExits, list[str], int]:
@@ -157,8 +152,8 @@ def cell(name: str, seed: int) -> dict:
     data = load_data(DATA)
     mainnet, net, taps, size = made(name, seed, data)
     image = torch.zeros(1, 1, size, size)
-    val = swept(net, image, data, data.val, calibrate=True)
-    test = swept(net, image, data, data.test)
+    val = observed(net, image, data, data.val, calibrate=True)
+    test = observed(net, image, data, data.test)
     base, whole = 100 * float(val.correct[-1].mean()), main_macs(mainnet, image)
     at = [choose(val.curve(), accuracy=base - loss).threshold for loss in LOSSES]
     points = test.at(at)

@@ -210,7 +210,7 @@ TeacherWeight = Annotated[
     _option("--teacher-weight", panel=_TEACHER, help="Of its outputs; labels have the rest. Default: 0.5."),
 ]
 Temperature = Annotated[
-    float | None, _option("--temperature", panel=_TEACHER, help="That softens its outputs. Default: 1.")
+    float | None, _option("--temperature", panel=_TEACHER, help="That softens the teacher's outputs. Default: 1.")
 ]
 TeachAugmented = Annotated[
     bool | None, _option("--teach-augmented", panel=_TEACHER, help="Teach NetAug's augmented networks too.")
@@ -266,7 +266,7 @@ SideDistillation = Annotated[
     typer.Option(
         "--distillation",
         rich_help_panel=_EXITS,
-        help="Share of the network's own outputs in what side heads learn, beside the labels, 0 to 1.",
+        help="Share of the network's own outputs, as a teacher, in what side heads learn, 0 to 1.",
     ),
 ]
 TargetAccuracy = Annotated[

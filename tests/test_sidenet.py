@@ -18,7 +18,7 @@ from tinynas import SideNet, cost
 from tinynas.comparison import compare_runs
 from tinynas.cost import steps
 from tinynas.datasets import load_data
-from tinynas.delivered import save_model
+from tinynas.delivered import read_model, save_model
 from tinynas.errors import FileError, InputError
 from tinynas.exit_exporting import export_exits
 from tinynas.exit_models import ExitModel, cascade_of, deployed_parts, exits_cost, read_exits, save_exits
@@ -37,6 +37,9 @@ from tinynas.exits import (
 )
 from tinynas.exporting import ExportPlan
 from tinynas.files import read_json
+from tinynas.jobs import retrain, search
+from tinynas.plans import plan_retraining
+from tinynas.runs import read_supernet
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -371,6 +374,17 @@ def test_the_curve_is_compared(watched, space, tmp_path):
     assert points == sorted(points), "more MACs, more accuracy"
     assert max(accuracy for _, accuracy in points) == max(accuracy for _, accuracy in curve)
     assert all(point["peak_sram"] == document["peak_sram"] for point in with_exits["points"])
+
+
+def test_a_cascade_before_the_supernets_largest_network(plan, watched):
+    search(plan, report=Quiet())
+    retrain(plan_retraining(str(plan.run), name=None, resume=False, netaug=False, given={"epochs": 1}), report=Quiet())
+    tiny = plan.run / "retrain" / "plain" / "model.safetensors"
+    document = make_exits(ExitPlan(model=Path("supernet"), tiny=tiny), report=Quiet())
+    arch = read_exits(tiny.parent / "cascade" / "sidenet.safetensors").mainnet.net.arch
+    largest = read_supernet(plan.run, watched).space.max()
+    assert arch == replace(largest, resolution=read_model(tiny).net.arch.resolution)
+    assert document["worst_macs"] == cost(arch).macs + document["exits"][0]["macs"]
 
 
 def test_bad_plans(delivered_file, watched, space, tmp_path, monkeypatch):

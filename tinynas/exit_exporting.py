@@ -18,7 +18,7 @@ from .delivered import data_of
 from .errors import FileError, require
 from .exit_models import ExitModel, deployed_parts, exits_cost, read_exits
 from .exiting import batches, told
-from .exits import Outputs, Swept, fit_temperature, thresholds
+from .exits import Outputs, fit_temperature, swept
 from .export import about, exported, preprocessing, quantised, session_of, to_onnx
 from .exporting import TOLERANCE, ExportPlan
 from .files import check_writable, write, write_json
@@ -154,20 +154,15 @@ def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) 
 
 
 def _row(kind: str, int8: bool, model: ExitModel, test: Outputs, temperatures: list[float]) -> dict[str, Any]:
-    swept = Swept(
-        confidences=test.confidences(temperatures),
-        uncalibrated=test.confidences([1.0] * len(temperatures)),
-        correct=test.correct(),
-        macs=model.exits.macs(model.example()),
-    )
-    (at,) = swept.at([model.threshold])
+    images = swept(test, temperatures, model.exits.macs(model.example()))
+    (at,) = images.at([model.threshold])
     return {
         "kind": kind,
         "int8": int8,
         **told(at),
         "shares": list(at.shares),
         "saved": 1 - at.macs / cost(model.mainnet.net.arch).macs,
-        "mainnet_accuracy": 100 * float(swept.correct[-1].mean()),
+        "mainnet_accuracy": 100 * float(images.correct[-1].mean()),
         "temperatures": temperatures,
-        "curve": [told(point) for point in swept.at(thresholds(swept.confidences))],
+        "curve": [told(point) for point in images.curve()],
     }

@@ -23,6 +23,7 @@ from .exits import (
     oracle_exits,
     random_exits,
     reliability,
+    swept,
     thresholds,
 )
 from .files import check_writable, unused, write, write_json
@@ -71,17 +72,6 @@ class ExitPlan:
         return self.out or unused(beside.parent / ("cascade" if self.tiny else "sidenet"))
 
 
-def swept(model: ExitModel, outputs: Outputs) -> Swept:
-    """A split's images at every exit of a calibrated network."""
-    ones = [1.0] * len(model.exits.exits)
-    return Swept(
-        confidences=outputs.confidences(model.exits.temperatures.tolist()),
-        uncalibrated=outputs.confidences(ones),
-        correct=outputs.correct(),
-        macs=model.exits.macs(model.example()),
-    )
-
-
 def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
     """Make, calibrate and measure early exits; the document that is returned is written as sidenet.json.
 
@@ -97,7 +87,7 @@ def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
         val, tried = _calibrated(model, data, report), []
     else:
         model, val, tried = _sided(plan, models[0], data, report)
-    found = swept(model, val)
+    found = _swept(model, val)
     model = replace(model, threshold=_threshold(plan, found))
     test = model.exits.observe(batches(data, data.test, model.resolution, "test split", report))
     document = {
@@ -110,7 +100,7 @@ def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
         "hidden": 0 if plan.tiny else plan.hidden,
         "calibration_images": len(data.val),
         "test_images": len(data.test),
-        **measured(model, found, swept(model, test)),
+        **_measured(model, found, _swept(model, test)),
     }
     save_exits(folder / EXITS, model)
     write(folder / "sidenet.png", exits_picture(document))
@@ -127,7 +117,7 @@ def batches(data: Data, split: Split, resolution: int, name: str, report: Report
         report.advance(name, done, len(split), "every exit")
 
 
-def measured(model: ExitModel, val: Swept, test: Swept) -> dict[str, Any]:
+def _measured(model: ExitModel, val: Swept, test: Swept) -> dict[str, Any]:
     """What a network with exits does on the test split: at its threshold, at every other, and each exit alone."""
     base = 100 * float(val.correct[-1].mean())
     losses, whole = [], cost(model.mainnet.net.arch)
@@ -202,7 +192,7 @@ def _sided(
     val = _calibrated(model, data, report)
     if not auto:
         return model, val, []
-    tried = swept(model, val).subsets([head.macs for head in net.heads])
+    tried = _swept(model, val).subsets([head.macs for head in net.heads])
     places = max(tried, key=tried.__getitem__)
     told_of = [{"taps": [taps[i] for i in exits], "hypervolume": area} for exits, area in tried.items()]
     smaller = SideNet(mainnet.net, [taps[i] for i in places], plan.hidden, inputs=image)
@@ -210,6 +200,10 @@ def _sided(
         head.load_state_dict(net.heads[place].state_dict())
     smaller.temperatures.copy_(net.temperatures[[*places, -1]])
     return replace(model, exits=smaller), Outputs(val.logits[[*places, -1]], val.labels), told_of
+
+
+def _swept(model: ExitModel, outputs: Outputs) -> Swept:
+    return swept(outputs, model.exits.temperatures.tolist(), model.exits.macs(model.example()))
 
 
 def _calibrated(model: ExitModel, data: Data, report: Report) -> Outputs:

@@ -140,6 +140,16 @@ class Swept:
         )
 
 
+def swept(outputs: Outputs, temperatures: Sequence[float], macs: Sequence[int]) -> Swept:
+    """A split's images at exits of these temperatures and costs."""
+    return Swept(
+        confidences=outputs.confidences(temperatures),
+        uncalibrated=outputs.confidences([1.0] * len(temperatures)),
+        correct=outputs.correct(),
+        macs=macs,
+    )
+
+
 def choose(points: Sequence[Operating], *, accuracy: float | None = None, macs: float | None = None) -> Operating:
     """The cheapest of at least an accuracy, or the most accurate within average MACs. Raises InputError if none is."""
     if macs is not None:

@@ -11,6 +11,7 @@ from .pareto import Series, front, hypervolume, picture
 from .runs import COSTS, read_front, retrainings
 
 _POINTS = 6  # into which the curve of a network with exits is divided
+_DEPTH = 10.0  # points of accuracy below its best, to which it is shown
 
 
 def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -71,13 +72,17 @@ def _with_exits(run: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(run.glob("retrain/*/*/sidenet.json")):
         exits, name = read_json(path), path.parent.parent.name
         how = f"{name} with exits at {', '.join(exits['taps'])}" if exits["taps"] else f"{name} in a cascade"
-        points, names = _thinned(exits)
-        yield _one(how, exits, "test", points, names, line=True)
+        written = read_json(path.with_name("export.json")) if path.with_name("export.json").exists() else {}
+        int8 = [form["curve"] for form in written.get("forms", []) if form["int8"]]
+        for form, curve in (("", exits["curve"]), *((", int8", curve) for curve in int8)):
+            points, names = _thinned(exits, curve)
+            yield _one(how + form, exits, "test", points, names, line=True)
 
 
-def _thinned(exits: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Points of the front of a curve of exits, spaced evenly, with their thresholds; memory is that of all exits."""
-    best = front(exits["curve"], lambda point: (point["macs"], point["accuracy"]))
+def _thinned(exits: dict[str, Any], curve: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Points of the upper part of a curve of exits, spaced evenly, with thresholds; memory is that of all exits."""
+    best = front(curve, lambda point: (point["macs"], point["accuracy"]))
+    best = [point for point in best if point["accuracy"] > best[-1]["accuracy"] - _DEPTH]
     chosen = [best[round(i * (len(best) - 1) / _POINTS)] for i in range(_POINTS + 1)]
     shown = [point for i, point in enumerate(chosen) if point not in chosen[:i]]
     fixed = {name: exits[name] for name in COSTS if name != "macs"}

@@ -29,7 +29,7 @@ def _curve(axes: Axes, document: Mapping[str, Any]) -> None:
     axes.plot(*_points(document["oracle"]), "k:", linewidth=1, label="oracle: exits where that is right")
     axes.plot(*_points(document["random"]), "--", color="0.6", linewidth=1, label="exits by chance")
     axes.plot(*_points([(point["macs"], point["accuracy"]) for point in curve]), color="C0", label="all thresholds")
-    for point, text, offset, side in ((curve[0], "0", (6, -3), "left"), (curve[-1], "over 1", (3, 8), "right")):
+    for point, text, offset, side in ((curve[0], "0", (6, -3), "left"), (curve[-1], "over 1", (4, -12), "right")):
         axes.plot(point["macs"], point["accuracy"], "o", color="C0", markersize=4)
         place = (point["macs"], point["accuracy"])
         axes.annotate(f"threshold {text}", place, xytext=offset, textcoords="offset points", fontsize=7, ha=side)

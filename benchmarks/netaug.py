@@ -56,6 +56,7 @@ MAIN = {
     "strong augmentation": {"augmentation": "strong"},
 }
 SHORTCUTS = ("plain", "NetAug", "NetAug, in the first half only", "NetAug, every 4th step")
+CONTROLS = ("plain, twice the epochs", "plain, NetAug's time")
 ABLATION = {  # NetAug, changed
     "sorting": {"sort": True},
     "widths to the end": {"width_until": 1.0},
@@ -154,8 +155,9 @@ def jobs() -> list[tuple[str, str, dict, int]]:
     """Size, name, change, seed, in the order they are made in: what decides first."""
     sizes, seeds = ("0.1M", "0.3M"), SEEDS[:3]
     main = [(size, name, change) for name, change in MAIN.items() for size in sizes]
-    found = [(*row, seed) for seed in seeds for row in main if row[1] in SHORTCUTS]
-    found += [(*row, seed) for seed in seeds for row in main if row[1] not in SHORTCUTS]
+    found = []
+    for group in (SHORTCUTS, CONTROLS, {*MAIN} - {*SHORTCUTS, *CONTROLS}):
+        found += [(*row, seed) for seed in seeds for row in main if row[1] in group]
     found += [("1M", name, MAIN[name], 0) for name in ("plain", "NetAug", "NetAug + teacher")]
     found += [("0.1M", f"NetAug, {name}", NETAUG | change, seed) for seed in seeds for name, change in ABLATION.items()]
     return found + [(*row, seed) for seed in SEEDS[3:] for row in main if row[1] in SHORTCUTS[:3]]

@@ -298,8 +298,17 @@ def test_written_and_read_again(space, tmp_path, kind):
     assert (again.threshold, again.names) == (0.7, model.names)
     assert torch.equal(again.exits.temperatures, model.exits.temperatures)
     save_model(tmp_path / "model.safetensors", big)
-    with pytest.raises(FileError, match="is damaged or no SideNet or cascade; make it again"):
+    with pytest.raises(
+        FileError, match="is of the kind 'tinynas', and no network with early exits; make it with tinynas sidenet"
+    ):
         read_exits(tmp_path / "model.safetensors")
+    with pytest.raises(FileError, match="is of the kind 'tinynas-exits', and no tinynas model"):
+        read_model(tmp_path / "sidenet.safetensors")
+    raw = bytearray((tmp_path / "sidenet.safetensors").read_bytes())
+    raw[-3] ^= 1
+    (tmp_path / "sidenet.safetensors").write_bytes(raw)
+    with pytest.raises(FileError, match="is damaged or no network with early exits"):
+        read_exits(tmp_path / "sidenet.safetensors")
 
 
 def test_the_job(delivered_file, watched):

@@ -60,6 +60,8 @@ def read_weights(path: Path, kind: str, wanted: str, make: Callable[[Mapping[str
         found, _, version = metadata.get("format", "").partition(" ")
         if found == kind and int(version) > _FORMAT:
             raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
+        if found != kind and found.startswith("tinynas"):
+            raise FileError(f"{path} is of the kind {found!r}, and no {wanted}")
         tensors = load_tensors(raw)
         if found != kind or digest(tensors) != metadata["sha256"]:
             raise ValueError

@@ -110,7 +110,7 @@ def save_exits(path: Path, model: ExitModel) -> None:
 
 def read_exits(path: Path) -> ExitModel:
     """What `save_exits` wrote. Raises FileError if it is damaged, newer, or something else."""
-    return read_weights(path, _KIND, "SideNet or cascade; make it again", _rebuilt)
+    return read_weights(path, _KIND, "network with early exits; make it with tinynas sidenet", _rebuilt)
 
 
 def _rebuilt(about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> ExitModel:

@@ -64,7 +64,7 @@ class BoxSplit:
         if wanted.seed is None:
             return stretch(image, wanted.resolution), objects
         with torch.random.fork_rng([]):
-            torch.manual_seed(wanted.seed)
+            torch.default_generator.manual_seed(wanted.seed)  # torch.manual_seed takes longer than the rest
             mosaic = strong and torch.rand(()).item() < _MOSAICS
             if mosaic:
                 chosen = [wanted.image, *torch.randint(len(self), (3,)).tolist()]

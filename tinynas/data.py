@@ -182,7 +182,7 @@ def trivial_augment(images: Tensor, seed: int) -> Tensor:
 
     change = v2.TrivialAugmentWide()
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return torch.stack([change(image) for image in images])
 
 

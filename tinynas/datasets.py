@@ -233,7 +233,7 @@ class FolderSplit:
         if wanted.seed is None:
             return middle(image, resolution, _CROP)
         with torch.random.fork_rng([]):
-            torch.manual_seed(wanted.seed)
+            torch.default_generator.manual_seed(wanted.seed)
             crop: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
         return trivial_augment(crop[None], wanted.seed)[0] if strong else crop
 

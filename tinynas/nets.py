@@ -7,6 +7,7 @@ part alike; that is all a supernet needs to know.
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,33 +122,28 @@ class DetectorHead(nn.Module):
 class Network(nn.Module):
     """The network of an `Arch`: images (N, in_channels, resolution, resolution) -> what its head gives.
 
-    `make_block` makes the module of a block, given its name here, the block and its input channels.
+    `make` makes each part with weights: given its name here, its class, and what that takes.
     """
 
-    def __init__(
-        self,
-        arch: Arch,
-        make_block: Callable[[str, Block, int], nn.Module] = lambda name, *block: InvertedResidual(*block),
-    ) -> None:
+    def __init__(self, arch: Arch, make: Callable[..., Any] = lambda name, kind, *args: kind(*args)) -> None:
         super().__init__()
         self.arch = arch
         stem = arch.stem
-        self.stem = ConvNorm(arch.in_channels, stem.out, stem.kernel, stem.stride, act=stem.act)
+        self.stem = make("stem", ConvNorm, arch.in_channels, stem.out, stem.kernel, stem.stride, 1, stem.act)
         channels = stem.out
         stages, self.taps, widths = [], arch.taps(), []
         for s, stage in enumerate(arch.stages):
             blocks = []
             for b, block in enumerate(stage):
-                blocks.append(make_block(f"stages.{s}.{b}", block, channels))
+                blocks.append(make(f"stages.{s}.{b}", InvertedResidual, block, channels))
                 channels = block.out
             stages.append(nn.Sequential(*blocks))
             if s in self.taps:
                 widths.append(channels)
         self.stages = nn.Sequential(*stages)
-        if isinstance(arch.head, Head):
-            self.head: ClassifierHead | DetectorHead = ClassifierHead(arch.head, channels, arch.classes)
-        else:
-            self.head = DetectorHead(arch.head, widths, arch.classes)
+        classify = isinstance(arch.head, Head)
+        kind, taken = (ClassifierHead, channels) if classify else (DetectorHead, tuple(widths))
+        self.head: ClassifierHead | DetectorHead = make("head", kind, arch.head, taken, arch.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         x, maps = self.stem(images), []

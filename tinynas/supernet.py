@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .arch import Arch, Block
+from .arch import Arch
 from .errors import require
-from .nets import InvertedResidual, Network, build, channel_groups
+from .nets import Network, build, channel_groups
 from .space import SearchSpace
 
 _CACHED_SKELETONS = 256
@@ -31,7 +31,7 @@ class Supernet(nn.Module):
         self.net.head.dropout.p = dropout
         self._owners = _places(self.net)
         self._skeletons: OrderedDict[tuple[Arch, bool], _Skeleton] = OrderedDict()
-        self._blocks: dict[tuple[str, Block, int, bool], _Skeleton] = {}
+        self._parts: dict[tuple[Any, bool], _Skeleton] = {}
 
     def forward(self, images: Tensor, arch: Arch, *, statistics: bool = True) -> Tensor:
         """Logits (N, classes) of the subnet for images (N, in_channels, resolution, resolution).
@@ -99,23 +99,24 @@ class Supernet(nn.Module):
         return self._skeletons[key]
 
     def _without_weights(self, arch: Arch) -> "_Skeleton":
-        """Networks share their blocks, so that most of a new one is there already."""
-        loans = []
+        """Networks share their parts, so that most of a new one is there already."""
+        loans: list[_Loan] = []
 
-        def block_of(name: str, block: Block, channels: int) -> nn.Module:
-            key = name, block, channels, self.training
-            if key not in self._blocks:
-                self._blocks[key] = self._emptied(InvertedResidual(block, channels), f"{name}.")
-            loans.extend(self._blocks[key].loans)
-            return self._blocks[key].net
+        def part(*key: Any) -> nn.Module:
+            name, kind, *args = key
+            if (key, self.training) not in self._parts:
+                with torch.device("meta"):
+                    self._parts[key, self.training] = self._emptied(kind(*args), f"{name}.")
+            found = self._parts[key, self.training]
+            loans.extend(found.loans)
+            return found.net
 
-        with torch.device("meta"):
-            net = Network(arch, block_of)
+        net = Network(arch, part)
         net.head.dropout.p = self.dropout
-        rest = self._emptied(net)
-        return _Skeleton(net, loans + rest.loans)
+        net.training = self.training
+        return _Skeleton(net, loans)
 
-    def _emptied(self, net: nn.Module, prefix: str = "") -> "_Skeleton":
+    def _emptied(self, net: nn.Module, prefix: str) -> "_Skeleton":
         loans = self._loans(net, prefix)
         for loan in loans:
             loan.borrower[loan.key] = None

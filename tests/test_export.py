@@ -168,8 +168,8 @@ def test_tflite_files_compute_what_torch_does(tflite, name):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_tflite_file_of_every_kind_of_choice(tflite, space, rng):
-    for arch in [space.max(), *(space.sample(rng) for _ in range(3))]:
+def test_a_tflite_file_of_every_kind_of_choice(tflite, any_space, rng):
+    for arch in [any_space.max(), *(any_space.sample(rng) for _ in range(3))]:
         model, images = model_of(arch), images_for(arch)
         (fp32,) = tflite(model)
         with torch.no_grad():

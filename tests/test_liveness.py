@@ -48,6 +48,7 @@ def buffers(arch):
     """The graph's steps on buffers, after fusing; the bytes of every buffer, int8; the image is buffer 0."""
     nodes, shapes, image = exported(arch)
     uses = [name for _, reads, _ in nodes for name in reads]
+    crops = {written for kind, _, written in nodes if kind == "Slice"}
     at, sizes, steps = {image: 0}, [prod(shapes[image])], []
     for i, (kind, reads, written) in enumerate(nodes):
         reads = [name for name in reads if name in at]  # the others are weights
@@ -55,6 +56,10 @@ def buffers(arch):
         free = [name for name in reads if not any(at.get(other) == at[name] for other in later)]
         if kind in ALIASES or (kind in FUSED and uses.count(reads[0]) == 1):
             at[written] = at[reads[0]]
+            continue
+        if kind == "Slice" and reads[0] in crops:  # rows, then columns: one crop
+            at[written] = at[reads[0]]
+            sizes[at[written]] = prod(shapes[written])
             continue
         same = [name for name in free if shapes[name] == shapes[written]]
         if kind in JOINS or (kind in IN_PLACE and same):

@@ -150,11 +150,13 @@ def side_head(features: int, hidden: int, classes: int, held: int) -> list[Step]
 def _detector_head(head: DetectorHead, maps: Sequence[tuple[int, int]], classes: int) -> Iterator[Step]:
     """The coarse map's part runs first, and its outputs are held until the fine map's are there."""
     (channels, size), (deep, small) = maps
-    fine, coarse = head.width * size**2, head.width * small**2
+    fine, coarse, doubled = (head.width * side**2 for side in (size, small, 2 * small))
     made = head.per_cell * (5 + classes)
     yield _conv("head.lateral.1", deep, head.width, small, held=channels * size**2)
     yield _conv("head.lateral.0", channels, head.width, size, held=coarse)
-    yield _free("head.enlarge", coarse + 2 * fine)
+    yield _free("head.double", coarse + fine + doubled)
+    if doubled != fine:
+        yield _free("head.crop", coarse + 2 * fine + doubled)
     yield _free("head.merge", coarse + 2 * fine)
     block = Block(out=head.width, kernel=head.kernel)
     for level, side, held in ((1, small, fine), (0, size, made * small**2)):

@@ -109,7 +109,10 @@ class DetectorHead(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         coarse = self.lateral[1](coarse)
         fine = self.lateral[0](fine)
-        fine = nn.functional.interpolate(coarse, size=fine.shape[2:]) + fine
+        doubled = nn.functional.interpolate(coarse, scale_factor=2.0)  # other factors not all converters get right
+        if doubled.shape != fine.shape:
+            doubled = doubled[:, :, : fine.shape[2], : fine.shape[3]]
+        fine = doubled + fine
         predicted = [self._predict(1, coarse), self._predict(0, fine)]
         return torch.cat(predicted[::-1], 1)
 

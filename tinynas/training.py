@@ -109,18 +109,16 @@ def train(
         start = state.step % per_epoch
         if start == 0:
             before_epoch(epoch, optimizer)
-            state.loss_sum, state.updates = 0.0, 0
         _freeze(optimizer, epoch < recipe.freeze)
-        losses, began = objective(epoch), time.perf_counter()
-        batches = data.training_batches(
-            recipe.batch_size,
-            resolutions,
-            seed=recipe.seed,
-            epoch=epoch,
-            start=start,
-            augmentation=recipe.augmentation,
-        )
-        for batch in batches:
+        losses = objective(epoch)
+        state.begin_epoch(anew=start == 0)
+        drawn: dict[str, Any] = {
+            "seed": recipe.seed,
+            "epoch": epoch,
+            "start": start,
+            "augmentation": recipe.augmentation,
+        }
+        for batch in data.training_batches(recipe.batch_size, resolutions, **drawn):
             rate = recipe.rate(epoch + (batch.number + 0.5) / per_epoch)
             rng = generator(recipe.seed, "objective", state.step)
             torch.manual_seed(int(generator(recipe.seed, "dropout", state.step).integers(2**31)) + rank())
@@ -130,19 +128,8 @@ def train(
                     group["lr"] = rate * group["factor"]
                 optimizer.step()
             state.count(gradient)
-            progress = Progress(
-                step=state.step,
-                steps=per_epoch * recipe.epochs,
-                epoch=epoch + 1,
-                epochs=recipe.epochs,
-                ends_epoch=batch.number + 1 == per_epoch,
-                loss=state.loss_sum / max(1, state.updates),
-                lr=rate,
-                batches_per_second=(batch.number + 1 - start) / (time.perf_counter() - began),
-                seconds=state.seconds,
-                skipped=state.skipped,
-            )
             if rank() == 0:
+                progress = state.progress(recipe.epochs, per_epoch, rate)
                 after_step(progress)
                 state.save(at_once=progress.ends_epoch)
             state.resume_clock()
@@ -228,12 +215,33 @@ class _State:
     def __init__(self, model: nn.Module, optimizer: Optimizer, arithmetic: _Arithmetic, path: Path) -> None:
         self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scaler": arithmetic.scaler}
         self.path = path
-        self.step, self.seconds, self.skipped = 0, 0.0, 0
+        self.step, self.first, self.seconds, self.skipped = 0, 0, 0.0, 0
         self.loss_sum, self.updates = 0.0, 0  # of the epoch so far
         self.skipped_in_a_row = 0
-        self.clock = self.saved_at = time.perf_counter()
+        self.clock = self.saved_at = self.began = time.perf_counter()
         if path.exists():
             self._load()
+
+    def begin_epoch(self, *, anew: bool) -> None:
+        """An epoch begins, or goes on where a killed process was."""
+        self.began, self.first = time.perf_counter(), self.step
+        if anew:
+            self.loss_sum, self.updates = 0.0, 0
+
+    def progress(self, epochs: int, per_epoch: int, rate: float) -> Progress:
+        """After a step of this rate."""
+        return Progress(
+            step=self.step,
+            steps=per_epoch * epochs,
+            epoch=-(-self.step // per_epoch),
+            epochs=epochs,
+            ends_epoch=self.step % per_epoch == 0,
+            loss=self.loss_sum / max(1, self.updates),
+            lr=rate,
+            batches_per_second=(self.step - self.first) / (time.perf_counter() - self.began),
+            seconds=self.seconds,
+            skipped=self.skipped,
+        )
 
     def count(self, gradient: _Gradient) -> None:
         """Note a step. Raises TrainingError if it is one too many without update."""

@@ -4,12 +4,13 @@
 
 All are trained from the same recipe; "equal passes" is plain training for twice the epochs, NetAug augments in its
 first half (the default). AP50 and mAP on the test images; the difference to plain is paired by seed, with the 95%
-interval of Student's t. Every trained network is then evaluated at other image sizes, statistics recalibrated.
+interval of Student's t. Training time over plain's: from epochs timed in turns, in one process. Every trained network is
+then evaluated at other image sizes, statistics recalibrated.
 """
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from cells import RESULTS, SCRATCH, Cells
 from matplotlib.figure import Figure
-from netaug import with_deviation
+from netaug import epoch_times, training_time, with_deviation
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student
@@ -33,9 +34,8 @@ from tinynas.plans import RetrainPlan, default_config
 from tinynas.prediction import drawn
 from tinynas.retraining import retrain
 from tinynas.runs import space_for
-from tinynas.settings import with_settings
+from tinynas.settings import RetrainConfig, with_settings
 from tinynas.shipped import shipped_spaces
-from tinynas.units import format_count
 
 DATA, EPOCHS, SEEDS, SIDES = "scattered-fashion", 20, range(3), (64, 80, 96, 112, 128)
 SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at 96 x 96
@@ -54,14 +54,20 @@ def folder_of(key: str) -> Path:
     return SCRATCH / "detect" / "retrain" / key.replace(" ", "-").replace(",", "")
 
 
-def trained(arch: Arch, change: dict, key: str, seed: int) -> dict:
+def settings(arch: Arch, change: dict, seed: int) -> RetrainConfig:
+    """A row's configuration."""
     given = {"epochs": EPOCHS, "seed": seed, **{k: v for k, v in change.items() if k != "netaug"}}
-    config = with_settings(default_config(arch, DATA, netaug="netaug" in change, teacher=None), given)
+    return with_settings(default_config(arch, DATA, netaug="netaug" in change, teacher=None), given)
+
+
+def trained(arch: Arch, change: dict, key: str, seed: int) -> dict:
+    config = settings(arch, change, seed)
     retrain(RetrainPlan(folder=folder_of(key), arch=arch, config=config), report=Screen())
     metrics = json.loads((folder_of(key) / "metrics.json").read_text())
     sizes = evaluate(folder_of(key) / "model.safetensors", None, SIDES)["resolutions"]
     kept = ("resolution", "accuracy", "ap50", "macs")
-    return {**metrics, "resolutions": [{name: point[name] for name in kept} for point in sizes]}
+    points = [{name: point[name] for name in kept} for point in sizes]
+    return {**metrics, "resolutions": points}
 
 
 def fill(cells: Cells, wanted: str) -> None:
@@ -74,21 +80,22 @@ def fill(cells: Cells, wanted: str) -> None:
                 if wanted in key:
                     arch = Arch.from_dict(cells.read()[f"arch {size}"])
                     cells.fill(key, lambda a=arch, c=change, k=key, s=seed: trained(a, c, k, s))
+    for size in SIZES:
+        arch = Arch.from_dict(cells.read()[f"arch {size}"])
+        cells.fill(f"epoch times {size}", lambda arch=arch: epoch_times(arch, DATA, 32))
 
 
 def show(cells: dict) -> None:
     console = Console(width=150)
     console.print(f"{__doc__}\n{EPOCHS} epochs, batches of 32\n")
     table = Table(title="At 96 x 96", title_justify="left")
-    for column in ("", "", "seeds", "AP50", "mAP", "AP50, train", "AP50's difference to plain", "seconds / plain's"):
+    for column in ("", "", "seeds", "AP50", "mAP", "mAP, train", "AP50's difference to plain", "training time"):
         table.add_column(column)
     figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
     for axes, size in zip(figure.subplots(1, len(SIZES)), SIZES, strict=True):
-        rows = {n: {s: cells[k] for s in SEEDS if (k := f"{size} {n} seed {s}") in cells} for n in ROWS}
-        for name, found in rows.items():
-            if found:
-                table.add_row(f"{size}: {format_count(next(iter(found.values()))['macs'])}", name, *row(found, rows))
-                curve(axes, name, list(found.values()))
+        for name, figures in rows_of(cells, size).items():
+            table.add_row(size, name, *figures)
+            curve(axes, name, [cells[key] for s in SEEDS if (key := f"{size} {name} seed {s}") in cells])
         axes.set(title=f"trained at 96 x 96, {size} MACs", xlabel="MACs", ylabel="AP50 (%)", xscale="log")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -96,18 +103,29 @@ def show(cells: dict) -> None:
     figure.savefig(RESULTS / "detect.png")
 
 
-def row(found: dict, rows: dict) -> list[str]:
-    base = rows["plain"]
+def row(found: dict, base: dict, time: str) -> list[str]:
+    """A row's figures: means and deviations over its seeds."""
     paired = [found[s]["ap50"] - base[s]["ap50"] for s in found if s in base]
-    ratios = [found[s]["seconds"] / base[s]["seconds"] for s in found if s in base]
     interval = ""
     if len(paired) > 1 and found is not base:
         half = student.ppf(0.975, len(paired) - 1) * stdev(paired) / len(paired) ** 0.5
         interval = f" ({mean(paired) - half:+.2f} to {mean(paired) + half:+.2f})"
-    scores = [with_deviation([cell[name] for cell in found.values()]) for name in ("ap50", "accuracy")]
-    train = with_deviation([cell["train_accuracy"] for cell in found.values()])
-    difference = f"{mean(paired):+.2f}{interval}" if paired else ""
-    return [str(len(found)), *scores, train, difference, f"{mean(ratios):.1f}" if ratios else ""]
+    names = ("ap50", "accuracy", "train_accuracy")
+    scores = [with_deviation([cell[name] for cell in found.values()]) for name in names]
+    difference = f"{mean(paired):+.2f}{interval}" if paired and found is not base else ""
+    return [str(len(found)), *scores, difference, time]
+
+
+def rows_of(cells: dict, size: str) -> dict[str, list[str]]:
+    """The figures of every row of a size that has some."""
+    found = {n: {s: cells[k] for s in SEEDS if (k := f"{size} {n} seed {s}") in cells} for n in ROWS}
+    times, rows = cells.get(f"epoch times {size}"), {}
+    for name, of_name in found.items():
+        config = asdict(settings(Arch.from_dict(cells[f"arch {size}"]), ROWS[name], 0))
+        time = f"{training_time(config, times, EPOCHS):.1f}" if times else ""
+        if of_name:
+            rows[name] = row(of_name, found["plain"], time)
+    return rows
 
 
 def curve(axes: object, name: str, found: list[dict]) -> None:

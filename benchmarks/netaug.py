@@ -29,12 +29,13 @@ from tinynas import Arch, Budget, Supernet, augment
 from tinynas.arch import Block, Head, Stem
 from tinynas.augmentation import family_factors
 from tinynas.datasets import load_data
-from tinynas.objectives import labelled, netaug, plain
+from tinynas.objectives import netaug, plain
 from tinynas.pareto import Series, picture
 from tinynas.plans import RetrainPlan, default_config
 from tinynas.retraining import retrain
 from tinynas.searching import train_supernet
 from tinynas.settings import RetrainConfig, with_settings
+from tinynas.tasks import TASKS
 from tinynas.training import Recipe, train
 from tinynas.units import format_count
 
@@ -111,9 +112,10 @@ def time_ratio(arch: Arch) -> float:
     return (times["widths and expansions"] + times["expansions"]) / 2 / times["plain"]
 
 
-def epoch_times(arch: Arch) -> dict[str, float]:
+def epoch_times(arch: Arch, data_name: str = DATA, batch_size: int = 128) -> dict[str, float]:
     """Seconds of an epoch, in turns in this process: plain, and with what NetAug augments; the least of two."""
-    data, (width, expand) = load_data(DATA), family_factors(arch)
+    data, (width, expand) = load_data(data_name), family_factors(arch)
+    criterion = TASKS[arch.task].criterion(arch, 0.0)
     spaces = {
         "plain": augment(arch, width=(1.0,), expand=(1.0,)),
         "widths and expansions": augment(arch, width=width, expand=expand),
@@ -122,14 +124,14 @@ def epoch_times(arch: Arch) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in spaces}
     for _ in range(2):
         for name, space in spaces.items():
-            objective = netaug(arch, space, labelled()) if name != "plain" else plain(arch, labelled())
+            objective = netaug(arch, space, criterion) if name != "plain" else plain(arch, criterion)
             with TemporaryDirectory() as folder:
                 seen: list[float] = []
                 train(
                     Supernet(space),
                     lambda epoch, objective=objective: objective,
                     data,
-                    Recipe(epochs=1, batch_size=128),
+                    Recipe(epochs=1, batch_size=batch_size),
                     resolutions=(arch.resolution,),
                     checkpoint=Path(folder) / "checkpoint.pt",
                     after_step=lambda progress, seen=seen: seen.append(progress.seconds),
@@ -138,17 +140,17 @@ def epoch_times(arch: Arch) -> dict[str, float]:
     return {name: min(found) for name, found in seconds.items()}
 
 
-def training_time(config: dict, times: dict[str, float]) -> float:
-    """Of a training over plain's of EPOCHS epochs, by what its epochs take."""
+def training_time(config: dict, times: dict[str, float], of: int = EPOCHS) -> float:
+    """Of a training over plain's of so many epochs, by what its epochs take."""
     epochs, around = config["recipe"]["epochs"], config["netaug"]
     if not around:
-        return epochs / EPOCHS
+        return epochs / of
     total = 0.0
     for epoch in range(epochs):
         widths, expansions = (epoch / epochs < around[until] for until in ("width_until", "expand_until"))
         name = "widths and expansions" if widths else "expansions" if expansions else "plain"
         total += times["plain"] + (times[name] - times["plain"]) * around["networks"] / around["every"]
-    return total / EPOCHS / times["plain"]
+    return total / of / times["plain"]
 
 
 def jobs() -> list[tuple[str, str, dict, int]]:

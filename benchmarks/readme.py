@@ -1,4 +1,4 @@
-"""README's tables of NetAug and of int8, written anew from the benchmarks' cells.
+"""README's tables of trainings, int8 and early exits, written anew from the benchmarks' cells.
 
 python benchmarks/readme.py
 """
@@ -7,7 +7,9 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import deploy
+import detect
 import netaug
+import sidenet
 from cells import Cells
 
 README = Path(__file__).parent.parent / "README.md"
@@ -29,6 +31,8 @@ NAMES = {  # of netaug.py's rows
     "NetAug, kaiming-normal": "`--init kaiming-normal`",
     "NetAug, small factors": "`--width 1,1.4 --expand 1,1.6`",
 }
+
+NAMES_OF_DETECT = {"plain, equal passes": "plain, twice the epochs", "NetAug": "NetAug (the default)"}
 
 
 def seeds_of(cells: dict, size: str, name: str) -> dict[int, dict]:
@@ -68,6 +72,12 @@ def tables() -> dict[str, list[list[str]]]:
         "| NetAug (the paper's schedule), changed | seeds | test % | difference to plain | training time |": [
             [row[0], row[1], row[2], row[4], row[5]] for row in ablation if row
         ],
+        "| MACs | | seeds | AP50 | mAP | mAP, train | AP50's difference to plain | training time |": [
+            [size, NAMES_OF_DETECT.get(name, name), *figures]
+            for size in detect.SIZES
+            for name, figures in detect.rows_of(Cells("detect").read(), size).items()
+        ],
+        f"| {' | '.join(sidenet.COLUMNS)} |": list(sidenet.rows(Cells("sidenet").read())),
         "| | | seeds | fp32 % | int8 % | int8 - fp32 |": [
             row for size in deploy.SIZES for name in deploy.TRAININGS if (row := int8_row(deployed, size, name))
         ],

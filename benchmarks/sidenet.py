@@ -231,14 +231,17 @@ def rows(cells: dict) -> Iterator[list[str]]:
             yield [*(first if i == 0 else [""] * 4), f"{loss:g}", with_deviation(saved), with_deviation(change), *times]
 
 
-COLUMNS = ["MainNet", "MACs", "seeds", "exits at", "lost on search-val", "MACs saved %", "test accuracy changed by"]
+COLUMNS = [
+    *("MainNet", "MACs", "seeds", "exits at", "points lost on search-val", "MACs saved %", "test accuracy"),
+    *(f"time, batch {batch}" for batch in BATCHES),
+]
 
 
 def show(cells: dict) -> None:
     console = Console(width=170)
     console.print(__doc__)
     table = Table()
-    for column in (*COLUMNS, *(f"time, batch {batch}" for batch in BATCHES)):
+    for column in COLUMNS:
         table.add_column(column)
     for row in rows(cells):
         table.add_row(*row)

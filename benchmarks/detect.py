@@ -4,8 +4,8 @@
 
 All are trained from the same recipe; "equal passes" is plain training for twice the epochs, NetAug augments in its
 first half (the default). AP50 and mAP on the test images; the difference to plain is paired by seed, with the 95%
-interval of Student's t. Training time over plain's: from epochs timed in turns, in one process. Every trained network is
-then evaluated at other image sizes, statistics recalibrated.
+interval of Student's t. Training time over plain's: from epochs timed in turns, in one process. Every network is
+evaluated at other image sizes, too, statistics recalibrated.
 """
 
 import json

@@ -247,7 +247,8 @@ def show_predictions(screen: Screen, folder: Path, answers: list[dict[str, Any]]
     for answer in answers:
         said = [(name, share) for name, share in answer.get("classes", {}).items()]
         said += [(box["class"], box["score"]) for box in answer.get("boxes", [])]
-        rows.append([Path(answer["image"]).name, ", ".join(f"{name} {share:.2f}" for name, share in said) or "nothing"])
+        text = ", ".join(f"{name} {share:.2f}" for name, share in said) or "nothing"
+        rows.append([Path(answer["image"]).name, text + (f" (exit {answer['exit']})" if "exit" in answer else "")])
     screen.table("Predictions", ["image", ""], rows, left=2)
     pictures = " and pictures" if any("picture" in answer for answer in answers) else ""
     screen.note(f"written to {folder}: predictions.json{pictures}")

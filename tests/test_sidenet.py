@@ -485,6 +485,17 @@ def test_the_commands(delivered_file, watched, tinynas, fails):
     code, out, err = tinynas("sidenet", "--cascade", delivered_file, delivered_file.parent, "--threshold", "0.5")
     assert code == 0, err
     assert "Cascade on 30 test images" in out
+    code, out, err = tinynas("eval", folder, "--json")
+    assert code == 0, err
+    said, made = json.loads(out), read_json(Path(folder) / "sidenet.json")
+    assert [said[name] for name in ("accuracy", "macs", "flash")] == [
+        made[name] for name in ("accuracy", "macs", "flash")
+    ]
+    Image.fromarray(watched.test.images[0, 0].numpy()).save("one.png")
+    code, out, err = tinynas("predict", folder, "one.png")
+    assert code == 0, err
+    assert "(exit stages.0)" in out or "(exit mainnet)" in out
+    assert "has one image size" in fails("eval", folder, "--resolutions", "8,12")
     code, out, err = tinynas("export", folder, "--no-int8")
     assert code == 0, err
     assert "part1.onnx, part2.onnx, export.json" in out

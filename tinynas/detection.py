@@ -115,10 +115,13 @@ def answerable(objects: Tensor, at: Places) -> tuple[Tensor, Tensor]:
 
 
 def boxes_imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
-    """What another detector's outputs ask of these: its objectness, and where it is sure its boxes and classes."""
+    """What another detector's outputs ask of these: its objectness, and where it is sure its boxes and classes.
+
+    The sum over all places, by the number of objects' places that it expects: so it weighs as much as labels do.
+    """
     theirs = theirs.detach()
-    sure = theirs[..., 4].sigmoid()
-    sure = sure * (sure > _SURE)
+    expected = theirs[..., 4].sigmoid()
+    sure = expected * (expected > _SURE)
     classes, objectness = (theirs[..., 5:] / temperature).sigmoid(), (theirs[..., 4] / temperature).sigmoid()
 
     def loss(own: Tensor) -> Tensor:
@@ -126,7 +129,7 @@ def boxes_imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor
         of_class = bce(own[..., 5:] / temperature, classes, reduction="none").sum(-1)
         where = bce(own[..., 4] / temperature, objectness, reduction="none")
         parts = sure * (boxes + temperature**2 * of_class) + temperature**2 * where
-        return parts.sum() / sure.sum().clamp(min=1)
+        return parts.sum() / expected.sum().clamp(min=1)
 
     return loss
 

@@ -11,7 +11,7 @@ from .cost import cost
 from .data import Data, Labelled, Split
 from .delivered import Model, data_of, read_model
 from .errors import require
-from .exit_models import ExitModel, cascade_of, exits_cost, save_exits
+from .exit_models import ExitModel, cascade_of, exits_cost, read_exits, save_exits
 from .exit_pictures import exits_picture
 from .exits import (
     NOBODY,
@@ -106,6 +106,30 @@ def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
     write(folder / "sidenet.png", exits_picture(document))
     write_json(folder / "sidenet.json", document)
     return {"folder": str(folder), **document}
+
+
+def evaluate_exits(path: Path, data_name: str | None) -> dict[str, Any]:
+    """What a network with early exits says at its threshold: accuracy on the test split, over all and by class.
+
+    Its MACs are those of an image on average. Raises InputError if the data has other classes.
+    """
+    model = read_exits(path)
+    data = data_of(model.mainnet, path, data_name)
+    task, macs = check_task("classify", data), model.exits.macs(model.example())
+    answers, truths, spent = [], [], 0
+    for images, labels in data.evaluation_batches(data.test, model.resolution):
+        logits, exits = model.exits(images, threshold=model.threshold)
+        answers += logits.argmax(1).tolist()
+        truths += labels.tolist()
+        spent += sum(macs[number] for number in exits)
+    return {
+        "model": str(path),
+        "data": data_name or model.mainnet.data,
+        "metric": task.metric,
+        **task.grade(answers, truths, data.classes),
+        **asdict(exits_cost(model)),
+        "macs": spent / len(answers),
+    }
 
 
 def batches(data: Data, split: Split, resolution: int, name: str, report: Report) -> Iterator[Labelled]:

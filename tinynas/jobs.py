@@ -9,8 +9,9 @@ from .batchnorm import recalibrate
 from .comparison import compare_runs
 from .cost import cost
 from .delivered import data_of, read_model
+from .errors import require
 from .exit_exporting import export_exits
-from .exiting import make_exits
+from .exiting import evaluate_exits, make_exits
 from .exporting import export
 from .files import write_json
 from .nets import build
@@ -18,6 +19,7 @@ from .plans import SearchPlan, plan_retraining
 from .prediction import predict
 from .reporting import Report
 from .retraining import retrain
+from .runs import EXITS
 from .searching import search
 from .tasks import check_task
 
@@ -42,6 +44,9 @@ def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ())
     sizes, statistics recalibrated: written as resolutions.json beside the model. Raises InputError if the data has
     other classes.
     """
+    if path.name == EXITS:
+        require(not resolutions, "a network with early exits has one image size", resolutions=resolutions)
+        return evaluate_exits(path, data_name)
     model = read_model(path)
     data = data_of(model, path, data_name)
     arch = model.net.arch

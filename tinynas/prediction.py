@@ -12,8 +12,10 @@ from .boxes import stretch
 from .delivered import Model, read_model
 from .detection import Found, detections
 from .errors import require
+from .exit_models import ExitModel, read_exits
 from .files import check_writable, write, write_json
 from .loading import middle, read_image
+from .runs import EXITS
 
 _TOP = 3  # classes that are told of an image
 _COLOURS = (
@@ -33,11 +35,13 @@ _COLOURS = (
 def predict(model_file: Path, images: Sequence[Path], out: Path, *, threshold: float = 0.3) -> list[dict[str, Any]]:
     """The classes of each image file, the likeliest first, or the boxes whose scores are over the threshold.
 
-    Boxes are left, top, right and bottom in pixels. Written as predictions.json; a detector's boxes are drawn,
-    too, into a PNG for each image. Raises FileError.
+    Of a network with early exits also which exit answered, at the network's own threshold. Boxes are left, top, right
+    and bottom in pixels. Written as predictions.json; a detector's boxes are drawn, too, into a PNG for each image.
+    Raises FileError.
     """
     require(0 <= threshold < 1, "0 <= threshold < 1", threshold=threshold)
-    model = read_model(model_file)
+    exits = read_exits(model_file) if model_file.name == EXITS else None
+    model = exits.mainnet if exits else read_model(model_file)
     check_writable(out)
     detects = model.net.arch.task == "detect"
     answers: list[dict[str, Any]] = []
@@ -48,8 +52,10 @@ def predict(model_file: Path, images: Sequence[Path], out: Path, *, threshold: f
             picture = out / f"{number:03}-{Path(path).stem}.png"
             write(picture, drawn(image, found, model.classes))
             answers.append({"image": str(path), "boxes": _told(found, model.classes), "picture": str(picture)})
+        elif exits:
+            answers.append({"image": str(path), **_exited(exits, image)})
         else:
-            answers.append({"image": str(path), "classes": _classes(model, image)})
+            answers.append({"image": str(path), "classes": _classes(model, model.net(network_input(model, image)))})
     write_json(out / "predictions.json", answers)
     return answers
 
@@ -62,10 +68,19 @@ def network_input(model: Model, image: Tensor) -> Tensor:
     return model.normalise(pixels[None])
 
 
+def _exited(exits: ExitModel, image: Tensor) -> dict[str, Any]:
+    """What the exit that is sure enough says, with its calibrated confidence, and which one that is."""
+    model = exits.mainnet
+    pixels = model.normalise(middle(image, exits.resolution, model.crop)[None])
+    logits, (number,) = exits.exits(pixels, threshold=exits.threshold)
+    said = _classes(model, logits / exits.exits.temperatures[number])
+    return {"classes": said, "exit": exits.names[number]}
+
+
 @torch.no_grad()
-def _classes(model: Model, image: Tensor) -> dict[str, float]:
-    """The likeliest, with their probabilities."""
-    shares = model.net(network_input(model, image))[0].softmax(0)
+def _classes(model: Model, logits: Tensor) -> dict[str, float]:
+    """The likeliest by logits (1, classes), with their probabilities."""
+    shares = logits[0].softmax(0)
     top = shares.topk(min(_TOP, len(shares)))
     return {model.classes[i]: float(share) for share, i in zip(*top, strict=True)}
 

@@ -32,6 +32,7 @@ _COLOURS = (
 )
 
 
+@torch.no_grad()
 def predict(model_file: Path, images: Sequence[Path], out: Path, *, threshold: float = 0.3) -> list[dict[str, Any]]:
     """The classes of each image file, the likeliest first, or the boxes whose scores are over the threshold.
 
@@ -77,7 +78,6 @@ def _exited(exits: ExitModel, image: Tensor) -> dict[str, Any]:
     return {"classes": said, "exit": exits.names[number]}
 
 
-@torch.no_grad()
 def _classes(model: Model, logits: Tensor) -> dict[str, float]:
     """The likeliest by logits (1, classes), with their probabilities."""
     shares = logits[0].softmax(0)
@@ -85,7 +85,6 @@ def _classes(model: Model, logits: Tensor) -> dict[str, float]:
     return {model.classes[i]: float(share) for share, i in zip(*top, strict=True)}
 
 
-@torch.no_grad()
 def _boxes(model: Model, image: Tensor, threshold: float) -> Found:
     """In pixels of the image."""
     arch = model.net.arch

@@ -63,11 +63,13 @@ def settings(arch: Arch, change: dict, seed: int) -> RetrainConfig:
 def trained(arch: Arch, change: dict, key: str, seed: int) -> dict:
     config = settings(arch, change, seed)
     retrain(RetrainPlan(folder=folder_of(key), arch=arch, config=config), report=Screen())
-    metrics = json.loads((folder_of(key) / "metrics.json").read_text())
-    sizes = evaluate(folder_of(key) / "model.safetensors", None, SIDES)["resolutions"]
-    kept = ("resolution", "accuracy", "ap50", "macs")
-    points = [{name: point[name] for name in kept} for point in sizes]
-    return {**metrics, "resolutions": points}
+    return json.loads((folder_of(key) / "metrics.json").read_text())
+
+
+def resized(key: str) -> list[dict]:
+    """A trained network at other image sizes."""
+    points = evaluate(folder_of(key) / "model.safetensors", None, SIDES)["resolutions"]
+    return [{name: point[name] for name in ("resolution", "accuracy", "ap50", "macs")} for point in points]
 
 
 def fill(cells: Cells, wanted: str) -> None:
@@ -80,6 +82,8 @@ def fill(cells: Cells, wanted: str) -> None:
                 if wanted in key:
                     arch = Arch.from_dict(cells.read()[f"arch {size}"])
                     cells.fill(key, lambda a=arch, c=change, k=key, s=seed: trained(a, c, k, s))
+                    if key in cells.read():
+                        cells.fill(f"{key} at other sizes", lambda k=key: resized(k))
     for size in SIZES:
         arch = Arch.from_dict(cells.read()[f"arch {size}"])
         cells.fill(f"epoch times {size}", lambda arch=arch: epoch_times(arch, DATA, 32))
@@ -95,7 +99,8 @@ def show(cells: dict) -> None:
     for axes, size in zip(figure.subplots(1, len(SIZES)), SIZES, strict=True):
         for name, figures in rows_of(cells, size).items():
             table.add_row(size, name, *figures)
-            curve(axes, name, [cells[key] for s in SEEDS if (key := f"{size} {name} seed {s}") in cells])
+            keys = [f"{size} {name} seed {seed} at other sizes" for seed in SEEDS]
+            curve(axes, name, [cells[key] for key in keys if key in cells])
         axes.set(title=f"trained at 96 x 96, {size} MACs", xlabel="MACs", ylabel="AP50 (%)", xscale="log")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -128,9 +133,9 @@ def rows_of(cells: dict, size: str) -> dict[str, list[str]]:
     return rows
 
 
-def curve(axes: object, name: str, found: list[dict]) -> None:
+def curve(axes: object, name: str, found: list[list[dict]]) -> None:
     """AP50 over MACs of the image sizes: means over the seeds."""
-    points = np.array([[[p["macs"], p["ap50"]] for p in cell["resolutions"]] for cell in found])
+    points = np.array([[[p["macs"], p["ap50"]] for p in cell] for cell in found])
     axes.errorbar(*points.mean(0).T, yerr=points[..., 1].std(0), marker="o", markersize=3, capsize=2, label=name)
 
 

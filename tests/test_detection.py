@@ -266,3 +266,16 @@ def test_boxes_of_anchors_have_their_shape(arch):
     boxes = decode(torch.zeros(1, len(at.cell), 8), at)[0]
     assert torch.allclose(boxes[:, 2:] - boxes[:, :2], at.anchor + 1e-3)
     assert torch.allclose((boxes[:, 2:] + boxes[:, :2]) / 2, at.corner + at.cell / 2)
+
+
+@pytest.mark.parametrize("resolution", [64, 80, 96, 112])
+def test_cells_are_where_the_feature_maps_have_them(arch, resolution):
+    """At every image size a stride apart: a coarse cell begins where two fine ones do."""
+    at, head = places(arch.detector, resolution), arch.detector
+    fine, coarse = -(-resolution // 16), -(-resolution // 32)
+    corners = at.corner[: fine**2].view(fine, fine, 2)
+    below = at.corner[head.per_cell * fine**2 :][: coarse**2].view(coarse, coarse, 2)
+    assert torch.allclose(corners[::2, ::2], below)
+    assert torch.allclose(corners[1, 1] - corners[0, 0], torch.tensor([16 / resolution] * 2))
+    assert torch.allclose(at.cell[0] * resolution, torch.tensor([16.0]))
+    assert torch.allclose(at.cell[-1] * resolution, torch.tensor([32.0]))

@@ -43,15 +43,18 @@ class Places(NamedTuple):
 
 @lru_cache(maxsize=64)
 def places(head: DetectorHead, resolution: int) -> Places:
-    """In the order of the outputs: level, anchor, row, column."""
+    """In the order of the outputs: level, anchor, row, column.
+
+    A cell is as large as its stride, at every resolution; the last ones may lie partly outside the image.
+    """
     sides = torch.tensor(head.anchors).view(len(_STRIDES), head.per_cell, 2)
     corners, cells, anchors = [], [], []
     for level, stride in enumerate(_STRIDES):
         side = -(-resolution // stride)
         y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-        grid = torch.stack([x, y], -1).view(1, -1, 2).float() / side
+        grid = torch.stack([x, y], -1).view(1, -1, 2) * (stride / resolution)
         corners.append(grid.expand(head.per_cell, -1, 2).reshape(-1, 2))
-        cells.append(torch.full((head.per_cell * side**2, 1), 1 / side))
+        cells.append(torch.full((head.per_cell * side**2, 1), stride / resolution))
         anchors.append(sides[level][:, None].expand(-1, side**2, 2).reshape(-1, 2))
     return Places(torch.cat(corners), torch.cat(cells), torch.cat(anchors))
 

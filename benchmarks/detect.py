@@ -17,7 +17,9 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 from cells import RESULTS, SCRATCH, Cells
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from netaug import epoch_times, training_time, with_deviation
 from rich.console import Console
 from rich.table import Table
@@ -36,6 +38,7 @@ from tinynas.retraining import retrain
 from tinynas.runs import space_for
 from tinynas.settings import RetrainConfig, with_settings
 from tinynas.shipped import shipped_spaces
+from tinynas.units import format_count
 
 DATA, EPOCHS, SEEDS, SIDES = "scattered-fashion", 20, range(3), (64, 80, 96, 112, 128)
 SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at 96 x 96
@@ -99,13 +102,37 @@ def show(cells: dict) -> None:
     for axes, size in zip(figure.subplots(1, len(SIZES)), SIZES, strict=True):
         for name, figures in rows_of(cells, size).items():
             table.add_row(size, name, *figures)
-            keys = [f"{size} {name} seed {seed} at other sizes" for seed in SEEDS]
-            curve(axes, name, [cells[key] for key in keys if key in cells])
+            curve(axes, name, sizes_of(cells, size, name))
         axes.set(title=f"trained at 96 x 96, {size} MACs", xlabel="MACs", ylabel="AP50 (%)", xscale="log")
+        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            which(FuncFormatter(lambda value, _: format_count(value)))
+        axes.tick_params(axis="x", which="minor", labelsize=7)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     console.print(table)
+    for size in SIZES:
+        for name in ROWS:
+            if share := saved(cells, size, name):
+                console.print(f"  {size}: {name} has plain's AP50 at a smaller image of {100 * share:.0f}% fewer MACs")
     figure.savefig(RESULTS / "detect.png")
+
+
+def sizes_of(cells: dict, size: str, name: str) -> np.ndarray:
+    """(seeds, image sizes, 2): MACs and AP50."""
+    keys = [f"{size} {name} seed {seed} at other sizes" for seed in SEEDS]
+    return np.array([[[p["macs"], p["ap50"]] for p in cells[key]] for key in keys if key in cells])
+
+
+def saved(cells: dict, size: str, name: str) -> float | None:
+    """The share of MACs that a smaller image saves at plain's AP50, between the sizes measured, if it is reached."""
+    base, other = (sizes_of(cells, size, each) for each in ("plain", name))
+    if not len(base) or not len(other):
+        return None
+    at = SIDES.index(96)
+    wanted, curve = base.mean(0)[at, 1], other.mean(0)[: at + 1]
+    if not curve[0, 1] < wanted < curve[-1, 1]:
+        return None
+    return 1 - float(np.interp(wanted, curve[:, 1], curve[:, 0])) / float(curve[-1, 0])
 
 
 def row(found: dict, base: dict, time: str) -> list[str]:
@@ -133,10 +160,11 @@ def rows_of(cells: dict, size: str) -> dict[str, list[str]]:
     return rows
 
 
-def curve(axes: object, name: str, found: list[list[dict]]) -> None:
+def curve(axes: Axes, name: str, points: np.ndarray) -> None:
     """AP50 over MACs of the image sizes: means over the seeds."""
-    points = np.array([[[p["macs"], p["ap50"]] for p in cell] for cell in found])
-    axes.errorbar(*points.mean(0).T, yerr=points[..., 1].std(0), marker="o", markersize=3, capsize=2, label=name)
+    if len(points):
+        deviations = points[..., 1].std(0, ddof=1) if len(points) > 1 else None
+        axes.errorbar(*points.mean(0).T, yerr=deviations, marker="o", markersize=3, capsize=2, label=name)
 
 
 def example(key: str) -> None:

@@ -88,6 +88,8 @@ def main() -> None:
     """Replace each table, which ends at the first empty line."""
     text = README.read_text()
     for head, rows in tables().items():
+        if not rows:
+            continue
         before, after = text.split(head)
         rule = "|" + "---|" * (head.count("|") - 1)
         lines = [head, rule, *("| " + " | ".join(row) + " |" for row in rows)]

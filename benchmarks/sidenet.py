@@ -232,7 +232,7 @@ def rows(cells: dict) -> Iterator[list[str]]:
 
 
 COLUMNS = [
-    *("MainNet", "MACs", "seeds", "exits at", "points lost on search-val", "MACs saved %", "test accuracy"),
+    *("MainNet", "MACs", "seeds", "exits at", "points lost on search-val", "MACs saved %", "change of test accuracy"),
     *(f"time, batch {batch}" for batch in BATCHES),
 ]
 

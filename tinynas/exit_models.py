@@ -1,7 +1,7 @@
 """Networks with early exits as files: the models they are made of, the side heads, the threshold."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class ExitModel:
     @property
     def names(self) -> list[str]:
         """Of the exits."""
-        return [*(self.exits.taps if isinstance(self.exits, SideNet) else ["tiny"]), "mainnet"]
+        return [*(self.exits.taps or ["tiny"]), "mainnet"]
 
     @property
     def resolution(self) -> int:
@@ -49,9 +49,9 @@ def deployed_parts(model: ExitModel) -> list[nn.Module]:
 
     If a part gives nothing but logits, the next needs the image.
     """
-    if not isinstance(model.exits, SideNet):
-        return [fold(each.net).cpu() for each in model.models]
     taps, heads = model.exits.taps, model.exits.heads
+    if not taps:
+        return [fold(each.net).cpu() for each in model.models]
     net = SideNet(fold(model.mainnet.net, keep=taps).cpu(), taps, heads[0].hidden.out_features, inputs=model.example())
     for head, trained in zip(net.heads, heads, strict=True):
         head.load_state_dict(trained.state_dict())
@@ -68,7 +68,7 @@ def exits_cost(model: ExitModel) -> Cost:
     whole = [cost(each.net.arch) for each in model.models]
     counts = {name: sum(getattr(one, name) for one in whole) for name in ("macs", "params", "flash")}
     peaks = {name: max(getattr(one, name) for one in whole) for name in ("peak_sram", "peak_sram_inplace_dw")}
-    sides = _side_steps(model) if isinstance(model.exits, SideNet) else []
+    sides = _side_steps(model)
     for step in sides:
         counts = {name: counts[name] + getattr(step, name) for name in counts}
     beside = [step.sram for step in sides] if sides else [_beside_image(model)]
@@ -76,12 +76,13 @@ def exits_cost(model: ExitModel) -> Cost:
 
 
 def _side_steps(model: ExitModel) -> list[Step]:
-    assert isinstance(model.exits, SideNet)
-    found, handed = [], [model.example()]
+    """The side heads' layers, beside the tapped output and whatever else is to go on."""
+    found: list[Step] = []
+    handed: Sequence[Tensor] = [model.example()]
     for side, head in zip(model.exits.exits, model.exits.heads, strict=False):
         with torch.no_grad():
-            _, *handed = side(*handed)
-        held = sum(each.numel() for each in handed)  # one byte each
+            tapped, *handed = side.part(*handed)  # type: ignore[operator]
+        held = sum(each.numel() for each in {id(each): each for each in (tapped, *handed)}.values())  # a byte each
         found += side_head(head.hidden.in_features, head.hidden.out_features, head.classifier.out_features, held)
     return found
 
@@ -96,10 +97,10 @@ def _beside_image(model: ExitModel) -> int:
 
 def save_exits(path: Path, model: ExitModel) -> None:
     """Write safetensors: all weights; what is needed to build it again as JSON in the metadata."""
-    heads = model.exits.heads if isinstance(model.exits, SideNet) else []
+    heads = model.exits.heads
     about = {
         "models": json.dumps([describe(each) for each in model.models]),
-        "taps": json.dumps(model.names[:-1] if heads else []),
+        "taps": json.dumps(list(model.exits.taps)),
         "hidden": json.dumps(heads[0].hidden.out_features if heads else 0),
         "threshold": json.dumps(model.threshold),
     }

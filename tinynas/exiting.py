@@ -95,7 +95,7 @@ def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
         "tiny": str(plan.tiny) if plan.tiny else None,
         "data": plan.data or models[0].data,
         "metric": "accuracy",
-        "taps": [] if plan.tiny else model.names[:-1],
+        "taps": list(model.exits.taps),
         "tried": tried,
         "hidden": 0 if plan.tiny else plan.hidden,
         "calibration_images": len(data.val),

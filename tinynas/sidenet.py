@@ -36,12 +36,18 @@ class EarlyExits(nn.Module):
     """
 
     temperatures: Tensor
+    taps: Sequence[str] = ()  # the modules whose outputs side heads read; a cascade has none
 
     def __init__(self, exits: Sequence[nn.Module]) -> None:
         super().__init__()
         self.exits = nn.ModuleList(exits)
         self.register_buffer("temperatures", torch.ones(len(self.exits)))
         self.eval()
+
+    @property
+    def heads(self) -> "list[SideHead]":
+        """The side heads, one for each tap."""
+        return [side.head for side in self.exits if isinstance(side, _Sided)]
 
     @torch.no_grad()
     def forward(self, *inputs: Tensor, threshold: float = NOBODY) -> Answers:
@@ -159,9 +165,9 @@ class SideNet(EarlyExits):
     ) -> None:
         require(hidden > 0, "hidden > 0", hidden=hidden)
         examples = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        self_taps = [taps] if isinstance(taps, str) else list(taps)
-        require(len(self_taps) > 0, "a SideNet has a tap", taps=taps)
-        parts = cut(mainnet.eval().requires_grad_(False), self_taps, examples)
+        names = [taps] if isinstance(taps, str) else list(taps)
+        require(len(names) > 0, "a SideNet has a tap", taps=taps)
+        parts = cut(mainnet.eval().requires_grad_(False), names, examples)
         results, handed = [], [each[:1] for each in examples]
         for part in parts:
             with torch.no_grad():
@@ -173,12 +179,7 @@ class SideNet(EarlyExits):
             width = pooled(result, part.batch_dim).shape[1]
             sides.append(_Sided(part, SideHead(width, hidden, classes, part.batch_dim)))
         super().__init__([*sides, parts[-1]])
-        self.taps = self_taps
-
-    @property
-    def heads(self) -> list[SideHead]:
-        """Of every tap."""
-        return [side.head for side in self.exits if isinstance(side, _Sided)]
+        self.taps = names
 
     def fit(self, batches: Batches, *, distillation: float = 0.0, temperature: float = 1.0, seed: int = 0) -> None:
         """Train the heads on the labels, or, with this weight, on the network's own outputs at this temperature.

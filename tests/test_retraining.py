@@ -202,6 +202,9 @@ def test_what_would_be_ignored_is_refused(space, watched, tmp_path, monkeypatch)
         plan_retraining(None, source=path, given={"init": "supernet"}, **how)
     with pytest.raises(InputError, match=r"has its own network"):
         plan_retraining("mcunet-in3", source=path, given={}, **how)
+    for other in ({"limits": {"macs": 10}}, {"source": path}, {"task": "detect"}):
+        with pytest.raises(InputError, match=r"a resumed retraining has its network"):
+            plan_retraining(None, given={}, **how | {"resume": True} | other)
 
 
 def test_paths_are_kept_whole(tmp_path, monkeypatch):

@@ -137,22 +137,14 @@ def plan_retraining(
     if target and not run and Path(target).parent.name and not Path(target).suffix:
         raise FileError(f"there is no run folder {target}; `tinynas retrain` takes the newest run")
     if resume:
+        named = {"task": task, "from": source, **limits}
+        require(not any(named.values()), "a resumed retraining has its network", **named)
         return _plan_resumed(run, load_arch(target) if target and not run else None, name, netaug, given)
-    if source or (target and not run):
-        require(not limits, "limits choose a network of a run's front", **limits)
     if source:
         require(target is None, "a model given by --from has its own network", target=target)
         require("init" not in given, "a model given by --from has its own weights", init=given.get("init"))
-        model = read_model(source)
-        arch, data = model.net.arch, model.data
         given = {"init": str(source), **given}
-        run = _new_folder(f"transfer-{given.get('data', data).partition(':')[0]}")
-    elif target and not run:
-        arch, run = load_arch(target), _new_folder(short_name(target))
-        data = TASKS[arch.task].data
-    else:
-        run = run or newest("*/best.yaml").parent
-        arch, data = _network_of(run, limits), _read_supernet_config(run / "config.yaml").data
+    arch, data, run = _network_for(target, run, source, limits, given)
     if task and task_named(task) != TASKS[arch.task]:
         require(task == "detect", "a detector has no classifier", task=task)
         arch, data = detector_of(arch), TASKS[task].data
@@ -161,6 +153,23 @@ def plan_retraining(
     if needs and not (run / "supernet.pt").exists():
         raise InputError(f"only a run has a supernet to start or learn from, and {target or source} is none")
     return RetrainPlan(folder=_retraining_folder(run, name, config, limits), arch=arch, config=config)
+
+
+def _network_for(
+    target: str | None, run: Path | None, source: Path | None, limits: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[Arch, str, Path]:
+    """The network to retrain, the data it is for, and its run: a new one for a network that comes from none."""
+    if source:
+        model = read_model(source)
+        found = model.net.arch, model.data, _new_folder(f"transfer-{given.get('data', model.data).partition(':')[0]}")
+    elif target and not run:
+        arch = load_arch(target)
+        found = arch, TASKS[arch.task].data, _new_folder(short_name(target))
+    else:
+        run = run or newest("*/best.yaml").parent
+        return _network_of(run, limits), _read_supernet_config(run / "config.yaml").data, run
+    require(not limits, "limits choose a network of a run's front", **limits)
+    return found
 
 
 def default_config(arch: Arch, data: str, *, netaug: bool, teacher: str | None) -> RetrainConfig:

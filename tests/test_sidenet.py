@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from conftest import Quiet, model_of
@@ -461,18 +462,19 @@ def test_files_that_compute_something_else_are_not_kept(delivered_file, watched,
     assert list((folder / "out").iterdir()) == []
 
 
-def test_a_cascade_is_exported_if_its_image_sizes_agree(delivered_file, watched, space, tmp_path):
+def test_a_cascade_is_exported_resizing_inside_where_image_sizes_differ(delivered_file, watched, space, tmp_path):
     small, large = tmp_path / "small" / "model.safetensors", tmp_path / "large" / "model.safetensors"
     for path, arch in ((small, replace(space.max(), resolution=8)), (large, space.max())):
         save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))
-    same = make_exits(ExitPlan(model=small, tiny=delivered_file, threshold=0.4), report=Quiet())["folder"]
-    document = export_exits(ExportPlan(model=Path(same) / "sidenet.safetensors", out=tmp_path / "o"), report=Quiet())
-    assert document["forms"][1]["accuracy"] == document["forms"][0]["accuracy"]
-    other = make_exits(ExitPlan(model=large, tiny=delivered_file, threshold=0.4), report=Quiet())["folder"]
-    with pytest.raises(InputError, match=r"see images of the same size` .*resolutions=\[8, 12\]"):
-        export_exits(ExportPlan(model=Path(other) / "sidenet.safetensors", out=tmp_path / "p"), report=Quiet())
+    for big, resizes in ((small, 0), (large, 1)):
+        folder = Path(make_exits(ExitPlan(model=big, tiny=delivered_file, threshold=0.4), report=Quiet())["folder"])
+        document = export_exits(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet())
+        assert document["forms"][1]["accuracy"] == document["forms"][0]["accuracy"]
+        nodes = onnx.load(folder / "part1.onnx").graph.node
+        assert sum(node.op_type == "Resize" for node in nodes) == resizes
+        assert document["preprocessing"]["crop"] == read_exits(folder / "sidenet.safetensors").resolution
     with pytest.raises(InputError, match="for one image at a time"):
-        export_exits(ExportPlan(model=Path(same), out=tmp_path / "p", batch=2), report=Quiet())
+        export_exits(ExportPlan(model=folder, out=tmp_path / "p", batch=2), report=Quiet())
 
 
 def test_the_commands(delivered_file, watched, tinynas, fails):

@@ -1,7 +1,7 @@
 """The export of early exits: an ONNX file for each part, all of them run on the test split before they are kept."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import accumulate
@@ -68,9 +68,6 @@ def export_exits(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
     only = "early exits are exported as ONNX, for one image at a time"
     require(plan.to == "onnx" and plan.batch == 1, only, to=plan.to, batch=plan.batch)
     model = read_exits(plan.model)
-    sizes = {each.net.arch.resolution for each in model.models}
-    rule = "both networks of a cascade that is exported see images of the same size"
-    require(len(sizes) == 1, rule, resolutions=sorted(sizes))
     data = data_of(model.mainnet, plan.model, plan.data)
     check_writable(plan.out)
     calibration = torch.cat(data.calibration_batches(model.resolution, plan.calibration))
@@ -85,14 +82,14 @@ def export_exits(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
         "calibration_images": len(calibration),
         "threshold": model.threshold,
         "classes": list(model.mainnet.classes),
-        "preprocessing": preprocessing(model.mainnet),
+        "preprocessing": preprocessing(model.receiver),
         **asdict(exits_cost(model)),
         "forms": rows,
     }
     for form, row in zip(forms, rows[1:], strict=True):
         for name, proto, temperature in zip(row["files"], form.protos, row["temperatures"], strict=True):
             said = {"threshold": json.dumps(model.threshold), "temperature": json.dumps(temperature)}
-            onnx.helper.set_model_props(proto, about(model.mainnet) | said)
+            onnx.helper.set_model_props(proto, about(model.receiver) | said)
             write(plan.out / name, proto.SerializeToString())
     write_json(plan.out / "export.json", document)
     return document
@@ -121,9 +118,7 @@ def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) 
     given = model.exits.temperatures.tolist()
     torchs = model.exits.observe(batches(data, data.test, model.resolution, "test split, torch", report))
     rows = [_row("torch", False, model, torchs, given)]
-    alone = to_onnx(model.mainnet, calibration=data.calibration_batches(model.resolution) if len(forms) > 1 else None)
-    image = model.example()
-    for form, whole in zip(forms, alone, strict=True):
+    for form, mainnet in zip(forms, _mainnet_alone(model, data, int8=len(forms) > 1), strict=True):
         kind = f"ONNX {'int8' if form.int8 else 'fp32'}"
         outputs = form.observe(batches(data, data.test, model.resolution, f"test split, {kind}", report))
         difference = (outputs.logits - torchs.logits).abs().max().item()
@@ -138,7 +133,7 @@ def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) 
             val = form.observe(batches(data, data.val, model.resolution, "search-val, ONNX int8", report))
             temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
         row = _row(kind, form.int8, model, outputs, temperatures)
-        seconds = form.latencies(image.numpy())
+        seconds = form.latencies(model.example().numpy())
         rows.append(
             row
             | {
@@ -147,10 +142,18 @@ def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) 
                 "bytes": sum(proto.ByteSize() for proto in form.protos),
                 "latency": float(np.dot(row["shares"], seconds)),
                 "worst_latency": seconds[-1],
-                "mainnet_latency": median_seconds(partial(whole.run, image)),
+                "mainnet_latency": median_seconds(mainnet),
             }
         )
     return rows
+
+
+def _mainnet_alone(model: ExitModel, data: Data, *, int8: bool) -> list[Callable[[], Tensor]]:
+    """What runs it on one image: in fp32 and, if wanted, in int8."""
+    arch = model.mainnet.net.arch
+    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+    files = to_onnx(model.mainnet, calibration=data.calibration_batches(arch.resolution) if int8 else None)
+    return [partial(file.run, image) for file in files]
 
 
 def _row(kind: str, int8: bool, model: ExitModel, test: Outputs, temperatures: list[float]) -> dict[str, Any]:

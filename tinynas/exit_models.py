@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .cost import Cost, Step, cost, side_head, steps
 from .delivered import Model, describe, read_weights, rebuild, save_weights
 from .nets import fold
-from .sidenet import Cascade, EarlyExits, SideNet
+from .sidenet import Cascade, EarlyExits, Resized, SideNet
 
 _KIND = "tinynas-exits"
 
@@ -35,9 +35,14 @@ class ExitModel:
         return [*(self.exits.taps or ["tiny"]), "mainnet"]
 
     @property
+    def receiver(self) -> Model:
+        """The model whose images it takes: the larger ones."""
+        return max(self.models, key=lambda model: model.net.arch.resolution)
+
+    @property
     def resolution(self) -> int:
         """Of the images it takes."""
-        return max(model.net.arch.resolution for model in self.models)
+        return self.receiver.net.arch.resolution
 
     def example(self) -> Tensor:
         """An image (1, C, resolution, resolution) of zeros."""
@@ -51,7 +56,7 @@ def deployed_parts(model: ExitModel) -> list[nn.Module]:
     """
     taps, heads = model.exits.taps, model.exits.heads
     if not taps:
-        return [fold(each.net).cpu() for each in model.models]
+        return [Resized(fold(each.net).cpu(), each.net.arch.resolution) for each in model.models]
     net = SideNet(fold(model.mainnet.net, keep=taps).cpu(), taps, heads[0].hidden.out_features, inputs=model.example())
     for head, trained in zip(net.heads, heads, strict=True):
         head.load_state_dict(trained.state_dict())

@@ -71,7 +71,7 @@ def network_input(model: Model, image: Tensor) -> Tensor:
 
 def _exited(exits: ExitModel, image: Tensor) -> dict[str, Any]:
     """What the exit that is sure enough says, with its calibrated confidence, and which one that is."""
-    model = exits.mainnet
+    model = exits.receiver
     pixels = model.normalise(middle(image, exits.resolution, model.crop)[None])
     logits, (number,) = exits.exits(pixels, threshold=exits.threshold)
     said = _classes(model, logits / exits.exits.temperatures[number])

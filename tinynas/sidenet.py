@@ -217,21 +217,33 @@ class Cascade(EarlyExits):
 
     def __init__(self, tiny: nn.Module, big: nn.Module, resolutions: tuple[int, int]) -> None:
         frozen = [net.eval().requires_grad_(False) for net in (tiny, big)]
-        first, last = (_Whole(net, resolution) for net, resolution in zip(frozen, resolutions, strict=True))
+        first, last = (_Whole(Resized(*pair)) for pair in zip(frozen, resolutions, strict=True))
         last.batch_dims = ()
         super().__init__([first, last])
+
+
+class Resized(nn.Module):
+    """A network that sees images (N, C, H, W) of any size, resized to its own."""
+
+    def __init__(self, net: nn.Module, resolution: int) -> None:
+        super().__init__()
+        self.net, self.resolution = net, resolution
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(resize(images, self.resolution))
+        return logits
 
 
 class _Whole(nn.Module):
     """A network that hands on the images it was given."""
 
-    def __init__(self, net: nn.Module, resolution: int) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net, self.resolution = net, resolution
+        self.net = net
         self.batch_dims: tuple[int, ...] = (0,)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return self.net(resize(images, self.resolution)), *([images] if self.batch_dims else [])
+        return self.net(images), *([images] if self.batch_dims else [])
 
 
 def _fit_head(head: SideHead, features: Tensor, targets: Tensor, seed: int) -> None:

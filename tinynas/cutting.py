@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from difflib import get_close_matches
 from io import StringIO
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -156,8 +157,12 @@ def _needed(wanted: Sequence[fx.Node], done: set[fx.Node], size: Any = None) -> 
 
 
 def _copied(whole: fx.GraphModule, given: list[fx.Node], wanted: list[fx.Node], size: Any) -> fx.GraphModule:
-    """The graph from the given nodes to the wanted ones."""
+    """The graph from the given nodes to the wanted ones.
+
+    It keeps the network's tensors flat: to look one up in nested modules takes as long as a small convolution.
+    """
     graph = fx.Graph()
+    tensors: dict[str, Any] = {}
     made = {node: graph.placeholder(node.name) for node in given}
     needed = _needed(wanted, set(given), size)
     for node in whole.graph.nodes:
@@ -165,10 +170,13 @@ def _copied(whole: fx.GraphModule, given: list[fx.Node], wanted: list[fx.Node], 
             continue
         if _is_size(node, size):  # of the batch that is there, whatever it was taken from
             made[node] = graph.call_function(_SYM_SIZE, (made[given[0]], _batch_dim(given[0], size)))
+        elif node.op == "get_attr":
+            tensors[node.name] = attrgetter(node.target)(whole)
+            made[node] = graph.get_attr(node.name)
         else:
             made[node] = graph.node_copy(node, made.__getitem__)
     graph.output(tuple(made[node] for node in wanted))
-    return fx.GraphModule(whole, graph)
+    return fx.GraphModule(tensors, graph)
 
 
 def _is_size(node: fx.Node, size: Any) -> bool:

@@ -56,24 +56,22 @@ class EarlyExits(nn.Module):
         With a threshold over 1 all go on to the end.
         """
         left = torch.arange(len(inputs[0]), device=inputs[0].device)
-        taken = torch.full_like(left, len(self.exits) - 1)
+        taken = torch.zeros_like(left)
         made = torch.empty(0)
         handed: Sequence[Tensor] = inputs
         for number, part in enumerate(self.exits):
             logits, *handed = part(*handed)
-            if number == 0:
-                made = logits.clone()
-            else:
-                made[left] = logits
-            on = confidence(logits, self.temperatures[number]) < threshold
-            taken[left[~on]] = number
-            if number + 1 == len(self.exits) or not on.any():
+            made = logits if len(left) == len(taken) else made.index_put((left,), logits)
+            sure = confidence(logits, self.temperatures[number]) >= threshold
+            if number + 1 == len(self.exits) or sure.all():
+                taken[left] = number
                 break
-            if not on.all():
-                rows = on.nonzero().flatten()
+            if sure.any():
+                taken[left[sure]] = number
+                rows = (~sure).nonzero().flatten()
                 left = left[rows]
-                dims = part.batch_dims
-                handed = [each.index_select(int(d), rows) for each, d in zip(handed, dims, strict=True)]  # type: ignore[arg-type]
+                pairs = zip(handed, part.batch_dims, strict=True)  # type: ignore[arg-type]
+                handed = [each.index_select(int(d), rows) for each, d in pairs]
         return Answers(made, taken)
 
     @torch.no_grad()

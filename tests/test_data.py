@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinynas.data import MemorySplit, Normalisation, generator, hold_out
+from tinynas.data import MemorySplit, Normalisation, Wanted, generator, hold_out
 from tinynas.datasets import load_data
 from tinynas.errors import FileError, InputError
 
@@ -84,7 +84,7 @@ def test_augmentation_shifts_and_mirrors():
     images = torch.zeros(200, 1, 9, 9, dtype=torch.uint8)
     images[:, 0, 4, 3] = 255
     split = MemorySplit(images=images, labels=torch.zeros(200, dtype=torch.long), flip=True, shift=2)
-    ((moved, _),) = split.batches([torch.arange(200)], [9], Normalisation(mean=(0.0,), std=(1.0,)), [5])
+    ((moved, _),) = split.batches([Wanted(torch.arange(200), 9, 5)], Normalisation(mean=(0.0,), std=(1.0,)))
     rows, columns = moved[:, 0].nonzero()[:, 1], moved[:, 0].nonzero()[:, 2]
     assert set(rows.tolist()) == {2, 3, 4, 5, 6}
     assert set(columns.tolist()) == {1, 2, 3, 4, 5, 6, 7}  # 3 or its mirror image 5, give or take 2
@@ -101,9 +101,11 @@ def test_a_batch_says_which_images_it_has(data):
 def test_strong_augmentation_changes_each_image_in_its_own_way():
     images = torch.randint(0, 256, (1, 1, 9, 9), dtype=torch.uint8).repeat(40, 1, 1, 1)
     split = MemorySplit(images=images, labels=torch.zeros(40, dtype=torch.long))
-    whole = [torch.arange(40)], [9], Normalisation(mean=(0.0,), std=(1.0,))
-    ((same_images, _),) = split.batches(*whole, [5], False)
-    ((strong, _),), ((again, _),), ((other, _),) = (split.batches(*whole, [seed], True) for seed in (5, 5, 6))
+    wanted = [
+        Wanted(torch.arange(40), 9, seed, strong) for seed, strong in ((5, False), (5, True), (5, True), (6, True))
+    ]
+    batches = split.batches(wanted, Normalisation(mean=(0.0,), std=(1.0,)))
+    same_images, strong, again, other = (images for images, _ in batches)
     assert len(same_images.unique(dim=0)) == 1
     assert len(strong.unique(dim=0)) > 10
     assert torch.equal(strong, again)

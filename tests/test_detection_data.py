@@ -15,7 +15,7 @@ import tinynas.scattered
 from tinynas import datasets
 from tinynas.annotated import VOC_CLASSES
 from tinynas.boxes import BoxSplit, targets
-from tinynas.data import Data, MemorySplit, Normalisation
+from tinynas.data import Data, MemorySplit, Normalisation, Wanted
 from tinynas.datasets import load_data
 from tinynas.errors import FileError, InputError
 from tinynas.loading import ImageFiles
@@ -43,8 +43,8 @@ def split_of(*objects, flip=False):
 
 
 def one_batch(split, indices, seed=None, strong=False, resolution=48):
-    given = None if seed is None else [seed]
-    ((images, labels),) = split.batches([torch.tensor(indices)], [resolution], AS_IT_IS, given, strong)
+    wanted = Wanted(torch.tensor(indices), resolution, seed, strong)
+    ((images, labels),) = split.batches([wanted], AS_IT_IS)
     return images, labels
 
 
@@ -130,7 +130,8 @@ def test_degenerate_boxes_are_dropped_and_the_others_stay():
 def test_pictures_zoomed_out_of_are_surrounded_by_mean_grey():
     split = split_of([[0.0, 0.0, 0.0, 1.0, 1.0]])
     grey = Normalisation(mean=(0.4,), std=(0.5,))
-    images = torch.cat([x for x, _ in split.batches([torch.tensor([0])] * 40, [24] * 40, grey, range(40))])
+    wanted = [Wanted(torch.tensor([0]), 24, seed) for seed in range(40)]
+    images = torch.cat([x for x, _ in split.batches(wanted, grey)])
     assert (images.abs() < 1e-6).flatten(1).any(1).float().mean() > 0.15
     assert images.min() > -1e-6
 

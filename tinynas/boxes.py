@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .data import Labelled, Normalisation
-from .loading import ImageFiles, Wanted, load
+from .data import Labelled, Normalisation, Wanted
+from .loading import ImageFiles, WantedImage, load
 
 _MOSAICS = 0.5  # share of the images that strong augmentation makes mosaics of
 _CORNERS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # x, y of a mosaic's tiles
@@ -38,34 +38,27 @@ class BoxSplit:
         """All objects as targets (M, 6), the first column the index of the image in the split."""
         return targets(self.objects)
 
-    def batches(
-        self,
-        indices: Sequence[Tensor],
-        resolutions: Sequence[int],
-        normalise: Normalisation,
-        seeds: Sequence[int] | None = None,
-        strong: bool = False,
-    ) -> Iterator[Labelled]:
-        """One batch for each tensor of indices, stretched to the resolution beside it; targets are (M, 6).
+    def batches(self, wanted: Sequence[Wanted], normalise: Normalisation) -> Iterator[Labelled]:
+        """The wanted batches, images stretched; targets are (M, 6).
 
-        With seeds, each image is mirrored (if `flip`), zoomed out of or cropped at random, and objects whose centre
-        is cut off or that end up under a pixel wide are dropped. `strong` first makes a mosaic of four images of
-        half of them, which halves the objects: not for networks that see them at a few pixels. Raises FileError if an
-        image cannot be read.
+        With a seed, each image is mirrored (if `flip`), zoomed out of or cropped at random, and objects whose centre
+        is cut off or that end up under a pixel wide are dropped. Strong augmentation first makes mosaics of four images
+        of half of them, which halves the objects: not for networks that see them at a few pixels. Raises FileError if
+        an image cannot be read.
         """
         fill = tuple(round(255 * mean) for mean in normalise.mean)
-        make = partial(self._make, fill, strong)
+        make = partial(self._make, fill)
         files = len(self) if isinstance(self.read, ImageFiles) else 0
-        for images, labels in load(make, _joined, indices, resolutions, seeds, files=files):
+        for images, labels in load(make, _joined, wanted, files=files):
             yield normalise(images), labels
 
-    def _make(self, fill: tuple[int, ...], strong: bool, wanted: Wanted) -> Picture:
+    def _make(self, fill: tuple[int, ...], wanted: WantedImage) -> Picture:
         image, objects = self.read(wanted.image), self.objects[wanted.image]
         if wanted.seed is None:
             return stretch(image, wanted.resolution), objects
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(wanted.seed)  # torch.manual_seed takes longer than the rest
-            mosaic = strong and torch.rand(()).item() < _MOSAICS
+            mosaic = wanted.strong and torch.rand(()).item() < _MOSAICS
             if mosaic:
                 chosen = [wanted.image, *torch.randint(len(self), (3,)).tolist()]
                 image, objects = tiled([(self.read(i), self.objects[i]) for i in chosen], wanted.resolution)

@@ -52,6 +52,17 @@ class Normalisation:
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
+class Wanted(NamedTuple):
+    """A batch that is asked of a split."""
+
+    indices: Tensor  # (N,) of its images
+    resolution: int
+    seed: int | None = None  # of their random augmentation; None for none
+    strong: bool = (
+        False  # augmented with TrivialAugment as well (Mueller and Hutter, ICCV 2021); to detect, with mosaics
+    )
+
+
 class Split(Protocol):
     """Labelled images, wherever they are kept."""
 
@@ -64,18 +75,8 @@ class Split(Protocol):
         """The number of images."""
         ...
 
-    def batches(
-        self,
-        indices: Sequence[Tensor],
-        resolutions: Sequence[int],
-        normalise: Normalisation,
-        seeds: Sequence[int] | None = None,
-        strong: bool = False,
-    ) -> Iterator[Labelled]:
-        """One batch for each tensor of indices, of the resolution beside it; with seeds, randomly augmented.
-
-        `strong` augments with TrivialAugment as well (Mueller and Hutter, ICCV 2021); for detection, with mosaics.
-        """
+    def batches(self, wanted: Sequence[Wanted], normalise: Normalisation) -> Iterator[Labelled]:
+        """The wanted batches."""
         ...
 
 
@@ -110,15 +111,17 @@ class Data:
         Each batch has one of the resolutions, drawn uniformly. In a data-parallel training, this process's share.
         `augmentation` is one of AUGMENTATIONS.
         """
-        order = generator(seed, "order", epoch).permutation(len(self.train))
+        order = torch.from_numpy(generator(seed, "order", epoch).permutation(len(self.train)))
         steps = range(start, self.steps_per_epoch(batch_size))
-        indices = [share(torch.from_numpy(order[i * batch_size : (i + 1) * batch_size])) for i in steps]
-        draws = [generator(seed, f"augmentation {epoch}", i) for i in steps]
-        seeds = [int(rng.integers(2**31)) + rank() for rng in draws]
-        sizes, given = [int(rng.choice(resolutions)) for rng in draws], None if augmentation == "none" else seeds
-        batches = self.train.batches(indices, sizes, self.normalise, given, augmentation == "strong")
-        for i, chosen, (images, labels) in zip(steps, indices, batches, strict=True):
-            yield Batch(images, labels, chosen, i)
+        wanted = []
+        for i in steps:
+            rng, chosen = generator(seed, f"augmentation {epoch}", i), order[i * batch_size : (i + 1) * batch_size]
+            draw = int(rng.integers(2**31)) + rank()
+            size, given = int(rng.choice(resolutions)), None if augmentation == "none" else draw
+            wanted.append(Wanted(share(chosen), size, given, augmentation == "strong"))
+        batches = self.train.batches(wanted, self.normalise)
+        for i, one, (images, labels) in zip(steps, wanted, batches, strict=True):
+            yield Batch(images, labels, one.indices, i)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Batches of an epoch; a last one that is not full is left out, unless it is the only one."""
@@ -126,14 +129,14 @@ class Data:
 
     def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[Labelled]:
         """All images of a split once, in order, not augmented."""
-        indices = torch.split(torch.arange(len(split)), batch_size)
-        return split.batches(indices, [resolution] * len(indices), self.normalise)
+        parts = torch.split(torch.arange(len(split)), batch_size)
+        return split.batches([Wanted(part, resolution) for part in parts], self.normalise)
 
     def calibration_batches(self, resolution: int, images: int = 500, batch_size: int = 250) -> list[Tensor]:
         """A fixed choice of training images, not augmented, in equal batches: to set statistics and int8 ranges by."""
         order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train))[:images])
-        indices = torch.tensor_split(order, -(-len(order) // batch_size))
-        return [x for x, _ in self.train.batches(indices, [resolution] * len(indices), self.normalise)]
+        parts = torch.tensor_split(order, -(-len(order) // batch_size))
+        return [x for x, _ in self.train.batches([Wanted(part, resolution) for part in parts], self.normalise)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,19 +151,12 @@ class MemorySplit:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(
-        self,
-        indices: Sequence[Tensor],
-        resolutions: Sequence[int],
-        normalise: Normalisation,
-        seeds: Sequence[int] | None = None,
-        strong: bool = False,
-    ) -> Iterator[Labelled]:
-        for i, (chosen, resolution) in enumerate(zip(indices, resolutions, strict=True)):
-            images = self.images[chosen]
-            if seeds is not None:
-                images = self._augment(trivial_augment(images, seeds[i]) if strong else images, seeds[i])
-            yield resize(normalise(images), resolution), self.labels[chosen]
+    def batches(self, wanted: Sequence[Wanted], normalise: Normalisation) -> Iterator[Labelled]:
+        for indices, resolution, seed, strong in wanted:
+            images = self.images[indices]
+            if seed is not None:
+                images = self._augment(trivial_augment(images, seed) if strong else images, seed)
+            yield resize(normalise(images), resolution), self.labels[indices]
 
     def _augment(self, images: Tensor, seed: int) -> Tensor:
         rng = torch.Generator().manual_seed(seed)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import IMAGENET, Data, Labelled, MemorySplit, Normalisation, hold_out, trivial_augment
+from .data import IMAGENET, Data, Labelled, MemorySplit, Normalisation, Wanted, hold_out, trivial_augment
 from .errors import FileError, InputError, unknown
-from .loading import ImageFiles, Wanted, load, middle
+from .loading import ImageFiles, WantedImage, load, middle
 
 CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads go
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
@@ -212,20 +212,12 @@ class FolderSplit:
     def __len__(self) -> int:
         return len(self.files)
 
-    def batches(
-        self,
-        indices: Sequence[Tensor],
-        resolutions: Sequence[int],
-        normalise: Normalisation,
-        seeds: Sequence[int] | None = None,
-        strong: bool = False,
-    ) -> Iterator[Labelled]:
-        make = partial(self._make, strong)
-        loaded = load(make, torch.stack, indices, resolutions, seeds, files=len(self.files))
-        for pixels, batch in zip(loaded, indices, strict=True):
-            yield normalise(pixels), self.labels[batch]
+    def batches(self, wanted: Sequence[Wanted], normalise: Normalisation) -> Iterator[Labelled]:
+        loaded = load(self._make, torch.stack, wanted, files=len(self.files))
+        for pixels, batch in zip(loaded, wanted, strict=True):
+            yield normalise(pixels), self.labels[batch.indices]
 
-    def _make(self, strong: bool, wanted: Wanted) -> Tensor:
+    def _make(self, wanted: WantedImage) -> Tensor:
         """uint8 (3, resolution, resolution), augmented if there is a seed."""
         from torchvision.transforms import v2
 
@@ -235,7 +227,7 @@ class FolderSplit:
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(wanted.seed)
             crop: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
-        return trivial_augment(crop[None], wanted.seed)[0] if strong else crop
+        return trivial_augment(crop[None], wanted.seed)[0] if wanted.strong else crop
 
 
 def _download(make: Callable[[], Any], name: str) -> Any:

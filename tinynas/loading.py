@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .data import Wanted
 from .errors import FileError
 
 Sample = TypeVar("Sample")
@@ -18,31 +19,30 @@ _WORKERS = 4
 _FEW_FILES = 256  # up to which starting workers costs more than it saves
 
 
-class Wanted(NamedTuple):
+class WantedImage(NamedTuple):
     """One image of a batch that is to be made."""
 
     image: int  # its index in the split
     resolution: int
-    seed: int | None  # of its augmentation; None for none
+    seed: int | None
+    strong: bool
 
 
 def load(
-    make: Callable[[Wanted], Sample],
+    make: Callable[[WantedImage], Sample],
     join: Callable[[list[Sample]], Joined],
-    indices: Sequence[Tensor],
-    resolutions: Sequence[int],
-    seeds: Sequence[int] | None,
+    wanted: Sequence[Wanted],
     *,
     files: int,
 ) -> Iterator[Joined]:
-    """One batch for each tensor of indices: its samples made, then joined; the same whoever makes them.
+    """The wanted batches: their samples made, then joined; the same whoever makes them.
 
     `files` says how many the split is read from: if many, workers make the batches, else this process. Raises the
     FileError that `make` raises.
     """
     chosen = [
-        [Wanted(int(i), resolutions[b], seeds[b] + n if seeds is not None else None) for n, i in enumerate(batch)]
-        for b, batch in enumerate(indices)
+        [WantedImage(int(i), size, None if seed is None else seed + n, strong) for n, i in enumerate(indices)]
+        for indices, size, seed, strong in wanted
     ]
     workers = min(_WORKERS, os.cpu_count() or 1, len(chosen)) if files > _FEW_FILES else 0
     loader = torch.utils.data.DataLoader(
@@ -61,10 +61,10 @@ def load(
 class _Samples(torch.utils.data.Dataset[Sample | FileError]):
     """What is wanted -> the sample, or the error that making it raised."""
 
-    def __init__(self, make: Callable[[Wanted], Sample]) -> None:
+    def __init__(self, make: Callable[[WantedImage], Sample]) -> None:
         self.make = make
 
-    def __getitem__(self, wanted: Wanted) -> Sample | FileError:
+    def __getitem__(self, wanted: WantedImage) -> Sample | FileError:
         try:
             return self.make(wanted)
         except FileError as error:

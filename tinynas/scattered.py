@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .boxes import BoxSplit
-from .data import Data, Normalisation, Split, generator
+from .data import Data, Normalisation, Split, Wanted, generator
 
 CANVAS = 128  # pixels, the side of an image
 INK = 0.1  # of full brightness: what is darker is not cropped to
@@ -46,7 +46,7 @@ def scattered(data: Data, *, side: int, images: tuple[int, int, int], flip: bool
 def _scatter(split: Split, side: int, count: int, rng: np.random.Generator, flip: bool) -> BoxSplit:
     numbers = np.where(rng.random(count) < _EMPTY, 0, rng.integers(1, _MOST + 1, count))  # objects on each image
     chosen = torch.from_numpy(rng.integers(len(split), size=int(numbers.sum())))
-    ((glyphs, labels),) = split.batches([chosen], [side], Normalisation(mean=(0.0,), std=(1.0,)))
+    ((glyphs, labels),) = split.batches([Wanted(chosen, side)], Normalisation(mean=(0.0,), std=(1.0,)))
     canvases, objects, first = backgrounds(count, rng), [], 0
     for canvas, number in zip(canvases, numbers.tolist(), strict=True):
         here = slice(first, first + number)

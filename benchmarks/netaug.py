@@ -9,6 +9,7 @@ interval of Student's t. Training time over plain's: from epochs timed in turns,
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
@@ -24,24 +25,28 @@ from rich.table import Table
 from scaling import SUPERNET, searched
 from scipy.stats import t as student
 from tinynas.cli.screen import Screen
+from torch import Tensor
 
 from tinynas import Arch, Budget, Supernet, augment
 from tinynas.arch import Block, Head, Stem
 from tinynas.augmentation import family_factors
+from tinynas.data import Batch
 from tinynas.datasets import load_data
-from tinynas.objectives import netaug, plain
+from tinynas.objectives import netaug, plain, taught
 from tinynas.pareto import Series, picture
 from tinynas.plans import RetrainPlan, default_config
 from tinynas.retraining import retrain
 from tinynas.searching import train_supernet
 from tinynas.settings import RetrainConfig, with_settings
 from tinynas.tasks import TASKS
+from tinynas.teachers import load_teacher
 from tinynas.training import Recipe, train
 from tinynas.units import format_count
 
 EPOCHS, SEEDS = 20, range(5)  # three for most rows, one at 1M, five for plain, NetAug and its default
 SIZES = {"0.1M": 100_000, "0.3M": 300_000, "1M": 1_000_000}  # MACs
 NETAUG, TEACHER = {"netaug": True, "expand_until": 1.0}, {"teacher": "supernet"}  # the paper's schedule
+STRONG = "strong augmentation"
 MAIN = {
     "plain": {},
     "NetAug": NETAUG,
@@ -54,7 +59,7 @@ MAIN = {
     "NetAug, from the supernet": NETAUG | {"init": "supernet"},
     "plain, from the supernet": {"init": "supernet"},
     "dropout": {"dropout": 0.2},
-    "strong augmentation": {"augmentation": "strong"},
+    STRONG: {"augmentation": "strong"},
 }
 SHORTCUTS = ("plain", "NetAug", "NetAug, in the first half only", "NetAug, every 4th step")
 CONTROLS = ("plain, twice the epochs", "plain, NetAug's time")
@@ -68,7 +73,7 @@ ABLATION = {  # NetAug, changed
     "kaiming-normal": {"init": "kaiming-normal"},
     "small factors": {"width": (1.0, 1.4), "expand": (1.0, 1.6)},
 }
-OTHER_STEPS = ("NetAug, small factors", "NetAug, sorting", "strong augmentation")  # whose time is not told
+OTHER_STEPS = ("NetAug, small factors", "NetAug, sorting")  # whose time is not told
 LARGE_EPOCHS = 10
 
 
@@ -112,26 +117,31 @@ def time_ratio(arch: Arch) -> float:
     return (times["widths and expansions"] + times["expansions"]) / 2 / times["plain"]
 
 
-def epoch_times(arch: Arch, data_name: str = DATA, batch_size: int = 128) -> dict[str, float]:
-    """Seconds of an epoch, in turns in this process: plain, and with what NetAug augments; the least of two."""
+def epoch_times(
+    arch: Arch, data_name: str = DATA, batch_size: int = 128, teacher: Callable[[Batch], Tensor] | None = None
+) -> dict[str, float]:
+    """Seconds of an epoch, in turns in this process, the least of two: plain, with what NetAug augments, and others."""
     data, (width, expand) = load_data(data_name), family_factors(arch)
     criterion = TASKS[arch.task].criterion(arch, 0.0)
-    spaces = {
-        "plain": augment(arch, width=(1.0,), expand=(1.0,)),
-        "widths and expansions": augment(arch, width=width, expand=expand),
-        "expansions": augment(arch, width=(1.0,), expand=expand),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in spaces}
+    alone = augment(arch, width=(1.0,), expand=(1.0,))
+    kinds = {"plain": (alone, plain(arch, criterion))}
+    for name, factors in {"widths and expansions": width, "expansions": (1.0,)}.items():
+        space = augment(arch, width=factors, expand=expand)
+        kinds[name] = space, netaug(arch, space, criterion)
+    kinds[STRONG] = kinds["plain"]
+    if teacher:
+        kinds["teacher"] = alone, plain(arch, taught(teacher, criterion=criterion))
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(2):
-        for name, space in spaces.items():
-            objective = netaug(arch, space, criterion) if name != "plain" else plain(arch, criterion)
+        for name, (space, objective) in kinds.items():
+            augmentation = "strong" if name == STRONG else "standard"
             with TemporaryDirectory() as folder:
                 seen: list[float] = []
                 train(
                     Supernet(space),
                     lambda epoch, objective=objective: objective,
                     data,
-                    Recipe(epochs=1, batch_size=batch_size),
+                    Recipe(epochs=1, batch_size=batch_size, augmentation=augmentation),
                     resolutions=(arch.resolution,),
                     checkpoint=Path(folder) / "checkpoint.pt",
                     after_step=lambda progress, seen=seen: seen.append(progress.seconds),
@@ -140,16 +150,34 @@ def epoch_times(arch: Arch, data_name: str = DATA, batch_size: int = 128) -> dic
     return {name: min(found) for name, found in seconds.items()}
 
 
+def times_with_teacher(arch: Arch) -> dict[str, float]:
+    run = SCRATCH / f"supernet-{SUPERNET.replace(' ', '-')}"
+    return epoch_times(arch, teacher=load_teacher("supernet", run, arch, load_data(DATA)))
+
+
+def time_told(cells: dict, size: str, name: str, found: dict) -> str:
+    """A row's training time over plain's; empty if it is not known."""
+    if name in OTHER_STEPS or f"epoch times {size}" not in cells:
+        return ""
+    config = next(iter(found.values()))["config"]
+    of = LARGE_EPOCHS if size == "large" else EPOCHS
+    return f"{training_time(config, cells[f'epoch times {size}'], of):.1f}"
+
+
 def training_time(config: dict, times: dict[str, float], of: int = EPOCHS) -> float:
     """Of a training over plain's of so many epochs, by what its epochs take."""
-    epochs, around = config["recipe"]["epochs"], config["netaug"]
+    epochs, around, base = config["recipe"]["epochs"], config["netaug"], times["plain"]
+    if config["recipe"]["augmentation"] == "strong":
+        base = times[STRONG]
+    if config["teaching"]:
+        base += times["teacher"] - times["plain"]
     if not around:
-        return epochs / of
+        return epochs / of * base / times["plain"]
     total = 0.0
     for epoch in range(epochs):
         widths, expansions = (epoch / epochs < around[until] for until in ("width_until", "expand_until"))
         name = "widths and expansions" if widths else "expansions" if expansions else "plain"
-        total += times["plain"] + (times[name] - times["plain"]) * around["networks"] / around["every"]
+        total += base + (times[name] - times["plain"]) * around["networks"] / around["every"]
     return total / of / times["plain"]
 
 
@@ -174,7 +202,7 @@ def fill(cells: Cells, wanted: str) -> None:
         if f"arch {size}" in cells.read():
             archs[size] = Arch.from_dict(cells.read()[f"arch {size}"])
             cells.fill(f"time ratio {size}", lambda arch=archs[size]: time_ratio(arch))
-            cells.fill(f"epoch times {size}", lambda arch=archs[size]: epoch_times(arch))
+            cells.fill(f"epoch times {size}", lambda arch=archs[size]: times_with_teacher(arch))
     for size, name, change, seed in jobs():
         key = f"{size} {name} seed {seed}"
         if wanted in key and size in archs:
@@ -183,6 +211,7 @@ def fill(cells: Cells, wanted: str) -> None:
                 epochs = round(EPOCHS * cells.read()[f"time ratio {size}"])
             rest = {name: value for name, value in change.items() if name != "epochs"}
             cells.fill(key, lambda a=archs[size], c=rest, k=key, s=seed, e=epochs: trained(a, c, k, s, e))
+    cells.fill("epoch times large", lambda: epoch_times(large()))
     for seed in SEEDS[:2]:
         for name in ("plain", "NetAug"):
             key = f"large {name} seed {seed}"
@@ -206,11 +235,8 @@ def show(cells: dict) -> None:
         for column in ("", "seeds", "test %", "train %", "difference to plain", "training time"):
             table.add_column(column)
         for name, found in rows.items():
-            row = described(found, rows["plain"])
-            config = next(iter(found.values()))["config"]
-            same_steps = not config["teaching"] and name not in OTHER_STEPS
-            times = cells.get(f"epoch times {size}") if same_steps else None
-            table.add_row(name, str(len(found)), *row, f"{training_time(config, times):.1f}" if times else "")
+            row = *described(found, rows["plain"]), time_told(cells, size, name, found)
+            table.add_row(name, str(len(found)), *row)
         console.print(table)
         for name in ("NetAug", "NetAug, in the first half only", "NetAug + teacher", "NetAug, from the supernet"):
             if name in rows and size != "large":

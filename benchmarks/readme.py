@@ -45,9 +45,7 @@ def netaug_row(cells: dict, size: str, name: str) -> list[str]:
     if not found:
         return []
     test, train, difference = netaug.described(found, seeds_of(cells, size, "plain"))
-    config = next(iter(found.values()))["config"]
-    times = None if config["teaching"] or name in netaug.OTHER_STEPS else cells.get(f"epoch times {size}")
-    time = f"{netaug.training_time(config, times):.1f}" if times else ""
+    time = netaug.time_told(cells, size, name, found)
     return [NAMES.get(name, name), str(len(found)), test, train, "" if name == "plain" else difference, time]
 
 
@@ -65,7 +63,12 @@ def int8_row(cells: dict, size: str, name: str) -> list[str]:
 def tables() -> dict[str, list[list[str]]]:
     """By their first lines: rows of cells."""
     trained, deployed = Cells("netaug").read(), Cells("deploy").read()
-    main = [[size, *row] for size in netaug.SIZES for name in netaug.MAIN if (row := netaug_row(trained, size, name))]
+    main = [
+        [size, *row]
+        for size in (*netaug.SIZES, "large")
+        for name in netaug.MAIN
+        if (row := netaug_row(trained, size, name))
+    ]
     ablation = [netaug_row(trained, "0.1M", f"NetAug, {name}") for name in netaug.ABLATION]
     return {
         "| | | seeds | test % | train % | difference to plain | training time |": main,

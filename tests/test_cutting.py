@@ -159,6 +159,33 @@ def test_macs_of_attention():
     assert macs(Encoder().eval().requires_grad_(False), torch.randn(1, 1, 9, 12)) == 3 * layer + 9 * 12 * 16 + 16 * 4
 
 
+@pytest.mark.parametrize("directions", [1, 2])
+def test_macs_of_an_lstm(directions):
+    """Two layers of 7 steps: four gates, of the input and of the 16 units (of both directions, where there are two)."""
+    net = nn.LSTM(8, 16, 2, batch_first=True, bidirectional=directions == 2).requires_grad_(False)
+    layers = 4 * 16 * (8 + 16) + 4 * 16 * (16 * directions + 16)
+    assert macs(net, torch.randn(1, 7, 8)) == 7 * directions * layers
+
+
+def test_inputs_of_other_sizes_are_refused():
+    parts = cut(Encoder(words=True), ["layers.layers.0"], [torch.ones(1, 9, dtype=torch.long)])
+    with pytest.raises(InputError, match=r"of the size that the network was cut for.*inputs=\(2, 8\), cut=\(None, 9\)"):
+        parts[0](torch.ones(2, 8, dtype=torch.long))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_network_that_computes_otherwise_while_it_is_traced_is_refused():
+    """PyTorch's encoder drops padding from the output of its fused kernels, if it may."""
+    torch.backends.mha.set_fastpath_enabled(True)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    net = Encoder(words=True)
+    net.layers = nn.TransformerEncoder(layer, 3)
+    words = torch.tensor([[3, 4, 5, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
+    net.requires_grad_(False)
+    with pytest.raises(InputError, match=r"Encoder computes otherwise .* needs enable_nested_tensor=False"):
+        cut(net, ["layers.layers.0"], [words])
+
+
 class Choosy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -178,6 +205,16 @@ class Unused(Choosy):
         return self.a(self.pair(x)[1])
 
 
+class Chain(Choosy):
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+class Paired(Choosy):
+    def forward(self, x):
+        return self.pair(self.a(x))
+
+
 class Summed(Choosy):
     def forward(self, x):
         return x + self.a(x.sum(0))
@@ -192,11 +229,21 @@ class Summed(Choosy):
         (Unused(), "b", (torch.zeros(2, 3),), "the network does not call its module 'b'"),
         (Unused(), "pair", (torch.zeros(2, 3),), "the module 'pair' gives a tuple, and not one tensor"),
         (Summed(), "a", (torch.zeros(2, 3),), "no dimension of a, of the shape (3,), counts the examples"),
+        (Chain(), ["b", "b"], (torch.zeros(2, 3),), "`a tap is named once` must hold"),
+        (
+            Chain(),
+            ["b", "a"],
+            (torch.zeros(2, 3),),
+            "taps are named in the order in which they are computed: a before b",
+        ),
+        (Chain(), "a", (torch.zeros(0, 3),), "`an example or more` must hold"),
+        (Pair(), "", (torch.zeros(2, 3),), "Pair has no module ''"),
+        (Paired(), "a", (torch.zeros(2, 3),), "a network to cut gives one tensor, not a tuple"),
     ],
 )
 def test_what_cannot_be_cut(net, tap, inputs, message, capfd):
     with pytest.raises(InputError) as error:
-        cut(net, [tap], inputs)
+        cut(net, [tap] if isinstance(tap, str) else tap, inputs)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not any(capfd.readouterr())

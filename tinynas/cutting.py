@@ -1,8 +1,9 @@
 """Any network cut at the outputs of its modules, into parts that run one after the other.
 
 The network is traced once by torch.export; a part is the nodes of that graph that its results need, on from what the
-part before hands on. So nothing is asked of the network but that it can be exported, no part computes what another
-has computed, and the parts give the network's outputs to the bit.
+part before hands on. So nothing is asked of the network but that it can be exported, and the parts give the network's
+outputs to the bit. (PyTorch's fused kernels for whole transformer layers, which round otherwise, are not in a traced
+network.) No part computes what another has computed, but for what cannot be handed on example by example.
 """
 
 import logging
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from difflib import get_close_matches
 from io import StringIO
+from itertools import pairwise
+from math import prod
 from operator import attrgetter
 from typing import Any
 
@@ -17,28 +20,38 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from .errors import InputError
+from .errors import InputError, require
 
 _SYM_SIZE = torch.ops.aten.sym_size.int
-_ON_CPU = {  # attention that the counter does not know by itself
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)  # type: ignore[no-untyped-call]
+_ON_CPU = {  # what the counter does not know by itself, of the shapes of what it is given: attention, an LSTM's layer
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),  # type: ignore[no-untyped-call]
+    torch.ops.aten.mkldnn_rnn_layer: lambda x, w, u, *_, **__: 2 * x[0] * x[1] * (prod(w) + prod(u)),
 }
+_TOLERANCE = 1e-3  # of the outputs' size, of what rounding may do
 
 
 class Part(nn.Module):
     """From what the part before hands on (the first: the network's inputs) to one result, and what it hands on itself.
 
     `batch_dim` says which dimension of the result counts the examples, `batch_dims` the same of what it hands on.
+    `sizes` are those of the inputs it was made for, one of any number of examples being None.
     """
 
-    def __init__(self, body: fx.GraphModule, batch_dim: int, batch_dims: Sequence[int]) -> None:
+    def __init__(
+        self, body: fx.GraphModule, sizes: Sequence[Sequence[int | None]], batch_dim: int, batch_dims: Sequence[int]
+    ) -> None:
         super().__init__()
         self.body = body
+        self.sizes = [tuple(each) for each in sizes]
         self.batch_dim = batch_dim
         self.batch_dims = tuple(batch_dims)
 
     def forward(self, *handed: Tensor) -> tuple[Tensor, ...]:
-        """(result, *what it hands on)."""
+        """(result, *what it hands on). Raises InputError if inputs are of other sizes than it was made for."""
+        for tensor, sizes in zip(handed, self.sizes, strict=True):
+            if any(size not in (None, given) for size, given in zip(sizes, tensor.shape, strict=False)):
+                rule = "inputs are of the size that the network was cut for"
+                require(False, rule, inputs=tuple(tensor.shape), cut=sizes)
         made: tuple[Tensor, ...] = self.body(*handed)
         return made
 
@@ -46,13 +59,17 @@ class Part(nn.Module):
 def cut(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor]) -> list[Part]:
     """A network in parts: the result of each is the output of the module that its tap names, of the last the network's.
 
-    Taps are names as in `net.named_modules()`, in the order in which their outputs are made. `inputs` are examples of
-    the network's, examples counted by their first dimension. The parts share the network's weights. Puts the network
-    into eval mode. Raises InputError.
+    Taps are names as in `net.named_modules()`, in the order in which their outputs are made (the last ones, of modules
+    that are called several times). `inputs` are examples of the network's, examples counted by their first dimension;
+    the parts take any number of examples of these sizes. They share the network's weights. Puts the network into eval
+    mode. Raises InputError.
     """
+    require(len(set(taps)) == len(taps), "a tap is named once", taps=list(taps))
+    require(all(len(each) for each in inputs), "an example or more", inputs=[tuple(each.shape) for each in inputs])
     marked = _Marked(net.eval(), taps)
     twice = tuple(torch.cat([each[:1]] * 2) for each in inputs)  # of one example, export would make a constant
     batch = torch.export.Dim("batch")
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # pages of the graph that could not be made
     try:
         with torch.no_grad(), redirect_stderr(StringIO()):
@@ -64,12 +81,11 @@ def cut(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor]) -> list[P
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{type(net).__name__} cannot be cut, since torch.export cannot follow it: {reason}") from None
     finally:
-        logging.disable(logging.NOTSET)
-    for tap, mark in zip([*taps, "its output"], _results(whole), strict=True):
-        if _batch_dim(mark, _batch_size(whole)) is None:
-            shape = tuple(mark.meta["val"].shape)
-            raise InputError(f"no dimension of {tap}, of the shape {shape}, counts the examples; tap another module")
-    return list(_parts(whole))
+        logging.disable(disabled)
+    _check_results(whole, taps)
+    parts = list(_parts(whole))
+    _check_output(net, parts, inputs)
+    return parts
 
 
 def macs(part: nn.Module, *handed: Tensor) -> int:
@@ -82,6 +98,32 @@ def macs(part: nn.Module, *handed: Tensor) -> int:
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return int(counter.get_total_flops()) // 2
+
+
+def _check_results(whole: fx.GraphModule, taps: Sequence[str]) -> None:
+    """Raise InputError unless examples are counted in what taps' modules make, and one is made after the other."""
+    results, order = _results(whole), {node: i for i, node in enumerate(whole.graph.nodes)}
+    for tap, result in zip([*taps, "its output"], results, strict=True):
+        if _batch_dim(result, _batch_size(whole)) is None:
+            shape = tuple(result.meta["val"].shape)
+            raise InputError(f"no dimension of {tap}, of the shape {shape}, counts the examples; tap another module")
+    for (tap, result), (after, later) in pairwise(zip(taps, results, strict=False)):
+        if order[result] > order[later]:
+            raise InputError(f"taps are named in the order in which they are computed: {after} before {tap}")
+
+
+@torch.no_grad()
+def _check_output(net: nn.Module, parts: Sequence[Part], inputs: Sequence[Tensor]) -> None:
+    """Raise InputError if the parts do not make what the network makes of its example inputs."""
+    handed, output = inputs, net(*inputs)
+    for part in parts:
+        result, *handed = part(*handed)
+    difference, size = ((each.abs().max() if each.numel() else 0) for each in (result.float() - output.float(), output))
+    if difference > _TOLERANCE * max(1, size):
+        raise InputError(
+            f"{type(net).__name__} computes otherwise while it is traced (its outputs differ by {difference:.2g}); "
+            "a torch.nn.TransformerEncoder needs enable_nested_tensor=False"
+        )
 
 
 class _Marked(nn.Module):
@@ -117,6 +159,8 @@ class _Marked(nn.Module):
                 hook.remove()
         if unseen := [tap for tap in self.taps if tap not in seen]:
             raise InputError(f"the network does not call its module {unseen[0]!r}; tap another")
+        if not isinstance(outputs, Tensor):
+            raise InputError(f"a network to cut gives one tensor, not a {type(outputs).__name__}")
         return [*(seen[tap] for tap in self.taps), outputs]
 
 
@@ -129,7 +173,8 @@ def _parts(whole: fx.GraphModule) -> Iterator[Part]:
         done.update(_needed([result], set()))
         handed = [n for n in _needed(results[i + 1 :], done, size) if n in done and _batch_dim(n, size) is not None]
         dims = [_batch_dim(node, size) or 0 for node in (result, *handed)]
-        yield Part(_copied(whole, given, [result, *handed], size), dims[0], dims[1:])
+        sizes = [[None if isinstance(n, torch.SymInt) else n for n in node.meta["val"].shape] for node in given]
+        yield Part(_copied(whole, given, [result, *handed], size), sizes, dims[0], dims[1:])
         given = handed
 
 

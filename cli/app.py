@@ -89,7 +89,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder of predictions.json and, of a detector, the pictures.")] = Path(
         "predictions"
     ),
-    threshold: Annotated[float, typer.Option(help="Score from which a detector's box is shown.")] = 0.3,
+    threshold: Annotated[
+        float | None, typer.Option(help="Score from which a detector's box is shown. Default: 0.3.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is in image files: the likeliest classes, or boxes, drawn into pictures."""
@@ -123,8 +125,9 @@ def export(
 ) -> None:
     """Write a delivered model as files for its target, fp32 and int8, and run them on the test split."""
     from tinynas import jobs
+    from tinynas.exit_models import has_exits
     from tinynas.exporting import ExportPlan
-    from tinynas.runs import EXITS, delivered
+    from tinynas.runs import delivered
 
     path = delivered(model)
     plan = ExportPlan(
@@ -138,7 +141,7 @@ def export(
         calibration=calibration,
         margin=margin,
     )
-    with_exits = path.name == EXITS
+    with_exits = has_exits(path)
     with Screen(as_json) as screen:
         result = (jobs.export_exits if with_exits else jobs.export)(plan, report=screen)
     (show_export_of_exits if with_exits else show_export)(screen, plan.out, result, margin)

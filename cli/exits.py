@@ -52,8 +52,8 @@ def sidenet(
         distillation=distillation,
         temperature=1.0 if temperature is None else temperature,
         threshold=threshold,
-        accuracy=_percent(target_accuracy) if target_accuracy else None,
-        macs=parse_count(target_flops) if target_flops else None,
+        accuracy=None if target_accuracy is None else _percent(target_accuracy),
+        macs=None if target_flops is None else parse_count(target_flops),
         seed=seed or 0,
     )
     with Screen(as_json) as screen:

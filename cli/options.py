@@ -246,7 +246,7 @@ Taps = Annotated[
         metavar="auto|MODULE",
         panel=_EXITS,
         help="Module whose output a side head reads, e.g. stages.1; may be repeated. Default: auto, which tries every "
-        "stage alone and all together and keeps the best curve.",
+        "choice of stages and keeps the best curve.",
     ),
 ]
 Cascade = Annotated[

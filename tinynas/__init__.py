@@ -14,7 +14,7 @@ from .shipped import load_arch, load_space
 from .space import SearchSpace
 
 if TYPE_CHECKING:
-    from .delivered import load
+    from .exit_models import load
     from .nets import build
     from .sidenet import SideNet
     from .supernet import Supernet
@@ -39,7 +39,7 @@ __all__ = [
 if (_beside := Path(__file__).resolve().parent.parent / "search_spaces").is_dir():
     __path__.append(str(_beside.parent))
 
-_NEEDS_TORCH = {"build": "nets", "Supernet": "supernet", "load": "delivered", "SideNet": "sidenet"}
+_NEEDS_TORCH = {"build": "nets", "Supernet": "supernet", "load": "exit_models", "SideNet": "sidenet"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,8 @@ from typing import Any
 from .cost import describe_limits
 from .errors import FileError
 from .files import read_json, write
-from .pareto import Series, front, hypervolume, picture
+from .pareto import Series, hypervolume, picture
 from .runs import COSTS, read_front, retrainings
-
-_POINTS = 6  # into which the curve of a network with exits is divided
-_DEPTH = 10.0  # points of accuracy below its best, to which it is shown
 
 
 def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -70,23 +67,32 @@ def _resized(run: Path) -> Iterator[dict[str, Any]]:
 
 def _with_exits(run: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(run.glob("retrain/*/*/sidenet.json")):
-        exits, name = read_json(path), path.parent.parent.name
+        exits, name = _read_exits(path), path.parent.parent.name
         how = f"{name} with exits at {', '.join(exits['taps'])}" if exits["taps"] else f"{name} in a cascade"
-        written = read_json(path.with_name("export.json")) if path.with_name("export.json").exists() else {}
-        int8 = [form["curve"] for form in written.get("forms", []) if form["int8"]]
-        for form, curve in (("", exits["curve"]), *((", int8", curve) for curve in int8)):
-            points, names = _thinned(exits, curve)
-            yield _one(how + form, exits, "test", points, names, line=True)
+        written = path.with_name("export.json")
+        forms = _read_forms(written) if written.exists() else []
+        int8 = [form["points"] for form in forms if form["int8"]]
+        fixed = {name: exits[name] for name in COSTS if name != "macs"}
+        for form, points in (("", exits["points"]), *((", int8", points) for points in int8)):
+            names = [f"over {point['threshold']:.3g}" for point in points]
+            yield _one(how + form, exits, "test", [point | fixed for point in points], names, line=True)
 
 
-def _thinned(exits: dict[str, Any], curve: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Points of the upper part of a curve of exits, spaced evenly, with thresholds; memory is that of all exits."""
-    best = front(curve, lambda point: (point["macs"], point["accuracy"]))
-    best = [point for point in best if point["accuracy"] > best[-1]["accuracy"] - _DEPTH]
-    chosen = [best[round(i * (len(best) - 1) / _POINTS)] for i in range(_POINTS + 1)]
-    shown = [point for i, point in enumerate(chosen) if point not in chosen[:i]]
-    fixed = {name: exits[name] for name in COSTS if name != "macs"}
-    return [point | fixed for point in shown], [f"over {point['threshold']:.3g}" for point in shown]
+def _read_exits(path: Path) -> dict[str, Any]:
+    """A sidenet.json. Raises FileError."""
+    exits = read_json(path)
+    if not isinstance(exits, dict) or not {"taps", "points", "data", *COSTS} - {"macs"} <= set(exits):
+        raise FileError(f"{path} is damaged or of an older tinynas; make it again with tinynas sidenet")
+    return exits
+
+
+def _read_forms(path: Path) -> list[dict[str, Any]]:
+    """What an export.json says of exported early exits. Raises FileError."""
+    written = read_json(path)
+    forms = written.get("forms") if isinstance(written, dict) else None
+    if not isinstance(forms, list) or not all({"int8", "points"} <= set(form) for form in forms):
+        raise FileError(f"{path} is damaged or of an older tinynas; make it again with tinynas export")
+    return forms
 
 
 def _kind(metrics: dict[str, Any]) -> str:

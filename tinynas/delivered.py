@@ -55,8 +55,7 @@ def read_weights(path: Path, kind: str, wanted: str, make: Callable[[Mapping[str
     """What `make` makes of the metadata and the tensors that `save_weights` wrote. Raises FileError."""
     raw = read(path)
     try:
-        size = int.from_bytes(raw[:8], "little")
-        metadata = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+        metadata = _metadata(raw)
         found, _, version = metadata.get("format", "").partition(" ")
         if found == kind and int(version) > _FORMAT:
             raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
@@ -70,6 +69,20 @@ def read_weights(path: Path, kind: str, wanted: str, make: Callable[[Mapping[str
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
         raise FileError(f"{path} is damaged or no {wanted}") from None
+
+
+def kind_of(path: Path) -> str:
+    """What a file of weights says it is, or nothing. Raises FileError."""
+    try:
+        return str(_metadata(read(path)).get("format", "")).partition(" ")[0]
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _metadata(raw: bytes) -> Mapping[str, str]:
+    size = int.from_bytes(raw[:8], "little")
+    metadata: Mapping[str, str] = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+    return metadata
 
 
 def describe(model: Model) -> dict[str, str]:
@@ -100,11 +113,6 @@ def rebuild(described: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Mode
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of the tensors' bytes, in the order of their names."""
     return sha256(b"".join(tensors[name].cpu().numpy().tobytes() for name in sorted(tensors))).hexdigest()
-
-
-def load(path: str | Path) -> Network:
-    """The plain network of a delivered model.safetensors, in eval mode. Raises FileError."""
-    return read_model(Path(path)).net
 
 
 def data_of(model: Model, path: Path, name: str | None) -> Data:

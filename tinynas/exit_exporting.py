@@ -117,7 +117,7 @@ def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) 
     """Of torch and of each form: what it does at the threshold, and for ONNX how large and fast it is."""
     given = model.exits.temperatures.tolist()
     torchs = model.exits.observe(batches(data, data.test, model.resolution, "test split, torch", report))
-    rows = [_row("torch", False, model, torchs, given)]
+    rows = [{"int8": False, **_row("torch", model, torchs, given, [])}]
     for form, mainnet in zip(forms, _mainnet_alone(model, data, int8=len(forms) > 1), strict=True):
         kind = f"ONNX {'int8' if form.int8 else 'fp32'}"
         outputs = form.observe(batches(data, data.test, model.resolution, f"test split, {kind}", report))
@@ -128,15 +128,17 @@ def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) 
                 f"the files would differ from the model by {difference:.2g} in outputs of up to {size:.2g} "
                 f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset"
             )
-        temperatures = given
+        temperatures, shown = given, list[float]()
         if form.int8:
             val = form.observe(batches(data, data.val, model.resolution, "search-val, ONNX int8", report))
             temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
-        row = _row(kind, form.int8, model, outputs, temperatures)
+            shown = swept(val, temperatures, model.exits.macs(model.example())).spread()
+        row = _row(kind, model, outputs, temperatures, shown)
         seconds = form.latencies(model.example().numpy())
         rows.append(
             row
             | {
+                "int8": form.int8,
                 "files": [f"part{i}{'.int8' * form.int8}.onnx" for i in range(1, len(form.protos) + 1)],
                 "difference": difference,
                 "bytes": sum(proto.ByteSize() for proto in form.protos),
@@ -156,16 +158,18 @@ def _mainnet_alone(model: ExitModel, data: Data, *, int8: bool) -> list[Callable
     return [partial(file.run, image) for file in files]
 
 
-def _row(kind: str, int8: bool, model: ExitModel, test: Outputs, temperatures: list[float]) -> dict[str, Any]:
+def _row(
+    kind: str, model: ExitModel, test: Outputs, temperatures: list[float], thresholds: list[float]
+) -> dict[str, Any]:
+    """What a form does with the test split at the threshold, and at others."""
     images = swept(test, temperatures, model.exits.macs(model.example()))
     (at,) = images.at([model.threshold])
     return {
         "kind": kind,
-        "int8": int8,
         **told(at),
         "shares": list(at.shares),
         "saved": 1 - at.macs / cost(model.mainnet.net.arch).macs,
         "mainnet_accuracy": 100 * float(images.correct[-1].mean()),
         "temperatures": temperatures,
-        "curve": [told(point) for point in images.curve()],
+        "points": [told(point) for point in images.at(thresholds)],
     }

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .cost import Cost, Step, cost, side_head, steps
-from .delivered import Model, describe, read_weights, rebuild, save_weights
-from .nets import fold
+from .delivered import Model, describe, kind_of, read_model, read_weights, rebuild, save_weights
+from .nets import Network, fold
 from .sidenet import Cascade, EarlyExits, Resized, SideNet
 
 _KIND = "tinynas-exits"
@@ -117,6 +117,16 @@ def save_exits(path: Path, model: ExitModel) -> None:
 def read_exits(path: Path) -> ExitModel:
     """What `save_exits` wrote. Raises FileError if it is damaged, newer, or something else."""
     return read_weights(path, _KIND, "network with early exits; make it with tinynas sidenet", _rebuilt)
+
+
+def has_exits(path: Path) -> bool:
+    """Whether a file of weights is of a network with early exits. Raises FileError."""
+    return kind_of(path) == _KIND
+
+
+def load(path: str | Path) -> Network | EarlyExits:
+    """The network of a model.safetensors or of a sidenet.safetensors, in eval mode. Raises FileError."""
+    return read_exits(Path(path)).exits if has_exits(Path(path)) else read_model(Path(path)).net
 
 
 def _rebuilt(about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> ExitModel:

@@ -1,7 +1,7 @@
 """The job of early exits: side heads trained on a delivered model, or a cascade of two, calibrated, swept, measured."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,12 @@ AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the tiny one's run
 LOSSES = (0.0, 0.5, 1.0)  # points of accuracy, for which a threshold is told
 _PER_CLASS = 5  # images of search-val, at least, to calibrate on
+_OF_HEADS = ("taps", "hidden", "distillation", "temperature", "seed")  # what a cascade has no use for
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExitPlan:
-    """Exits on a delivered model: side heads at `taps` ("auto" tries every stage but the last), or `tiny` before it.
+    """Exits on a delivered model: side heads at `taps` ("auto" tries every choice of stages), or `tiny` before it.
 
     The threshold is `threshold`, or the cheapest on search-val with at least an accuracy, in percent, or the most
     accurate within average MACs; by default the cheapest that loses nothing. Written to `out`.
@@ -65,6 +66,16 @@ class ExitPlan:
         given = {name: value for name, value in goals.items() if value is not None}
         require(len(given) < 2, "a threshold is given, or one target", **given)
         require(self.threshold is None or self.threshold >= 0, "threshold >= 0", threshold=self.threshold)
+        require(self.seed >= 0, "seed >= 0", seed=self.seed)
+        require(AUTO not in self.taps or len(self.taps) == 1, "auto is the only tap, or none", taps=self.taps)
+        rule = "a temperature is for --distillation"
+        require(self.temperature == 1 or self.distillation > 0, rule, temperature=self.temperature)
+        require(self.tiny is not None or str(self.model) != SUPERNET, "supernet is the larger network of a cascade")
+        heads = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _OF_HEADS}
+        named = {f.name: heads[f.name] for f in fields(self) if f.name in heads and heads[f.name] != f.default}
+        require(not self.tiny or not named, "a cascade has no side heads", **named)
+        place = self.out and self.out / "model.safetensors"
+        require(not (place and place.exists()), "exits have a folder of their own", out=str(self.out))
 
     def folder(self) -> Path:
         """Where it is written: if nothing is said, a new folder beside the model."""
@@ -102,6 +113,7 @@ def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
         "test_images": len(data.test),
         **_measured(model, found, _swept(model, test)),
     }
+    (folder / "export.json").unlink(missing_ok=True)  # of other exits
     save_exits(folder / EXITS, model)
     write(folder / "sidenet.png", exits_picture(document))
     write_json(folder / "sidenet.json", document)
@@ -156,6 +168,7 @@ def _measured(model: ExitModel, val: Swept, test: Swept) -> dict[str, Any]:
         "exits": [_exit(model, test, number, share) for number, share in enumerate(chosen.shares)],
         "losses": losses,
         "curve": [told(point) for point in test.at(thresholds(val.confidences))],
+        "points": [told(point) for point in test.at(val.spread())],
         "random": [list(point) for point in random_exits(test.correct, test.macs)],
         "oracle": [list(point) for point in oracle_exits(test.correct, test.macs)],
     }
@@ -184,19 +197,23 @@ def _exit(model: ExitModel, test: Swept, number: int, share: float) -> dict[str,
 
 def _loaded(plan: ExitPlan) -> tuple[list[Model], Data]:
     """The models, the smaller first, and their data."""
-    paths = [path for path in (plan.tiny, plan.model) if path and str(path) != SUPERNET]
+    paths = [*([plan.tiny] if plan.tiny else []), *([] if str(plan.model) == SUPERNET else [plan.model])]
     models = [read_model(path) for path in paths]
     for model in models:
         require(model.net.arch.task == "classify", "only a classifier has early exits", task=model.net.arch.task)
     data = data_of(models[0], paths[0], plan.data)
     check_task("classify", data)
     if str(plan.model) == SUPERNET:
-        tiny = models[0]
-        models.append(replace(tiny, net=largest(paths[0].parents[2], tiny.net.arch.resolution, data)))
+        tiny, run = models[0], paths[0].resolve().parent.parent.parent
+        rule = "supernet is that of the run which the model is in"
+        require((run / "supernet.pt").exists(), rule, model=str(paths[0]))
+        models.append(replace(tiny, net=largest(run, tiny.net.arch.resolution, data)))
     for what in ("classes", "normalise"):
         found = [getattr(model, what) for model in models]
         require(found[0] == found[-1], f"both networks of a cascade have the same {what}", tiny=found[0], big=found[-1])
-    rule = f"search-val has {_PER_CLASS} images or more for each class, to calibrate on"
+    spent = [cost(model.net.arch).macs for model in models]
+    require(spent[0] <= spent[-1], "the first network of a cascade is the cheaper", tiny=spent[0], big=spent[-1])
+    rule = f"to calibrate on, search-val has {_PER_CLASS} images or more for a class"
     require(len(data.val) >= _PER_CLASS * len(data.classes), rule, images=len(data.val), classes=len(data.classes))
     return models, data
 
@@ -208,7 +225,7 @@ def _sided(
     arch = mainnet.net.arch
     image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
     auto = AUTO in plan.taps
-    taps = [f"stages.{s}" for s in range(max(1, len(arch.stages) - 1))] if auto else list(plan.taps)
+    taps = [f"stages.{s}" for s in range(len(arch.stages))] if auto else list(plan.taps)
     net = SideNet(mainnet.net, taps, plan.hidden, inputs=image)
     training = batches(data, data.train, arch.resolution, "training images", report)
     net.fit(training, distillation=plan.distillation, temperature=plan.temperature, seed=plan.seed)

@@ -6,6 +6,7 @@ at least the threshold; the last exit answers what is left.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,13 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .pareto import hypervolume
+from .pareto import front, hypervolume
 from .units import format_count
 
 NOBODY = 1.1  # a threshold that no confidence reaches
 _BINS = 15  # of confidence
 _THRESHOLDS = 400
+_POINTS, _DEPTH = 6, 10.0  # into which the upper part of a curve is divided; its points of accuracy
 
 
 class Outputs(NamedTuple):
@@ -49,7 +51,7 @@ class Operating:
 
 def confidence(logits: Tensor, temperature: float | Tensor) -> Tensor:
     """Logits (N, classes) -> the largest softmax probability of each image, (N,)."""
-    return (logits / temperature).softmax(1).amax(1)
+    return (logits.float() / temperature).softmax(1).amax(1)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
@@ -108,14 +110,21 @@ class Swept:
         """At every threshold worth a look."""
         return self.at(thresholds(self.confidences))
 
+    def spread(self) -> list[float]:
+        """Some thresholds whose points lie on the curve's front, evenly among those within 10% of its best accuracy."""
+        best = front(self.curve(), lambda point: (point.macs, point.accuracy))
+        best = [point for point in best if point.accuracy > best[-1].accuracy - _DEPTH]
+        chosen = {round(i * (len(best) - 1) / _POINTS) for i in range(_POINTS + 1)}
+        return [best[i].threshold for i in sorted(chosen)]
+
     def subsets(self, sides: Sequence[int]) -> dict[tuple[int, ...], float]:
-        """Every early exit alone, and all together, and what their curves cover; `sides` are the MACs of the heads.
+        """What the curves of every choice of early exits cover; `sides` are the MACs of the heads.
 
         That is the hypervolume from twice the whole network's MACs and the accuracy of the worst exit.
         """
         reference = 2 * self.macs[-1], 100 * float(self.correct.mean(1).min())
         found = {}
-        for exits in [*((i,) for i in range(len(sides))), tuple(range(len(sides)))]:
+        for exits in chain.from_iterable(combinations(range(len(sides)), n + 1) for n in range(len(sides))):
             absent = [0 if i in exits else macs for i, macs in enumerate(sides)]
             chosen = [*exits, len(sides)]
             part = Swept(

@@ -11,6 +11,7 @@ from .cost import cost
 from .delivered import data_of, read_model
 from .errors import require
 from .exit_exporting import export_exits
+from .exit_models import has_exits
 from .exiting import evaluate_exits, make_exits
 from .exporting import export
 from .files import write_json
@@ -19,7 +20,6 @@ from .plans import SearchPlan, plan_retraining
 from .prediction import predict
 from .reporting import Report
 from .retraining import retrain
-from .runs import EXITS
 from .searching import search
 from .tasks import check_task
 
@@ -44,7 +44,7 @@ def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ())
     sizes, statistics recalibrated: written as resolutions.json beside the model. Raises InputError if the data has
     other classes.
     """
-    if path.name == EXITS:
+    if has_exits(path):
         require(not resolutions, "a network with early exits has one image size", resolutions=resolutions)
         return evaluate_exits(path, data_name)
     model = read_model(path)

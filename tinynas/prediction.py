@@ -12,11 +12,11 @@ from .boxes import stretch
 from .delivered import Model, read_model
 from .detection import Found, detections
 from .errors import require
-from .exit_models import ExitModel, read_exits
+from .exit_models import ExitModel, has_exits, read_exits
 from .files import check_writable, write, write_json
 from .loading import middle, read_image
-from .runs import EXITS
 
+_SCORE = 0.3  # from which a box is told
 _TOP = 3  # classes that are told of an image
 _COLOURS = (
     "#e6194b",
@@ -33,18 +33,22 @@ _COLOURS = (
 
 
 @torch.no_grad()
-def predict(model_file: Path, images: Sequence[Path], out: Path, *, threshold: float = 0.3) -> list[dict[str, Any]]:
-    """The classes of each image file, the likeliest first, or the boxes whose scores are over the threshold.
+def predict(
+    model_file: Path, images: Sequence[Path], out: Path, *, threshold: float | None = None
+) -> list[dict[str, Any]]:
+    """The classes of each image file, the likeliest first, or the boxes whose scores are over the threshold, 0.3.
 
     Of a network with early exits also which exit answered, at the network's own threshold. Boxes are left, top, right
     and bottom in pixels. Written as predictions.json; a detector's boxes are drawn, too, into a PNG for each image.
     Raises FileError.
     """
-    require(0 <= threshold < 1, "0 <= threshold < 1", threshold=threshold)
-    exits = read_exits(model_file) if model_file.name == EXITS else None
+    exits = read_exits(model_file) if has_exits(model_file) else None
     model = exits.mainnet if exits else read_model(model_file)
     check_writable(out)
     detects = model.net.arch.task == "detect"
+    require(detects or threshold is None, "a threshold is for a detector's boxes", threshold=threshold)
+    threshold = _SCORE if threshold is None else threshold
+    require(0 <= threshold < 1, "0 <= threshold < 1", threshold=threshold)
     answers: list[dict[str, Any]] = []
     for number, path in enumerate(images, 1):
         image = read_image(path, model.net.arch.in_channels)

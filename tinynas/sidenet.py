@@ -17,6 +17,7 @@ from .errors import require
 from .exits import NOBODY, Outputs, confidence, fit_temperature
 
 _EPOCHS, _BATCHES, _RATE, _DECAY = 30, (32, 256), 3e-3, 1e-4  # of a side head's training, by AdamW
+_CONSTANT = 1e-6  # deviation up to which a feature says nothing
 
 Batches = Iterable[tuple[Tensor, ...]]  # inputs, and the labels last
 
@@ -105,15 +106,17 @@ class EarlyExits(nn.Module):
 class SideHead(nn.Module):
     """Global average pool, one hidden layer, classes: a tapped module's output -> logits (N, classes).
 
-    Images are counted by dimension `batch_dim` of the output; of the others, maps (N, C, ...) are averaged over all but
-    C, sequences (N, S, C) over S.
+    Images are counted by dimension `batch_dim` of the output, its features by dimension `channel_dim`; all other places
+    are averaged, a sequence's padding too.
     """
 
-    def __init__(self, features: int, hidden: int, classes: int, batch_dim: int = 0) -> None:
+    def __init__(self, features: int, hidden: int, classes: int, batch_dim: int = 0, channel_dim: int = 1) -> None:
         super().__init__()
-        self.batch_dim = batch_dim
-        self.hidden = nn.Linear(features, hidden)
-        self.classifier = nn.Linear(hidden, classes)
+        self.dims = (batch_dim, channel_dim)
+        with torch.random.fork_rng([]):
+            self.hidden = nn.Linear(features, hidden)
+            self.classifier = nn.Linear(hidden, classes)
+        _initialise(self, 0)
 
     @property
     def macs(self) -> int:
@@ -121,21 +124,17 @@ class SideHead(nn.Module):
         return self.hidden.weight.numel() + self.classifier.weight.numel()
 
     def forward(self, tapped: Tensor) -> Tensor:
-        logits: Tensor = self.classify(pooled(tapped, self.batch_dim))
-        return logits
+        return self.classify(self.pooled(tapped)).to(tapped.dtype)
+
+    def pooled(self, tapped: Tensor) -> Tensor:
+        """A module's output -> features (N, C)."""
+        features = tapped.movedim(self.dims, (0, 1)).float()
+        return features.flatten(2).mean(2) if features.ndim > 2 else features
 
     def classify(self, features: Tensor) -> Tensor:
         """Pooled features (N, C) -> logits (N, classes)."""
         logits: Tensor = self.classifier(self.hidden(features).relu())
         return logits
-
-
-def pooled(tapped: Tensor, batch_dim: int) -> Tensor:
-    """A module's output -> features (N, C)."""
-    tapped = tapped.movedim(batch_dim, 0)
-    if tapped.ndim == 3:
-        return tapped.mean(1)
-    return tapped.flatten(2).mean(2) if tapped.ndim > 3 else tapped
 
 
 class _Sided(nn.Module):
@@ -155,11 +154,19 @@ class SideNet(EarlyExits):
 
     `mainnet` is any classifier that gives logits (N, classes) and that torch.export can follow; it is put into eval
     mode and frozen. `taps` names modules as `mainnet.named_modules()` does, in the order in which they run. `inputs`
-    are examples of its inputs, images counted by their first dimension. Raises InputError.
+    are examples of its inputs, images counted by their first dimension. Features are counted by dimension `channel_dim`
+    of what the taps' modules make, by default the last one of sequences (N, S, C), else the first after the images.
+    Raises InputError.
     """
 
     def __init__(
-        self, mainnet: nn.Module, taps: str | Sequence[str], hidden: int = 64, *, inputs: Tensor | Sequence[Tensor]
+        self,
+        mainnet: nn.Module,
+        taps: str | Sequence[str],
+        hidden: int = 64,
+        *,
+        inputs: Tensor | Sequence[Tensor],
+        channel_dim: int | None = None,
     ) -> None:
         require(hidden > 0, "hidden > 0", hidden=hidden)
         examples = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -171,11 +178,12 @@ class SideNet(EarlyExits):
             with torch.no_grad():
                 result, *handed = part(*handed)
             results.append(result)
-        classes = results[-1].shape[1]
+        rule = "a classifier gives logits (N, classes)"
+        require(results[-1].ndim == 2, rule, outputs=tuple(results[-1].shape))
         sides = []
-        for part, result in zip(parts[:-1], results[:-1], strict=True):
-            width = pooled(result, part.batch_dim).shape[1]
-            sides.append(_Sided(part, SideHead(width, hidden, classes, part.batch_dim)))
+        for tap, part, result in zip(names, parts[:-1], results[:-1], strict=True):
+            dim = _channel_dim(tap, result, part.batch_dim, channel_dim)
+            sides.append(_Sided(part, SideHead(result.shape[dim], hidden, results[-1].shape[1], part.batch_dim, dim)))
         super().__init__([*sides, parts[-1]])
         self.taps = names
 
@@ -201,9 +209,10 @@ class SideNet(EarlyExits):
             for side, found in zip(self.exits, features, strict=False):
                 assert isinstance(side, _Sided)
                 tapped, *handed = side.part(*handed)
-                found.append(pooled(tapped, side.head.batch_dim))
-            logits.append(self.exits[-1](*handed)[0])
+                found.append(side.head.pooled(tapped))
+            logits.append(self.exits[-1](*handed)[0].float())
             seen.append(labels)
+        require(len(seen) > 0, "heads learn from a batch or more", batches=0)
         return [torch.cat(found) for found in features], torch.cat(logits), torch.cat(seen)
 
 
@@ -246,9 +255,10 @@ class _Whole(nn.Module):
 
 def _fit_head(head: SideHead, features: Tensor, targets: Tensor, seed: int) -> None:
     """By AdamW over standardised features (N, C), whose scale then goes into the hidden layer's weights."""
-    mean, std = features.mean(0), features.std(0).clamp_min(1e-6)
+    mean, std = features.mean(0), features.std(0, correction=0)
+    std = std.where(std > _CONSTANT, torch.ones_like(std))
     scaled, rng = (features - mean) / std, generator(seed, "side head")
-    _initialise(head, seed)
+    _initialise(head.requires_grad_(True), seed)
     optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=_DECAY)
     size = min(max(_BATCHES), max(min(_BATCHES), len(features) // 200))
     steps = _EPOCHS * -(-len(features) // size)
@@ -264,6 +274,18 @@ def _fit_head(head: SideHead, features: Tensor, targets: Tensor, seed: int) -> N
         head.hidden.weight.div_(std)
         head.hidden.bias.sub_(head.hidden.weight @ mean)
     head.requires_grad_(False)
+
+
+def _channel_dim(tap: str, tapped: Tensor, batch_dim: int, asked: int | None) -> int:
+    """The dimension of a module's output that counts features. Raises InputError if it has none."""
+    rule = f"a tap gives features for each image, and {tap} does not"
+    require(tapped.is_floating_point() and tapped.ndim > 1, rule, shape=tuple(tapped.shape), dtype=tapped.dtype)
+    if asked is None:
+        others = [dim for dim in range(tapped.ndim) if dim != batch_dim]
+        return others[-1 if tapped.ndim == 3 else 0]
+    dim = asked % tapped.ndim
+    require(asked < tapped.ndim and dim != batch_dim, rule, shape=tuple(tapped.shape), channel_dim=asked)
+    return dim
 
 
 def _initialise(head: SideHead, seed: int) -> None:

@@ -75,21 +75,21 @@ Storage = Annotated[
 
 _TRAINING = "Training"
 Seed = Annotated[
-    int | None, _option("--seed", panel=_TRAINING, help="Seed of every random choice. Default: the run's, else 0.")
+    int | None, _option("--seed", panel=_TRAINING, help="Seed of every random choice. Default: 0, or a searched run's.")
 ]
 BatchSize = Annotated[
-    int | None, _option("--batch-size", panel=_TRAINING, help="Images a step. Default: the run's, else 32.")
+    int | None, _option("--batch-size", panel=_TRAINING, help="Images a step. Default: 32, or a searched run's.")
 ]
 LearningRate = Annotated[
-    float | None, _option("--lr", panel=_TRAINING, help="Peak learning rate. Default: the run's, else 0.1.")
+    float | None, _option("--lr", panel=_TRAINING, help="Peak learning rate. Default: 0.1, or a searched run's.")
 ]
 Clip = Annotated[
     float | None,
     _option(
         "--clip",
         panel=_TRAINING,
-        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: the run's, else 1; "
-        "to retrain a classifier 0.",
+        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: to search 1, or the "
+        "run's; to retrain a detector 1, else 0.",
     ),
 ]
 Augmentation = Annotated[
@@ -97,12 +97,12 @@ Augmentation = Annotated[
     _option(
         "--augmentation",
         panel=_TRAINING,
-        help="Of training images: none, standard or strong. Default: the run's, else standard.",
+        help="Of training images: none, standard or strong. Default: standard, or a searched run's.",
     ),
 ]
 Precision = Annotated[
     str | None,
-    _option("--precision", panel=_TRAINING, help="fp32, or mixed: bf16, fp16. Default: the run's, else fp32."),
+    _option("--precision", panel=_TRAINING, help="fp32, or mixed: bf16, fp16. Default: fp32, or a searched run's."),
 ]
 Dropout = Annotated[
     float | None, _option("--dropout", panel=_TRAINING, help="Share of the classifier's inputs to drop. Default: 0.")
@@ -177,7 +177,9 @@ Expansions = Annotated[
 ]
 Networks = Annotated[int | None, _option("--networks", panel=_NETAUG, help="Augmented networks a step. Default: 1.")]
 Alpha = Annotated[float | None, _option("--alpha", panel=_NETAUG, help="Weight of their losses. Default: 1.")]
-Every = Annotated[int | None, _option("--every", panel=_NETAUG, help="Augment every n-th step. Default: 1.")]
+Every = Annotated[
+    int | None, _option("--every", panel=_NETAUG, help="Augment every n-th step of an epoch. Default: 1.")
+]
 WidthUntil = Annotated[
     float | None,
     _option("--width-until", panel=_NETAUG, help="Part of the epochs in which widths are augmented. Default: 0.5."),

@@ -193,6 +193,8 @@ def _limits(
     models = {"generic": "peak_sram", "inplace_dw": "peak_sram_inplace_dw"}
     if sram_model and sram_model not in models:
         raise unknown("SRAM model", sram_model, models)
+    if sram_model and sram is None:
+        raise InputError("--sram-model says how --sram is counted; give that too")
     low, range_given, high = (flops or "").rpartition(":")
     return _given(
         macs=None if flops is None else parse_count(high),
@@ -206,7 +208,7 @@ def _limits(
 def _factors(name: str, text: str | None) -> tuple[float, ...] | None:
     """The numbers of a text like 1,1.8,2.6."""
     try:
-        return tuple(float(word) for word in text.split(",")) if text else None
+        return None if text is None else tuple(float(word) for word in text.split(","))
     except ValueError:
         raise InputError(f"--{name} takes factors like 1,1.8,2.6, but got {text!r}") from None
 

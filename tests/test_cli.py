@@ -42,9 +42,9 @@ def test_help_tells_the_true_defaults(tinynas):
     assert default("search", "--trials").endswith(f"{search.trials}.")
     assert default("retrain", "--epochs").endswith(f"{retraining.epochs}.")
     for command, recipe in (("search", supernet.recipe), ("retrain", retraining)):
-        assert default(command, "--lr").endswith(f"{recipe.lr}.")
-        assert default(command, "--batch-size").endswith(f"{recipe.batch_size}.")
-        assert default(command, "--seed").endswith(f"{recipe.seed}.")
+        assert default(command, "--lr").startswith(f"{recipe.lr},")
+        assert default(command, "--batch-size").startswith(f"{recipe.batch_size},")
+        assert default(command, "--seed").startswith(f"{recipe.seed},")
 
 
 def test_help_answers_in_half_a_second():
@@ -225,7 +225,7 @@ def test_progress_in_a_pipe_is_plain_lines(tinynas, tmp_path):
         ),
         (["search", "--space", "mirco"], "unknown search space 'mirco'; did you mean 'micro'?"),
         (["search", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
-        (["search", "--epochs", "0"], "`epochs > 0` must hold, but got (epochs=0)"),
+        (["search", "--epochs", "0"], "`0 < epochs < inf` must hold, but got (epochs=0)"),
         (["search", "--trials", "0"], "`trials > 0` must hold, but got (trials=0)"),
         (["search", "--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'?"),
         (["search", "--resume"], "no */config.yaml in runs"),

@@ -13,13 +13,16 @@ from conftest import RECIPE, Quiet
 
 from tinynas import Supernet, augment, build, load, load_arch, load_space, runs
 from tinynas.augmentation import family_factors
+from tinynas.data import Batch
 from tinynas.delivered import Model, save_model
-from tinynas.errors import BudgetError, FileError, InputError
+from tinynas.errors import BudgetError, FileError, InputError, TrainingError
+from tinynas.evaluation import extract_calibrated
 from tinynas.jobs import retrain, search
 from tinynas.plans import RetrainPlan, plan_retraining
 from tinynas.retraining import _initial
 from tinynas.runs import read_config, read_supernet
 from tinynas.settings import NetAug, RetrainConfig, Teaching, read_settings, with_settings
+from tinynas.teachers import Teacher, load_teacher
 
 
 def overlap(one, other):
@@ -71,6 +74,161 @@ def test_netaug_with_the_supernet_as_teacher(searched, watched):
     assert load(plan.folder / "model.safetensors").arch == load_arch(searched / "best.yaml")
 
 
+def test_netaug_and_a_teacher_with_no_other_flag(searched, watched, tinynas, monkeypatch):
+    monkeypatch.chdir(searched.parent.parent)
+    code, _, err = tinynas("retrain", str(searched), "--netaug", "--teacher", "supernet")
+    assert code == 0, err
+    metrics = json.loads((searched / "retrain" / "netaug-teacher" / "metrics.json").read_text())
+    assert (metrics["epochs"], metrics["netaug"], metrics["teacher"]) == (20, True, "supernet")
+
+
+def test_the_supernet_teaches_as_its_largest_network_calibrated(searched, watched):
+    supernet = read_supernet(searched, watched)
+    arch = replace(supernet.space.max(), resolution=12)
+    teacher = load_teacher("supernet", searched, load_arch(searched / "best.yaml"), watched)
+    images = watched.normalise(watched.train.images[:8])
+    expected = extract_calibrated(supernet, arch, watched.calibration_batches(12))(images)
+    answers = teacher(Batch(images, torch.zeros(8, dtype=torch.long), torch.arange(8), 0))
+    torch.testing.assert_close(answers, expected, rtol=1e-4, atol=1e-5)
+    smallest = extract_calibrated(supernet, replace(supernet.space.min(), resolution=12), [images])
+    assert not torch.allclose(answers, smallest(images), atol=1e-3)
+
+
+def test_a_network_is_judged_with_its_own_statistics(searched, watched):
+    supernet = read_supernet(searched, watched)
+    arch = replace(supernet.space.min(), resolution=12)
+    net = extract_calibrated(supernet, arch, watched.calibration_batches(12))
+    images = torch.cat(watched.calibration_batches(12))
+    maps = net.stem.conv(images)
+    torch.testing.assert_close(net.stem.norm.running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_is_asked_once_about_an_image_that_never_changes(watched, space, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        Teacher, "_answer", lambda self, images: asked.append(len(images)) or torch.zeros(len(images), 3)
+    )
+    model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
+    save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
+    for augmentation, passes in (("none", 1), ("standard", RECIPE.epochs)):
+        asked.clear()
+        config = RetrainConfig(teaching=Teaching(teacher=str(model)), recipe=replace(RECIPE, augmentation=augmentation))
+        retrain(RetrainPlan(folder=tmp_path / augmentation, arch=arch, config=config), report=Quiet())
+        seen = len(watched.train) // RECIPE.batch_size * RECIPE.batch_size
+        assert (
+            seen * passes
+            <= sum(asked)
+            <= len(watched.train) * passes + RECIPE.batch_size * RECIPE.epochs * (passes == 1)
+        )
+        assert (sum(asked) < 1.9 * len(watched.train)) == (passes == 1)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_who_is_taught_what(watched, space, tmp_path, augmented, monkeypatch):
+    """The criteria that a step gets: at the temperature, of the augmented networks only if that is asked."""
+    given = {}
+    model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
+    save_model(model, Model(net=build(arch).eval(), data="small", classes=watched.classes, normalise=watched.normalise))
+    teaching = Teaching(teacher=str(model), teacher_weight=1.0, temperature=3.0, teach_augmented=augmented)
+    config = RetrainConfig(netaug=NetAug(), teaching=teaching, recipe=RECIPE)
+
+    def noted(target, space, criterion, *, of_augmented, **how):
+        given.update(target=criterion, augmented=of_augmented or criterion)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinynas.retraining.netaug", noted)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
+    images = watched.normalise(watched.train.images[:4])
+    batch, logits = Batch(images, watched.train.labels[:4], torch.arange(4), 0), torch.randn(4, 3)
+    soft = (load(model)(images) / 3).softmax(1)
+    taught = 9 * torch.nn.functional.cross_entropy(logits / 3, soft)
+    labelled = torch.nn.functional.cross_entropy(logits, batch.labels, label_smoothing=RECIPE.smoothing)
+    torch.testing.assert_close(given["target"](batch)(logits), taught)
+    torch.testing.assert_close(given["augmented"](batch)(logits), taught if augmented else labelled)
+
+
+def test_sorting_moves_momentum_and_leaves_weights_that_are_carried_over(searched, watched, monkeypatch):
+    sorted_with = []
+
+    def noted(supernet, optimizer):
+        sorted_with.append([bool(state) for state in optimizer.state.values()])
+
+    monkeypatch.setattr(Supernet, "sort_channels", noted)
+    given = {"init": "supernet", "sort": True, "epochs": 4, "width_until": 1.0}
+    retrain(plan_retraining(str(searched), name=None, resume=False, netaug=True, given=given), report=Quiet())
+    assert len(sorted_with) == 3, "before every epoch but the first, in which the target's weights are in front"
+    assert all(momenta and all(momenta) for momenta in sorted_with)
+
+
+def test_a_seed_decides_the_initial_weights(watched, space, tmp_path):
+    def start(seed):
+        config = RetrainConfig(recipe=replace(RECIPE, seed=seed))
+        return _initial(RetrainPlan(folder=tmp_path, arch=space.min(), config=config), space.min(), watched).net.stem
+
+    assert torch.equal(start(1).conv.weight, start(1).conv.weight)
+    assert not torch.equal(start(1).conv.weight, start(2).conv.weight)
+
+
+def test_a_resumed_retraining_does_not_need_its_source(watched, space, tmp_path):
+    arch, source = replace(space.min(), resolution=12), tmp_path / "source.safetensors"
+    save_model(source, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
+    plan = RetrainPlan(folder=tmp_path / "r", arch=arch, config=RetrainConfig(init=str(source), recipe=RECIPE))
+    with pytest.raises(KeyboardInterrupt):
+        retrain(plan, report=Interrupting(after=8))
+    source.unlink()
+    assert retrain(plan, report=Quiet())["init"] == str(source)
+
+
+def test_what_cannot_be_trained_leaves_no_folder(watched, space, tmp_path):
+    config = RetrainConfig(recipe=replace(RECIPE, precision="fp16"))
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        retrain(
+            RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), resolution=12), config=config), report=Quiet()
+        )
+    assert not (tmp_path / "r").exists()
+
+
+def test_weights_that_are_not_finite_are_not_delivered(watched, space, tmp_path):
+    config = RetrainConfig(recipe=replace(RECIPE, lr=1e30, epochs=1, batch_size=60, warmup=0.0))
+    plan = RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), resolution=12), config=config)
+    with pytest.raises(TrainingError, match="diverged"):
+        retrain(plan, report=Quiet())
+    assert not (tmp_path / "r" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NetAug(width=(1.0,), expand=(1.0,)), "NetAug widens widths or expansions"),
+        (lambda: NetAug(width=(1.0,), sort=True), "only augmented widths are sorted"),
+        (lambda: NetAug(alpha=float("inf")), "0 <= alpha < inf"),
+        (lambda: Teaching(teacher="t", temperature=float("inf")), "0 < temperature < inf"),
+        (lambda: RetrainConfig(teaching=Teaching(teacher="t", teach_augmented=True)), "taught with --netaug"),
+        (lambda: replace(RECIPE, lr=float("inf")), "0 < lr < inf"),
+        (lambda: replace(RECIPE, batch_size=1), "batch_size > 1"),
+        (lambda: replace(RECIPE, freeze=RECIPE.epochs + 1), "freeze <= epochs"),
+        (lambda: augment(load_arch("mcunet-in3"), width=(1.0, float("nan"))), "width factors begin with 1"),
+        (lambda: augment(load_arch("mcunet-in3"), expand=(1.0, float("inf"))), "expand factors begin with 1"),
+    ],
+)
+def test_settings_without_sense(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_plans_without_sense(searched, watched, monkeypatch):
+    how = {"resume": False, "netaug": True}
+    for name in ("a/b", "../out", "", ".."):
+        with pytest.raises(InputError, match="a name is that of one folder"):
+            plan_retraining(str(searched), name=name, given={}, **how)
+    with pytest.raises(InputError, match="unknown initialisation 'kaiming-unifrom'; did you mean 'kaiming-uniform'"):
+        plan_retraining(str(searched), name=None, given={"init": "kaiming-unifrom"}, **how)
+    for given in ({"init": "supernet"}, {"teacher": "supernet"}):
+        with pytest.raises(InputError, match=r"a supernet starts and teaches .*\(supernet='digits', network='other'\)"):
+            plan_retraining(str(searched), name=None, given={"data": "other", **given}, **how)
+
+
 def test_every_setting_changes_what_is_trained(watched, space, tmp_path):
     """A setting that nothing listens to would give the same weights."""
     model = tmp_path / "teacher.safetensors"
@@ -82,7 +240,7 @@ def test_every_setting_changes_what_is_trained(watched, space, tmp_path):
         {"alpha": 0.5},
         {"networks": 2},
         {"every": 2},
-        {"sort": True},
+        {"sort": True, "width_until": 1.0},
         {"width_until": 1.0},
         {"expand_until": 1.0},
         {"width": (1.0, 3.0)},

@@ -78,7 +78,7 @@ def test_settings_that_an_older_version_did_not_have_are_added(tmp_path):
     settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 0.0}, "randoms": 2})
     with pytest.raises(FileError, match="another configuration: randoms is 2 there, 3 here"):
         settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 0.0}, "randoms": 3})
-    with pytest.raises(FileError, match="another configuration: recipe is"):
+    with pytest.raises(FileError, match=r"another configuration: recipe\.clip is 0\.0 there, 1\.0 here"):
         settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 1.0}, "randoms": 2})
 
 

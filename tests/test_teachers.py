@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tinynas import build
+from tinynas import build, load_arch
 from tinynas.data import Batch
 from tinynas.delivered import Model, save_model
 from tinynas.errors import FileError, InputError
@@ -76,6 +76,20 @@ def test_a_teacher_that_does_not_fit_is_named_with_what_differs(model, data, tmp
         load_teacher("nowhere.safetensors", tmp_path, arch, data)
 
 
+def test_a_teacher_of_other_classes_is_refused(model, data, tmp_path):
+    path, arch = model
+    others = replace(data, classes=("x", "y", "z"))
+    with pytest.raises(InputError, match=r"knows 3 classes \(a, b, c\), and the network's are 3 classes \(x, y, z\)"):
+        load_teacher(str(path), tmp_path, arch, others)
+
+
+def test_networks_whose_last_map_is_a_pixel_are_taught(data, tmp_path):
+    arch = replace(load_arch("mobilenet-v2-tiny"), in_channels=1, classes=3, resolution=32)
+    path = tmp_path / "model.safetensors"
+    save_model(path, Model(net=build(arch).eval(), data="small", classes=data.classes, normalise=data.normalise))
+    assert load_teacher(str(path), tmp_path, arch, data)(batch([0], torch.randn(1, 1, 32, 32))).shape == (1, 3)
+
+
 def test_a_torchvision_network_teaches(space, data, tmp_path):
     from torchvision.models import get_model
 
@@ -88,7 +102,27 @@ def test_a_torchvision_network_teaches(space, data, tmp_path):
         load_teacher(f"torchvision:mobilenet_v3_small:{weights}", tmp_path, replace(colour, in_channels=1), data)
     with pytest.raises(FileError, match=r"cannot load the teacher resnet18 from .*weights\.pth"):
         load_teacher(f"torchvision:resnet18:{weights}", tmp_path, colour, data)
+    with pytest.raises(InputError, match=r"the network's classes.*teacher=3, network=4"):
+        load_teacher(f"torchvision:mobilenet_v3_small:{weights}", tmp_path, replace(colour, classes=4), data)
+    torch.save({"model": torch.load(weights), "epoch": 3}, tmp_path / "checkpoint.pth")
+    with pytest.raises(FileError, match=r"checkpoint\.pth is no state dict"):
+        load_teacher(f"torchvision:resnet18:{tmp_path / 'checkpoint.pth'}", tmp_path, colour, data)
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "pickled.pth")
+    with pytest.raises(FileError, match=r"pickled\.pth: UnpicklingError") as error:
+        load_teacher(f"torchvision:resnet18:{tmp_path / 'pickled.pth'}", tmp_path, colour, data)
+    assert "\x1b" not in str(error.value)
     with pytest.raises(InputError, match="no model 'resnet17' in torchvision"):
         load_teacher("torchvision:resnet17", tmp_path, colour, data)
     with pytest.raises(FileError, match=r"nowhere\.pth.*give its state dict"):
         load_teacher("torchvision:resnet18:nowhere.pth", tmp_path, colour, data)
+
+
+def test_a_network_of_many_outputs_cannot_teach(space, data, tmp_path, monkeypatch):
+    class Segmenting(torch.nn.Conv2d):
+        def forward(self, images):
+            return {"out": super().forward(images)}
+
+    torch.save(torch.nn.Conv2d(1, 3, 1).state_dict(), tmp_path / "w.pth")
+    monkeypatch.setattr("torchvision.models.get_model", lambda name, **how: Segmenting(1, 3, 1))
+    with pytest.raises(InputError, match="cannot teach: its outputs are a dict"):
+        load_teacher(f"torchvision:any:{tmp_path / 'w.pth'}", tmp_path, replace(space.min(), resolution=12), data)

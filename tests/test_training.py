@@ -18,6 +18,7 @@ from tinynas.objectives import labelled, netaug, plain, sandwich
 from tinynas.tasks import TASKS
 from tinynas.training import Recipe, train
 
+CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup=1.0)
 
 
@@ -228,6 +229,66 @@ def test_the_classifier_has_its_own_rate(space):
     assert sizes == [1, 1]
     one_rate = training_module._optimizer(Supernet(space), Recipe(lr=0.1)).param_groups
     assert {group["factor"] for group in one_rate} == {1.0}
+
+
+def test_a_step_of_the_classifier_is_as_many_times_as_long(space, data, tmp_path):
+    """One step of plain SGD from the same weights: only the classifier's rate differs."""
+    target, moved = replace(space.max(), resolution=12), {}
+    for head_lr in (0.0, 0.25):
+        torch.manual_seed(0)
+        supernet = Supernet(augment(target, width=[1], expand=[1]))
+        start = {name: tensor.clone() for name, tensor in supernet.named_parameters()}
+
+        def after_step(progress, supernet=supernet, start=start, head_lr=head_lr):
+            moved[head_lr] = {name: tensor.detach() - start[name] for name, tensor in supernet.named_parameters()}
+            raise Stopped
+
+        recipe = Recipe(epochs=1, batch_size=16, lr=0.05, head_lr=head_lr, momentum=0.0, weight_decay=0.0, warmup=0.0)
+        with pytest.raises(Stopped):
+            train(
+                supernet,
+                lambda epoch: plain(target, labelled()),
+                data,
+                recipe,
+                resolutions=(12,),
+                checkpoint=tmp_path / f"{head_lr}.pt",
+                after_step=after_step,
+            )
+    for name, one in moved[0.0].items():
+        factor = 5.0 if "classifier" in name else 1.0
+        torch.testing.assert_close(moved[0.25][name], factor * one, rtol=1e-3, atol=1e-6)
+
+
+def test_part_of_an_epoch_is_frozen(space, data, tmp_path):
+    learning, recipe = [], replace(RECIPE, epochs=1, freeze=0.5)
+    supernet, objective = Supernet(space), plain(replace(space.max(), resolution=12), labelled())
+    stem = supernet.net.stem.conv.weight
+    train(
+        supernet,
+        lambda epoch: objective,
+        data,
+        recipe,
+        resolutions=(12,),
+        checkpoint=tmp_path / "c.pt",
+        after_step=lambda progress: learning.append(stem.requires_grad),
+    )
+    half = -(-len(learning) // 2)
+    assert learning == [False] * half + [True] * (len(learning) - half)
+
+
+def test_a_step_makes_a_graph_when_the_one_before_is_done_with(space, data):
+    supernet = Supernet(space)
+    batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
+    optimizer, arithmetic = training_module._optimizer(supernet, RECIPE), training_module._Arithmetic("fp32", CPU)
+    norms = []
+
+    def losses():
+        for arch in (space.max(), space.min()):
+            norms.append(sum(p.grad.norm().item() for p in supernet.parameters() if p.grad is not None))
+            yield supernet(batch.images, replace(arch, resolution=12)).square().mean()
+
+    arithmetic.backward(supernet, optimizer, losses(), clip=0.0)
+    assert norms[0] == 0 < norms[1], "the first loss went backward before the second was made"
 
 
 def test_fp16_needs_a_gpu(space, data, tmp_path):

@@ -1,6 +1,7 @@
 """NetAug's search spaces: a target network inside wider ones."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 from .arch import Arch, Block, DetectorHead, Head
 from .choices import BlockChoices, DetectorChoices, HeadChoices, StageChoices, StemChoices
@@ -18,7 +19,8 @@ def augment(
     """
     for name, factors in (("width", width), ("expand", expand)):
         rule = f"{name} factors begin with 1 and grow"
-        require(list(factors) == sorted(set(factors)) and list(factors[:1]) == [1], rule, **{name: list(factors)})
+        grow = list(factors) == sorted(set(factors)) and list(factors[:1]) == [1]
+        require(grow and all(map(isfinite, factors)), rule, **{name: list(factors)})
     floors = [block.se for stage in target.stages for block in stage if block.se]
     stages, channels = [], target.stem.out
     for stage in target.stages:

@@ -123,11 +123,12 @@ def data_of(model: Model, path: Path, name: str | None) -> Data:
     data = replace(load_data(name or model.data), normalise=model.normalise)
     if data.classes != model.classes:
         raise InputError(
-            f"{path} knows {len(model.classes)} classes ({_some(model.classes)}), but {name or model.data} has "
-            f"{len(data.classes)} ({_some(data.classes)}); give the data set it was trained for"
+            f"{path} knows {some_of(model.classes)}, but {name or model.data} has {some_of(data.classes)}; "
+            "give the data set it was trained for"
         )
     return data
 
 
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def some_of(names: tuple[str, ...]) -> str:
+    """Names of classes, the first three of them and how many there are."""
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

@@ -14,7 +14,8 @@ from .delivered import read_model
 from .detection import detector_of
 from .errors import BudgetError, FileError, InputError, require, unknown
 from .files import unused
-from .runs import RUNS, last_record, newest, read_config, read_front
+from .nets import INITS
+from .runs import RUNS, delivered, last_record, newest, read_config, read_front
 from .samplers import SAMPLERS
 from .settings import NetAug, RetrainConfig, SupernetConfig, Teaching, read_settings, with_settings
 from .shipped import load_arch, short_name
@@ -133,6 +134,8 @@ def plan_retraining(
     and name, or the newest, with the configuration it has.
     Raises BudgetError, FileError or InputError.
     """
+    if name is not None and (name != Path(name).name or name in ("", "..")):
+        raise InputError(f"a name is that of one folder, not {name!r}")
     run = Path(target) if target and Path(target).is_dir() else None
     if target and not run and Path(target).parent.name and not Path(target).suffix:
         raise FileError(f"there is no run folder {target}; `tinynas retrain` takes the newest run")
@@ -143,15 +146,21 @@ def plan_retraining(
     if source:
         require(target is None, "a model given by --from has its own network", target=target)
         require("init" not in given, "a model given by --from has its own weights", init=given.get("init"))
+        source = delivered(source)
         given = {"init": str(source), **given}
+    elif (init := given.get("init")) not in (None, "supernet", *INITS) and not Path(str(init)).exists():
+        raise unknown("initialisation", init, ["supernet", *INITS])
     arch, data, run = _network_for(target, run, source, limits, given)
     if task and task_named(task) != TASKS[arch.task]:
         require(task == "detect", "a detector has no classifier", task=task)
         arch, data = detector_of(arch), TASKS[task].data
     config = with_settings(default_config(arch, data, netaug=netaug, teacher=given.get("teacher")), _with_paths(given))
-    needs = [what for what in (config.init, config.teaching and config.teaching.teacher) if what == "supernet"]
-    if needs and not (run / "supernet.pt").exists():
-        raise InputError(f"only a run has a supernet to start or learn from, and {target or source} is none")
+    if "supernet" in (config.init, config.teaching and config.teaching.teacher):
+        if not (run / "supernet.pt").exists():
+            raise InputError(f"only a run has a supernet to start or learn from, and {target or source} is none")
+        rule = "a supernet starts and teaches networks for the data it was trained on"
+        trained_on = _read_supernet_config(run / "config.yaml").data
+        require(trained_on == config.data, rule, supernet=trained_on, network=config.data)
     return RetrainPlan(folder=_retraining_folder(run, name, config, limits), arch=arch, config=config)
 
 

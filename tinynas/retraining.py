@@ -14,7 +14,7 @@ from .data import Data
 from .datasets import load_data
 from .delivered import Model, read_model, save_model
 from .detection import fit_anchors
-from .errors import require
+from .errors import TrainingError, require
 from .evaluation import extract_calibrated
 from .files import write_json
 from .nets import INITS
@@ -28,7 +28,7 @@ from .space import SearchSpace
 from .supernet import Supernet
 from .tasks import TASKS, check_task
 from .teachers import load_teacher
-from .training import Progress, train
+from .training import Progress, check_precision, train
 
 
 def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
@@ -44,12 +44,18 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     if isinstance(arch.head, DetectorHead):
         arch = replace(arch, head=fit_anchors(arch.head, data))
     supernet, criterion = _initial(plan, arch, data).to(device()), _criterion(plan, arch, data)
+    check_precision(config.recipe.precision, device())
+    log = Log(folder / "log.jsonl", tensorboard=plan.tensorboard)
     if rank() == 0:
         settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
-    _train(supernet, arch, criterion, plan, data, report)
+    _train(supernet, arch, criterion, plan, data, log, report)
     net = extract_calibrated(supernet, arch, data.calibration_batches(arch.resolution))
     if rank() > 0:
         return {}
+    if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
+        raise TrainingError(
+            "the training diverged: weights or statistics are not finite; try a lower --lr, or --clip 1"
+        )
     model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise, crop=data.crop)
     save_model(folder / "model.safetensors", model)
     metrics = {
@@ -69,11 +75,12 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     return metrics
 
 
-def _train(supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPlan, data: Data, report: Report) -> None:
+def _train(
+    supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPlan, data: Data, log: Log, report: Report
+) -> None:
     """Train the networks around the arch, and log how the arch on its own does on search-val."""
     folder, config, calibration = plan.folder, plan.config, data.calibration_batches(arch.resolution)
     task = TASKS[arch.task]
-    log = Log(folder / "log.jsonl", tensorboard=plan.tensorboard)
 
     def objective(epoch: int) -> Objective:
         space = _augmented(arch, config, epoch)
@@ -90,7 +97,8 @@ def _train(supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPl
         )
 
     def before_epoch(epoch: int, optimizer: Optimizer) -> None:
-        if config.netaug and config.netaug.sort and len(_augmented(arch, config, epoch).stem.width) > 1:
+        """Fresh weights have no order, and those that are carried over have the target's in front."""
+        if epoch and config.netaug and config.netaug.sort and len(_augmented(arch, config, epoch).stem.width) > 1:
             supernet.sort_channels(optimizer)
 
     def after_step(progress: Progress) -> None:
@@ -120,12 +128,14 @@ def _augmented(arch: Arch, config: RetrainConfig, epoch: int) -> SearchSpace:
 
 
 def _initial(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
-    """The networks before the first step: fresh, or around weights that are there."""
+    """The networks before the first step: fresh, or around weights that are there; a checkpoint's come later."""
     config = plan.config
     torch.manual_seed(config.recipe.seed)
     space = augment(arch, width=config.netaug.width, expand=config.netaug.expand) if config.netaug else None
     fresh = config.init if config.init in INITS else "kaiming-uniform" if space else "kaiming-normal"
     supernet = Supernet(space or _augmented(arch, config, 0), init=fresh, dropout=config.dropout)
+    if (plan.folder / "checkpoint.pt").exists():
+        return supernet
     if config.init == "supernet":
         supernet.adopt(read_supernet(plan.run, data).net)
     elif config.init not in INITS:

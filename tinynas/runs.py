@@ -12,7 +12,7 @@ runs/NAME/
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,12 +58,11 @@ def settle_config(path: Path, config: Mapping[str, Any]) -> None:
     """
     plain = json.loads(json.dumps(config))
     there = read_config(path) if path.exists() else {}
-    for key in there:
-        if not _agrees(there[key], plain.get(key)):
-            raise FileError(
-                f"{path.parent} is of another configuration: {key} is {_short(there[key])} there, "
-                f"{_short(plain.get(key))} here; choose another folder"
-            )
+    for key, was, asked in _differences(there, plain):
+        raise FileError(
+            f"{path.parent} is of another configuration: {key} is {_short(was)} there, {_short(asked)} here; "
+            "choose another folder"
+        )
     if there != plain:
         write_yaml(path, plain)
 
@@ -93,7 +92,10 @@ def read_supernet(run: Path, data: Data) -> Supernet:
         supernet.load_state_dict(read_checkpoint(run / "supernet.pt")["model"])
     except RuntimeError:
         shape = f"{len(data.classes)} classes and {data.channels} colours"
-        raise FileError(f"the supernet of {run} is of other data than one with {shape}") from None
+        trained_on = read_config(run / "config.yaml").get("data")
+        raise FileError(
+            f"the supernet of {run}, trained on {trained_on}, is of other data than one of {shape}"
+        ) from None
     return supernet
 
 
@@ -194,11 +196,14 @@ def retrainings(run: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _agrees(there: object, here: object) -> bool:
-    """Whether all that is there is the same here."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        return all(_agrees(there[key], here.get(key)) for key in there)
-    return there == here
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """What is there and not the same here: its name and both values."""
+    for key, was in there.items():
+        asked = here.get(key)
+        if isinstance(was, dict) and isinstance(asked, dict):
+            yield from _differences(was, asked, f"{of}{key}.")
+        elif was != asked:
+            yield of + key, was, asked
 
 
 def _short(value: object) -> str:

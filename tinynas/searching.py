@@ -30,7 +30,7 @@ from .search import search as search_space
 from .space import SearchSpace
 from .supernet import Supernet
 from .tasks import TASKS, Task
-from .training import Progress, train
+from .training import Progress, check_precision, train
 
 
 def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
@@ -68,20 +68,21 @@ def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]
     data = load_data(config.data)
     space = space_for(data, text, config.space)
     _feasible(plan, space).check()
+    check_precision(config.recipe.precision, device())
+    log = Log(run / "log.jsonl", tensorboard=plan.tensorboard)
     if rank() > 0:
-        return _train(plan, space, data, report), data
+        return _train(plan, space, data, log, report), data
     with only_one(run / ".training", lambda: report.note(f"waiting for another process to train {run}")):
         settle_config(run / "config.yaml", asdict(config))
         write(run / "space.yaml", text)
         write_yaml(run / "search.yaml", plan.settings())
-        return _train(plan, space, data, report), data
+        return _train(plan, space, data, log, report), data
 
 
-def _train(plan: SearchPlan, space: SearchSpace, data: Data, report: Report) -> Supernet:
+def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: Report) -> Supernet:
     run, config, recipe = plan.run, plan.config, plan.config.recipe
     torch.manual_seed(recipe.seed)
     supernet = Supernet(space).to(device())
-    log = Log(run / "log.jsonl", tensorboard=plan.tensorboard)
     task = TASKS[data.task]
     criterion = task.criterion(space.max(), recipe.smoothing)
 

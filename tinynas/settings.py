@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from math import inf
 from typing import Any, TypeVar
 
 from .arch import check_mapping, from_mapping
@@ -54,11 +55,14 @@ class NetAug:
     every: int = 1  # augment every n-th step
     width_until: float = 0.5  # part of the epochs after which widths are not augmented any more
     expand_until: float = 0.5  # the same of expansion ratios; then the target is trained alone
-    sort: bool = False  # put the most important channels first when an epoch that augments widths begins
+    sort: bool = False  # put the most important channels first before every epoch that augments widths but the first
 
     def __post_init__(self) -> None:
         require(self.networks >= 1 and self.every >= 1, "networks >= 1 and every >= 1", netaug=self)
-        require(self.alpha >= 0, "alpha >= 0", alpha=self.alpha)
+        require(0 <= self.alpha < inf, "0 <= alpha < inf", alpha=self.alpha)
+        widened = max(len(self.width), len(self.expand)) > 1
+        require(widened, "NetAug widens widths or expansions", width=self.width, expand=self.expand)
+        require(not self.sort or len(self.width) > 1, "only augmented widths are sorted", width=self.width)
         for name in ("width_until", "expand_until"):
             require(0 <= getattr(self, name) <= 1, f"0 <= {name} <= 1", **{name: getattr(self, name)})
 
@@ -78,7 +82,7 @@ class Teaching:
 
     def __post_init__(self) -> None:
         require(0 <= self.teacher_weight <= 1, "0 <= teacher_weight <= 1", teacher_weight=self.teacher_weight)
-        require(self.temperature > 0, "temperature > 0", temperature=self.temperature)
+        require(0 < self.temperature < inf, "0 < temperature < inf", temperature=self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,8 @@ class RetrainConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.dropout < 1, "0 <= dropout < 1", dropout=self.dropout)
+        lonely = self.teaching is not None and self.teaching.teach_augmented and not self.netaug
+        require(not lonely, "augmented networks are taught with --netaug", teach_augmented=lonely)
 
 
 def read_settings(cls: type[Config], plain: Mapping[str, Any], where: str) -> Config:
@@ -116,7 +122,7 @@ def with_settings(config: Config, given: Mapping[str, Any]) -> Config:
             known = {f.name for f in fields(inner)} & left.keys()
             changed[name] = replace(inner, **{key: left.pop(key) for key in known})  # type: ignore[type-var]
     for name in left:
-        raise InputError(f"{name} is a setting of {_PART_OF[name]}, which this training does not have; add it")
+        raise InputError(f"{name} is a setting of {_PART_OF[name]}, and this training has none")
     return replace(config, **changed)  # type: ignore[type-var]
 
 

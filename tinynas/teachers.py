@@ -1,5 +1,6 @@
 """Teachers: trained networks whose outputs are soft labels for a smaller one."""
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 
 from .arch import Arch, DetectorHead
 from .data import Batch, Data
-from .delivered import read_model
+from .delivered import read_model, some_of
 from .errors import FileError, InputError, require
 from .evaluation import extract_calibrated
 from .nets import Network, build, fold
 from .parallel import device
 from .runs import read_supernet
+
+_PRINTED = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal, in some of torch's messages
 
 
 class Teacher:
@@ -77,6 +80,10 @@ def _delivered(path: Path, arch: Arch, data: Data) -> nn.Module:
     theirs = model.net.arch.resolution
     rule = "a teacher sees images of the same size as the network"
     require(theirs == arch.resolution, rule, teacher=theirs, network=arch.resolution)
+    if model.classes != data.classes:
+        raise InputError(
+            f"the teacher {path} knows {some_of(model.classes)}, and the network's are {some_of(data.classes)}"
+        )
     rule = "a teacher sees images normalised as the network does"
     require(model.normalise == data.normalise, rule, teacher=model.normalise, network=data.normalise)
     if isinstance(head := model.net.arch.head, DetectorHead) and isinstance(arch.head, DetectorHead):
@@ -92,13 +99,17 @@ def _from_torchvision(name: str, weights: str = "") -> nn.Module:
         if not weights:
             return _quietly(lambda: torchvision.models.get_model(name, weights="DEFAULT"))
         state = torch.load(weights, weights_only=True, map_location="cpu")
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise FileError(f"{weights} is no state dict, of tensors by name; save the model's state_dict() in it")
         classes = list(state.values())[-1].shape[0]
         net = _quietly(lambda: torchvision.models.get_model(name, weights=None, num_classes=classes))
         net.load_state_dict(state)
+    except FileError:
+        raise
     except ValueError as error:  # of an unknown name
         raise InputError(f"no model {name!r} in torchvision: {str(error).splitlines()[0]}") from None
     except Exception as error:  # no network, no file, damaged bytes, another network's weights
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = ": ".join([type(error).__name__, *_PRINTED.sub("", str(error)).splitlines()[:1]])
         where, advice = weights or "the internet", f"give its state dict as torchvision:{name}:weights.pth"
         raise FileError(f"cannot load the teacher {name} from {where}: {reason}; {advice}") from None
     return net
@@ -124,7 +135,9 @@ def _check(name: str, net: nn.Module, arch: Arch) -> None:
             f"the teacher {name} cannot see images of {arch.in_channels} colours and "
             f"{arch.resolution}x{arch.resolution} pixels: {reason}"
         ) from None
-    made, expected = outputs.shape[1:], build(arch).to(images.device)(images).shape[1:]
+    if not isinstance(outputs, Tensor):
+        raise InputError(f"{name} cannot teach: its outputs are a {type(outputs).__name__}")
+    made, expected = outputs.shape[1:], build(arch).eval().to(images.device)(images).shape[1:]
     if len(made) != len(expected):
         raise InputError(f"{name} cannot teach networks that {arch.task}: its outputs have the shape {tuple(made)}")
     rule = "a teacher has the network's classes"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import cos, pi
+from math import cos, inf, pi
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZipFile
@@ -47,10 +47,12 @@ class Recipe:
     seed: int = 0  # of initial weights, order, augmentation, and sampled subnets
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr"):
-            require(getattr(self, name) > 0, f"{name} > 0", **{name: getattr(self, name)})
+        for name in ("epochs", "lr"):
+            require(0 < getattr(self, name) < inf, f"0 < {name} < inf", **{name: getattr(self, name)})
+        require(self.batch_size > 1, "batch_size > 1", batch_size=self.batch_size)
         for name in ("warmup", "momentum", "weight_decay", "smoothing", "clip", "freeze", "head_lr", "seed"):
-            require(getattr(self, name) >= 0, f"{name} >= 0", **{name: getattr(self, name)})
+            require(0 <= getattr(self, name) < inf, f"0 <= {name} < inf", **{name: getattr(self, name)})
+        require(self.freeze <= self.epochs, "freeze <= epochs", freeze=self.freeze, epochs=self.epochs)
         require(self.momentum < 1 and self.smoothing < 1, "momentum < 1 and smoothing < 1", recipe=self)
         for kind, known in (("augmentation", AUGMENTATIONS), ("precision", PRECISIONS)):
             if getattr(self, kind) not in known:
@@ -109,7 +111,6 @@ def train(
         start = state.step % per_epoch
         if start == 0:
             before_epoch(epoch, optimizer)
-        _freeze(optimizer, epoch < recipe.freeze)
         losses = objective(epoch)
         state.begin_epoch(anew=start == 0)
         drawn: dict[str, Any] = {
@@ -119,6 +120,7 @@ def train(
             "augmentation": recipe.augmentation,
         }
         for batch in data.training_batches(recipe.batch_size, resolutions, **drawn):
+            _freeze(optimizer, epoch + batch.number / per_epoch < recipe.freeze)
             rate = recipe.rate(epoch + (batch.number + 0.5) / per_epoch)
             rng = generator(recipe.seed, "objective", state.step)
             torch.manual_seed(int(generator(recipe.seed, "dropout", state.step).integers(2**31)) + rank())
@@ -134,6 +136,12 @@ def train(
                 state.save(at_once=progress.ends_epoch)
             state.resume_clock()
     model.eval()
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise InputError if the device has no such arithmetic."""
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError("precision fp16 needs a GPU; on a CPU take fp32, or bf16 where it has that")
 
 
 def _keep_memory() -> None:
@@ -158,8 +166,7 @@ class _Arithmetic:
     """
 
     def __init__(self, precision: str, device: torch.device) -> None:
-        if precision == "fp16" and device.type == "cpu":
-            raise InputError("precision fp16 needs a GPU; on a CPU take fp32, or bf16 where it has that")
+        check_precision(precision, device)
         self.autocast = torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 

@@ -16,7 +16,7 @@ from conftest import Quiet, model_of
 from PIL import Image
 from torch import nn
 
-from tinynas import SideNet, cost
+from tinynas import SideNet, cost, load
 from tinynas.comparison import compare_runs
 from tinynas.cost import steps
 from tinynas.data import resize
@@ -627,6 +627,26 @@ def test_the_commands(delivered_file, watched, tinynas, fails):
     assert "no threshold reaches 100.00%" in fails("sidenet", delivered_file, "--target-accuracy", "100")
     assert "leave out MODEL and --tap" in fails("sidenet", "--tap", "stem", "--cascade", "a", "b")
     assert "no */retrain/*/model.safetensors in runs" in fails("sidenet")
+    newest = Path("runs/r/retrain/netaug/model.safetensors")
+    newest.parent.mkdir(parents=True)
+    newest.write_bytes(delivered_file.read_bytes())
+    code, out, err = tinynas("sidenet")
+    assert code == 0, err
+    for word in (
+        "average MACs",
+        "worst MACs",
+        "peak SRAM",
+        "flash",
+        "ECE calibrated",
+        "written to runs/r/retrain/netaug",
+    ):
+        assert word in out
+    assert (newest.parent / "sidenet" / "sidenet.json").exists()
+    renamed = Path("my.safetensors")
+    renamed.write_bytes((newest.parent / "sidenet" / "sidenet.safetensors").read_bytes())
+    assert tinynas("eval", renamed)[0] == 0
+    assert load(renamed)(torch.zeros(2, 1, 8, 8), threshold=0.5).logits.shape == (2, 3)
+    assert "a threshold is for a detector's boxes" in fails("predict", renamed, "one.png", "--threshold", "0.5")
 
 
 @pytest.mark.parametrize(("kind", "exits"), [("fp32", "three"), ("int8", "three"), ("fp32", "cascade")])

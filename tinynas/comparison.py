@@ -67,8 +67,9 @@ def _resized(run: Path) -> Iterator[dict[str, Any]]:
 
 def _with_exits(run: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(run.glob("retrain/*/*/sidenet.json")):
-        exits, name = _read_exits(path), path.parent.parent.name
+        exits, folder, name = _read_exits(path), path.parent.name, path.parent.parent.name
         how = f"{name} with exits at {', '.join(exits['taps'])}" if exits["taps"] else f"{name} in a cascade"
+        how += f" ({folder})" if folder not in ("sidenet", "cascade") else ""
         written = path.with_name("export.json")
         forms = _read_forms(written) if written.exists() else []
         int8 = [form["points"] for form in forms if form["int8"]]

@@ -120,7 +120,7 @@ def time_ratio(arch: Arch) -> float:
 def epoch_times(
     arch: Arch, data_name: str = DATA, batch_size: int = 128, teacher: Callable[[Batch], Tensor] | None = None
 ) -> dict[str, float]:
-    """Seconds of an epoch, in turns in this process, the least of two: plain, with what NetAug augments, and others."""
+    """Seconds of an epoch, in turns in this process, the least of three: plain, with what NetAug augments, and others."""
     data, (width, expand) = load_data(data_name), family_factors(arch)
     criterion = TASKS[arch.task].criterion(arch, 0.0)
     alone = augment(arch, width=(1.0,), expand=(1.0,))
@@ -132,7 +132,7 @@ def epoch_times(
     if teacher:
         kinds["teacher"] = alone, plain(arch, taught(teacher, criterion=criterion))
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    for _ in range(2):
+    for _ in range(3):
         for name, (space, objective) in kinds.items():
             augmentation = "strong" if name == STRONG else "standard"
             with TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
     python benchmarks/sidenet.py [--only WORD]     (several at a time share the work; a re-run goes on)
 
-Side heads of 64 hidden features learn from the training images; taps (each alone, all together), temperatures and
+Side heads of 64 hidden features learn from the training images; taps (any choice of them), temperatures and
 thresholds are chosen on search-val: the cheapest that there loses 0, 0.5 or 1 point to the MainNet. All figures are of
 the test images. Time is that of all test images over the MainNet's (1,000 of them in batches of 1), one thread, both
 run in turns in one process, the least of three.
@@ -111,7 +111,7 @@ def trained(make: Callable[[], nn.Module], name: str, seed: int, data: Data) -> 
 
 
 def tapped(net: nn.Module, taps: list[str], resolution: int, data: Data) -> tuple[SideNet, list[str]]:
-    """The SideNet whose curve on search-val is best, of each tap alone and all together."""
+    """The SideNet whose curve on search-val is best, of every choice of taps."""
     image = torch.zeros(1, 1, resolution, resolution)
     whole = SideNet(net, taps, inputs=image)
     whole.fit(data.evaluation_batches(data.train, resolution))

@@ -120,7 +120,7 @@ def time_ratio(arch: Arch) -> float:
 def epoch_times(
     arch: Arch, data_name: str = DATA, batch_size: int = 128, teacher: Callable[[Batch], Tensor] | None = None
 ) -> dict[str, float]:
-    """Seconds of an epoch, in turns in this process, the least of three: plain, with what NetAug augments, and others."""
+    """Seconds of an epoch, in turns in this process, the least of three: plain, with what NetAug augments, and more."""
     data, (width, expand) = load_data(data_name), family_factors(arch)
     criterion = TASKS[arch.task].criterion(arch, 0.0)
     alone = augment(arch, width=(1.0,), expand=(1.0,))

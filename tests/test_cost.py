@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tinynas import Budget, augment, build, cost, load_arch
+from tinynas.augmentation import family_factors
 from tinynas.cost import steps
 from tinynas.evaluation import recount
 from tinynas.shipped import shipped_networks
@@ -20,7 +21,9 @@ def test_published_counts(name, expected):
     macs, params, augmented_params, width = expected
     arch = load_arch(name)
     assert (cost(arch).macs, cost(arch).params) == (macs, params)
-    assert cost(augment(arch, width=width, expand=(1.0, 1.6, 2.2, 2.8)).max()).params == augmented_params
+    assert family_factors(arch) == (width, (1.0, 1.6, 2.2, 2.8))
+    width, expand = family_factors(arch)
+    assert cost(augment(arch, width=width, expand=expand).max()).params == augmented_params
 
 
 @pytest.mark.parametrize("name", shipped_networks())

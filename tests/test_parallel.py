@@ -12,8 +12,8 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 GRADIENTS = """
 import sys, torch
 from torch.nn.functional import cross_entropy
-from tinynas import Supernet, load_space
-from tinynas.objectives import sandwich
+from tinynas import Supernet, augment, load_space
+from tinynas.objectives import netaug, sandwich, taught
 from tinynas.parallel import rank, share, start
 from tinynas.data import Batch
 from tinynas.training import Recipe, _Arithmetic, _optimizer
@@ -23,6 +23,11 @@ torch.set_num_threads(1)
 start()
 torch.manual_seed(0)
 space = load_space("micro")
+objective = sandwich(space)
+if sys.argv[2] == "netaug":
+    target, shares = space.min(), torch.randn(1, 10, dtype=torch.float64)
+    space = augment(target)
+    objective = netaug(target, space, taught(lambda batch: shares * batch.images.mean((1, 2, 3))[:, None]))
 supernet = Supernet(space)
 with torch.no_grad():
     for parameter in supernet.parameters():
@@ -31,7 +36,7 @@ supernet.double().eval()
 images, labels = torch.randn(8, 1, 28, 28, dtype=torch.float64), torch.arange(8)
 mine = share(torch.arange(8))
 batch = Batch(images[mine], labels[mine], mine, 0)
-losses = sandwich(space)(supernet, batch, np.random.default_rng(0))
+losses = objective(supernet, batch, np.random.default_rng(0))
 optimizer = _optimizer(supernet, Recipe())
 gradient = _Arithmetic("fp32", torch.device("cpu")).backward(supernet, optimizer, losses, clip=0.0)
 if rank() == 0:
@@ -39,11 +44,12 @@ if rank() == 0:
 """
 
 
-def test_two_processes_with_half_a_batch_have_the_gradients_of_one_with_the_whole(tmp_path):
+@pytest.mark.parametrize("kind", ["sandwich", "netaug"])
+def test_two_processes_with_half_a_batch_have_the_gradients_of_one_with_the_whole(tmp_path, kind):
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
-    subprocess.run([sys.executable, script, tmp_path / "one.pt"], check=True)
-    subprocess.run([*TORCHRUN, script, tmp_path / "two.pt"], check=True)
+    subprocess.run([sys.executable, script, tmp_path / "one.pt", kind], check=True)
+    subprocess.run([*TORCHRUN, script, tmp_path / "two.pt", kind], check=True)
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
     assert one["loss"] == pytest.approx(two["loss"], rel=1e-12)
     assert max(gradient.abs().max() for gradient in one["gradients"]) > 0.01

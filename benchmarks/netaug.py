@@ -9,7 +9,7 @@ interval of Student's t. Training time over plain's: from epochs timed in turns,
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
@@ -166,19 +166,21 @@ def time_told(cells: dict, size: str, name: str, found: dict) -> str:
 
 def training_time(config: dict, times: dict[str, float], of: int = EPOCHS) -> float:
     """Of a training over plain's of so many epochs, by what its epochs take."""
+    return sum(epoch_costs(config, times)) / of / times["plain"]
+
+
+def epoch_costs(config: dict, times: dict[str, float]) -> Iterator[float]:
+    """What each epoch of a training takes, in seconds."""
     epochs, around, base = config["recipe"]["epochs"], config["netaug"], times["plain"]
     if config["recipe"]["augmentation"] == "strong":
         base = times[STRONG]
     if config["teaching"]:
         base += times["teacher"] - times["plain"]
-    if not around:
-        return epochs / of * base / times["plain"]
-    total = 0.0
     for epoch in range(epochs):
-        widths, expansions = (epoch / epochs < around[until] for until in ("width_until", "expand_until"))
+        widths, expansions = (around and epoch / epochs < around[until] for until in ("width_until", "expand_until"))
         name = "widths and expansions" if widths else "expansions" if expansions else "plain"
-        total += base + (times[name] - times["plain"]) * around["networks"] / around["every"]
-    return total / of / times["plain"]
+        more = (times[name] - times["plain"]) * around["networks"] / around["every"] if around else 0.0
+        yield base + more
 
 
 def jobs() -> list[tuple[str, str, dict, int]]:
@@ -243,7 +245,7 @@ def show(cells: dict) -> None:
                 reached = [epochs_to(rows["plain"][s], rows[name][s]) for s in rows[name] if s in rows["plain"]]
                 text = ", ".join(str(epoch or f"not in {EPOCHS}") for epoch in reached)
                 console.print(f"  epochs of {name} to plain's last accuracy on search-val, by seed: {text}")
-        curves(size, rows)
+        curves(size, rows, cells.get(f"epoch times {size}"))
     budgets(cells)
 
 
@@ -281,23 +283,29 @@ def with_deviation(values: list[float]) -> str:
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
-def curves(size: str, rows: dict) -> None:
-    """Accuracy on search-val over epochs, and over training time, of the means over the seeds that all have."""
+def curves(size: str, rows: dict, times: dict[str, float] | None) -> None:
+    """Accuracy on search-val over epochs, and over what these take, of the means over the seeds that all have."""
     wanted = ("plain", "plain, NetAug's time", "NetAug", "NetAug + teacher", "NetAug, from the supernet")
     shown = [name for name in wanted if name in rows]
     seeds = set.intersection(*(set(rows[name]) for name in shown))
     figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
-    for axes, over in zip(figure.subplots(1, 2, sharey=True), ("epochs", "seconds of training"), strict=True):
+    kinds = ("epochs", "seconds of training") if times else ("epochs",)
+    for axes, over in zip(figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0], kinds, strict=True):
         for name in shown:
-            runs = torch.tensor([rows[name][seed]["curve"] for seed in seeds]).mean(0)  # (epochs, 2)
-            axes.plot(runs[:, 0] if over != "epochs" else torch.arange(len(runs)) + 1, runs[:, 1], label=name)
+            accuracies = torch.tensor([rows[name][seed]["curve"] for seed in seeds])[:, :, 1].mean(0)
+            places = torch.arange(len(accuracies)) + 1
+            if times and over != "epochs":
+                costs = list(epoch_costs(next(iter(rows[name].values()))["config"], times))
+                places = torch.tensor(costs).cumsum(0)
+            axes.plot(places, accuracies, label=name)
         axes.set_xlabel(over)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.set_ylim(mean(cell["curve"][-1][1] for cell in rows["plain"].values()) - 6, None)
     figure.axes[0].set_ylabel("accuracy on search-val (%)")
     figure.axes[0].legend(fontsize=8)
-    figure.suptitle(f"{size} MACs" if size in SIZES else "large", fontsize=11)
+    title = f"{size} MACs" if size in SIZES else "large"
+    figure.suptitle(f"{title}, mean of {len(seeds)} seeds" if len(seeds) > 1 else f"{title}, one seed", fontsize=11)
     figure.savefig(RESULTS / f"netaug-{size}.png")
 
 

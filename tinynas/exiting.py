@@ -71,8 +71,8 @@ class ExitPlan:
         rule = "a temperature is for --distillation"
         require(self.temperature == 1 or self.distillation > 0, rule, temperature=self.temperature)
         require(self.tiny is not None or str(self.model) != SUPERNET, "supernet is the larger network of a cascade")
-        heads = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _OF_HEADS}
-        named = {f.name: heads[f.name] for f in fields(self) if f.name in heads and heads[f.name] != f.default}
+        of_heads = [f for f in fields(self) if f.name in _OF_HEADS]
+        named = {f.name: value for f in of_heads if (value := getattr(self, f.name)) != f.default}
         require(not self.tiny or not named, "a cascade has no side heads", **named)
         place = self.out and self.out / "model.safetensors"
         require(not (place and place.exists()), "exits have a folder of their own", out=str(self.out))

@@ -72,7 +72,7 @@ def _with_exits(run: Path) -> Iterator[dict[str, Any]]:
         how += f" ({folder})" if folder not in ("sidenet", "cascade") else ""
         written = path.with_name("export.json")
         forms = _read_forms(written) if written.exists() else []
-        int8 = [form["points"] for form in forms if form["int8"]]
+        int8 = [form["points"] for form in forms if form.get("int8")]  # fp32 is what torch is
         fixed = {name: exits[name] for name in COSTS if name != "macs"}
         for form, points in (("", exits["points"]), *((", int8", points) for points in int8)):
             names = [f"over {point['threshold']:.3g}" for point in points]
@@ -91,7 +91,7 @@ def _read_forms(path: Path) -> list[dict[str, Any]]:
     """What an export.json says of exported early exits. Raises FileError."""
     written = read_json(path)
     forms = written.get("forms") if isinstance(written, dict) else None
-    if not isinstance(forms, list) or not all({"int8", "points"} <= set(form) for form in forms):
+    if not isinstance(forms, list) or not all("points" in form for form in forms if form.get("int8")):
         raise FileError(f"{path} is damaged or of an older tinynas; make it again with tinynas export")
     return forms
 

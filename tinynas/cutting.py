@@ -49,9 +49,9 @@ class Part(nn.Module):
     def forward(self, *handed: Tensor) -> tuple[Tensor, ...]:
         """(result, *what it hands on). Raises InputError if inputs are of other sizes than it was made for."""
         for tensor, sizes in zip(handed, self.sizes, strict=True):
-            if any(size not in (None, given) for size, given in zip(sizes, tensor.shape, strict=False)):
-                rule = "inputs are of the size that the network was cut for"
-                require(False, rule, inputs=tuple(tensor.shape), cut=sizes)
+            given = tuple(tensor.shape)
+            fits = len(given) == len(sizes) and all(b in (None, a) for a, b in zip(given, sizes, strict=True))
+            require(fits, "inputs are of the size that the network was cut for", inputs=given, cut=sizes)
         made: tuple[Tensor, ...] = self.body(*handed)
         return made
 

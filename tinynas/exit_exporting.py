@@ -18,7 +18,7 @@ from .delivered import data_of
 from .errors import FileError, require
 from .exit_models import ExitModel, deployed_parts, exits_cost, read_exits
 from .exiting import batches, told
-from .exits import Outputs, fit_temperature, swept
+from .exits import Outputs, Swept, fit_temperature, swept
 from .export import about, exported, preprocessing, quantised, session_of, to_onnx
 from .exporting import TOLERANCE, ExportPlan
 from .files import check_writable, write, write_json
@@ -115,9 +115,9 @@ def _to_int8(fp32: Parts, calibration: Tensor) -> list[onnx.ModelProto]:
 
 def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) -> list[dict[str, Any]]:
     """Of torch and of each form: what it does at the threshold, and for ONNX how large and fast it is."""
-    given = model.exits.temperatures.tolist()
+    given, macs = model.exits.temperatures.tolist(), model.exits.macs(model.example())
     torchs = model.exits.observe(batches(data, data.test, model.resolution, "test split, torch", report))
-    rows = [{"int8": False, **_row("torch", model, torchs, given, [])}]
+    rows = [{"int8": False, **_row("torch", model, swept(torchs, given, macs), given)}]
     for form, mainnet in zip(forms, _mainnet_alone(model, data, int8=len(forms) > 1), strict=True):
         kind = f"ONNX {'int8' if form.int8 else 'fp32'}"
         outputs = form.observe(batches(data, data.test, model.resolution, f"test split, {kind}", report))
@@ -128,12 +128,13 @@ def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) 
                 f"the files would differ from the model by {difference:.2g} in outputs of up to {size:.2g} "
                 f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset"
             )
-        temperatures, shown = given, list[float]()
+        temperatures, points = given, {}
         if form.int8:
             val = form.observe(batches(data, data.val, model.resolution, "search-val, ONNX int8", report))
             temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
-            shown = swept(val, temperatures, model.exits.macs(model.example())).spread()
-        row = _row(kind, model, outputs, temperatures, shown)
+            shown = swept(outputs, temperatures, macs).at(swept(val, temperatures, macs).spread())
+            points = {"points": [told(point) for point in shown]}
+        row = _row(kind, model, swept(outputs, temperatures, macs), temperatures) | points
         seconds = form.latencies(model.example().numpy())
         rows.append(
             row
@@ -158,18 +159,14 @@ def _mainnet_alone(model: ExitModel, data: Data, *, int8: bool) -> list[Callable
     return [partial(file.run, image) for file in files]
 
 
-def _row(
-    kind: str, model: ExitModel, test: Outputs, temperatures: list[float], thresholds: list[float]
-) -> dict[str, Any]:
-    """What a form does with the test split at the threshold, and at others."""
-    images = swept(test, temperatures, model.exits.macs(model.example()))
-    (at,) = images.at([model.threshold])
+def _row(kind: str, model: ExitModel, test: Swept, temperatures: list[float]) -> dict[str, Any]:
+    """What a form does with the test split at the threshold."""
+    (at,) = test.at([model.threshold])
     return {
         "kind": kind,
         **told(at),
         "shares": list(at.shares),
         "saved": 1 - at.macs / cost(model.mainnet.net.arch).macs,
-        "mainnet_accuracy": 100 * float(images.correct[-1].mean()),
+        "mainnet_accuracy": 100 * float(test.correct[-1].mean()),
         "temperatures": temperatures,
-        "points": [told(point) for point in images.at(thresholds)],
     }

@@ -213,8 +213,10 @@ def _loaded(plan: ExitPlan) -> tuple[list[Model], Data]:
         require(found[0] == found[-1], f"both networks of a cascade have the same {what}", tiny=found[0], big=found[-1])
     spent = [cost(model.net.arch).macs for model in models]
     require(spent[0] <= spent[-1], "the first network of a cascade is the cheaper", tiny=spent[0], big=spent[-1])
-    rule = f"to calibrate on, search-val has {_PER_CLASS} images or more for a class"
-    require(len(data.val) >= _PER_CLASS * len(data.classes), rule, images=len(data.val), classes=len(data.classes))
+    counts = data.val.labels.bincount(minlength=len(data.classes))
+    rule = f"to calibrate on, search-val has {_PER_CLASS} images for a class on average, and one of each"
+    enough = len(data.val) >= _PER_CLASS * len(data.classes) and int(counts.min()) > 0
+    require(enough, rule, images=len(data.val), classes=len(data.classes), fewest=int(counts.min()))
     return models, data
 
 

@@ -111,7 +111,7 @@ class Swept:
         return self.at(thresholds(self.confidences))
 
     def spread(self) -> list[float]:
-        """Some thresholds whose points lie on the curve's front, evenly among those within 10% of its best accuracy."""
+        """Some thresholds whose points lie on the curve's front, evenly among those within 10 points of its best."""
         best = front(self.curve(), lambda point: (point.macs, point.accuracy))
         best = [point for point in best if point.accuracy > best[-1].accuracy - _DEPTH]
         chosen = {round(i * (len(best) - 1) / _POINTS) for i in range(_POINTS + 1)}

@@ -16,9 +16,9 @@ from .errors import FileError, InputError, require
 from .evaluation import extract_calibrated
 from .nets import Network, build, fold
 from .parallel import device
-from .runs import read_supernet
+from .runs import delivered, read_supernet
 
-_PRINTED = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal, in some of torch's messages
+_COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal, in some of torch's messages
 
 
 class Teacher:
@@ -76,7 +76,7 @@ def largest(run: Path, resolution: int, data: Data) -> Network:
 
 
 def _delivered(path: Path, arch: Arch, data: Data) -> nn.Module:
-    model = read_model(path / "model.safetensors" if path.is_dir() else path)
+    model = read_model(delivered(path))
     theirs = model.net.arch.resolution
     rule = "a teacher sees images of the same size as the network"
     require(theirs == arch.resolution, rule, teacher=theirs, network=arch.resolution)
@@ -109,7 +109,7 @@ def _from_torchvision(name: str, weights: str = "") -> nn.Module:
     except ValueError as error:  # of an unknown name
         raise InputError(f"no model {name!r} in torchvision: {str(error).splitlines()[0]}") from None
     except Exception as error:  # no network, no file, damaged bytes, another network's weights
-        reason = ": ".join([type(error).__name__, *_PRINTED.sub("", str(error)).splitlines()[:1]])
+        reason = ": ".join([type(error).__name__, *_COLOUR_CODES.sub("", str(error)).splitlines()[:1]])
         where, advice = weights or "the internet", f"give its state dict as torchvision:{name}:weights.pth"
         raise FileError(f"cannot load the teacher {name} from {where}: {reason}; {advice}") from None
     return net

@@ -43,7 +43,7 @@ from tinynas.teachers import load_teacher
 from tinynas.training import Recipe, train
 from tinynas.units import format_count
 
-EPOCHS, SEEDS = 20, range(5)  # three for most rows, one at 1M, five for plain, NetAug and its default
+EPOCHS, LARGE_EPOCHS, SEEDS = 20, 10, range(3)  # one seed at 1M, two of the large network
 SIZES = {"0.1M": 100_000, "0.3M": 300_000, "1M": 1_000_000}  # MACs
 NETAUG, TEACHER = {"netaug": True, "expand_until": 1.0}, {"teacher": "supernet"}  # the paper's schedule
 STRONG = "strong augmentation"
@@ -74,7 +74,6 @@ ABLATION = {  # NetAug, changed
     "small factors": {"width": (1.0, 1.4), "expand": (1.0, 1.6)},
 }
 OTHER_STEPS = ("NetAug, small factors", "NetAug, sorting")  # whose time is not told
-LARGE_EPOCHS = 10
 
 
 def large() -> Arch:
@@ -111,16 +110,14 @@ def trained(arch: Arch, change: dict, key: str, seed: int, epochs: int) -> dict:
     return {**metrics, "config": asdict(config), "curve": curve}
 
 
-def time_ratio(arch: Arch) -> float:
-    """An epoch of NetAug over one of plain training; widths are augmented in one of two, as in a training."""
-    times = epoch_times(arch)
-    return (times["widths and expansions"] + times["expansions"]) / 2 / times["plain"]
-
-
 def epoch_times(
-    arch: Arch, data_name: str = DATA, batch_size: int = 128, teacher: Callable[[Batch], Tensor] | None = None
+    arch: Arch,
+    data_name: str = DATA,
+    batch_size: int = 128,
+    rounds: int = 3,
+    teacher: Callable[[Batch], Tensor] | None = None,
 ) -> dict[str, float]:
-    """Seconds of an epoch, in turns in this process, the least of three: plain, with what NetAug augments, and more."""
+    """Seconds of an epoch, in turns in this process, the least of some: plain, with what NetAug augments, and more."""
     data, (width, expand) = load_data(data_name), family_factors(arch)
     criterion = TASKS[arch.task].criterion(arch, 0.0)
     alone = augment(arch, width=(1.0,), expand=(1.0,))
@@ -132,7 +129,7 @@ def epoch_times(
     if teacher:
         kinds["teacher"] = alone, plain(arch, taught(teacher, criterion=criterion))
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    for _ in range(3):
+    for _ in range(rounds):
         for name, (space, objective) in kinds.items():
             augmentation = "strong" if name == STRONG else "standard"
             with TemporaryDirectory() as folder:
@@ -150,7 +147,10 @@ def epoch_times(
     return {name: min(found) for name, found in seconds.items()}
 
 
-def times_with_teacher(arch: Arch) -> dict[str, float]:
+def times(size: str, arch: Arch) -> dict[str, float]:
+    """`epoch_times`, with the supernet as a teacher where a table has one; the large network takes long: once."""
+    if size == "large":
+        return epoch_times(arch, rounds=1)
     run = SCRATCH / f"supernet-{SUPERNET.replace(' ', '-')}"
     return epoch_times(arch, teacher=load_teacher("supernet", run, arch, load_data(DATA)))
 
@@ -185,40 +185,35 @@ def epoch_costs(config: dict, times: dict[str, float]) -> Iterator[float]:
 
 def jobs() -> list[tuple[str, str, dict, int]]:
     """Size, name, change, seed, in the order they are made in: what decides first."""
-    sizes, seeds = ("0.1M", "0.3M"), SEEDS[:3]
-    main = [(size, name, change) for name, change in MAIN.items() for size in sizes]
-    found = []
-    for group in (SHORTCUTS, CONTROLS, {*MAIN} - {*SHORTCUTS, *CONTROLS}):
-        found += [(*row, seed) for seed in seeds for row in main if row[1] in group]
-    found += [("1M", name, MAIN[name], 0) for name in ("plain", "NetAug", "NetAug + teacher")]
-    found += [("0.1M", f"NetAug, {name}", NETAUG | change, seed) for seed in seeds for name, change in ABLATION.items()]
-    return found + [(*row, seed) for seed in SEEDS[3:] for row in main if row[1] in SHORTCUTS[:3]]
+    main = [(size, name, change) for name, change in MAIN.items() for size in ("0.1M", "0.3M")]
+    shortcuts, controls = ([row for row in main if row[1] in names] for names in (SHORTCUTS, CONTROLS))
+    rest = [row for row in main if row not in (*shortcuts, *controls)]
+    larger = [("large", name, MAIN[name]) for name in ("plain", "NetAug")]
+    large_front = [("1M", name, MAIN[name]) for name in ("plain", "NetAug", "NetAug + teacher")]
+    ablation = [("0.1M", f"NetAug, {name}", NETAUG | change) for name, change in ABLATION.items()]
+    order = [(shortcuts, SEEDS), (controls, SEEDS), (rest, SEEDS[:2]), (large_front + larger, SEEDS[:1])]
+    order += [(rest, SEEDS[2:]), (larger, SEEDS[1:2]), (ablation, SEEDS)]
+    return [(*row, seed) for rows, seeds in order for seed in seeds for row in rows]
 
 
 def fill(cells: Cells, wanted: str) -> None:
-    """Make what is missing of what has the wanted word in its name: the large network last."""
+    """Make what is missing of what has the wanted word in its name."""
     train_supernet(plan_supernet(SUPERNET, budget=Budget()), report=Screen())
-    archs = {}
     for size, budget in SIZES.items():
         cells.fill(f"arch {size}", lambda budget=budget: searched(budget).to_dict())
-        if f"arch {size}" in cells.read():
-            archs[size] = Arch.from_dict(cells.read()[f"arch {size}"])
-            cells.fill(f"time ratio {size}", lambda arch=archs[size]: time_ratio(arch))
-            cells.fill(f"epoch times {size}", lambda arch=archs[size]: times_with_teacher(arch))
+    archs = {size: Arch.from_dict(found) for size in SIZES if (found := cells.read().get(f"arch {size}"))}
+    archs["large"] = large()
+    for size, arch in archs.items():
+        cells.fill(f"epoch times {size}", lambda size=size, arch=arch: times(size, arch))
     for size, name, change, seed in jobs():
         key = f"{size} {name} seed {seed}"
         if wanted in key and size in archs:
-            epochs = change.get("epochs", EPOCHS)
+            epochs = change.get("epochs", LARGE_EPOCHS if size == "large" else EPOCHS)
             if epochs == "NetAug's":
-                epochs = round(EPOCHS * cells.read()[f"time ratio {size}"])
+                like = asdict(settings(NETAUG, archs[size], seed, EPOCHS))
+                epochs = round(EPOCHS * training_time(like, cells.read()[f"epoch times {size}"]))
             rest = {name: value for name, value in change.items() if name != "epochs"}
             cells.fill(key, lambda a=archs[size], c=rest, k=key, s=seed, e=epochs: trained(a, c, k, s, e))
-    cells.fill("epoch times large", lambda: epoch_times(large()))
-    for seed in SEEDS[:2]:
-        for name in ("plain", "NetAug"):
-            key = f"large {name} seed {seed}"
-            if wanted in key:
-                cells.fill(key, lambda c=MAIN[name], k=key, s=seed: trained(large(), c, k, s, LARGE_EPOCHS))
 
 
 def show(cells: dict) -> None:

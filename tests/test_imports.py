@@ -15,7 +15,7 @@ LAYERS = [
     {"cost", "choices"},
     {"space"},
     {"feasible"},
-    {"nets", "shipped", "augmentation", "cutting", "pareto"},
+    {"nets", "precision", "shipped", "augmentation", "cutting", "pareto"},
     {"supernet", "batchnorm", "exits"},
     {"data"},
     {"loading", "sidenet"},

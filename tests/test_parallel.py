@@ -16,7 +16,8 @@ from tinynas import Supernet, augment, load_space
 from tinynas.objectives import netaug, sandwich, taught
 from tinynas.parallel import rank, share, start
 from tinynas.data import Batch
-from tinynas.training import Recipe, _Arithmetic, _optimizer
+from tinynas.precision import Arithmetic
+from tinynas.training import Recipe, _optimizer
 import numpy as np
 
 torch.set_num_threads(1)
@@ -38,7 +39,7 @@ mine = share(torch.arange(8))
 batch = Batch(images[mine], labels[mine], mine, 0)
 losses = objective(supernet, batch, np.random.default_rng(0))
 optimizer = _optimizer(supernet, Recipe())
-gradient = _Arithmetic("fp32", torch.device("cpu")).backward(supernet, optimizer, losses, clip=0.0)
+gradient = Arithmetic("fp32", torch.device("cpu")).backward(supernet, optimizer, losses, clip=0.0)
 if rank() == 0:
     torch.save({"loss": gradient.loss, "gradients": [p.grad for p in supernet.parameters()]}, sys.argv[1])
 """

@@ -15,6 +15,7 @@ from tinynas import training as training_module
 from tinynas.errors import FileError, InputError, TrainingError
 from tinynas.evaluation import extract_calibrated
 from tinynas.objectives import labelled, netaug, plain, sandwich
+from tinynas.precision import Arithmetic
 from tinynas.tasks import TASKS
 from tinynas.training import Recipe, train
 
@@ -186,7 +187,7 @@ def test_gradients_are_clipped_to_their_norm(space, data):
     supernet = Supernet(space)
     batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
     optimizer = training_module._optimizer(supernet, RECIPE)
-    arithmetic = training_module._Arithmetic("fp32", torch.device("cpu"))
+    arithmetic = Arithmetic("fp32", torch.device("cpu"))
     norms = []
     for clip in (0.0, 0.01):
         arithmetic.backward(supernet, optimizer, failing(space, set())(supernet, batch, None), clip=clip)
@@ -279,7 +280,7 @@ def test_part_of_an_epoch_is_frozen(space, data, tmp_path):
 def test_a_step_makes_a_graph_when_the_one_before_is_done_with(space, data):
     supernet = Supernet(space)
     batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
-    optimizer, arithmetic = training_module._optimizer(supernet, RECIPE), training_module._Arithmetic("fp32", CPU)
+    optimizer, arithmetic = training_module._optimizer(supernet, RECIPE), Arithmetic("fp32", CPU)
     norms = []
 
     def losses():
@@ -302,7 +303,7 @@ def test_losses_are_scaled_for_fp16_and_gradients_are_not(space, data):
     batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
     optimizer, gradients, scales = training_module._optimizer(supernet, RECIPE), [], []
     for enabled in (False, True):
-        arithmetic = training_module._Arithmetic("fp32", torch.device("cpu"))
+        arithmetic = Arithmetic("fp32", torch.device("cpu"))
         arithmetic.scaler = torch.amp.GradScaler("cpu", enabled=enabled, init_scale=1024.0)
         losses = failing(space, set())(supernet, batch, None)
         assert arithmetic.backward(supernet, optimizer, losses, clip=0.0).finite

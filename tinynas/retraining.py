@@ -21,6 +21,7 @@ from .nets import INITS
 from .objectives import Criterion, Objective, netaug, plain, taught
 from .parallel import device, rank
 from .plans import RetrainPlan
+from .precision import check_precision
 from .reporting import Report, advance, record
 from .runs import Log, last_record, read_supernet, settle_config
 from .settings import RetrainConfig
@@ -28,7 +29,7 @@ from .space import SearchSpace
 from .supernet import Supernet
 from .tasks import TASKS, check_task
 from .teachers import load_teacher
-from .training import Progress, check_precision, train
+from .training import Progress, train
 
 
 def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .objectives import Objective, largest, sandwich
 from .parallel import device, rank
 from .pareto import Series, front, picture
 from .plans import SearchPlan
+from .precision import check_precision
 from .predictor import held_out_correlation
 from .reporting import Report, advance, record
 from .runs import Log, keep_earlier, settle_config, space_for, space_text
@@ -30,7 +31,7 @@ from .search import search as search_space
 from .space import SearchSpace
 from .supernet import Supernet
 from .tasks import TASKS, Task
-from .training import Progress, check_precision, train
+from .training import Progress, train
 
 
 def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:

@@ -4,27 +4,27 @@ import ctypes
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import cos, inf, pi
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import ZipFile
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from .data import AUGMENTATIONS, Data, generator
-from .errors import FileError, InputError, TrainingError, require, unknown
+from .errors import FileError, TrainingError, require, unknown
 from .files import read, write
 from .objectives import Objective
-from .parallel import average, rank
+from .parallel import rank
+from .precision import PRECISIONS, Arithmetic, Gradient
 
 _SAVE_SECONDS = 60.0
 _MOST_SKIPPED = 10  # steps in a row
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _COUNTERS = ("step", "seconds", "skipped", "loss_sum", "updates")  # of a checkpoint
 
 
@@ -103,7 +103,7 @@ def train(
     _keep_memory()
     optimizer = _optimizer(model, recipe)
     device = next(model.parameters()).device
-    arithmetic = _Arithmetic(recipe.precision, device)
+    arithmetic = Arithmetic(recipe.precision, device)
     state = _State(model, optimizer, arithmetic, checkpoint)
     per_epoch = data.steps_per_epoch(recipe.batch_size)
     model.train()
@@ -138,59 +138,12 @@ def train(
     model.eval()
 
 
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise InputError if the device has no such arithmetic."""
-    if precision == "fp16" and device.type == "cpu":
-        raise InputError("precision fp16 needs a GPU; on a CPU take fp32, or bf16 where it has that")
-
-
 def _keep_memory() -> None:
     """Have glibc keep freed memory: else every large feature map is mapped anew, page by page, at every step."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
-
-
-class _Gradient(NamedTuple):
-    """What a backward pass left in the model: the first loss, and whether all losses and gradients are finite."""
-
-    loss: float
-    finite: bool
-
-
-class _Arithmetic:
-    """How a step computes: in which precision, and for fp16 with losses scaled so that no gradient vanishes.
-
-    Mixed precision (Micikevicius et al., ICLR 2018).
-    """
-
-    def __init__(self, precision: str, device: torch.device) -> None:
-        check_precision(precision, device)
-        self.autocast = torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-
-    def backward(self, model: nn.Module, optimizer: Optimizer, losses: Iterator[Tensor], *, clip: float) -> _Gradient:
-        """Leave the gradient of the sum of the losses in the model, scaled to the norm `clip` if it is larger."""
-        optimizer.zero_grad()
-        done = []
-        for loss in self._computed(losses):
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            done.append(loss.detach())
-        loss = average(model, done[0])
-        self.scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
-        self.scaler.update()
-        return _Gradient(loss.item(), bool(torch.stack([loss, norm]).isfinite().all()))
-
-    def _computed(self, losses: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Each loss, its forward pass in the precision, what is done with it not."""
-        while True:
-            with self.autocast:
-                loss = next(losses, None)
-            if loss is None:
-                return
-            yield loss
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
@@ -219,7 +172,7 @@ def _freeze(optimizer: Optimizer, frozen: bool) -> None:
 class _State:
     """What a checkpoint holds: model, optimizer, and how far the training is."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, arithmetic: _Arithmetic, path: Path) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer, arithmetic: Arithmetic, path: Path) -> None:
         self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scaler": arithmetic.scaler}
         self.path = path
         self.step, self.first, self.seconds, self.skipped = 0, 0, 0.0, 0
@@ -250,7 +203,7 @@ class _State:
             skipped=self.skipped,
         )
 
-    def count(self, gradient: _Gradient) -> None:
+    def count(self, gradient: Gradient) -> None:
         """Note a step. Raises TrainingError if it is one too many without update."""
         self.step += 1
         self.seconds += time.perf_counter() - self.clock

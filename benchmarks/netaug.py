@@ -54,6 +54,8 @@ MAIN = {
     "NetAug, every 4th step": NETAUG | {"every": 4},
     "plain, twice the epochs": {"epochs": 2 * EPOCHS},
     "plain, NetAug's time": {"epochs": "NetAug's"},
+    "plain, 4 times the epochs": {"epochs": 4 * EPOCHS},
+    "NetAug, in the first half only, twice the epochs": NETAUG | {"expand_until": 0.5, "epochs": 2 * EPOCHS},
     "teacher": TEACHER,
     "NetAug + teacher": NETAUG | TEACHER,
     "NetAug, from the supernet": NETAUG | {"init": "supernet"},
@@ -63,6 +65,7 @@ MAIN = {
 }
 SHORTCUTS = ("plain", "NetAug", "NetAug, in the first half only", "NetAug, every 4th step")
 CONTROLS = ("plain, twice the epochs", "plain, NetAug's time")
+LONGER = ("plain, 4 times the epochs", "NetAug, in the first half only, twice the epochs")  # at 0.1M
 ABLATION = {  # NetAug, changed
     "sorting": {"sort": True},
     "widths to the end": {"width_until": 1.0},
@@ -187,12 +190,13 @@ def jobs() -> list[tuple[str, str, dict, int]]:
     """Size, name, change, seed, in the order they are made in: what decides first."""
     main = [(size, name, change) for name, change in MAIN.items() for size in ("0.1M", "0.3M")]
     shortcuts, controls = ([row for row in main if row[1] in names] for names in (SHORTCUTS, CONTROLS))
-    rest = [row for row in main if row not in (*shortcuts, *controls)]
+    rest = [row for row in main if row[1] not in (*SHORTCUTS, *CONTROLS, *LONGER)]
+    longer = [("0.1M", name, MAIN[name]) for name in LONGER]
     larger = [("large", name, MAIN[name]) for name in ("plain", "NetAug")]
     large_front = [("1M", name, MAIN[name]) for name in ("plain", "NetAug", "NetAug + teacher")]
     ablation = [("0.1M", f"NetAug, {name}", NETAUG | change) for name, change in ABLATION.items()]
     order = [(shortcuts, SEEDS), (controls, SEEDS), (rest, SEEDS[:2]), (large_front + larger, SEEDS[:1])]
-    order += [(rest, SEEDS[2:]), (larger, SEEDS[1:2]), (ablation, SEEDS)]
+    order += [(rest, SEEDS[2:]), (longer, SEEDS), (larger, SEEDS[1:2]), (ablation, SEEDS)]
     return [(*row, seed) for rows, seeds in order for seed in seeds for row in rows]
 
 

@@ -16,6 +16,7 @@ README = Path(__file__).parent.parent / "README.md"
 NAMES = {  # of netaug.py's rows
     "NetAug": "NetAug, the paper's schedule: `--expand-until 1`",
     "NetAug, in the first half only": "NetAug (the default)",
+    "NetAug, in the first half only, twice the epochs": "NetAug (the default), twice the epochs",
     "NetAug, every 4th step": "NetAug, `--expand-until 1 --every 4`",
     "teacher": "`--teacher supernet`",
     "NetAug, from the supernet": "NetAug, `--init supernet`",

@@ -1,4 +1,4 @@
-"""Does NetAug help, and what of it? Fashion-MNIST, the networks found for 0.1M and 0.3M MACs, 3 seeds.
+"""Does NetAug help, and what of it? Fashion-MNIST, the networks found for 0.1M, 0.3M and 1M MACs, and a large one.
 
     python benchmarks/netaug.py [--only WORD]     (several at a time share the work; a re-run goes on)
 

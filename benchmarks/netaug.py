@@ -150,7 +150,7 @@ def epoch_times(
     return {name: min(found) for name, found in seconds.items()}
 
 
-def times(size: str, arch: Arch) -> dict[str, float]:
+def times_of(size: str, arch: Arch) -> dict[str, float]:
     """`epoch_times`, with the supernet as a teacher where a table has one; the large network takes long: once."""
     if size == "large":
         return epoch_times(arch, rounds=1)
@@ -193,9 +193,9 @@ def jobs() -> list[tuple[str, str, dict, int]]:
     rest = [row for row in main if row[1] not in (*SHORTCUTS, *CONTROLS, *LONGER)]
     longer = [("0.1M", name, MAIN[name]) for name in LONGER]
     larger = [("large", name, MAIN[name]) for name in ("plain", "NetAug")]
-    large_front = [("1M", name, MAIN[name]) for name in ("plain", "NetAug", "NetAug + teacher")]
+    front = [("1M", name, MAIN[name]) for name in ("plain", "NetAug", "NetAug + teacher")]
     ablation = [("0.1M", f"NetAug, {name}", NETAUG | change) for name, change in ABLATION.items()]
-    order = [(shortcuts, SEEDS), (controls, SEEDS), (rest, SEEDS[:2]), (large_front + larger, SEEDS[:1])]
+    order = [(shortcuts, SEEDS), (controls, SEEDS), (rest, SEEDS[:2]), (front + larger, SEEDS[:1])]
     order += [(rest, SEEDS[2:]), (longer, SEEDS), (larger, SEEDS[1:2]), (ablation, SEEDS)]
     return [(*row, seed) for rows, seeds in order for seed in seeds for row in rows]
 
@@ -208,7 +208,7 @@ def fill(cells: Cells, wanted: str) -> None:
     archs = {size: Arch.from_dict(found) for size in SIZES if (found := cells.read().get(f"arch {size}"))}
     archs["large"] = large()
     for size, arch in archs.items():
-        cells.fill(f"epoch times {size}", lambda size=size, arch=arch: times(size, arch))
+        cells.fill(f"epoch times {size}", lambda size=size, arch=arch: times_of(size, arch))
     for size, name, change, seed in jobs():
         key = f"{size} {name} seed {seed}"
         if wanted in key and size in archs:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tinynas.files import write
+from tinynas.utils.io import write
 
 RESULTS = Path(__file__).parent / "results"
 SCRATCH = Path("runs/benchmarks")  # checkpoints and models; may be deleted when a table is finished

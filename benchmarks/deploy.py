@@ -24,13 +24,14 @@ from scaling import SUPERNET
 from scipy.stats import spearmanr
 
 from tinynas import Arch, build, cost, load_arch, load_space
-from tinynas.data import Normalisation
-from tinynas.delivered import Model
-from tinynas.export import to_onnx
-from tinynas.exporting import ExportPlan, export
-from tinynas.latency import median_seconds
-from tinynas.nets import fold
-from tinynas.units import format_bytes, format_count
+from tinynas.data.base import Normalisation
+from tinynas.deploy.latency import median_seconds
+from tinynas.deploy.onnx import to_onnx
+from tinynas.experiment.config import ExportPlan
+from tinynas.models.model_file import Model
+from tinynas.models.network import fold
+from tinynas.pipelines.export import export
+from tinynas.utils.units import format_bytes, format_count
 
 PUBLISHED = {"mobilenet-v2-tiny": "308 KB (in place)", "mcunet-in3": "260 KB (in place)"}
 TRAININGS = ("plain, 8 epochs", "plain", "NetAug", "NetAug, in the first half only")

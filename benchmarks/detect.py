@@ -27,18 +27,18 @@ from scipy.stats import t as student
 from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, cost
-from tinynas.datasets import load_data
-from tinynas.delivered import read_model
-from tinynas.detection import Found, detections
-from tinynas.feasible import Feasible
-from tinynas.jobs import evaluate
-from tinynas.plans import RetrainPlan, default_config
-from tinynas.prediction import drawn
-from tinynas.retraining import retrain
-from tinynas.runs import space_for
-from tinynas.settings import RetrainConfig, with_settings
-from tinynas.shipped import shipped_spaces
-from tinynas.units import format_count
+from tinynas.arch.zoo import shipped_spaces
+from tinynas.data.registry import load_data
+from tinynas.experiment.config import RetrainConfig, RetrainPlan, with_settings
+from tinynas.models.model_file import read_model
+from tinynas.pipelines.evaluate import evaluate
+from tinynas.pipelines.planning import default_config
+from tinynas.pipelines.predict import drawn
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.run_supernet import space_for
+from tinynas.study.feasible import Feasible
+from tinynas.tasks.detection import Found, detections
+from tinynas.utils.units import format_count
 
 DATA, EPOCHS, SEEDS, SIDES = "scattered-fashion", 20, range(3), (64, 80, 96, 112, 128)
 SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at 96 x 96

@@ -28,20 +28,22 @@ from tinynas.cli.screen import Screen
 from torch import Tensor
 
 from tinynas import Arch, Budget, Supernet, augment
-from tinynas.arch import Block, Head, Stem
-from tinynas.augmentation import family_factors
-from tinynas.data import Batch
-from tinynas.datasets import load_data
-from tinynas.objectives import netaug, plain, taught
-from tinynas.pareto import Series, picture
-from tinynas.plans import RetrainPlan, default_config
-from tinynas.retraining import retrain
-from tinynas.searching import train_supernet
-from tinynas.settings import RetrainConfig, with_settings
-from tinynas.tasks import TASKS
-from tinynas.teachers import load_teacher
-from tinynas.training import Recipe, train
-from tinynas.units import format_count
+from tinynas.arch.arch import Block, Head, Stem
+from tinynas.arch.netaug import family_factors
+from tinynas.data.base import Batch
+from tinynas.data.registry import load_data
+from tinynas.experiment.config import RetrainConfig, RetrainPlan, with_settings
+from tinynas.experiment.plots import Series, picture
+from tinynas.pipelines.planning import default_config
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.search import train_supernet
+from tinynas.pipelines.teachers import load_teacher
+from tinynas.tasks.losses import taught
+from tinynas.tasks.registry import TASKS
+from tinynas.training.loop import train
+from tinynas.training.objectives import netaug, plain
+from tinynas.training.recipe import Recipe
+from tinynas.utils.units import format_count
 
 EPOCHS, LARGE_EPOCHS, SEEDS = 20, 10, range(3)  # one seed at 1M, two of the large network
 SIZES = {"0.1M": 100_000, "0.3M": 300_000, "1M": 1_000_000}  # MACs

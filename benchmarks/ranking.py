@@ -19,14 +19,13 @@ from rich.table import Table
 from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, cost, load_space
-from tinynas.evaluation import SubnetEvaluator
-from tinynas.pareto import Series, picture
-from tinynas.plans import RetrainPlan, SearchPlan
-from tinynas.retraining import retrain
-from tinynas.runs import last_record
-from tinynas.searching import train_supernet
-from tinynas.settings import RetrainConfig, SupernetConfig
-from tinynas.training import Recipe
+from tinynas.experiment.config import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig
+from tinynas.experiment.log import last_record
+from tinynas.experiment.plots import Series, picture
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.search import train_supernet
+from tinynas.study.evaluator import SubnetEvaluator
+from tinynas.training.recipe import Recipe
 
 SIZES = (150_000, 400_000, 1_000_000, 2_200_000)  # MACs, within 10%
 SEEDS = (0, 1)

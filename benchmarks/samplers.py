@@ -18,12 +18,12 @@ from rich.table import Table
 from tinynas.cli.screen import Screen
 
 from tinynas import Budget
-from tinynas.evaluation import SubnetEvaluator
-from tinynas.feasible import Feasible
-from tinynas.pareto import hypervolume
-from tinynas.samplers import SAMPLERS
-from tinynas.search import search
-from tinynas.searching import train_supernet
+from tinynas.pipelines.search import train_supernet
+from tinynas.study.evaluator import SubnetEvaluator
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search
+from tinynas.study.samplers import SAMPLERS
+from tinynas.utils.pareto import hypervolume
 
 SUPERNET = "10 epochs"  # of benchmarks/ranking.py
 BUDGETS = {"one budget": Budget(macs=300_000), "front": Budget(macs=3_000_000, min_macs=100_000)}

@@ -17,12 +17,11 @@ from rich.table import Table
 from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, SearchSpace, cost, load_space
-from tinynas.plans import RetrainPlan
-from tinynas.retraining import retrain
-from tinynas.searching import search
-from tinynas.settings import RetrainConfig
-from tinynas.training import Recipe
-from tinynas.units import format_count
+from tinynas.experiment.config import RetrainConfig, RetrainPlan
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.search import search
+from tinynas.training.recipe import Recipe
+from tinynas.utils.units import format_count
 
 SUPERNET = "10 epochs"  # of benchmarks/ranking.py
 BUDGETS = (100_000, 300_000, 1_000_000)  # MACs

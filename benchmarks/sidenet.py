@@ -26,16 +26,16 @@ from tinynas.cli.screen import Screen
 from torch import Tensor, nn
 
 from tinynas import SideNet, load_space
-from tinynas.data import Data
-from tinynas.datasets import load_data
-from tinynas.delivered import read_model
-from tinynas.exits import Swept, calibration_error, choose, reliability, swept
-from tinynas.plans import RetrainPlan
-from tinynas.retraining import retrain
-from tinynas.settings import RetrainConfig
-from tinynas.sidenet import Cascade, EarlyExits
-from tinynas.training import Recipe
-from tinynas.units import format_count
+from tinynas.data.base import Data
+from tinynas.data.registry import load_data
+from tinynas.early_exit.calibration import calibration_error, reliability
+from tinynas.early_exit.sidenet import Cascade, EarlyExits
+from tinynas.early_exit.thresholds import Swept, choose, swept
+from tinynas.experiment.config import RetrainConfig, RetrainPlan
+from tinynas.models.model_file import read_model
+from tinynas.pipelines.retrain import retrain
+from tinynas.training.recipe import Recipe
+from tinynas.utils.units import format_count
 
 DATA, SEEDS, LOSSES, BATCHES = "fashion-mnist", range(3), (0.0, 0.5, 1.0), (1, 128)
 LARGEST, RESNET, ROWS, CASCADE = (
@@ -178,7 +178,7 @@ def cell(name: str, seed: int) -> dict:
 
 
 def main_macs(mainnet: nn.Module, image: Tensor) -> int:
-    from tinynas.cutting import macs
+    from tinynas.models.profile import macs
 
     return macs(mainnet, image)
 

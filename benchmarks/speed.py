@@ -24,14 +24,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tinynas import Budget, SearchSpace, Supernet, augment, cost, load_arch, load_space
-from tinynas.arch import Arch
-from tinynas.data import Batch, Data, MemorySplit, Normalisation, generator
-from tinynas.evaluation import SubnetEvaluator, traced_macs
-from tinynas.feasible import Feasible
-from tinynas.files import write_json
-from tinynas.nets import build
-from tinynas.objectives import Objective, labelled, netaug, sandwich
-from tinynas.tasks import TASKS
+from tinynas.arch.arch import Arch
+from tinynas.data.base import Batch, Data, Normalisation
+from tinynas.data.memory import MemorySplit
+from tinynas.models.network import build
+from tinynas.models.profile import traced_macs
+from tinynas.study.evaluator import SubnetEvaluator
+from tinynas.study.feasible import Feasible
+from tinynas.tasks.losses import labelled
+from tinynas.tasks.registry import TASKS
+from tinynas.training.objectives import Objective, netaug, sandwich
+from tinynas.utils.io import write_json
+from tinynas.utils.rng import generator
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 LIMITED = ("macs", "params", "peak_sram", "flash")

@@ -2,7 +2,7 @@
 
 import sys
 
-from tinynas.errors import TinyNASError
+from tinynas.utils.errors import TinyNASError
 
 from .app import app
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tinynas.arch import Arch
-from tinynas.cost import cost, steps
-from tinynas.shipped import load_arch, load_space, shipped_networks, shipped_spaces, short_name
-from tinynas.units import parse_count
+from tinynas.arch.arch import Arch
+from tinynas.arch.cost import cost, steps
+from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_spaces, short_name
+from tinynas.utils.units import parse_count
 
 from .exits import sidenet
 from .options import AsJson, DataName, ModelFile
@@ -50,8 +50,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Put the fronts and the retrained networks of runs into one table and one picture."""
-    from tinynas.comparison import compare_runs
-    from tinynas.runs import newest
+    from tinynas.experiment.compare import compare_runs
+    from tinynas.experiment.run_folder import newest
 
     folders = runs or [newest("*/front.json").parent]
     out = out or (folders[0] if len(folders) == 1 else Path()) / "compare.png"
@@ -72,12 +72,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of a delivered model on the test split, over all and by class."""
-    from tinynas import jobs
-    from tinynas.runs import delivered
+    from tinynas.experiment.run_folder import delivered
+    from tinynas.pipelines.evaluate import evaluate as evaluate_model
 
     screen = Screen(as_json)
     sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
-    result = jobs.evaluate(delivered(model), data, sizes)
+    result = evaluate_model(delivered(model), data, sizes)
     show_evaluation(screen, result)
     screen.document(result)
 
@@ -95,11 +95,11 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what is in image files: the likeliest classes, or boxes, drawn into pictures."""
-    from tinynas import jobs
-    from tinynas.runs import delivered
+    from tinynas.experiment.run_folder import delivered
+    from tinynas.pipelines.predict import predict as predict_images
 
     screen = Screen(as_json)
-    answers = jobs.predict(delivered(model), images, out, threshold=threshold)
+    answers = predict_images(delivered(model), images, out, threshold=threshold)
     show_predictions(screen, out, answers)
     screen.document(answers)
 
@@ -124,10 +124,11 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a delivered model as files for its target, fp32 and int8, and run them on the test split."""
-    from tinynas import jobs
-    from tinynas.exit_models import has_exits
-    from tinynas.exporting import ExportPlan
-    from tinynas.runs import delivered
+    from tinynas.early_exit.model_file import has_exits
+    from tinynas.experiment.config import ExportPlan
+    from tinynas.experiment.run_folder import delivered
+    from tinynas.pipelines.export import export as export_model
+    from tinynas.pipelines.export_early_exit import export_exits
 
     path = delivered(model)
     plan = ExportPlan(
@@ -143,7 +144,7 @@ def export(
     )
     with_exits = has_exits(path)
     with Screen(as_json) as screen:
-        result = (jobs.export_exits if with_exits else jobs.export)(plan, report=screen)
+        result = (export_exits if with_exits else export_model)(plan, report=screen)
     (show_export_of_exits if with_exits else show_export)(screen, plan.out, result, margin)
     screen.document(result)
 
@@ -166,14 +167,14 @@ def count(
     network = replace(network, resolution=resolution) if resolution is not None else network
     document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **asdict(cost(network))}
     if check:
-        from tinynas.evaluation import recount
+        from tinynas.models.profile import recount
 
         document["check"] = recount(network)
     screen = Screen(as_json)
     show_cost(screen, network, document)
     if plot:
-        from tinynas.files import write
-        from tinynas.pareto import memory_picture
+        from tinynas.experiment.plots import memory_picture
+        from tinynas.utils.io import write
 
         title = f"{document['name']} at {network.resolution}x{network.resolution}: SRAM in use at every layer"
         write(plot, memory_picture(list(steps(network)), title=title))

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tinynas.errors import InputError
-from tinynas.units import parse_count
+from tinynas.utils.errors import InputError
+from tinynas.utils.units import parse_count
 
 from . import options as opt
 from .screen import Screen
@@ -35,9 +35,9 @@ def sidenet(
 
     An exit answers where its calibrated confidence reaches a threshold; only for the other images the rest runs.
     """
-    from tinynas import jobs
-    from tinynas.exiting import AUTO, SUPERNET, ExitPlan
-    from tinynas.runs import delivered
+    from tinynas.experiment.config import AUTO, SUPERNET, ExitPlan
+    from tinynas.experiment.run_folder import delivered
+    from tinynas.pipelines.early_exit import make_exits
 
     if cascade and (model or tap):
         raise InputError("--cascade names both of its networks; leave out MODEL and --tap")
@@ -57,7 +57,7 @@ def sidenet(
         seed=seed or 0,
     )
     with Screen(as_json) as screen:
-        result = jobs.make_exits(plan, report=screen)
+        result = make_exits(plan, report=screen)
     show_exits(screen, result)
     screen.document(result)
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tinynas.arch import Arch
-from tinynas.cost import describe, describe_limits, steps
-from tinynas.units import format_bytes
+from tinynas.arch.arch import Arch
+from tinynas.arch.cost import describe, describe_limits, steps
+from tinynas.utils.units import format_bytes
 
 from .screen import Screen
 

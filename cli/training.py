@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tinynas.errors import InputError, unknown
-from tinynas.units import parse_bytes, parse_count, parse_seconds
+from tinynas.utils.errors import InputError, unknown
+from tinynas.utils.units import parse_bytes, parse_count, parse_seconds
 
 from . import options as opt
 from .screen import Screen
@@ -56,9 +56,9 @@ def search(
 
     A run's supernet is trained once: search it again with other limits by naming the run.
     """
-    from tinynas import jobs
-    from tinynas.parallel import decided_by_first, rank, start
-    from tinynas.plans import plan_search
+    from tinynas.pipelines.planning import plan_search
+    from tinynas.pipelines.search import search as run_search
+    from tinynas.utils.distributed import decided_by_first, rank, start
 
     limits = _limits(flops, params, sram, sram_model, flash) | _given(
         latency=None if latency is None else parse_seconds(latency)
@@ -73,7 +73,7 @@ def search(
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)
-        front = jobs.search(plan, report=screen)
+        front = run_search(plan, report=screen)
     if rank() > 0:
         return
     show_front(screen, plan.run, front)
@@ -132,9 +132,9 @@ def retrain(
 
     Limits choose a network of the run's front; without them it is the run's best.
     """
-    from tinynas import jobs
-    from tinynas.parallel import decided_by_first, rank, start
-    from tinynas.plans import plan_retraining
+    from tinynas.pipelines.planning import plan_retraining
+    from tinynas.pipelines.retrain import retrain as run_retrain
+    from tinynas.utils.distributed import decided_by_first, rank, start
 
     limits = _limits(flops, params, sram, sram_model, flash)
     given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
@@ -153,7 +153,7 @@ def retrain(
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)
-        metrics = jobs.retrain(plan, report=screen)
+        metrics = run_retrain(plan, report=screen)
     if rank() > 0:
         return
     show_metrics(screen, plan.folder, metrics)
@@ -168,15 +168,15 @@ def quickstart(
     as_json: opt.AsJson = False,
 ) -> None:
     """The main job on real images in a few minutes: search, retrain plain and with NetAug, compare."""
-    from tinynas import jobs
-    from tinynas.plans import plan_search
+    from tinynas.pipelines.planning import plan_search
+    from tinynas.pipelines.quickstart import quickstart as run_quickstart
 
     given: dict[str, Any] = {"epochs": epochs, "seed": seed}
     limits = {"macs": 150_000, "peak_sram": 8 * 1024}
     plan = plan_search(run, resume=False, limits=limits, how={"trials": trials}, given={"space": "micro", **given})
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, None)
-        comparison = jobs.quickstart(plan, given, report=screen)
+        comparison = run_quickstart(plan, given, report=screen)
     picture = plan.run / "compare.png"
     show_comparison(screen, comparison, picture)
     screen.document(comparison | {"picture": str(picture)})

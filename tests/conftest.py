@@ -8,12 +8,12 @@ import pytest
 import torch
 import yaml
 
-from tinynas import Budget, SearchSpace, build, delivered, load_space, retraining, searching
-from tinynas.data import Data, MemorySplit, Normalisation
-from tinynas.delivered import Model, save_model
-from tinynas.plans import SearchPlan
-from tinynas.settings import SupernetConfig
-from tinynas.training import Recipe
+from tinynas import Budget, SearchSpace, build, load_space
+from tinynas.data.base import Data, Normalisation
+from tinynas.data.memory import MemorySplit
+from tinynas.experiment.config import SearchPlan, SupernetConfig
+from tinynas.models.model_file import Model, save_model
+from tinynas.training.recipe import Recipe
 
 torch.set_num_threads(1)  # the same sums in the same order, on any machine
 
@@ -141,8 +141,8 @@ def watched(data, monkeypatch):
     test = Watched(images=data.test.images, labels=data.test.labels)
     vars(test)["looked"] = []
     watched = replace(data, test=test)
-    for module in (searching, retraining, delivered):
-        monkeypatch.setattr(module, "load_data", lambda name: watched)
+    for module in ("search", "retrain", "model_data"):
+        monkeypatch.setattr(f"tinynas.pipelines.{module}.load_data", lambda name: watched)
     return watched
 
 

@@ -2,9 +2,9 @@ import pytest
 import yaml
 
 from tinynas import Arch, load_arch
-from tinynas.arch import Block, Stem
-from tinynas.errors import FileError, InputError
-from tinynas.shipped import shipped_networks
+from tinynas.arch.arch import Block, Stem
+from tinynas.arch.zoo import shipped_networks
+from tinynas.utils.errors import FileError, InputError
 
 
 @pytest.mark.parametrize("name", shipped_networks())

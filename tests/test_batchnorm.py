@@ -1,7 +1,7 @@
 import torch
 
 from tinynas import build
-from tinynas.batchnorm import recalibrate
+from tinynas.models.batchnorm import recalibrate
 
 
 def test_statistics_are_the_means_over_the_batches(space):

@@ -11,10 +11,9 @@ from conftest import SMALL
 from tinynas.cli.app import app
 from typer.main import get_command
 
-from tinynas.cost import steps
-from tinynas.plans import SearchPlan
-from tinynas.settings import RetrainConfig, SupernetConfig
-from tinynas.shipped import load_arch, shipped_networks
+from tinynas.arch.cost import steps
+from tinynas.arch.zoo import load_arch, shipped_networks
+from tinynas.experiment.config import RetrainConfig, SearchPlan, SupernetConfig
 
 COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "quickstart"]
 
@@ -144,7 +143,7 @@ def test_the_quickstart_shortened(tinynas, tmp_path):
 
 
 def test_a_search_is_resumed_with_its_limits(tinynas, tmp_path, monkeypatch):
-    from tinynas import searching
+    from tinynas.pipelines import search as searching
 
     space = tmp_path / "small.yaml"
     space.write_text(yaml.safe_dump(SMALL))

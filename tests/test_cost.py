@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from tinynas import Budget, augment, build, cost, load_arch
-from tinynas.augmentation import family_factors
-from tinynas.cost import steps
-from tinynas.evaluation import recount
-from tinynas.shipped import shipped_networks
+from tinynas.arch.cost import steps
+from tinynas.arch.netaug import family_factors
+from tinynas.arch.zoo import shipped_networks
+from tinynas.models.profile import recount
 
 # Convolution and linear MACs as fvcore counts them, and learnable parameters, of the networks that the NetAug paper
 # trains (Cai et al., ICLR 2022, table 1); params of the augmented networks that its authors build around them.

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from tinynas import build, cost, load_arch
-from tinynas.cost import steps
-from tinynas.cutting import cut, macs
-from tinynas.errors import InputError
+from tinynas.arch.cost import steps
+from tinynas.early_exit.graph_split import cut
+from tinynas.models.profile import macs
+from tinynas.utils.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tinynas.data import MemorySplit, Normalisation, Wanted, generator, hold_out
-from tinynas.datasets import load_data
-from tinynas.errors import FileError, InputError
+from tinynas.data.base import Normalisation, Wanted
+from tinynas.data.memory import MemorySplit, hold_out
+from tinynas.data.registry import load_data
+from tinynas.utils.errors import FileError, InputError
+from tinynas.utils.rng import generator
 
 
 def same(one, other):
@@ -294,11 +296,11 @@ def test_photographs_that_are_not_there(tmp_path):
 
 
 def test_workers_change_nothing(image_folder, monkeypatch):
-    import tinynas.loading
+    import tinynas.data.loading
 
     data = load_data(f"imagefolder:{image_folder}")
     alone = list(data.training_batches(4, (24, 32), seed=0, epoch=0))
-    monkeypatch.setattr(tinynas.loading, "_FEW_FILES", 0)
+    monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
     assert same(alone, list(data.training_batches(4, (24, 32), seed=0, epoch=0)))
 
 

@@ -5,21 +5,12 @@ import torch
 from torchvision.ops import box_iou
 
 from tinynas import Supernet, augment, build, load_arch
-from tinynas.average_precision import average_precision
-from tinynas.data import Batch
-from tinynas.detection import (
-    Found,
-    WithSuppression,
-    answerable,
-    boxes_imitated,
-    decode,
-    detections,
-    detector_of,
-    located,
-    places,
-    suppressed,
-)
-from tinynas.errors import InputError
+from tinynas.arch.arch import detector_of
+from tinynas.data.base import Batch
+from tinynas.tasks.detection import Found, WithSuppression, decode, detections, places, suppressed
+from tinynas.tasks.detection_loss import answerable, boxes_imitated, located
+from tinynas.tasks.metrics import average_precision
+from tinynas.utils.errors import InputError
 
 CLASSES = 3
 OBJECTS = torch.tensor(  # image, class, box

@@ -10,16 +10,17 @@ import torch
 from torchvision.datasets import VOCDetection
 from torchvision.ops import box_iou
 
-import tinynas.loading
-import tinynas.scattered
-from tinynas import datasets
-from tinynas.annotated import VOC_CLASSES
-from tinynas.boxes import BoxSplit, targets
-from tinynas.data import Data, MemorySplit, Normalisation, Wanted
-from tinynas.datasets import load_data
-from tinynas.errors import FileError, InputError
-from tinynas.loading import ImageFiles
-from tinynas.scattered import CANVAS, backgrounds, scatter, scattered
+import tinynas.data.loading
+import tinynas.data.scattered
+from tinynas.data import classification
+from tinynas.data.base import Data, Normalisation, Wanted
+from tinynas.data.boxes import BoxSplit, targets
+from tinynas.data.loading import ImageFiles
+from tinynas.data.memory import MemorySplit
+from tinynas.data.registry import load_data
+from tinynas.data.scattered import CANVAS, backgrounds, scatter, scattered
+from tinynas.data.voc_coco import VOC_CLASSES
+from tinynas.utils.errors import FileError, InputError
 
 AS_IT_IS = Normalisation(mean=(0.0,), std=(1.0,))
 
@@ -169,7 +170,7 @@ def test_augmentation_repeats_for_a_seed_whoever_reads(image_folder, monkeypatch
     monkeypatch.setattr(
         torch.utils.data, "DataLoader", lambda *a, **k: used.append(k["num_workers"]) or loader(*a, **k)
     )
-    monkeypatch.setattr(tinynas.loading, "_FEW_FILES", 0)
+    monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
     assert same(alone, epoch(0))
     assert used[0] > 0
 
@@ -262,7 +263,7 @@ def test_boxes_of_digits_are_exact(rng):
 
 
 def test_nothing_is_drawn_outside_boxes_and_something_in_each(digits, monkeypatch):
-    monkeypatch.setattr(tinynas.scattered, "draw", lambda *_: None)
+    monkeypatch.setattr(tinynas.data.scattered, "draw", lambda *_: None)
     empty = scattered(load_data("digits"), side=32, images=(100, 1, 1))
     full = scattered(load_data("digits"), side=32, images=(100, 1, 1))
     assert same([(empty.train.read(0), empty.train.labels)], [(full.train.read(0), full.train.labels)])
@@ -289,8 +290,8 @@ def test_backgrounds_are_smooth_and_differ(rng):
 
 def test_scattered_fashion_is_made_of_fashion_mnist(fashion, monkeypatch):
     asked = []
-    monkeypatch.setattr(datasets, "FASHION_MNIST", fashion)
-    monkeypatch.setattr(tinynas.scattered, "scattered", lambda data, **settings: asked.append((data, settings)))
+    monkeypatch.setattr(classification, "FASHION_MNIST", fashion)
+    monkeypatch.setattr(tinynas.data.scattered, "scattered", lambda data, **settings: asked.append((data, settings)))
     load_data("scattered-fashion")
     ((data, settings),) = asked
     assert data.classes[9] == "boot"
@@ -464,7 +465,7 @@ def test_an_image_is_found_unreadable_when_it_is_read(tmp_path, monkeypatch, wor
     (folder / "JPEGImages" / "val3.jpg").write_bytes(b"\xff\xd8 broken")
     data = load_data(f"voc:{folder}")
     if workers:
-        monkeypatch.setattr(tinynas.loading, "_FEW_FILES", 0)
+        monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
     batches = data.evaluation_batches(data.test, 16, batch_size=2)
     assert next(batches)[0].shape == (2, 3, 16, 16)
     with pytest.raises(FileError, match=r"cannot read the image .*JPEGImages/val3\.jpg; remove or replace it") as error:

@@ -13,18 +13,18 @@ from PIL import Image
 from test_detection_data import voc_folder
 
 from tinynas import Budget, build, cost, load, load_arch
-from tinynas.data import Normalisation
-from tinynas.datasets import load_data
-from tinynas.delivered import Model, save_model
-from tinynas.detection import detections, suppressed
-from tinynas.errors import FileError
-from tinynas.exporting import ExportPlan, export
-from tinynas.loading import read_image
-from tinynas.plans import RetrainPlan, SearchPlan, default_config
-from tinynas.prediction import network_input, predict
-from tinynas.retraining import retrain
-from tinynas.searching import search
-from tinynas.settings import SupernetConfig, with_settings
+from tinynas.data.base import Normalisation
+from tinynas.data.loading import read_image
+from tinynas.data.registry import load_data
+from tinynas.experiment.config import ExportPlan, RetrainPlan, SearchPlan, SupernetConfig, with_settings
+from tinynas.models.model_file import Model, save_model
+from tinynas.pipelines.export import export
+from tinynas.pipelines.planning import default_config
+from tinynas.pipelines.predict import network_input, predict
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.search import search
+from tinynas.tasks.detection import detections, suppressed
+from tinynas.utils.errors import FileError
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +103,14 @@ def test_a_file_with_other_boxes_is_not_kept(run, tmp_path, monkeypatch):
     def stricter(outputs, at, *, threshold=0.01):
         return suppressed(outputs, at, threshold=0.2)
 
-    monkeypatch.setattr("tinynas.detection.WithSuppression.forward", lambda self, x: _forward(self, x, stricter))
+    monkeypatch.setattr("tinynas.tasks.detection.WithSuppression.forward", lambda self, x: _forward(self, x, stricter))
     with pytest.raises(FileError, match=r"model.boxes.onnx would give other boxes than torch for \d of 6 images"):
         export(ExportPlan(model=run / "retrain" / "both" / "model.safetensors", out=tmp_path), report=Quiet())
     assert not list(tmp_path.iterdir())
 
 
 def _forward(module, image, suppress):
-    from tinynas.detection import Places
+    from tinynas.tasks.detection import Places
 
     return tuple(suppress(module.net(image)[0], Places(*(module.get_buffer(name) for name in Places._fields))))
 

@@ -12,13 +12,15 @@ from conftest import Quiet, model_of
 from onnx import numpy_helper
 from PIL import Image
 
-from tinynas import cost, load_arch, load_space, shipped
-from tinynas.datasets import load_data
-from tinynas.delivered import save_model
-from tinynas.errors import FileError, InputError
-from tinynas.export import preprocessing, to_onnx
-from tinynas.exporting import ExportPlan, export
-from tinynas.nets import fold
+from tinynas import cost, load_arch, load_space
+from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.data.registry import load_data
+from tinynas.deploy.onnx import preprocessing, to_onnx
+from tinynas.experiment.config import ExportPlan
+from tinynas.models.model_file import save_model
+from tinynas.models.network import fold
+from tinynas.pipelines.export import export
+from tinynas.utils.errors import FileError, InputError
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLE = next(part for part in README.split("```")[1::2] if "InferenceSession(" in part)
@@ -55,14 +57,14 @@ def flash_of(proto):
     return total
 
 
-@pytest.mark.parametrize("name", shipped.shipped_spaces())
+@pytest.mark.parametrize("name", shipped_spaces())
 def test_every_space(name):
     space = load_space(name)
     check(space.min())
     check(space.sample(np.random.default_rng(0)))
 
 
-@pytest.mark.parametrize("name", shipped.shipped_networks())
+@pytest.mark.parametrize("name", shipped_networks())
 def test_every_published_network(name):
     check(load_arch(name))
 
@@ -124,7 +126,7 @@ def test_a_file_that_computes_something_else_is_not_kept(delivered_file, tmp_pat
         other.head.classifier.bias.data += 2e-3
         return other
 
-    monkeypatch.setattr("tinynas.export.fold", wrong)
+    monkeypatch.setattr("tinynas.deploy.onnx.fold", wrong)
     with pytest.raises(FileError, match=r"model.onnx would differ from the model by 0.002"):
         export(ExportPlan(model=delivered_file, out=tmp_path / "out"), report=Quiet())
     assert not list((tmp_path / "out").iterdir())
@@ -136,7 +138,7 @@ def test_nan_is_a_difference(delivered_file, tmp_path, monkeypatch):
         other.head.classifier.bias.data[0] = float("nan")
         return other
 
-    monkeypatch.setattr("tinynas.export.fold", broken)
+    monkeypatch.setattr("tinynas.deploy.onnx.fold", broken)
     with pytest.raises(FileError, match="differ"):
         export(ExportPlan(model=delivered_file, out=tmp_path / "out", int8=False), report=Quiet())
 
@@ -150,15 +152,15 @@ def test_bad_plans():
 @pytest.fixture
 def tflite():
     pytest.importorskip("litert_torch", reason="the extra tflite is not installed")
-    from tinynas.tflite import to_tflite
+    from tinynas.deploy.tflite import to_tflite
 
     return to_tflite
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [*shipped.shipped_spaces(), *shipped.shipped_networks()])
+@pytest.mark.parametrize("name", [*shipped_spaces(), *shipped_networks()])
 def test_tflite_files_compute_what_torch_does(tflite, name):
-    arch = load_arch(name) if name in shipped.shipped_networks() else load_space(name).min()
+    arch = load_arch(name) if name in shipped_networks() else load_space(name).min()
     model, images = model_of(arch), images_for(arch)
     fp32, int8 = tflite(model, calibration=[images])
     with torch.no_grad():
@@ -177,7 +179,7 @@ def test_a_tflite_file_of_every_kind_of_choice(tflite, any_space, rng):
 
 
 def test_without_the_extra_tflite_is_an_error(delivered_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("tinynas.tflite.find_spec", lambda name: None)
+    monkeypatch.setattr("tinynas.deploy.tflite.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'tinynas\[tflite\]'"):
         export(ExportPlan(model=delivered_file, out=tmp_path / "out", to="tflite"), report=Quiet())
 

@@ -3,8 +3,8 @@ import pytest
 from conftest import SMALL
 
 from tinynas import Budget, SearchSpace, cost
-from tinynas.errors import BudgetError
-from tinynas.feasible import Feasible
+from tinynas.study.feasible import Feasible
+from tinynas.utils.errors import BudgetError
 
 SPACE = SearchSpace.from_dict(SMALL)
 LOW, HIGH = cost(SPACE.min()).macs, cost(SPACE.max()).macs

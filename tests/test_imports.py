@@ -1,4 +1,4 @@
-"""Imports go one way: a room uses only rooms of layers below its own."""
+"""Imports go down only: six floors of packages, siblings apart, torch and optuna where they are needed."""
 
 import ast
 import subprocess
@@ -8,76 +8,107 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = [
-    {"errors"},
-    {"units", "files", "parallel"},
-    {"arch"},
-    {"cost", "choices"},
-    {"space"},
-    {"feasible"},
-    {"nets", "precision", "shipped", "augmentation", "cutting", "pareto"},
-    {"supernet", "batchnorm", "exits"},
-    {"data"},
-    {"loading", "sidenet"},
-    {"boxes"},
-    {"scattered", "annotated"},
-    {"datasets", "objectives"},
-    {"detection"},
-    {"accuracy", "average_precision"},
-    {"tasks"},
-    {"delivered", "training", "evaluation"},
-    {"study", "predictor", "latency", "export", "exit_models", "exit_pictures"},
-    {"samplers", "tflite"},
-    {"search", "runs", "reporting", "settings"},
-    {"plans", "comparison", "teachers"},
-    {"searching", "retraining", "exporting", "exiting", "prediction"},
-    {"exit_exporting"},
-    {"jobs"},
+PACKAGE = ROOT / "tinynas"
+FLOORS = [
+    {"utils"},
+    {"arch", "data"},
+    {"models", "tasks"},
+    {"training", "study", "early_exit", "deploy"},
+    {"experiment"},
+    {"pipelines"},
 ]
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.glob("*/**/*.py"))
+    path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if len(path.relative_to(PACKAGE).parts) > 1
+)
+WITHOUT_TORCH = ("arch", "experiment", "utils")
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            yield from [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            assert not any(name.split(".")[0] in ("tinynas", "cli") for name in names), f"{path} imports by full name"
+def imports_of(tree):
+    """(level, module, names) of every import statement, also of those in functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield node.level, node.module or "", [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from ((0, alias.name, []) for alias in node.names)
 
 
-def imported_packages(path):
-    packages = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            packages |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            packages.add(node.module.split(".")[0])
-    return packages
+def parsed(path):
+    return ast.parse((PACKAGE / path).read_text())
 
 
-def test_every_room_has_its_layer():
-    assert {path.stem for path in (ROOT / "tinynas").glob("*.py")} == {*LEVEL, "__init__"}
+def modules_imported_by(path):
+    """The modules of tinynas that a module imports, as paths below tinynas/."""
+    for level, module, names in imports_of(parsed(path)):
+        if level == 0:
+            assert module.split(".")[0] not in ("tinynas", "cli"), f"{path} imports {module} by its full name"
+            continue
+        assert level <= 2, f"{path} leaves the package"
+        base = PACKAGE / path.parent if level == 1 else PACKAGE
+        target = base.joinpath(*module.split(".")) if module else base
+        if target.is_dir():
+            yield from ((target / f"{name}.py").relative_to(PACKAGE) for name in names)
+        else:
+            yield target.with_suffix(".py").relative_to(PACKAGE)
 
 
-@pytest.mark.parametrize("room", sorted(LEVEL))
-def test_a_room_imports_only_from_below(room):
-    for other in imported(ROOT / "tinynas" / f"{room}.py"):
-        assert LEVEL[other] < LEVEL[room], f"{room} imports {other}"
+def packages_imported_by(path):
+    """The top-level names of other distributions that a file imports."""
+    return {module.split(".")[0] for level, module, _ in imports_of(ast.parse(path.read_text())) if level == 0}
 
 
-def test_optuna_lives_in_the_rooms_of_search():
-    paths = [*(ROOT / "tinynas").glob("*.py"), *(ROOT / "cli").glob("*.py")]
-    assert {path.stem for path in paths if "optuna" in imported_packages(path)} == {"search", "samplers", "study"}
+def test_every_module_lies_in_a_package_of_a_floor():
+    assert {path.parts[0] for path in MODULES} == set(FLOOR_OF)
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py"}
 
 
-def test_the_library_does_not_import_the_command_line():
-    for room in LEVEL:
-        assert not {"cli", "typer", "rich"} & imported_packages(ROOT / "tinynas" / f"{room}.py")
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_module_imports_only_its_own_package_and_lower_floors(path):
+    own = path.parts[0]
+    for other in modules_imported_by(path):
+        assert other in MODULES, f"{path} imports {other}, which does not exist"
+        package = other.parts[0]
+        assert package == own or FLOOR_OF[package] < FLOOR_OF[own], f"{path} imports {other}"
+
+
+def test_imports_have_no_cycle():
+    done, open_ = set(), []
+
+    def visit(path):
+        assert path not in open_, f"cycle: {' -> '.join(map(str, [*open_, path]))}"
+        if path in done:
+            return
+        open_.append(path)
+        for other in modules_imported_by(path):
+            visit(other)
+        done.add(open_.pop())
+
+    for path in MODULES:
+        visit(path)
+
+
+def test_optuna_is_imported_only_in_study():
+    paths = [*PACKAGE.rglob("*.py"), *(ROOT / "cli").glob("*.py")]
+    assert {path.parent.name for path in paths if "optuna" in packages_imported_by(path)} == {"study"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_the_library_does_not_import_the_command_line(path):
+    assert not {"cli", "typer", "rich"} & packages_imported_by(PACKAGE / path)
+
+
+def modules_without_torch():
+    return [path for path in MODULES if path.parts[0] in WITHOUT_TORCH and path.name != "distributed.py"]
+
+
+def test_torch_is_not_imported_by_arch_experiment_and_utils():
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules_without_torch()]
+    code = "\n".join(f"import tinynas.{name}" for name in names)
+    subprocess.run([sys.executable, "-c", f"{code}\nimport sys\nassert 'torch' not in sys.modules"], check=True)
 
 
 @pytest.mark.parametrize("statement", ["import tinynas.cli.app", "import tinynas; tinynas.load_space('micro').min()"])
-def test_torch_is_not_imported_before_it_is_needed(statement):
+def test_help_and_counting_import_nothing_heavy(statement):
     code = f"{statement}\nimport sys\nassert not {{'torch', 'optuna', 'matplotlib', 'numpy'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -5,17 +5,17 @@ import pytest
 import torch
 from conftest import RECIPE, Quiet
 
-from tinynas import Budget, cost, delivered, load, load_arch, load_space, searching
-from tinynas import jobs as jobs_module
-from tinynas.comparison import compare_runs
-from tinynas.errors import BudgetError, FileError, InputError
-from tinynas.evaluation import SubnetEvaluator
-from tinynas.jobs import retrain, search
-from tinynas.plans import RetrainPlan
-from tinynas.settings import NetAug, RetrainConfig, SupernetConfig
-from tinynas.supernet import Supernet
-from tinynas.tasks import TASKS
-from tinynas.training import Recipe
+from tinynas import Budget, cost, load, load_arch, load_space
+from tinynas.experiment.compare import compare_runs
+from tinynas.experiment.config import NetAug, RetrainConfig, RetrainPlan, SupernetConfig
+from tinynas.models.supernet import Supernet
+from tinynas.pipelines import evaluate as evaluate_module
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.search import search
+from tinynas.study.evaluator import SubnetEvaluator
+from tinynas.tasks.registry import TASKS
+from tinynas.training.recipe import Recipe
+from tinynas.utils.errors import BudgetError, FileError, InputError
 
 
 def test_the_whole_job(watched, plan):
@@ -92,7 +92,7 @@ def test_a_damaged_front_is_put_aside_by_the_next_search(watched, plan):
 
 
 def test_a_budget_that_nothing_fits_is_told_before_anything_is_done(watched, plan, monkeypatch):
-    monkeypatch.setattr(searching, "train", lambda *args, **kwargs: pytest.fail("it trained"))
+    monkeypatch.setattr("tinynas.pipelines.search.train", lambda *args, **kwargs: pytest.fail("it trained"))
     with pytest.raises(BudgetError, match="no network of the space fits"):
         search(replace(plan, budget=Budget(macs=10)), report=Quiet())
     assert not plan.run.exists()
@@ -167,9 +167,9 @@ def test_widths_are_augmented_in_the_first_half_only():
 
 def test_a_model_is_evaluated_on_data_of_its_classes(watched, space, tmp_path, monkeypatch):
     retrain(RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=RetrainConfig(recipe=RECIPE)), report=Quiet())
-    result = jobs_module.evaluate(tmp_path / "r" / "model.safetensors", None)
+    result = evaluate_module.evaluate(tmp_path / "r" / "model.safetensors", None)
     assert result["accuracy"] == json.loads((tmp_path / "r" / "metrics.json").read_text())["accuracy"]
     assert sum(result["by_class"].values()) / 3 == pytest.approx(result["accuracy"])
-    monkeypatch.setattr(delivered, "load_data", lambda name: replace(watched, classes=("a", "b")))
+    monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name: replace(watched, classes=("a", "b")))
     with pytest.raises(InputError, match=r"knows 3 classes \(a, b, c\), but small has 2 classes \(a, b\)"):
-        jobs_module.evaluate(tmp_path / "r" / "model.safetensors", "small")
+        evaluate_module.evaluate(tmp_path / "r" / "model.safetensors", "small")

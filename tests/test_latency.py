@@ -3,9 +3,9 @@ from dataclasses import asdict, replace
 from conftest import SMALL
 
 from tinynas import Budget, SearchSpace, cost, load_arch
-from tinynas.feasible import Feasible
-from tinynas.latency import latency, timed_cost
-from tinynas.search import search
+from tinynas.deploy.latency import latency, timed_cost
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search
 
 SPACE = SearchSpace.from_dict(SMALL)
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from tinynas import build, cost, load_arch, load_space, shipped
-from tinynas.cost import steps as layers
-from tinynas.nets import fold
+from tinynas import build, cost, load_arch, load_space
+from tinynas.arch.cost import steps as layers
+from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.models.network import fold
 
 ARCHS = int(os.environ.get("TINYNAS_ARCHS", "1"))
 FUSED = {"Clip", "Relu", "HardSwish", "HardSigmoid"}  # activations run within the layer before them
@@ -106,7 +107,7 @@ def orders(steps):
     return extend([])
 
 
-@pytest.mark.parametrize("name", shipped.shipped_spaces())
+@pytest.mark.parametrize("name", shipped_spaces())
 def test_the_memory_of_every_layer_is_what_is_alive_in_the_exported_graph(name):
     space, rng = load_space(name), np.random.default_rng(0)
     archs = [space.min(), space.max(), *(space.sample(rng) for _ in range(ARCHS))]
@@ -114,7 +115,7 @@ def test_the_memory_of_every_layer_is_what_is_alive_in_the_exported_graph(name):
         check(arch)
 
 
-@pytest.mark.parametrize("name", shipped.shipped_networks())
+@pytest.mark.parametrize("name", shipped_networks())
 def test_also_of_the_published_networks(name):
     check(load_arch(name))
 

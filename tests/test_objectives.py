@@ -6,8 +6,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tinynas import Supernet, augment
-from tinynas.data import Batch
-from tinynas.objectives import labelled, netaug, plain, sandwich, taught
+from tinynas.data.base import Batch
+from tinynas.tasks.losses import labelled, taught
+from tinynas.training.objectives import netaug, plain, sandwich
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinynas.pareto import Series, front, hypervolume, picture
+from tinynas.experiment.plots import Series, picture
+from tinynas.utils.pareto import front, hypervolume
 
 POINTS = [(10, 50.0), (20, 70.0), (20, 60.0), (30, 65.0), (40, 80.0), (5, 50.0)]
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from tinynas import Budget, SearchSpace, cost, predictor
-from tinynas.feasible import Feasible
-from tinynas.predictor import Predictor, held_out_correlation, propose
+from tinynas import Budget, SearchSpace, cost
+from tinynas.study.feasible import Feasible
+from tinynas.study.predictor import Predictor, held_out_correlation, propose
 
 SPACE = SearchSpace.from_dict(SMALL)
 
@@ -28,7 +28,7 @@ def test_it_ranks_what_it_has_not_seen(archs):
 
 
 def test_of_many_evaluations_it_takes_some_from_the_best_to_the_worst(archs, monkeypatch):
-    monkeypatch.setattr(predictor, "_MOST", 40)
+    monkeypatch.setattr("tinynas.study.predictor._MOST", 40)
     fitted = Predictor(SPACE, archs, [score(arch) for arch in archs])
     means, _ = fitted(fitted.features(archs))
     assert len(fitted._model[-1].X_train_) == 40

@@ -11,18 +11,20 @@ import torch
 import yaml
 from conftest import RECIPE, Quiet
 
-from tinynas import Supernet, augment, build, load, load_arch, load_space, runs
-from tinynas.augmentation import family_factors
-from tinynas.data import Batch
-from tinynas.delivered import Model, save_model
-from tinynas.errors import BudgetError, FileError, InputError, TrainingError
-from tinynas.evaluation import extract_calibrated
-from tinynas.jobs import retrain, search
-from tinynas.plans import RetrainPlan, plan_retraining
-from tinynas.retraining import _initial
-from tinynas.runs import read_config, read_supernet
-from tinynas.settings import NetAug, RetrainConfig, Teaching, read_settings, with_settings
-from tinynas.teachers import Teacher, load_teacher
+from tinynas import Supernet, augment, build, load, load_arch, load_space
+from tinynas.arch.netaug import family_factors
+from tinynas.data.base import Batch
+from tinynas.experiment.config import NetAug, RetrainConfig, RetrainPlan, Teaching, read_settings, with_settings
+from tinynas.experiment.run_folder import read_config
+from tinynas.models.model_file import Model, save_model
+from tinynas.models.supernet import extract_calibrated
+from tinynas.pipelines.planning import plan_retraining
+from tinynas.pipelines.retrain import _initial, retrain
+from tinynas.pipelines.run_supernet import read_supernet
+from tinynas.pipelines.search import search
+from tinynas.pipelines.teachers import load_teacher
+from tinynas.training.distillation import Teacher
+from tinynas.utils.errors import BudgetError, FileError, InputError, TrainingError
 
 
 def overlap(one, other):
@@ -136,7 +138,7 @@ def test_who_is_taught_what(watched, space, tmp_path, augmented, monkeypatch):
         given.update(target=criterion, augmented=of_augmented or criterion)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinynas.retraining.netaug", noted)
+    monkeypatch.setattr("tinynas.pipelines.retrain.netaug", noted)
     with pytest.raises(KeyboardInterrupt):
         retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
     images = watched.normalise(watched.train.images[:4])
@@ -415,7 +417,7 @@ def test_tensorboard_has_the_logs_figures_also_when_resumed(watched, space, tmp_
 
 
 def test_tensorboard_that_is_not_installed(watched, space, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "find_spec", lambda name: None)
+    monkeypatch.setattr("tinynas.experiment.log.find_spec", lambda name: None)
     plan = RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=RetrainConfig(recipe=RECIPE), tensorboard=True)
     with pytest.raises(InputError, match=r"needs the package tensorboard: pip install 'tinynas\[tensorboard\]'"):
         retrain(plan, report=Quiet())

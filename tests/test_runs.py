@@ -9,11 +9,13 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from tinynas import build, load, load_arch
-from tinynas.data import Normalisation
-from tinynas.delivered import Model, read_model, save_model
-from tinynas.errors import FileError
-from tinynas.files import only_one
-from tinynas.runs import Log, newest, read_front, settle_config
+from tinynas.data.base import Normalisation
+from tinynas.experiment.log import Log
+from tinynas.experiment.results import read_front
+from tinynas.experiment.run_folder import newest, settle_config
+from tinynas.models.model_file import Model, read_model, save_model
+from tinynas.utils.errors import FileError
+from tinynas.utils.io import only_one
 
 
 @pytest.fixture

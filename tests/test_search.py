@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinynas import Budget, SearchSpace, cost
-from tinynas.errors import BudgetError, FileError
-from tinynas.feasible import Feasible
-from tinynas.samplers import SAMPLERS
-from tinynas.search import search as search_feasible
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search as search_feasible
+from tinynas.study.samplers import SAMPLERS
+from tinynas.utils.errors import BudgetError, FileError
 
 SPACE = SearchSpace.from_dict(SMALL)
 

@@ -17,34 +17,24 @@ from PIL import Image
 from torch import nn
 
 from tinynas import SideNet, cost, load
-from tinynas.comparison import compare_runs
-from tinynas.cost import steps
-from tinynas.data import resize
-from tinynas.datasets import load_data
-from tinynas.delivered import read_model, save_model
-from tinynas.errors import FileError, InputError
-from tinynas.exit_exporting import Parts, export_exits
-from tinynas.exit_models import ExitModel, cascade_of, deployed_parts, exits_cost, read_exits, save_exits
-from tinynas.exiting import ExitPlan, make_exits
-from tinynas.exits import (
-    NOBODY,
-    Outputs,
-    Swept,
-    calibration_error,
-    choose,
-    confidence,
-    fit_temperature,
-    oracle_exits,
-    random_exits,
-    reliability,
-    thresholds,
-)
-from tinynas.exporting import ExportPlan
-from tinynas.files import read_json
-from tinynas.jobs import retrain, search
-from tinynas.plans import plan_retraining
-from tinynas.runs import read_supernet
-from tinynas.sidenet import Cascade
+from tinynas.arch.cost import steps
+from tinynas.data.registry import load_data
+from tinynas.data.transforms import resize
+from tinynas.early_exit.calibration import Outputs, calibration_error, confidence, fit_temperature, reliability
+from tinynas.early_exit.model_file import ExitModel, cascade_of, deployed_parts, exits_cost, read_exits, save_exits
+from tinynas.early_exit.sidenet import Cascade
+from tinynas.early_exit.thresholds import NOBODY, Swept, choose, oracle_exits, random_exits, thresholds
+from tinynas.experiment.compare import compare_runs
+from tinynas.experiment.config import ExitPlan, ExportPlan
+from tinynas.models.model_file import read_model, save_model
+from tinynas.pipelines.early_exit import make_exits
+from tinynas.pipelines.export_early_exit import Parts, export_exits
+from tinynas.pipelines.planning import plan_retraining
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.run_supernet import read_supernet
+from tinynas.pipelines.search import search
+from tinynas.utils.errors import FileError, InputError
+from tinynas.utils.io import read_json
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -539,12 +529,12 @@ def test_bad_plans(delivered_file, watched, space, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="the first network of a cascade is the cheaper"):
         make_exits(ExitPlan(model=delivered_file, tiny=dear), report=Quiet())
     few = replace(watched, val=replace(watched.val, images=watched.val.images[:14], labels=watched.val.labels[:14]))
-    monkeypatch.setattr("tinynas.delivered.load_data", lambda name: few)
+    monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name: few)
     with pytest.raises(InputError, match=r"5 images for a class .* \(images=14, classes=3, fewest=4\)"):
         make_exits(ExitPlan(model=delivered_file), report=Quiet())
     known = watched.val.labels < 2
     few = replace(watched, val=replace(watched.val, images=watched.val.images[known], labels=watched.val.labels[known]))
-    monkeypatch.setattr("tinynas.delivered.load_data", lambda name: few)
+    monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name: few)
     with pytest.raises(InputError, match=r"one of each` must hold, .* fewest=0\)"):
         make_exits(ExitPlan(model=delivered_file), report=Quiet())
 
@@ -583,7 +573,7 @@ def test_files_that_compute_something_else_are_not_kept(delivered_file, watched,
         nn.init.ones_(parts[-1].get_parameter("body.net_head_classifier_weight"))
         return parts
 
-    monkeypatch.setattr("tinynas.exit_exporting.deployed_parts", wrong)
+    monkeypatch.setattr("tinynas.pipelines.export_early_exit.deployed_parts", wrong)
     with pytest.raises(FileError, match="the files would differ from the model by"):
         export_exits(plan, report=Quiet())
     assert list((folder / "out").iterdir()) == []

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinynas import SearchSpace, augment, cost, load_arch, load_space
-from tinynas.errors import FileError, InputError
-from tinynas.shipped import shipped_networks, shipped_spaces
+from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.utils.errors import FileError, InputError
 
 RANGES = {"micro": (0.05e6, 5e6), "mobile32": (3e6, 150e6), "mcu": (5e6, 130e6), "mobile": (60e6, 600e6)}
 

@@ -9,11 +9,12 @@ import optuna
 import pytest
 from conftest import SMALL
 
-from tinynas import Budget, SearchSpace, study
-from tinynas.errors import FileError, InputError
-from tinynas.feasible import Feasible
-from tinynas.search import search
-from tinynas.study import open_storage, public, revive
+from tinynas import Budget, SearchSpace
+from tinynas.study import storage as study
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search
+from tinynas.study.storage import open_storage, public, revive
+from tinynas.utils.errors import FileError, InputError
 
 FEASIBLE = Feasible(space=SearchSpace.from_dict(SMALL), budget=Budget(macs=60_000))
 WORKER = """

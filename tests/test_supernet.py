@@ -6,9 +6,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tinynas import Supernet, augment, build, load_arch
-from tinynas.errors import InputError
-from tinynas.nets import fold
-from tinynas.supernet import view
+from tinynas.models.network import fold
+from tinynas.models.supernet import view
+from tinynas.utils.errors import InputError
 
 
 def trained_a_little(space, steps=2):

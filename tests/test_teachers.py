@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from tinynas import build, load_arch
-from tinynas.data import Batch
-from tinynas.delivered import Model, save_model
-from tinynas.errors import FileError, InputError
-from tinynas.teachers import Teacher, load_teacher
+from tinynas.data.base import Batch
+from tinynas.models.model_file import Model, save_model
+from tinynas.pipelines.teachers import load_teacher
+from tinynas.training.distillation import Teacher
+from tinynas.utils.errors import FileError, InputError
 
 
 class Counted(torch.nn.Module):

@@ -11,13 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from tinynas import Supernet, augment
-from tinynas import training as training_module
-from tinynas.errors import FileError, InputError, TrainingError
-from tinynas.evaluation import extract_calibrated
-from tinynas.objectives import labelled, netaug, plain, sandwich
-from tinynas.precision import Arithmetic
-from tinynas.tasks import TASKS
-from tinynas.training import Recipe, train
+from tinynas.models.supernet import extract_calibrated
+from tinynas.tasks.losses import labelled
+from tinynas.tasks.registry import TASKS
+from tinynas.training import loop as training_module
+from tinynas.training.loop import train
+from tinynas.training.objectives import netaug, plain, sandwich
+from tinynas.training.precision import Arithmetic
+from tinynas.training.recipe import Recipe
+from tinynas.utils.errors import FileError, InputError, TrainingError
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup=1.0)
@@ -62,7 +64,7 @@ def test_training_learns(space, data, tmp_path):
 @pytest.mark.parametrize("sort", [False, True])
 @pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 12, 17])
 def test_a_stopped_training_ends_with_the_same_weights_to_the_bit(space, data, tmp_path, monkeypatch, stop_after, sort):
-    monkeypatch.setattr(training_module, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("tinynas.training.checkpoint._SAVE_SECONDS", 0.0)
     if sort:
         target = replace(space.min(), resolution=12)
         space = augment(target, width=[1, 2], expand=[1, 2])

@@ -1,7 +1,7 @@
 import pytest
 
-from tinynas.errors import InputError
-from tinynas.units import format_bytes, format_count, parse_bytes, parse_count
+from tinynas.utils.errors import InputError
+from tinynas.utils.units import format_bytes, format_count, parse_bytes, parse_count
 
 
 @pytest.mark.parametrize(

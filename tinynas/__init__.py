@@ -6,18 +6,18 @@ A weight-sharing supernet is searched under hard limits, and the network found i
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arch import Arch
-from .augmentation import augment
-from .cost import Budget, Cost, cost
-from .errors import TinyNASError
-from .shipped import load_arch, load_space
-from .space import SearchSpace
+from .arch.arch import Arch
+from .arch.cost import Budget, Cost, cost
+from .arch.netaug import augment
+from .arch.space import SearchSpace
+from .arch.zoo import load_arch, load_space
+from .utils.errors import TinyNASError
 
 if TYPE_CHECKING:
-    from .exit_models import load
-    from .nets import build
-    from .sidenet import SideNet
-    from .supernet import Supernet
+    from .early_exit.model_file import load
+    from .early_exit.sidenet import SideNet
+    from .models.network import build
+    from .models.supernet import Supernet
 
 __all__ = [
     "Arch",
@@ -39,7 +39,12 @@ __all__ = [
 if (_beside := Path(__file__).resolve().parent.parent / "search_spaces").is_dir():
     __path__.append(str(_beside.parent))
 
-_NEEDS_TORCH = {"build": "nets", "Supernet": "supernet", "load": "exit_models", "SideNet": "sidenet"}
+_NEEDS_TORCH = {
+    "build": "models.network",
+    "Supernet": "models.supernet",
+    "load": "early_exit.model_file",
+    "SideNet": "early_exit.sidenet",
+}
 
 
 def __getattr__(name: str) -> Any:

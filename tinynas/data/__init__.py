@@ -1,0 +1,1 @@
+"""Data sets by name, their splits, batches and transforms."""

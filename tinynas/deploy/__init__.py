@@ -1,0 +1,1 @@
+"""A trained model on its target: ONNX and TFLite files, measured latency."""

@@ -1,0 +1,1 @@
+"""Early exits (SideNet): splitting a network, side heads, calibration, thresholds."""

@@ -1,0 +1,1 @@
+"""An experiment on disk: configuration, run folder, log, results, comparison, plots. No torch."""

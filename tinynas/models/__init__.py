@@ -1,0 +1,1 @@
+"""Networks in PyTorch: layers, heads, supernet, batch norm, profiling, model files."""

@@ -1,0 +1,1 @@
+"""Which architecture: feasible sampling, samplers, predictor, the Optuna study, subnet evaluation."""

@@ -1,0 +1,1 @@
+"""What classification and detection do differently: losses, decoding, metrics."""

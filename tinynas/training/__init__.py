@@ -1,0 +1,1 @@
+"""How weights are learned: loop, recipe, mixed precision, objectives, distillation, checkpoints."""

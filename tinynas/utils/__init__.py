@@ -1,0 +1,1 @@
+"""What knows nothing of networks: errors, units, files, schema checks, random generators, Pareto fronts."""

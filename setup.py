@@ -1,4 +1,4 @@
-"""Which packages are installed: all below tinynas/, and the top-level folders cli/ and search_spaces/ as parts of it."""
+"""List what is installed: all below tinynas/, and the top-level folders cli/ and search_spaces/ as parts of it."""
 
 from setuptools import find_namespace_packages, find_packages, setup
 

@@ -74,7 +74,7 @@ ABLATION = {  # NetAug, changed
     "every 2nd step": {"every": 2},
     "alpha 0.5": {"alpha": 0.5},
     "alpha 2": {"alpha": 2.0},
-    "two augmented networks": {"networks": 2},
+    "two augmented networks": {"num_augmented": 2},
     "kaiming-normal": {"init": "kaiming-normal"},
     "small factors": {"width": (1.0, 1.4), "expand": (1.0, 1.6)},
 }
@@ -179,12 +179,12 @@ def epoch_costs(config: dict, times: dict[str, float]) -> Iterator[float]:
     epochs, around, base = config["recipe"]["epochs"], config["netaug"], times["plain"]
     if config["recipe"]["augmentation"] == "strong":
         base = times[STRONG]
-    if config["teaching"]:
+    if config["distillation"]:
         base += times["teacher"] - times["plain"]
     for epoch in range(epochs):
         widths, expansions = (around and epoch / epochs < around[until] for until in ("width_until", "expand_until"))
         name = "widths and expansions" if widths else "expansions" if expansions else "plain"
-        more = (times[name] - times["plain"]) * around["networks"] / around["every"] if around else 0.0
+        more = (times[name] - times["plain"]) * around["num_augmented"] / around["every"] if around else 0.0
         yield base + more
 
 

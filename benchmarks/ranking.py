@@ -31,19 +31,26 @@ SIZES = (150_000, 400_000, 1_000_000, 2_200_000)  # MACs, within 10%
 SEEDS = (0, 1)
 DATA = "fashion-mnist"
 ALONE = {"epochs": 8, "batch_size": 128}
-BASE = {"epochs": 2, "batch_size": 64, "clip": 1.0, "randoms": 2, "spread": True, "distillation": 0.5}
+BASE = {
+    "epochs": 2,
+    "batch_size": 64,
+    "max_grad_norm": 1.0,
+    "num_random_subnets": 2,
+    "size_balanced_sampling": True,
+    "distillation": 0.5,
+}
 SETTINGS = {  # what differs from BASE
     "base": {},
     "base, another seed": {"seed": 1},
     "10 epochs": {"epochs": 10},
     "soft labels alone": {"distillation": 1.0},
     "hard labels alone": {"distillation": 0.0},
-    "gradients not clipped": {"clip": 0.0},
-    "random subnets mostly of middle size": {"spread": False},
-    "4 random subnets": {"randoms": 4},
-    "1 random subnet": {"randoms": 1},
-    "largest alone for 1 epoch": {"largest_epochs": 1},
-    "progressive shrinking": {"shrinking": True},
+    "gradients not clipped": {"max_grad_norm": 0.0},
+    "random subnets mostly of middle size": {"size_balanced_sampling": False},
+    "4 random subnets": {"num_random_subnets": 4},
+    "1 random subnet": {"num_random_subnets": 1},
+    "largest alone for 1 epoch": {"largest_warmup_epochs": 1},
+    "progressive shrinking": {"progressive_shrinking": True},
     "batches of 128": {"batch_size": 128},
 }
 

@@ -27,11 +27,11 @@ def search(
     storage: opt.Storage = None,
     task: opt.TaskName = None,
     space: opt.SpaceName = None,
-    randoms: opt.Randoms = None,
-    spread: opt.Spread = None,
+    num_random_subnets: opt.Randoms = None,
+    size_balanced_sampling: opt.Spread = None,
     distillation: opt.Distillation = None,
-    largest_epochs: opt.LargestEpochs = None,
-    shrinking: opt.Shrinking = None,
+    largest_warmup_epochs: opt.LargestEpochs = None,
+    progressive_shrinking: opt.Shrinking = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -40,7 +40,7 @@ def search(
     ] = None,
     batch_size: opt.BatchSize = None,
     lr: opt.LearningRate = None,
-    clip: opt.Clip = None,
+    max_grad_norm: opt.Clip = None,
     augmentation: opt.Augmentation = None,
     precision: opt.Precision = None,
     tensorboard: opt.TensorBoard = False,
@@ -63,10 +63,14 @@ def search(
     limits = _limits(flops, params, sram, sram_model, flash) | _given(
         latency=None if latency is None else parse_seconds(latency)
     )
-    given = _given(space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
+    given = _given(
+        space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, max_grad_norm=max_grad_norm
+    )
     given |= _given(augmentation=augmentation, precision=precision)
-    given |= _given(randoms=randoms, spread=spread, distillation=distillation)
-    given |= _given(largest_epochs=largest_epochs, shrinking=shrinking)
+    given |= _given(
+        num_random_subnets=num_random_subnets, size_balanced_sampling=size_balanced_sampling, distillation=distillation
+    )
+    given |= _given(largest_warmup_epochs=largest_warmup_epochs, progressive_shrinking=progressive_shrinking)
     how = _given(trials=trials, sampler=sampler, pareto=pareto, storage=storage, workers=workers)
     start()
     plan = decided_by_first(lambda: plan_search(run, resume=resume, task=task, limits=limits, how=how, given=given))
@@ -90,7 +94,7 @@ def retrain(
     netaug: opt.NetAugFlag = False,
     width: opt.Widths = None,
     expand: opt.Expansions = None,
-    networks: opt.Networks = None,
+    num_augmented: opt.Networks = None,
     alpha: opt.Alpha = None,
     every: opt.Every = None,
     width_until: opt.WidthUntil = None,
@@ -103,7 +107,7 @@ def retrain(
     task: opt.TaskName = None,
     source: opt.Source = None,
     init: opt.Init = None,
-    freeze: opt.Freeze = None,
+    freeze_epochs: opt.Freeze = None,
     head_lr: opt.HeadLearningRate = None,
     flops: opt.Flops = None,
     params: opt.Params = None,
@@ -115,7 +119,7 @@ def retrain(
     ] = None,
     batch_size: opt.BatchSize = None,
     lr: opt.LearningRate = None,
-    clip: opt.Clip = None,
+    max_grad_norm: opt.Clip = None,
     augmentation: opt.Augmentation = None,
     dropout: opt.Dropout = None,
     precision: opt.Precision = None,
@@ -137,11 +141,13 @@ def retrain(
     from tinynas.utils.distributed import decided_by_first, rank, start
 
     limits = _limits(flops, params, sram, sram_model, flash)
-    given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, clip=clip)
+    given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, max_grad_norm=max_grad_norm)
     given |= _given(augmentation=augmentation, dropout=dropout, precision=precision)
-    given |= _given(init=init, freeze=freeze, head_lr=head_lr)
+    given |= _given(init=init, freeze_epochs=freeze_epochs, head_lr=head_lr)
     given |= _given(width=_factors("width", width), expand=_factors("expand", expand), sort=sort)
-    given |= _given(networks=networks, alpha=alpha, every=every, width_until=width_until, expand_until=expand_until)
+    given |= _given(
+        num_augmented=num_augmented, alpha=alpha, every=every, width_until=width_until, expand_until=expand_until
+    )
     given |= _given(teacher=teacher, teacher_weight=teacher_weight, temperature=temperature)
     given |= _given(teach_augmented=teach_augmented)
     start()

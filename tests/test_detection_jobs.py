@@ -54,7 +54,7 @@ def run(voc, tmp_path_factory):
         arch = load_arch(plan.run / "best.yaml")
         chosen = with_settings(
             default_config(arch, voc, netaug=netaug, teacher=teacher),
-            {"epochs": 25 if name == "plain" else 1, "batch_size": 6, "lr": 0.05, "warmup": 1.0},
+            {"epochs": 25 if name == "plain" else 1, "batch_size": 6, "lr": 0.05, "warmup_epochs": 1.0},
         )
         retrain(RetrainPlan(folder=plan.run / "retrain" / name, arch=arch, config=chosen), report=Quiet())
     return plan.run

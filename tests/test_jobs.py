@@ -142,17 +142,21 @@ def test_netaug_delivers_a_file_like_a_plain_one(watched, space, tmp_path):
 
 
 def test_shrinking_frees_one_kind_of_choice_after_the_other():
-    config = SupernetConfig(shrinking=True, largest_epochs=2, recipe=Recipe(epochs=10))
-    assert [len(config.pinned(epoch)) for epoch in range(2, 10)] == [3, 3, 2, 2, 1, 1, 0, 0]
-    assert config.pinned(2) == ("depth", "expand", "width")
-    assert SupernetConfig(recipe=Recipe(epochs=3)).pinned(0) == ()
-    with pytest.raises(InputError, match="0 <= largest_epochs < epochs"):
-        SupernetConfig(largest_epochs=3, recipe=Recipe(epochs=3))
+    config = SupernetConfig(progressive_shrinking=True, largest_warmup_epochs=2, recipe=Recipe(epochs=10))
+    assert [len(config.fixed_choices(epoch)) for epoch in range(2, 10)] == [3, 3, 2, 2, 1, 1, 0, 0]
+    assert config.fixed_choices(2) == ("depth", "expand", "width")
+    assert SupernetConfig(recipe=Recipe(epochs=3)).fixed_choices(0) == ()
+    with pytest.raises(InputError, match="0 <= largest_warmup_epochs < epochs"):
+        SupernetConfig(largest_warmup_epochs=3, recipe=Recipe(epochs=3))
 
 
 def test_a_supernet_can_begin_with_its_largest_network_and_shrink(watched, plan):
     config = replace(
-        plan.config, randoms=1, largest_epochs=1, shrinking=True, recipe=replace(RECIPE, epochs=5, clip=1.0)
+        plan.config,
+        num_random_subnets=1,
+        largest_warmup_epochs=1,
+        progressive_shrinking=True,
+        recipe=replace(RECIPE, epochs=5, max_grad_norm=1.0),
     )
     assert search(replace(plan, config=config), report=Quiet())["evaluations"] == 12
 

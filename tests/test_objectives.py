@@ -39,7 +39,7 @@ class Recorder(torch.nn.Module):
 def test_sandwich_runs_largest_smallest_and_randoms(space):
     for resolution in space.resolution:
         recorder = Recorder()
-        losses = list(sandwich(space, randoms=3)(recorder, batch_of(resolution), np.random.default_rng(0)))
+        losses = list(sandwich(space, num_random_subnets=3)(recorder, batch_of(resolution), np.random.default_rng(0)))
         assert len(losses) == len(recorder.ran) == 5
         assert {arch.resolution for arch in recorder.ran} == {resolution}
         assert [arch.stages for arch in recorder.ran[:2]] == [space.max().stages, space.min().stages]
@@ -61,7 +61,7 @@ def test_a_part_of_the_distillation_leaves_the_rest_to_the_labels(space):
     supernet = Supernet(space).eval()
 
     def of_smallest(**given):
-        return list(sandwich(space, criterion=labelled(0.1), randoms=0, **given)(supernet, BATCH, None))[1]
+        return list(sandwich(space, criterion=labelled(0.1), num_random_subnets=0, **given)(supernet, BATCH, None))[1]
 
     logits = supernet(IMAGES, replace(space.min(), resolution=12))
     hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
@@ -98,7 +98,7 @@ def test_plain_is_cross_entropy(space):
 def test_netaug_augments_every_nth_batch_and_as_often_as_asked(space):
     target = space.min()
     wide = augment(target, width=[1, 2], expand=[1, 2])
-    objective = netaug(target, wide, labelled(), networks=3, every=4)
+    objective = netaug(target, wide, labelled(), num_augmented=3, every=4)
     for number in range(9):
         recorder = Recorder()
         losses = list(objective(recorder, batch_of(8, number), np.random.default_rng(0)))

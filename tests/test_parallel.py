@@ -39,7 +39,7 @@ mine = share(torch.arange(8))
 batch = Batch(images[mine], labels[mine], mine, 0)
 losses = objective(supernet, batch, np.random.default_rng(0))
 optimizer = _optimizer(supernet, Recipe())
-gradient = Arithmetic("fp32", torch.device("cpu")).backward(supernet, optimizer, losses, clip=0.0)
+gradient = Arithmetic("fp32", torch.device("cpu")).backward(supernet, optimizer, losses, max_grad_norm=0.0)
 if rank() == 0:
     torch.save({"loss": gradient.loss, "gradients": [p.grad for p in supernet.parameters()]}, sys.argv[1])
 """

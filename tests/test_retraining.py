@@ -14,7 +14,7 @@ from conftest import RECIPE, Quiet
 from tinynas import Supernet, augment, build, load, load_arch, load_space
 from tinynas.arch.netaug import family_factors
 from tinynas.data.base import Batch
-from tinynas.experiment.config import NetAug, RetrainConfig, RetrainPlan, Teaching, read_settings, with_settings
+from tinynas.experiment.config import Distillation, NetAug, RetrainConfig, RetrainPlan, read_settings, with_settings
 from tinynas.experiment.run_folder import read_config
 from tinynas.models.model_file import Model, save_model
 from tinynas.models.supernet import extract_calibrated
@@ -114,7 +114,9 @@ def test_a_teacher_is_asked_once_about_an_image_that_never_changes(watched, spac
     save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
     for augmentation, passes in (("none", 1), ("standard", RECIPE.epochs)):
         asked.clear()
-        config = RetrainConfig(teaching=Teaching(teacher=str(model)), recipe=replace(RECIPE, augmentation=augmentation))
+        config = RetrainConfig(
+            distillation=Distillation(teacher=str(model)), recipe=replace(RECIPE, augmentation=augmentation)
+        )
         retrain(RetrainPlan(folder=tmp_path / augmentation, arch=arch, config=config), report=Quiet())
         seen = len(watched.train) // RECIPE.batch_size * RECIPE.batch_size
         assert (
@@ -131,8 +133,8 @@ def test_who_is_taught_what(watched, space, tmp_path, augmented, monkeypatch):
     given = {}
     model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
     save_model(model, Model(net=build(arch).eval(), data="small", classes=watched.classes, normalise=watched.normalise))
-    teaching = Teaching(teacher=str(model), teacher_weight=1.0, temperature=3.0, teach_augmented=augmented)
-    config = RetrainConfig(netaug=NetAug(), teaching=teaching, recipe=RECIPE)
+    teaching = Distillation(teacher=str(model), teacher_weight=1.0, temperature=3.0, teach_augmented=augmented)
+    config = RetrainConfig(netaug=NetAug(), distillation=teaching, recipe=RECIPE)
 
     def noted(target, space, criterion, *, of_augmented, **how):
         given.update(target=criterion, augmented=of_augmented or criterion)
@@ -145,7 +147,7 @@ def test_who_is_taught_what(watched, space, tmp_path, augmented, monkeypatch):
     batch, logits = Batch(images, watched.train.labels[:4], torch.arange(4), 0), torch.randn(4, 3)
     soft = (load(model)(images) / 3).softmax(1)
     taught = 9 * torch.nn.functional.cross_entropy(logits / 3, soft)
-    labelled = torch.nn.functional.cross_entropy(logits, batch.labels, label_smoothing=RECIPE.smoothing)
+    labelled = torch.nn.functional.cross_entropy(logits, batch.labels, label_smoothing=RECIPE.label_smoothing)
     torch.testing.assert_close(given["target"](batch)(logits), taught)
     torch.testing.assert_close(given["augmented"](batch)(logits), taught if augmented else labelled)
 
@@ -192,7 +194,7 @@ def test_what_cannot_be_trained_leaves_no_folder(watched, space, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_not_delivered(watched, space, tmp_path):
-    config = RetrainConfig(recipe=replace(RECIPE, lr=1e30, epochs=1, batch_size=60, warmup=0.0))
+    config = RetrainConfig(recipe=replace(RECIPE, lr=1e30, epochs=1, batch_size=60, warmup_epochs=0.0))
     plan = RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), resolution=12), config=config)
     with pytest.raises(TrainingError, match="diverged"):
         retrain(plan, report=Quiet())
@@ -205,11 +207,11 @@ def test_weights_that_are_not_finite_are_not_delivered(watched, space, tmp_path)
         (lambda: NetAug(width=(1.0,), expand=(1.0,)), "NetAug widens widths or expansions"),
         (lambda: NetAug(width=(1.0,), sort=True), "only augmented widths are sorted"),
         (lambda: NetAug(alpha=float("inf")), "0 <= alpha < inf"),
-        (lambda: Teaching(teacher="t", temperature=float("inf")), "0 < temperature < inf"),
-        (lambda: RetrainConfig(teaching=Teaching(teacher="t", teach_augmented=True)), "taught with --netaug"),
+        (lambda: Distillation(teacher="t", temperature=float("inf")), "0 < temperature < inf"),
+        (lambda: RetrainConfig(distillation=Distillation(teacher="t", teach_augmented=True)), "taught with --netaug"),
         (lambda: replace(RECIPE, lr=float("inf")), "0 < lr < inf"),
         (lambda: replace(RECIPE, batch_size=1), "batch_size > 1"),
-        (lambda: replace(RECIPE, freeze=RECIPE.epochs + 1), "freeze <= epochs"),
+        (lambda: replace(RECIPE, freeze_epochs=RECIPE.epochs + 1), "freeze_epochs <= epochs"),
         (lambda: augment(load_arch("mcunet-in3"), width=(1.0, float("nan"))), "width factors begin with 1"),
         (lambda: augment(load_arch("mcunet-in3"), expand=(1.0, float("inf"))), "expand factors begin with 1"),
     ],
@@ -236,11 +238,11 @@ def test_every_setting_changes_what_is_trained(watched, space, tmp_path):
     model = tmp_path / "teacher.safetensors"
     arch = replace(space.min(), resolution=12)
     save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
-    base = RetrainConfig(netaug=NetAug(), teaching=Teaching(teacher=str(model)), recipe=RECIPE)
+    base = RetrainConfig(netaug=NetAug(), distillation=Distillation(teacher=str(model)), recipe=RECIPE)
     changes = [
         {},
         {"alpha": 0.5},
-        {"networks": 2},
+        {"num_augmented": 2},
         {"every": 2},
         {"sort": True, "width_until": 1.0},
         {"width_until": 1.0},
@@ -253,7 +255,7 @@ def test_every_setting_changes_what_is_trained(watched, space, tmp_path):
         {"dropout": 0.5},
         {"init": "kaiming-uniform"},
         {"init": str(model)},
-        {"freeze": 1.0},
+        {"freeze_epochs": 1.0},
         {"head_lr": 0.5},
         {"augmentation": "none"},
         {"augmentation": "strong"},
@@ -279,7 +281,7 @@ def test_a_setting_of_something_that_is_not_trained_is_refused():
 
 
 @pytest.mark.parametrize(
-    "change", [{"alpha": -1.0}, {"every": 0}, {"networks": 0}, {"width_until": 1.5}, {"expand_until": -0.1}]
+    "change", [{"alpha": -1.0}, {"every": 0}, {"num_augmented": 0}, {"width_until": 1.5}, {"expand_until": -0.1}]
 )
 def test_settings_out_of_range(change):
     with pytest.raises(InputError, match="must hold, but got"):
@@ -289,7 +291,7 @@ def test_settings_out_of_range(change):
             RetrainConfig(**wrong)
     for wrong in ({"teacher_weight": 1.1}, {"temperature": 0.0}):
         with pytest.raises(InputError, match="must hold, but got"):
-            Teaching(teacher="supernet", **wrong)
+            Distillation(teacher="supernet", **wrong)
 
 
 def test_a_delivered_model_goes_on_with_other_classes(watched, space, tmp_path, monkeypatch):
@@ -299,7 +301,7 @@ def test_a_delivered_model_goes_on_with_other_classes(watched, space, tmp_path, 
     net = build(arch)
     path = tmp_path / "pretrained.safetensors"
     save_model(path, Model(net=net, data="other", classes=tuple("vwxyz"), normalise=watched.normalise))
-    given = {"data": "small", "epochs": 1, "freeze": 0.5, "head_lr": 0.2}
+    given = {"data": "small", "epochs": 1, "freeze_epochs": 0.5, "head_lr": 0.2}
     plan = plan_retraining(None, name=None, resume=False, netaug=True, source=path, given=given)
     target = replace(plan.arch, classes=3)
     start = _initial(plan, target, watched).extract(target).state_dict()
@@ -373,11 +375,11 @@ def test_paths_are_kept_whole(tmp_path, monkeypatch):
     given = {"data": "imagefolder:cars", "teacher": "torchvision:resnet18:w.pth"}
     config = plan_retraining("mcunet-in3", name=None, resume=False, netaug=False, given=given).config
     assert config.data == f"imagefolder:{tmp_path}/cars"
-    assert config.teaching.teacher == f"torchvision:resnet18:{tmp_path}/w.pth"
+    assert config.distillation.teacher == f"torchvision:resnet18:{tmp_path}/w.pth"
     for data, teacher in (("digits", "torchvision:resnet18"), ("fashion-mnist:", "torchvision:resnet18")):
         given = {"data": data, "teacher": teacher}
         config = plan_retraining("mcunet-in3", name=None, resume=False, netaug=False, given=given).config
-        assert (config.data, config.teaching.teacher) == (data, teacher)
+        assert (config.data, config.distillation.teacher) == (data, teacher)
 
 
 def test_factors_are_the_papers_of_the_networks_family():

@@ -77,11 +77,11 @@ def test_a_config_is_settled_once(tmp_path):
 def test_settings_that_an_older_version_did_not_have_are_added(tmp_path):
     path = tmp_path / "config.yaml"
     settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}})
-    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 0.0}, "randoms": 2})
-    with pytest.raises(FileError, match="another configuration: randoms is 2 there, 3 here"):
-        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 0.0}, "randoms": 3})
-    with pytest.raises(FileError, match=r"another configuration: recipe\.clip is 0\.0 there, 1\.0 here"):
-        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "clip": 1.0}, "randoms": 2})
+    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 2})
+    with pytest.raises(FileError, match="another configuration: num_random_subnets is 2 there, 3 here"):
+        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 3})
+    with pytest.raises(FileError, match=r"another configuration: recipe\.max_grad_norm is 0\.0 there, 1\.0 here"):
+        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 1.0}, "num_random_subnets": 2})
 
 
 def test_a_log_drops_what_is_repeated(tmp_path):

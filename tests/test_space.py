@@ -52,19 +52,19 @@ def test_members(shipped_space, rng):
 
 
 def test_pinned_choices_are_at_their_largest(any_space, rng):
-    assert any_space.pinned() == any_space
-    everything = any_space.pinned("kernel", "depth", "expand", "width")
+    assert any_space.fixed_choices() == any_space
+    everything = any_space.fixed_choices("kernel", "depth", "expand", "width")
     assert set(everything.genes()) == {
         name for name in any_space.genes() if name.split(".")[-1] in ("resolution", "se", "act")
     }
     for kinds in (("kernel",), ("depth", "width"), ("expand",)):
-        pinned = any_space.pinned(*kinds)
+        pinned = any_space.fixed_choices(*kinds)
         assert pinned.max() == any_space.max()
         assert all(any_space.contains(pinned.sample(rng)) for _ in range(20))
     largest = [b.kernel for stage in any_space.max().stages for b in stage]
-    assert {b.kernel for stage in any_space.pinned("kernel").min().stages for b in stage} == set(largest)
+    assert {b.kernel for stage in any_space.fixed_choices("kernel").min().stages for b in stage} == set(largest)
     with pytest.raises(InputError, match="choices are kernel, depth, expand or width"):
-        any_space.pinned("kernels")
+        any_space.fixed_choices("kernels")
 
 
 def test_networks_of_elsewhere_are_not_contained(space):
@@ -160,7 +160,7 @@ def test_spread_samples_reach_all_sizes_and_every_option_is_as_likely(space):
     rng = np.random.default_rng(0)
     macs, alike = [], {}
     for spread in (False, True):
-        archs = [space.sample(rng, spread=spread) for _ in range(2000)]
+        archs = [space.sample(rng, size_balanced=spread) for _ in range(2000)]
         assert all(space.contains(arch) for arch in archs)
         macs.append(np.log([cost(arch).macs for arch in archs]))
         alike[spread] = np.mean([arch.stem.out == space.stem.width[0] for arch in archs])

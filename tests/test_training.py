@@ -22,7 +22,7 @@ from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import FileError, InputError, TrainingError
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup=1.0)
+RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup_epochs=1.0)
 
 
 class Stopped(Exception):
@@ -119,10 +119,12 @@ def wait_for_log(folder, lines, process):
 
 
 def test_the_rate_warms_up_from_0_and_falls_to_0():
-    recipe = Recipe(epochs=10, lr=0.4, warmup=2)
+    recipe = Recipe(epochs=10, lr=0.4, warmup_epochs=2)
     rates = [recipe.rate(epoch) for epoch in (0, 1, 2, 6, 10)]
     assert rates == pytest.approx([0, 0.2, 0.4, 0.2, 0])
-    assert Recipe(epochs=1, lr=1.0, warmup=5).rate(0.5) == pytest.approx(1.0)  # at most half of the time is warm-up
+    assert Recipe(epochs=1, lr=1.0, warmup_epochs=5).rate(0.5) == pytest.approx(
+        1.0
+    )  # at most half of the time is warm-up
 
 
 def test_norms_and_biases_do_not_decay(space):
@@ -192,7 +194,7 @@ def test_gradients_are_clipped_to_their_norm(space, data):
     arithmetic = Arithmetic("fp32", torch.device("cpu"))
     norms = []
     for clip in (0.0, 0.01):
-        arithmetic.backward(supernet, optimizer, failing(space, set())(supernet, batch, None), clip=clip)
+        arithmetic.backward(supernet, optimizer, failing(space, set())(supernet, batch, None), max_grad_norm=clip)
         norms.append(torch.nn.utils.get_total_norm([p.grad for p in supernet.parameters()]).item())
     assert norms[0] > 0.1
     assert norms[1] == pytest.approx(0.01, rel=1e-3)
@@ -207,7 +209,7 @@ def test_at_first_only_the_classifier_learns(space, data, tmp_path):
         now = dict(supernet.named_parameters())
         seen.append({name for name, tensor in start.items() if not torch.equal(tensor, now[name])})
 
-    recipe = replace(RECIPE, epochs=2, freeze=1.0, warmup=0.5)
+    recipe = replace(RECIPE, epochs=2, freeze_epochs=1.0, warmup_epochs=0.5)
     objective = plain(replace(space.max(), resolution=12), labelled())
     train(
         supernet,
@@ -246,7 +248,9 @@ def test_a_step_of_the_classifier_is_as_many_times_as_long(space, data, tmp_path
             moved[head_lr] = {name: tensor.detach() - start[name] for name, tensor in supernet.named_parameters()}
             raise Stopped
 
-        recipe = Recipe(epochs=1, batch_size=16, lr=0.05, head_lr=head_lr, momentum=0.0, weight_decay=0.0, warmup=0.0)
+        recipe = Recipe(
+            epochs=1, batch_size=16, lr=0.05, head_lr=head_lr, momentum=0.0, weight_decay=0.0, warmup_epochs=0.0
+        )
         with pytest.raises(Stopped):
             train(
                 supernet,
@@ -263,7 +267,7 @@ def test_a_step_of_the_classifier_is_as_many_times_as_long(space, data, tmp_path
 
 
 def test_part_of_an_epoch_is_frozen(space, data, tmp_path):
-    learning, recipe = [], replace(RECIPE, epochs=1, freeze=0.5)
+    learning, recipe = [], replace(RECIPE, epochs=1, freeze_epochs=0.5)
     supernet, objective = Supernet(space), plain(replace(space.max(), resolution=12), labelled())
     stem = supernet.net.stem.conv.weight
     train(
@@ -290,7 +294,7 @@ def test_a_step_makes_a_graph_when_the_one_before_is_done_with(space, data):
             norms.append(sum(p.grad.norm().item() for p in supernet.parameters() if p.grad is not None))
             yield supernet(batch.images, replace(arch, resolution=12)).square().mean()
 
-    arithmetic.backward(supernet, optimizer, losses(), clip=0.0)
+    arithmetic.backward(supernet, optimizer, losses(), max_grad_norm=0.0)
     assert norms[0] == 0 < norms[1], "the first loss went backward before the second was made"
 
 
@@ -308,12 +312,12 @@ def test_losses_are_scaled_for_fp16_and_gradients_are_not(space, data):
         arithmetic = Arithmetic("fp32", torch.device("cpu"))
         arithmetic.scaler = torch.amp.GradScaler("cpu", enabled=enabled, init_scale=1024.0)
         losses = failing(space, set())(supernet, batch, None)
-        assert arithmetic.backward(supernet, optimizer, losses, clip=0.0).finite
+        assert arithmetic.backward(supernet, optimizer, losses, max_grad_norm=0.0).finite
         gradients.append([p.grad.clone() for p in supernet.parameters()])
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-7) for one, other in zip(*gradients, strict=True))
     scales.append(arithmetic.scaler.get_scale())
     losses = failing(space, {0})(supernet, batch, None)
-    assert not arithmetic.backward(supernet, optimizer, losses, clip=0.0).finite
+    assert not arithmetic.backward(supernet, optimizer, losses, max_grad_norm=0.0).finite
     assert arithmetic.scaler.get_scale() == scales[0] / 2, "a step that overflowed halves the scale"
 
 

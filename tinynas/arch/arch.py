@@ -5,7 +5,7 @@ the same network exactly if they are equal; they can be hashed, compared, and wr
 A size of 0 means that the part is absent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from math import prod
@@ -20,6 +20,9 @@ from ..utils.schema import check_keys, check_list, check_mapping, from_mapping
 T = TypeVar("T")
 ACTIVATIONS = ("relu", "relu6", "hswish")
 _ANCHORS = (0.12, 0.12, 0.2, 0.2, 0.3, 0.3, 0.45, 0.45, 0.6, 0.6, 0.85, 0.85)  # until a data set's own are known
+
+
+FitAnchors = Callable[[int], tuple[float, ...]]  # number of anchors -> width, height, width, height, ... in 0..1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,10 @@ class Head:
         require(_is_count(self.hidden), "head hidden >= 0", hidden=self.hidden)
         _check_act(self.act)
 
+    def with_anchors(self, fit: FitAnchors) -> "Head":
+        """A classifier has no anchors: the head itself."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorHead:
@@ -98,6 +105,12 @@ class DetectorHead:
     def per_cell(self) -> int:
         """Anchors at each place of a feature map."""
         return len(self.anchors) // 4
+
+    def with_anchors(self, fit: FitAnchors) -> "DetectorHead":
+        """The head with fitted anchors in place of the default ones; anchors that were set stay."""
+        if self.anchors != _ANCHORS:
+            return self
+        return replace(self, anchors=fit(len(self.anchors) // 2))
 
 
 HEADS: dict[str, type[Head] | type[DetectorHead]] = {"classify": Head, "detect": DetectorHead}
@@ -139,6 +152,10 @@ class Arch:
         """The head of a detector."""
         assert isinstance(self.head, DetectorHead)
         return self.head
+
+    def fitted_to(self, *, in_channels: int, classes: int, fit_anchors: FitAnchors) -> "Arch":
+        """The arch with a data set's input channels and classes and, for a detector, anchors."""
+        return replace(self, in_channels=in_channels, classes=classes, head=self.head.with_anchors(fit_anchors))
 
     def strides(self) -> list[int]:
         """Pixels of the image, along a side, to one of each stage's feature map."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..utils.errors import require
-from .arch import DetectorHead, Head
+from .arch import DetectorHead, FitAnchors, Head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +76,15 @@ class HeadChoices:
             if sizes != (0,):
                 check_ascending(name, sizes)
 
+    def with_anchors(self, fit: FitAnchors) -> "HeadChoices":
+        """As a head's."""
+        return self
+
     def compose(self, pick: "Pick") -> Head:
         """The head of these choices."""
         return Head(conv=pick("head.conv", self.conv), hidden=pick("head.hidden", self.hidden), act=self.act)
 
-    def pinned(self, *choices: str) -> "HeadChoices":
+    def fixed_choices(self, *choices: str) -> "HeadChoices":
         """As a space's."""
         return replace(self, conv=self.conv[-1:], hidden=self.hidden[-1:]) if "width" in choices else self
 
@@ -98,12 +102,18 @@ class DetectorChoices:
         check_ascending("head width", self.width)
         check_ascending("head kernel", self.kernel)
 
+    def with_anchors(self, fit: FitAnchors) -> "DetectorChoices":
+        """As a head's."""
+        if self.anchors != DetectorHead.anchors:
+            return self
+        return replace(self, anchors=fit(len(self.anchors) // 2))
+
     def compose(self, pick: "Pick") -> DetectorHead:
         """The head of these choices."""
         width, kernel = pick("head.width", self.width), pick("head.kernel", self.kernel)
         return DetectorHead(width=width, kernel=kernel, act=self.act, anchors=self.anchors)
 
-    def pinned(self, *choices: str) -> "DetectorChoices":
+    def fixed_choices(self, *choices: str) -> "DetectorChoices":
         """As a space's."""
         kinds = {"width", "kernel"} & set(choices)
         return replace(self, **{kind: getattr(self, kind)[-1:] for kind in kinds})

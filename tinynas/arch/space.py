@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
-from .arch import Arch, Block, Stem, read_head
+from .arch import Arch, Block, FitAnchors, Stem, read_head
 from .choices import BlockChoices, DetectorChoices, HeadChoices, Pick, StageChoices, StemChoices, check_ascending
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class SearchSpace:
         """The arch of all largest options; every other arch is a part of it."""
         return self._compose(lambda name, options, resolve=_same: resolve(options[-1]))
 
-    def sample(self, rng: "np.random.Generator", *, spread: bool = False) -> Arch:
+    def sample(self, rng: "np.random.Generator", *, size_balanced: bool = False) -> Arch:
         """Every gene that matters drawn uniformly: each on its own, so that most archs are of middle size.
 
-        With `spread` each gene is still uniform, but all lean the same way, small or large (binomial draws of one
-        random probability): sizes are spread from the smallest arch to the largest.
+        With `size_balanced` each gene is still uniform, but all lean the same way, small or large (binomial draws of
+        one random probability): sizes are spread from the smallest arch to the largest.
         """
-        if spread:
+        if size_balanced:
             lean = rng.random()
             return self._compose(
                 lambda name, options, resolve=_same: resolve(options[rng.binomial(len(options) - 1, lean)])
@@ -104,6 +104,10 @@ class SearchSpace:
             raise InputError("not of this search space: it differs in a part that the space leaves no choice about")
         return genes
 
+    def fitted_to(self, *, in_channels: int, classes: int, fit_anchors: FitAnchors) -> "SearchSpace":
+        """The space with a data set's input channels and classes and, for detectors, anchors."""
+        return replace(self, in_channels=in_channels, classes=classes, head=self.head.with_anchors(fit_anchors))
+
     def contains(self, arch: Arch) -> bool:
         """Whether the arch is one of this space's."""
         try:
@@ -112,7 +116,7 @@ class SearchSpace:
             return False
         return True
 
-    def pinned(self, *choices: str) -> "SearchSpace":
+    def fixed_choices(self, *choices: str) -> "SearchSpace":
         """The space with choices of kind "kernel", "depth", "expand" or "width" fixed to their largest options."""
         unknown_kinds = set(choices) - {"kernel", "depth", "expand", "width"}
         require(not unknown_kinds, "choices are kernel, depth, expand or width", choices=choices)
@@ -125,7 +129,7 @@ class SearchSpace:
             for stage in self.stages
         )
         stem = replace(self.stem, width=self.stem.width[-1:]) if "width" in choices else self.stem
-        return replace(self, stages=stages, stem=stem, head=self.head.pinned(*choices))
+        return replace(self, stages=stages, stem=stem, head=self.head.fixed_choices(*choices))
 
     def _compose(self, pick: Pick) -> Arch:
         resolution = pick("resolution", self.resolution)

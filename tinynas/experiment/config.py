@@ -23,29 +23,29 @@ class SupernetConfig:
 
     space: str = "mobile32"
     data: str = "digits"
-    randoms: int = 2  # random subnets a step, beside the largest and the smallest
-    spread: bool = True  # random subnets of all sizes alike, instead of mostly middle ones
+    num_random_subnets: int = 2  # random subnets a step, beside the largest and the smallest
+    size_balanced_sampling: bool = True  # random subnets of all sizes alike, instead of mostly middle ones
     distillation: float = 0.5  # share of the largest network's outputs in the others' targets, beside the labels
-    largest_epochs: int = 0  # at the start, in which the largest network is trained alone
-    shrinking: bool = False  # then kernels, depths, expansions, widths become elastic one after the other
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6, clip=1.0))
+    largest_warmup_epochs: int = 0  # at the start, in which the largest network is trained alone
+    progressive_shrinking: bool = False  # then kernels, depths, expansions, widths become elastic one after the other
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6, max_grad_norm=1.0))
 
     def __post_init__(self) -> None:
-        require(self.randoms >= 0, "randoms >= 0", randoms=self.randoms)
+        require(self.num_random_subnets >= 0, "num_random_subnets >= 0", num_random_subnets=self.num_random_subnets)
         require(0 <= self.distillation <= 1, "0 <= distillation <= 1", distillation=self.distillation)
-        rule = "0 <= largest_epochs < epochs"
-        holds = 0 <= self.largest_epochs < self.recipe.epochs
-        require(holds, rule, largest_epochs=self.largest_epochs, epochs=self.recipe.epochs)
+        rule = "0 <= largest_warmup_epochs < epochs"
+        holds = 0 <= self.largest_warmup_epochs < self.recipe.epochs
+        require(holds, rule, largest_warmup_epochs=self.largest_warmup_epochs, epochs=self.recipe.epochs)
 
-    def pinned(self, epoch: int) -> tuple[str, ...]:
+    def fixed_choices(self, epoch: int) -> tuple[str, ...]:
         """The kinds of choices that are not yet elastic in an epoch, counted from 0.
 
         Progressive shrinking (Cai et al., ICLR 2020, section 3.3), each kind in an equal part of the epochs.
         """
-        if not self.shrinking:
+        if not self.progressive_shrinking:
             return ()
         kinds = ("kernel", "depth", "expand", "width")
-        part = len(kinds) * (epoch - self.largest_epochs) // (self.recipe.epochs - self.largest_epochs)
+        part = len(kinds) * (epoch - self.largest_warmup_epochs) // (self.recipe.epochs - self.largest_warmup_epochs)
         return kinds[part + 1 :]
 
 
@@ -55,7 +55,7 @@ class NetAug:
 
     width: tuple[float, ...] = (1.0, 1.8, 2.6)  # factors of the channels between blocks
     expand: tuple[float, ...] = (1.0, 1.6, 2.2, 2.8)  # factors of the expansion ratios
-    networks: int = 1  # augmented networks a step
+    num_augmented: int = 1  # augmented networks a step
     alpha: float = 1.0  # weight of their losses
     every: int = 1  # augment every n-th step
     width_until: float = 0.5  # part of the epochs after which widths are not augmented any more
@@ -63,7 +63,7 @@ class NetAug:
     sort: bool = False  # put the most important channels first before every epoch that augments widths but the first
 
     def __post_init__(self) -> None:
-        require(self.networks >= 1 and self.every >= 1, "networks >= 1 and every >= 1", netaug=self)
+        require(self.num_augmented >= 1 and self.every >= 1, "num_augmented >= 1 and every >= 1", netaug=self)
         require(0 <= self.alpha < inf, "0 <= alpha < inf", alpha=self.alpha)
         widened = max(len(self.width), len(self.expand)) > 1
         require(widened, "NetAug widens widths or expansions", width=self.width, expand=self.expand)
@@ -77,7 +77,7 @@ class NetAug:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Teaching:
+class Distillation:
     """What a teacher's soft labels are worth (Hinton et al., 2015, section 2)."""
 
     teacher: str  # "supernet", a model.safetensors, or torchvision:NAME[:weights.pth]
@@ -98,18 +98,18 @@ class RetrainConfig:
     init: str = "kaiming-normal"  # kaiming-normal, kaiming-uniform, "supernet", or a model.safetensors
     dropout: float = 0.0  # share of the classifier's inputs that are dropped in training
     netaug: NetAug | None = None
-    teaching: Teaching | None = None
+    distillation: Distillation | None = None
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         require(0 <= self.dropout < 1, "0 <= dropout < 1", dropout=self.dropout)
-        lonely = self.teaching is not None and self.teaching.teach_augmented and not self.netaug
+        lonely = self.distillation is not None and self.distillation.teach_augmented and not self.netaug
         require(not lonely, "augmented networks are taught with --netaug", teach_augmented=lonely)
 
 
 def read_settings(cls: type[Config], plain: Mapping[str, Any], where: str) -> Config:
     """A config from plain data as config.yaml holds it. Raises InputError."""
-    nested = {"recipe": Recipe, "netaug": NetAug, "teaching": Teaching}
+    nested = {"recipe": Recipe, "netaug": NetAug, "distillation": Distillation}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
     for name in nested.keys() & {name for name, value in given.items() if value is not None}:
         given[name] = read_settings(nested[name], check_mapping(given[name], name), f"{name} in {where}")
@@ -131,7 +131,7 @@ def with_settings(config: Config, given: Mapping[str, Any]) -> Config:
     return replace(config, **changed)  # type: ignore[type-var]
 
 
-_PART_OF = {f.name: option for cls, option in ((NetAug, "--netaug"), (Teaching, "--teacher")) for f in fields(cls)}
+_PART_OF = {f.name: option for cls, option in ((NetAug, "--netaug"), (Distillation, "--teacher")) for f in fields(cls)}
 AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the tiny one's run
 _OF_HEADS = ("taps", "hidden", "distillation", "temperature", "seed")  # what a cascade has no use for

@@ -12,12 +12,12 @@ from ..arch.cost import Budget, describe_limits
 from ..arch.netaug import family_factors
 from ..arch.zoo import load_arch, short_name
 from ..experiment.config import (
+    Distillation,
     NetAug,
     RetrainConfig,
     RetrainPlan,
     SearchPlan,
     SupernetConfig,
-    Teaching,
     read_settings,
     with_settings,
 )
@@ -122,7 +122,7 @@ def plan_retraining(
         require(task == "detect", "a detector has no classifier", task=task)
         arch, data = detector_of(arch), TASKS[task].data
     config = with_settings(default_config(arch, data, netaug=netaug, teacher=given.get("teacher")), _with_paths(given))
-    if "supernet" in (config.init, config.teaching and config.teaching.teacher):
+    if "supernet" in (config.init, config.distillation and config.distillation.teacher):
         if not (run / "supernet.pt").exists():
             raise InputError(f"only a run has a supernet to start or learn from, and {target or source} is none")
         rule = "a supernet starts and teaches networks for the data it was trained on"
@@ -155,7 +155,7 @@ def default_config(arch: Arch, data: str, *, netaug: bool, teacher: str | None) 
         data=data,
         init="kaiming-uniform" if netaug else "kaiming-normal",
         netaug=NetAug(width=width, expand=expand) if netaug else None,
-        teaching=Teaching(teacher=teacher) if teacher else None,
+        distillation=Distillation(teacher=teacher) if teacher else None,
     )
     return with_settings(config, TASKS[arch.task].retraining)
 
@@ -177,7 +177,7 @@ def _network_of(run: Path, limits: Mapping[str, Any]) -> Arch:
 
 def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, limits: Mapping[str, Any]) -> Path:
     seed = f"seed{config.recipe.seed}" if config.recipe.seed else ""
-    parts = ("netaug" if config.netaug else "plain", config.teaching and "teacher", *_limit_names(limits), seed)
+    parts = ("netaug" if config.netaug else "plain", config.distillation and "teacher", *_limit_names(limits), seed)
     folder = run / "retrain" / (name or "-".join(part for part in parts if part))
     if name and folder.exists():
         raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")

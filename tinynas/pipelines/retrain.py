@@ -1,13 +1,13 @@
 """The retraining job: train one network, alone or with NetAug, and deliver it."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
-from ..arch.arch import Arch, DetectorHead
+from ..arch.arch import Arch
 from ..arch.cost import cost
 from ..arch.netaug import augment
 from ..arch.space import SearchSpace
@@ -20,9 +20,8 @@ from ..experiment.run_folder import settle_config
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import INITS
 from ..models.supernet import Supernet, extract_calibrated
-from ..tasks.anchors import fit_anchors
 from ..tasks.losses import Criterion, taught
-from ..tasks.registry import TASKS, check_task
+from ..tasks.registry import TASKS, fit_to_data
 from ..training.loop import train
 from ..training.objectives import Objective, netaug, plain
 from ..training.precision import check_precision
@@ -42,10 +41,8 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     """
     folder, config = plan.folder, plan.config
     data = load_data(config.data)
-    arch = replace(plan.arch, in_channels=data.channels, classes=len(data.classes))
-    task = check_task(arch.task, data)
-    if isinstance(arch.head, DetectorHead):
-        arch = replace(arch, head=fit_anchors(arch.head, data))
+    arch = fit_to_data(plan.arch, data)
+    task = TASKS[arch.task]
     supernet, criterion = _initial(plan, arch, data).to(device()), _criterion(plan, arch, data)
     check_precision(config.recipe.precision, device())
     log = Log(folder / "log.jsonl", tensorboard=plan.tensorboard)
@@ -69,7 +66,7 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
         "seconds": last_record(folder / "log.jsonl")["seconds"],
         "epochs": config.recipe.epochs,
         "netaug": config.netaug is not None,
-        "teacher": config.teaching.teacher if config.teaching else None,
+        "teacher": config.distillation.teacher if config.distillation else None,
         "init": config.init,
         "seed": config.recipe.seed,
         "data": config.data,
@@ -93,8 +90,8 @@ def _train(
             arch,
             space,
             criterion,
-            of_augmented=None if _teaches_augmented(config) else task.criterion(arch, config.recipe.smoothing),
-            networks=config.netaug.networks,
+            of_augmented=None if _teaches_augmented(config) else task.criterion(arch, config.recipe.label_smoothing),
+            num_augmented=config.netaug.num_augmented,
             alpha=config.netaug.alpha,
             every=config.netaug.every,
         )
@@ -151,18 +148,18 @@ def _initial(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
 
 
 def _criterion(plan: RetrainPlan, arch: Arch, data: Data) -> Criterion:
-    teaching, recipe, task = plan.config.teaching, plan.config.recipe, TASKS[arch.task]
-    criterion = task.criterion(arch, recipe.smoothing)
-    if not teaching:
+    distillation, recipe, task = plan.config.distillation, plan.config.recipe, TASKS[arch.task]
+    criterion = task.criterion(arch, recipe.label_smoothing)
+    if not distillation:
         return criterion
     return taught(
-        load_teacher(teaching.teacher, plan.run, arch, data, keep=recipe.augmentation == "none"),
+        load_teacher(distillation.teacher, plan.run, arch, data, keep=recipe.augmentation == "none"),
         criterion=criterion,
         imitation=task.imitation,
-        weight=teaching.teacher_weight,
-        temperature=teaching.temperature,
+        weight=distillation.teacher_weight,
+        temperature=distillation.temperature,
     )
 
 
 def _teaches_augmented(config: RetrainConfig) -> bool:
-    return config.teaching is not None and config.teaching.teach_augmented
+    return config.distillation is not None and config.distillation.teach_augmented

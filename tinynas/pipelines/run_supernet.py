@@ -1,16 +1,13 @@
 """A run's search space and trained supernet, for the data it was trained on."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from ..arch.choices import DetectorChoices
 from ..arch.space import SearchSpace
 from ..arch.zoo import load_space, shipped_spaces
 from ..data.base import Data
 from ..experiment.run_folder import read_config
 from ..models.supernet import Supernet
-from ..tasks.anchors import fit_anchors
-from ..tasks.registry import check_task
+from ..tasks.registry import fit_to_data
 from ..training.checkpoint import read_checkpoint
 from ..utils.errors import FileError
 from ..utils.io import read_text
@@ -27,11 +24,7 @@ def space_text(run: Path, space: str) -> str:
 
 def space_for(data: Data, text: str, where: str) -> SearchSpace:
     """A space from YAML, with the data's colours and classes and, for detectors, anchors. Raises InputError."""
-    space = SearchSpace.from_dict(read_yaml(text, where))
-    check_task(space.task, data)
-    if isinstance(space.head, DetectorChoices):
-        space = replace(space, head=fit_anchors(space.head, data))
-    return replace(space, in_channels=data.channels, classes=len(data.classes))
+    return fit_to_data(SearchSpace.from_dict(read_yaml(text, where)), data)
 
 
 def read_supernet(run: Path, data: Data) -> Supernet:

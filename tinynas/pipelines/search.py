@@ -91,7 +91,7 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: R
     torch.manual_seed(recipe.seed)
     supernet = Supernet(space).to(device())
     task = TASKS[data.task]
-    criterion = task.criterion(space.max(), recipe.smoothing)
+    criterion = task.criterion(space.max(), recipe.label_smoothing)
 
     def after_step(progress: Progress) -> None:
         advance(report, "supernet", progress)
@@ -99,15 +99,15 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: R
             log.add(record(progress))
 
     def objective(epoch: int) -> Objective:
-        if epoch < config.largest_epochs:
+        if epoch < config.largest_warmup_epochs:
             return largest(space, criterion)
-        elastic = space.pinned(*config.pinned(epoch))
+        elastic = space.fixed_choices(*config.fixed_choices(epoch))
         return sandwich(
             elastic,
             criterion=criterion,
             imitation=task.imitation,
-            randoms=config.randoms,
-            spread=config.spread,
+            num_random_subnets=config.num_random_subnets,
+            size_balanced=config.size_balanced_sampling,
             distillation=config.distillation,
         )
 

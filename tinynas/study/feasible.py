@@ -94,7 +94,7 @@ class Feasible:
 
     def spread(self, count: int, rng: np.random.Generator) -> list[Arch]:
         """The smallest network, the largest found, and others spread evenly over log MACs between them."""
-        starts = [self.space.max()] * 10 + [self.space.sample(rng, spread=True) for _ in range(40)]
+        starts = [self.space.max()] * 10 + [self.space.sample(rng, size_balanced=True) for _ in range(40)]
         repaired = (self.repair(start, rng) for start in (self.space.min(), *starts))
         size = {arch: np.log(cost(arch).macs) for arch in repaired if arch}
         if not size:

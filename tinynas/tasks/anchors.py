@@ -1,23 +1,10 @@
 """Anchors fitted to a data set's boxes."""
 
-from dataclasses import replace
-from typing import TypeVar
-
 import numpy as np
 import torch
 
-from ..arch.arch import DetectorHead
-from ..arch.choices import DetectorChoices
 from ..data.base import Data
 from ..data.boxes import BoxSplit
-
-WithAnchors = TypeVar("WithAnchors", DetectorHead, DetectorChoices)
-
-
-def fit_anchors(head: WithAnchors, data: Data) -> WithAnchors:
-    """The head, or choices of one, with the data's anchors in place of the default ones."""
-    default = head.anchors == DetectorHead.anchors
-    return replace(head, anchors=anchors_of(data, len(head.anchors) // 2)) if default else head
 
 
 def anchors_of(data: Data, count: int) -> tuple[float, ...]:

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
+from ..arch.space import SearchSpace
 from ..data.base import Data, Split
 from ..utils.errors import InputError, unknown
+from .anchors import anchors_of
 from .detection import detections
 from .detection_loss import boxes_imitated, located
 from .losses import Criterion, Imitation, imitated, labelled
 from .metrics import accuracy_of, average_precision, confusion, standard_error
+
+Fitted = TypeVar("Fitted", Arch, SearchSpace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +83,8 @@ TASKS = {
         metric="mAP",
         space="detect",
         data="scattered-digits",
-        supernet={"epochs": 8, "randoms": 1, "smoothing": 0.0, "distillation": 0.0},
-        retraining={"epochs": 16, "smoothing": 0.0, "clip": 1.0},
+        supernet={"epochs": 8, "num_random_subnets": 1, "label_smoothing": 0.0, "distillation": 0.0},
+        retraining={"epochs": 16, "label_smoothing": 0.0, "max_grad_norm": 1.0},
         criterion=lambda arch, smoothing: located(arch.detector, smoothing),
         imitation=boxes_imitated,
         answers=lambda outputs, arch: list(detections(outputs, arch.detector, arch.resolution)),
@@ -103,3 +108,15 @@ def check_task(task: str, data: Data) -> Task:
         have = {"classify": "labelled images", "detect": "boxes"}[data.task]
         raise InputError(f"networks that {task} cannot learn from {have}; take other --data, or --task {data.task}")
     return TASKS[task]
+
+
+def fit_to_data(network: Fitted, data: Data) -> Fitted:
+    """The arch or search space with the data's input channels and classes and, for detectors, anchors.
+
+    Raises:
+        InputError: The data is for another task.
+    """
+    check_task(network.task, data)
+    return network.fitted_to(
+        in_channels=data.channels, classes=len(data.classes), fit_anchors=partial(anchors_of, data)
+    )

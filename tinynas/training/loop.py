@@ -59,11 +59,13 @@ def train(
             "augmentation": recipe.augmentation,
         }
         for batch in data.training_batches(recipe.batch_size, resolutions, **drawn):
-            _freeze(optimizer, epoch + batch.number / per_epoch < recipe.freeze)
+            _freeze(optimizer, epoch + batch.number / per_epoch < recipe.freeze_epochs)
             rate = recipe.rate(epoch + (batch.number + 0.5) / per_epoch)
             rng = generator(recipe.seed, "objective", state.step)
             torch.manual_seed(int(generator(recipe.seed, "dropout", state.step).integers(2**31)) + rank())
-            gradient = arithmetic.backward(model, optimizer, losses(model, batch.to(device), rng), clip=recipe.clip)
+            gradient = arithmetic.backward(
+                model, optimizer, losses(model, batch.to(device), rng), max_grad_norm=recipe.max_grad_norm
+            )
             if gradient.finite:
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["factor"]

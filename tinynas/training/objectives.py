@@ -44,15 +44,15 @@ def sandwich(
     *,
     criterion: Criterion = _LABELS,
     imitation: Imitation = imitated,
-    randoms: int = 2,
-    spread: bool = False,
+    num_random_subnets: int = 2,
+    size_balanced: bool = False,
     distillation: float = 1.0,
 ) -> Objective:
     """The largest subnet on the labels; the smallest and some random ones on the largest one's outputs.
 
     Sandwich rule and in-place distillation (Yu and Huang, ICCV 2019, sections 3.2 and 3.3). `distillation` is the
     share of the largest one's outputs, and the rest that of the labels. All subnets of a step run at the images'
-    resolution. `spread` as in `SearchSpace.sample`.
+    resolution. `size_balanced` as in `SearchSpace.sample`.
     """
 
     def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -60,7 +60,7 @@ def sandwich(
         outputs = supernet(batch.images, replace(space.max(), resolution=resolution))
         yield hard(outputs)
         soft = imitation(outputs, 1.0)
-        for arch in (space.min(), *(space.sample(rng, spread=spread) for _ in range(randoms))):
+        for arch in (space.min(), *(space.sample(rng, size_balanced=size_balanced) for _ in range(num_random_subnets))):
             outputs = supernet(batch.images, replace(arch, resolution=resolution))
             yield distillation * soft(outputs) + (1 - distillation) * hard(outputs)
 
@@ -73,7 +73,7 @@ def netaug(
     criterion: Criterion,
     *,
     of_augmented: Criterion | None = None,
-    networks: int = 1,
+    num_augmented: int = 1,
     alpha: float = 1.0,
     every: int = 1,
 ) -> Objective:
@@ -90,7 +90,7 @@ def netaug(
         if batch.number % every:
             return
         loss = of_augmented(batch) if of_augmented else loss
-        for _ in range(networks):
+        for _ in range(num_augmented):
             yield alpha * loss(supernet(batch.images, augmented.sample(rng), statistics=False))
 
     return objective

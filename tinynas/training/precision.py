@@ -37,8 +37,10 @@ class Arithmetic:
         self.autocast = torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
-    def backward(self, model: nn.Module, optimizer: Optimizer, losses: Iterator[Tensor], *, clip: float) -> Gradient:
-        """Leave the gradient of the sum of the losses in the model, scaled to the norm `clip` if it is larger."""
+    def backward(
+        self, model: nn.Module, optimizer: Optimizer, losses: Iterator[Tensor], *, max_grad_norm: float
+    ) -> Gradient:
+        """Leave the gradient of the sum of the losses in the model, its L2 norm clipped to `max_grad_norm` (0: not)."""
         optimizer.zero_grad()
         done = []
         for loss in self._computed(losses):
@@ -46,7 +48,7 @@ class Arithmetic:
             done.append(loss.detach())
         loss = average(model, done[0])
         self.scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
+        norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm or float("inf"))
         self.scaler.update()
         return Gradient(loss.item(), bool(torch.stack([loss, norm]).isfinite().all()))
 

@@ -13,11 +13,13 @@ GRADIENTS = """
 import sys, torch
 from torch.nn.functional import cross_entropy
 from tinynas import Supernet, augment, load_space
-from tinynas.objectives import netaug, sandwich, taught
-from tinynas.parallel import rank, share, start
-from tinynas.data import Batch
-from tinynas.precision import Arithmetic
-from tinynas.training import Recipe, _optimizer
+from tinynas.tasks.losses import taught
+from tinynas.training.objectives import netaug, sandwich
+from tinynas.utils.distributed import rank, share, start
+from tinynas.data.base import Batch
+from tinynas.training.precision import Arithmetic
+from tinynas.training.loop import _optimizer
+from tinynas.training.recipe import Recipe
 import numpy as np
 
 torch.set_num_threads(1)

@@ -176,7 +176,7 @@ def test_sorting_puts_the_important_channels_first():
 def test_build_is_ordinary(space):
     net = build(space.max())
     assert net(torch.zeros(2, 1, 12, 12)).shape == (2, 3)
-    assert all(type(m).__module__.startswith(("torch.nn", "tinynas.nets")) for m in net.modules())
+    assert all(type(m).__module__.startswith(("torch.nn", "tinynas.models")) for m in net.modules())
 
 
 def test_folded_norms_compute_the_same(any_space):

@@ -111,7 +111,8 @@ def read_settings(cls: type[Config], plain: Mapping[str, Any], where: str) -> Co
     """A config from plain data as config.yaml holds it. Raises InputError."""
     nested = {"recipe": Recipe, "netaug": NetAug, "distillation": Distillation}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    for name in nested.keys() & {name for name, value in given.items() if value is not None}:
+    own = {f.name for f in fields(cls) if is_dataclass(f.type) or "None" in str(f.type)}  # type: ignore[arg-type]
+    for name in nested.keys() & own & {name for name, value in given.items() if value is not None}:
         given[name] = read_settings(nested[name], check_mapping(given[name], name), f"{name} in {where}")
     return from_mapping(cls, given, where)
 

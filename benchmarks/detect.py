@@ -37,7 +37,7 @@ from tinynas.pipelines.predict import drawn
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import space_for
 from tinynas.study.feasible import Feasible
-from tinynas.tasks.detection import Found, detections
+from tinynas.tasks.detection import Detections, detections
 from tinynas.utils.units import format_count
 
 DATA, EPOCHS, SEEDS, SIDES = "scattered-fashion", 20, range(3), (64, 80, 96, 112, 128)
@@ -178,7 +178,7 @@ def example(key: str) -> None:
     axes = figure.subplots(2, 4)
     for i in range(4):
         truth = labels[labels[:, 0] == i]
-        known = Found(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
+        known = Detections(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
         pixels = data.test.read(i)
         for place, found in zip(axes[:, i], (known, guesses[i]), strict=True):
             boxes = found._replace(boxes=found.boxes * pixels.shape[-1])

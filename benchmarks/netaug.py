@@ -38,10 +38,10 @@ from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import train_supernet
 from tinynas.pipelines.teachers import load_teacher
-from tinynas.tasks.losses import taught
+from tinynas.tasks.losses import TeacherLoss
 from tinynas.tasks.registry import TASKS
 from tinynas.training.loop import train
-from tinynas.training.objectives import netaug, plain
+from tinynas.training.objectives import NetAugObjective, PlainObjective
 from tinynas.training.recipe import Recipe
 from tinynas.utils.units import format_count
 
@@ -124,15 +124,15 @@ def epoch_times(
 ) -> dict[str, float]:
     """Seconds of an epoch, in turns in this process, the least of some: plain, with what NetAug augments, and more."""
     data, (width, expand) = load_data(data_name), family_factors(arch)
-    criterion = TASKS[arch.task].criterion(arch, 0.0)
+    loss = TASKS[arch.task].loss(arch, 0.0)
     alone = augment(arch, width=(1.0,), expand=(1.0,))
-    kinds = {"plain": (alone, plain(arch, criterion))}
+    kinds = {"plain": (alone, PlainObjective(arch, loss))}
     for name, factors in {"widths and expansions": width, "expansions": (1.0,)}.items():
         space = augment(arch, width=factors, expand=expand)
-        kinds[name] = space, netaug(arch, space, criterion)
+        kinds[name] = space, NetAugObjective(arch, space, loss)
     kinds[STRONG] = kinds["plain"]
     if teacher:
-        kinds["teacher"] = alone, plain(arch, taught(teacher, criterion=criterion))
+        kinds["teacher"] = alone, PlainObjective(arch, TeacherLoss(teacher, loss))
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds):
         for name, (space, objective) in kinds.items():

@@ -31,9 +31,9 @@ from tinynas.models.network import build
 from tinynas.models.profile import traced_macs
 from tinynas.study.evaluator import SubnetEvaluator
 from tinynas.study.feasible import Feasible
-from tinynas.tasks.losses import labelled
+from tinynas.tasks.losses import CrossEntropyLoss
 from tinynas.tasks.registry import TASKS
-from tinynas.training.objectives import Objective, netaug, sandwich
+from tinynas.training.objectives import NetAugObjective, Objective, SandwichObjective
 from tinynas.utils.io import write_json
 from tinynas.utils.rng import generator
 
@@ -81,7 +81,7 @@ def steps(rounds: int) -> Iterator[Row]:
             return [space.max(), space.min(), space.sample(rng), space.sample(rng)]
 
         what = f"sandwich step, {name}, batch {batch}, {size} px: supernet / sum of its four plain networks"
-        yield step_row(what, space, sandwich(space), subnets, batch, size, rounds, soft=True)
+        yield step_row(what, space, SandwichObjective(space), subnets, batch, size, rounds, soft=True)
     tiny = replace(load_arch("mobilenet-v2-tiny"), classes=10)
     for name, target, batch in (("micro, 98.7K MACs", searched(), 128), ("mobilenet-v2-tiny", tiny, 32)):
         space = augment(target)
@@ -90,7 +90,9 @@ def steps(rounds: int) -> Iterator[Row]:
             return [target, space.sample(rng)]
 
         what = f"NetAug step, {name}, batch {batch}, {target.resolution} px: supernet / target + augmented, plain"
-        yield step_row(what, space, netaug(target, space, labelled()), both, batch, target.resolution, rounds)
+        yield step_row(
+            what, space, NetAugObjective(target, space, CrossEntropyLoss()), both, batch, target.resolution, rounds
+        )
 
 
 def searched() -> Arch:
@@ -127,12 +129,12 @@ def step_pairs(
     """Forward and backward passes with the same losses; no optimizer on either side."""
     supernet = Supernet(space).train()
     for step in range(BEFORE):  # most blocks have then run once, as in any training
-        for _ in objective(supernet, batch_of(images[:2], labels[:2]), generator(1, "speed", step)):
+        for _ in objective.losses(supernet, batch_of(images[:2], labels[:2]), generator(1, "speed", step)):
             pass
 
     def views(i: int) -> None:
         supernet.zero_grad()
-        for loss in objective(supernet, batch_of(images, labels), generator(0, "speed", i)):
+        for loss in objective.losses(supernet, batch_of(images, labels), generator(0, "speed", i)):
             loss.backward()
 
     def plain(nets: list[nn.Module]) -> None:
@@ -228,7 +230,7 @@ def evaluations(rounds: int) -> Iterator[Row]:
     def evaluate_theirs() -> float:
         net = theirs.get_active_subnet(preserve_weight=True)
         set_running_statistics(net, [(images, None) for images in calibration])
-        return TASKS["classify"].measure(net, replace(space.max(), resolution=size), data, data.val)
+        return TASKS["classify"].accuracy(net, replace(space.max(), resolution=size), data, data.val)
 
     def pairs() -> Iterator[Pair]:
         rng = generator(0, "speed evaluations")

@@ -58,7 +58,7 @@ def search(
     """
     from tinynas.pipelines.planning import plan_search
     from tinynas.pipelines.search import search as run_search
-    from tinynas.utils.distributed import decided_by_first, rank, start
+    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed, rank
 
     limits = _limits(flops, params, sram, sram_model, flash) | _given(
         latency=None if latency is None else parse_seconds(latency)
@@ -72,8 +72,8 @@ def search(
     )
     given |= _given(largest_warmup_epochs=largest_warmup_epochs, progressive_shrinking=progressive_shrinking)
     how = _given(trials=trials, sampler=sampler, pareto=pareto, storage=storage, workers=workers)
-    start()
-    plan = decided_by_first(lambda: plan_search(run, resume=resume, task=task, limits=limits, how=how, given=given))
+    init_distributed()
+    plan = broadcast_from_rank0(lambda: plan_search(run, resume=resume, task=task, limits=limits, how=how, given=given))
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
         _say_data(screen, plan.config.data, data)
@@ -138,7 +138,7 @@ def retrain(
     """
     from tinynas.pipelines.planning import plan_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
-    from tinynas.utils.distributed import decided_by_first, rank, start
+    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed, rank
 
     limits = _limits(flops, params, sram, sram_model, flash)
     given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, max_grad_norm=max_grad_norm)
@@ -150,8 +150,8 @@ def retrain(
     )
     given |= _given(teacher=teacher, teacher_weight=teacher_weight, temperature=temperature)
     given |= _given(teach_augmented=teach_augmented)
-    start()
-    plan = decided_by_first(
+    init_distributed()
+    plan = broadcast_from_rank0(
         lambda: plan_retraining(
             target, name=name, resume=resume, netaug=netaug, task=task, source=source, limits=limits, given=given
         )

@@ -7,8 +7,8 @@ from torchvision.ops import box_iou
 from tinynas import Supernet, augment, build, load_arch
 from tinynas.arch.arch import detector_of
 from tinynas.data.base import Batch
-from tinynas.tasks.detection import Found, WithSuppression, decode, detections, places, suppressed
-from tinynas.tasks.detection_loss import answerable, boxes_imitated, located
+from tinynas.tasks.detection import Detections, DetectorWithNMS, anchor_grid, decode, decode_with_nms, detections
+from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss, assign_anchors
 from tinynas.tasks.metrics import average_precision
 from tinynas.utils.errors import InputError
 
@@ -28,12 +28,19 @@ def batch_of(arch, objects=OBJECTS, images=3):
     return Batch(torch.randn(images, 1, arch.resolution, arch.resolution), objects, torch.arange(images), 0)
 
 
+def loss_of(arch, batch, label_smoothing=0.0):
+    """The detection loss on a batch, as a function of outputs."""
+    loss = DetectionLoss(arch.detector, label_smoothing)
+    targets = loss.targets(batch)
+    return lambda outputs: loss(outputs, targets)
+
+
 def perfect(arch, objects, images=3):
-    """Outputs that say exactly what the objects are, at every place that is answerable for one."""
-    at = places(arch.detector, arch.resolution)
+    """Outputs that say exactly what the objects are, at every prediction that is assigned to one."""
+    at = anchor_grid(arch.detector, arch.resolution)
     outputs = torch.zeros(images, len(at.cell), 5 + CLASSES)
     outputs[..., 4:] = -12
-    chosen, which = answerable(objects, at)
+    chosen, which = assign_anchors(objects, at)
     for place, row in zip(chosen, objects[which], strict=True):
         centre, sides = (row[2:4] + row[4:6]) / 2, row[4:6] - row[2:4]
         inside = ((centre - at.corner[place]) / at.cell[place] + 0.5) / 2
@@ -46,7 +53,7 @@ def perfect(arch, objects, images=3):
 def test_outputs_are_where_the_places_say(detectors, rng):
     for arch in [detectors.min(), detectors.max(), *(detectors.sample(rng) for _ in range(5))]:
         outputs = build(arch)(torch.zeros(2, 1, arch.resolution, arch.resolution))
-        at = places(arch.detector, arch.resolution)
+        at = anchor_grid(arch.detector, arch.resolution)
         assert outputs.shape == (2, len(at.cell), 5 + arch.classes)
         assert all(len(part) == len(at.cell) for part in at)
 
@@ -61,7 +68,7 @@ def test_a_change_in_a_corner_is_seen_at_its_places(arch):
         before = net(images)
         images[:, :, 192:, :48] = 5  # left, bottom
         changed = (net(images) - before).abs().sum(-1)[0]
-    at = places(arch.detector, 256)
+    at = anchor_grid(arch.detector, 256)
     fine = at.corner[at.cell[:, 0] == at.cell.min()]
     most = changed[: len(fine)].argmax()
     corner = fine[most]
@@ -81,33 +88,33 @@ def test_what_the_objects_ask_for_decodes_to_them(arch):
 
 
 def test_the_loss_of_boxes_without_a_side_has_a_gradient(arch):
-    outputs = torch.full((3, len(places(arch.detector, arch.resolution).cell), 8), -40.0, requires_grad=True)
-    located(arch.detector)(batch_of(arch))(outputs).backward()
+    outputs = torch.full((3, len(anchor_grid(arch.detector, arch.resolution).cell), 8), -40.0, requires_grad=True)
+    loss_of(arch, batch_of(arch))(outputs).backward()
     assert outputs.grad.isfinite().all()
 
 
 def test_the_loss_is_least_for_the_truth(arch):
-    loss, truth = located(arch.detector)(batch_of(arch)), perfect(arch, OBJECTS)
+    loss, truth = loss_of(arch, batch_of(arch)), perfect(arch, OBJECTS)
     assert loss(truth) < 1e-2
     for part in (slice(0, 2), slice(2, 4), 4, slice(5, None)):
         worse = truth.clone()
         worse[..., part] *= 1 - 2 * torch.rand(worse[..., part].shape)
         assert loss(worse) > loss(truth) + 0.01, part
-    assert located(arch.detector, 0.1)(batch_of(arch))(truth) > loss(truth)
+    assert loss_of(arch, batch_of(arch), 0.1)(truth) > loss(truth)
 
 
 def test_images_without_objects_ask_for_none(arch):
     batch = batch_of(arch, torch.zeros(0, 6))
     outputs = build(arch)(batch.images)
-    loss = located(arch.detector)(batch)(outputs)
+    loss = loss_of(arch, batch)(outputs)
     loss.backward()
     quiet = torch.full_like(outputs, -20.0)
-    assert located(arch.detector)(batch)(quiet) < 1e-3 < loss
+    assert loss_of(arch, batch)(quiet) < 1e-3 < loss
 
 
 def test_every_object_has_the_anchor_nearest_to_its_shape(arch):
-    at = places(arch.detector, arch.resolution)
-    chosen, which = answerable(OBJECTS, at)
+    at = anchor_grid(arch.detector, arch.resolution)
+    chosen, which = assign_anchors(OBJECTS, at)
     assert set(which.tolist()) == {0, 1, 2, 3}
     assert len({(int(p), int(w)) for p, w in zip(chosen, which, strict=True)}) == len(chosen), "none twice"
     for row, objects in enumerate(OBJECTS):
@@ -123,35 +130,37 @@ def test_every_object_has_the_anchor_nearest_to_its_shape(arch):
 
 
 def test_an_object_at_the_edge_stays_in_the_grid(arch):
-    at = places(arch.detector, arch.resolution)
+    at = anchor_grid(arch.detector, arch.resolution)
     for box in ([0.98, 0.98, 1.0, 1.0], [0.0, 0.0, 0.01, 0.01], [0.0, 0.99, 1.0, 1.0]):
-        chosen, _ = answerable(torch.tensor([[0, 0, *box]]), at)
+        chosen, _ = assign_anchors(torch.tensor([[0, 0, *box]]), at)
         assert len(chosen) >= 1
         assert 0 <= chosen.min() <= chosen.max() < len(at.cell)
 
 
 def test_overlapping_boxes_of_a_class_become_one(arch):
-    at = places(arch.detector, arch.resolution)
+    at = anchor_grid(arch.detector, arch.resolution)
     outputs = perfect(arch, OBJECTS[:1])[0]
-    one = suppressed(outputs, at, threshold=0.5)
+    one = decode_with_nms(outputs, at, threshold=0.5)
     assert len(one.boxes) == 1
     other = outputs.clone()
     place = outputs[:, 4].argmax()
     other[place, 5:] = 12  # all classes at once: these do not suppress one another
-    assert sorted(suppressed(other, at, threshold=0.5).classes.tolist()) == [0, 1, 2]
+    assert sorted(decode_with_nms(other, at, threshold=0.5).classes.tolist()) == [0, 1, 2]
     assert (one.boxes >= 0).all()
     assert (one.boxes <= 1).all()
-    module = WithSuppression(torch.nn.Identity(), arch)
-    assert all(torch.equal(a, b) for a, b in zip(module(outputs[None]), suppressed(outputs, at), strict=True))
+    module = DetectorWithNMS(torch.nn.Identity(), arch)
+    assert all(torch.equal(a, b) for a, b in zip(module(outputs[None]), decode_with_nms(outputs, at), strict=True))
 
 
 def test_who_answers_like_the_teacher_has_learned(arch):
     theirs = torch.randn(2, 20, 8)
     own = theirs.clone().requires_grad_()
-    loss = boxes_imitated(theirs, 2.0)(own)
+    distillation_loss = DetectionDistillationLoss(temperature=2.0)
+    targets = distillation_loss.targets(theirs)
+    loss = distillation_loss(own, targets)
     loss.backward()
     assert own.grad.abs().max() < 1e-6
-    assert boxes_imitated(theirs, 2.0)(torch.randn(2, 20, 8)) > loss
+    assert distillation_loss(torch.randn(2, 20, 8), targets) > loss
 
 
 def test_a_detector_learns_boxes(detectors):
@@ -164,7 +173,7 @@ def test_a_detector_learns_boxes(detectors):
         batch.images[int(image), 0, top:bottom, left:right] += 3 * (label + 1)
     net = build(arch)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True)
-    loss = located(arch.detector)(batch)
+    loss = loss_of(arch, batch)
     for _ in range(400):
         optimizer.zero_grad()
         loss(net(batch.images)).backward()
@@ -184,7 +193,7 @@ def random_predictions(rng, images=40):
         noise = torch.from_numpy(rng.normal(size=(3 * count, 4))) * 0.03
         boxes = (objects[:, 1:].repeat(3, 1) + noise).clamp(0, 1)
         scores = torch.from_numpy(rng.random(3 * count))
-        found.append(Found(boxes, scores, objects[:, 0].repeat(3).long()))
+        found.append(Detections(boxes, scores, objects[:, 0].repeat(3).long()))
         truth.append(objects)
     return found, truth
 
@@ -227,8 +236,8 @@ def test_average_precision_is_pycocotools(rng, capsys):
 
 def test_average_precision_at_its_ends():
     truth = [torch.tensor([[1, 0.1, 0.1, 0.5, 0.5]]), torch.zeros(0, 5)]
-    nothing = Found(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0))
-    exact = Found(truth[0][:, 1:], torch.tensor([0.9]), torch.tensor([1]))
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0))
+    exact = Detections(truth[0][:, 1:], torch.tensor([0.9]), torch.tensor([1]))
     assert average_precision([nothing, nothing], truth, 2).map == 0
     assert average_precision([exact, nothing], truth, 2).map == pytest.approx(100)
     wrong_class = exact._replace(classes=torch.tensor([0]))
@@ -253,7 +262,7 @@ def test_a_network_without_the_strides_is_no_detector(space):
 
 
 def test_boxes_of_anchors_have_their_shape(arch):
-    at = places(arch.detector, arch.resolution)
+    at = anchor_grid(arch.detector, arch.resolution)
     boxes = decode(torch.zeros(1, len(at.cell), 8), at)[0]
     assert torch.allclose(boxes[:, 2:] - boxes[:, :2], at.anchor + 1e-3)
     assert torch.allclose((boxes[:, 2:] + boxes[:, :2]) / 2, at.corner + at.cell / 2)
@@ -262,7 +271,7 @@ def test_boxes_of_anchors_have_their_shape(arch):
 @pytest.mark.parametrize("resolution", [64, 80, 96, 112])
 def test_cells_are_where_the_feature_maps_have_them(arch, resolution):
     """At every image size a stride apart: a coarse cell begins where two fine ones do."""
-    at, head = places(arch.detector, resolution), arch.detector
+    at, head = anchor_grid(arch.detector, resolution), arch.detector
     fine, coarse = -(-resolution // 16), -(-resolution // 32)
     corners = at.corner[: fine**2].view(fine, fine, 2)
     below = at.corner[head.per_cell * fine**2 :][: coarse**2].view(coarse, coarse, 2)

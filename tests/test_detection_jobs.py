@@ -23,7 +23,7 @@ from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.predict import network_input, predict
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import search
-from tinynas.tasks.detection import detections, suppressed
+from tinynas.tasks.detection import decode_with_nms, detections
 from tinynas.utils.errors import FileError
 
 
@@ -101,18 +101,18 @@ def test_files_give_torchs_boxes(run, voc, tmp_path):
 
 def test_a_file_with_other_boxes_is_not_kept(run, tmp_path, monkeypatch):
     def stricter(outputs, at, *, threshold=0.01):
-        return suppressed(outputs, at, threshold=0.2)
+        return decode_with_nms(outputs, at, threshold=0.2)
 
-    monkeypatch.setattr("tinynas.tasks.detection.WithSuppression.forward", lambda self, x: _forward(self, x, stricter))
+    monkeypatch.setattr("tinynas.tasks.detection.DetectorWithNMS.forward", lambda self, x: _forward(self, x, stricter))
     with pytest.raises(FileError, match=r"model.boxes.onnx would give other boxes than torch for \d of 6 images"):
         export(ExportPlan(model=run / "retrain" / "both" / "model.safetensors", out=tmp_path), report=Quiet())
     assert not list(tmp_path.iterdir())
 
 
 def _forward(module, image, suppress):
-    from tinynas.tasks.detection import Places
+    from tinynas.tasks.detection import AnchorGrid
 
-    return tuple(suppress(module.net(image)[0], Places(*(module.get_buffer(name) for name in Places._fields))))
+    return tuple(suppress(module.net(image)[0], AnchorGrid(module.corner, module.cell, module.anchor)))
 
 
 def test_boxes_are_told_in_pixels_and_drawn(run, voc, tmp_path):

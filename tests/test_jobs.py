@@ -48,7 +48,7 @@ def test_the_whole_job(watched, plan):
         assert metrics["netaug"] == netaug
         net = load(folder / "model.safetensors")
         assert net.arch == best
-        assert TASKS["classify"].measure(net, best, watched, watched.test) == metrics["accuracy"]
+        assert TASKS["classify"].accuracy(net, best, watched, watched.test) == metrics["accuracy"]
         assert len((folder / "log.jsonl").read_text().splitlines()) == RECIPE.epochs
 
     comparison = compare_runs([plan.run], plan.run / "compare.png")

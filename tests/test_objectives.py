@@ -7,8 +7,8 @@ from torch.nn.functional import cross_entropy
 
 from tinynas import Supernet, augment
 from tinynas.data.base import Batch
-from tinynas.tasks.losses import labelled, taught
-from tinynas.training.objectives import netaug, plain, sandwich
+from tinynas.tasks.losses import CrossEntropyLoss, Loss, SoftCrossEntropyLoss, TeacherLoss
+from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -39,7 +39,8 @@ class Recorder(torch.nn.Module):
 def test_sandwich_runs_largest_smallest_and_randoms(space):
     for resolution in space.resolution:
         recorder = Recorder()
-        losses = list(sandwich(space, num_random_subnets=3)(recorder, batch_of(resolution), np.random.default_rng(0)))
+        objective = SandwichObjective(space, num_random_subnets=3)
+        losses = list(objective.losses(recorder, batch_of(resolution), np.random.default_rng(0)))
         assert len(losses) == len(recorder.ran) == 5
         assert {arch.resolution for arch in recorder.ran} == {resolution}
         assert [arch.stages for arch in recorder.ran[:2]] == [space.max().stages, space.min().stages]
@@ -49,7 +50,7 @@ def test_sandwich_runs_largest_smallest_and_randoms(space):
 def test_sandwich_distils_the_largest_without_training_it_on_the_others(space):
     torch.manual_seed(0)
     supernet = Supernet(space).train()
-    first, second = list(sandwich(space)(supernet, BATCH, np.random.default_rng(0)))[:2]
+    first, second = list(SandwichObjective(space).losses(supernet, BATCH, np.random.default_rng(0)))[:2]
     assert torch.allclose(first, cross_entropy(supernet(IMAGES, space.max()), LABELS), atol=1e-5)
     supernet.zero_grad()
     second.backward()
@@ -61,7 +62,8 @@ def test_a_part_of_the_distillation_leaves_the_rest_to_the_labels(space):
     supernet = Supernet(space).eval()
 
     def of_smallest(**given):
-        return list(sandwich(space, criterion=labelled(0.1), num_random_subnets=0, **given)(supernet, BATCH, None))[1]
+        objective = SandwichObjective(space, loss=CrossEntropyLoss(0.1), num_random_subnets=0, **given)
+        return list(objective.losses(supernet, BATCH, None))[1]
 
     logits = supernet(IMAGES, replace(space.min(), resolution=12))
     hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
@@ -77,7 +79,8 @@ def test_netaug_is_the_target_and_one_augmented_network(space):
     recorder, rng = Recorder(), np.random.default_rng(0)
     ran = set()
     for _ in range(10):
-        losses = list(netaug(target, wide, labelled(), alpha=0.5)(recorder, batch_of(8), rng))
+        objective = NetAugObjective(target, wide, CrossEntropyLoss(), alpha=0.5)
+        losses = list(objective.losses(recorder, batch_of(8), rng))
         assert len(losses) == 2
         assert recorder.statistics[-2:] == [True, False]
         assert recorder.ran[-2] == target
@@ -90,7 +93,7 @@ def test_netaug_is_the_target_and_one_augmented_network(space):
 def test_plain_is_cross_entropy(space):
     supernet = Supernet(space).eval()
     batch = batch_of(8)
-    (loss,) = plain(space.min(), labelled(0.1))(supernet, batch, np.random.default_rng(0))
+    (loss,) = PlainObjective(space.min(), CrossEntropyLoss(0.1)).losses(supernet, batch, np.random.default_rng(0))
     expected = cross_entropy(supernet.extract(space.min())(batch.images), LABELS, label_smoothing=0.1)
     assert torch.equal(loss, expected)
 
@@ -98,10 +101,10 @@ def test_plain_is_cross_entropy(space):
 def test_netaug_augments_every_nth_batch_and_as_often_as_asked(space):
     target = space.min()
     wide = augment(target, width=[1, 2], expand=[1, 2])
-    objective = netaug(target, wide, labelled(), num_augmented=3, every=4)
+    objective = NetAugObjective(target, wide, CrossEntropyLoss(), num_augmented=3, every=4)
     for number in range(9):
         recorder = Recorder()
-        losses = list(objective(recorder, batch_of(8, number), np.random.default_rng(0)))
+        losses = list(objective.losses(recorder, batch_of(8, number), np.random.default_rng(0)))
         assert len(losses) == (4 if number % 4 == 0 else 1)
         assert recorder.ran[0] == target
 
@@ -110,12 +113,17 @@ def test_augmented_networks_may_learn_from_something_else(space):
     target = space.min()
     wide = augment(target, width=[1, 2], expand=[1, 2])
 
-    def double(batch):
-        return lambda logits: 2 * labelled()(batch)(logits)
+    class Double(Loss):
+        """Twice the cross-entropy, with targets of another form."""
 
-    of_target, of_wide = netaug(target, wide, labelled(), of_augmented=double)(
-        Recorder(), batch_of(8), np.random.default_rng(0)
-    )
+        def targets(self, batch):
+            return batch
+
+        def __call__(self, outputs, targets):
+            return 2 * cross_entropy(outputs, targets.labels)
+
+    objective = NetAugObjective(target, wide, CrossEntropyLoss(), augmented_loss=Double())
+    of_target, of_wide = objective.losses(Recorder(), batch_of(8), np.random.default_rng(0))
     assert torch.allclose(of_wide, 2 * of_target)
 
 
@@ -128,20 +136,23 @@ def test_a_teacher_softens_the_labels(temperature):
         asked.append(batch)
         return answers
 
-    loss = taught(teacher, criterion=labelled(0.1), weight=0.3, temperature=temperature)(BATCH)
+    loss = TeacherLoss(teacher, CrossEntropyLoss(0.1), SoftCrossEntropyLoss(temperature), weight=0.3)
+    targets = loss.targets(BATCH)
     hard = cross_entropy(logits, LABELS, label_smoothing=0.1)
     soft = -((answers / temperature).softmax(1) * (logits / temperature).log_softmax(1)).sum(1).mean()
-    assert torch.allclose(loss(logits), 0.7 * hard + 0.3 * temperature**2 * soft)
-    loss(logits)
+    assert torch.allclose(loss(logits, targets), 0.7 * hard + 0.3 * temperature**2 * soft)
+    loss(logits, targets)
     assert len(asked) == 1, "a batch asks its teacher once, however many networks learn from it"
-    only_soft = taught(lambda batch: logits.detach(), weight=1.0, temperature=temperature)(BATCH)
-    only_soft(logits).backward()
+    only_soft = TeacherLoss(
+        lambda batch: logits.detach(), distillation_loss=SoftCrossEntropyLoss(temperature), weight=1.0
+    )
+    only_soft(logits, only_soft.targets(BATCH)).backward()
     assert torch.allclose(logits.grad, torch.zeros(6, 3), atol=1e-6), "who answers like the teacher has learned"
 
 
 def test_one_graph_is_alive_at_a_time(space):
     """The generator makes a loss only when it is asked for: the one before is done with by then."""
     recorder = Recorder()
-    losses = sandwich(space)(recorder, BATCH, np.random.default_rng(0))
+    losses = SandwichObjective(space).losses(recorder, BATCH, np.random.default_rng(0))
     for i, _ in enumerate(losses, 1):
         assert len(recorder.ran) == i

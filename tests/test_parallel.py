@@ -13,37 +13,38 @@ GRADIENTS = """
 import sys, torch
 from torch.nn.functional import cross_entropy
 from tinynas import Supernet, augment, load_space
-from tinynas.tasks.losses import taught
-from tinynas.training.objectives import netaug, sandwich
-from tinynas.utils.distributed import rank, share, start
+from tinynas.tasks.losses import TeacherLoss
+from tinynas.training.objectives import NetAugObjective, SandwichObjective
+from tinynas.utils.distributed import init_distributed, rank, shard
 from tinynas.data.base import Batch
-from tinynas.training.precision import Arithmetic
-from tinynas.training.loop import _optimizer
+from tinynas.training.precision import MixedPrecision
+from tinynas.training.loop import make_optimizer, train_step
 from tinynas.training.recipe import Recipe
 import numpy as np
 
 torch.set_num_threads(1)
-start()
+init_distributed()
 torch.manual_seed(0)
 space = load_space("micro")
-objective = sandwich(space)
+objective = SandwichObjective(space)
 if sys.argv[2] == "netaug":
     target, shares = space.min(), torch.randn(1, 10, dtype=torch.float64)
     space = augment(target)
-    objective = netaug(target, space, taught(lambda batch: shares * batch.images.mean((1, 2, 3))[:, None]))
+    teacher = lambda batch: shares * batch.images.mean((1, 2, 3))[:, None]
+    objective = NetAugObjective(target, space, TeacherLoss(teacher))
 supernet = Supernet(space)
 with torch.no_grad():
     for parameter in supernet.parameters():
         parameter.add_(0.05 * torch.randn_like(parameter))
 supernet.double().eval()
 images, labels = torch.randn(8, 1, 28, 28, dtype=torch.float64), torch.arange(8)
-mine = share(torch.arange(8))
+mine = shard(torch.arange(8))
 batch = Batch(images[mine], labels[mine], mine, 0)
-losses = objective(supernet, batch, np.random.default_rng(0))
-optimizer = _optimizer(supernet, Recipe())
-gradient = Arithmetic("fp32", torch.device("cpu")).backward(supernet, optimizer, losses, max_grad_norm=0.0)
+optimizer = make_optimizer(supernet, Recipe())
+precision, rng = MixedPrecision.for_device("fp32", torch.device("cpu")), np.random.default_rng(0)
+result = train_step(supernet, objective, batch, rng, optimizer, precision, lr=0.0, max_grad_norm=0.0)
 if rank() == 0:
-    torch.save({"loss": gradient.loss, "gradients": [p.grad for p in supernet.parameters()]}, sys.argv[1])
+    torch.save({"loss": result.loss, "gradients": [p.grad for p in supernet.parameters()]}, sys.argv[1])
 """
 
 
@@ -79,4 +80,4 @@ def test_a_batch_that_cannot_be_shared_is_told(tmp_path):
     search = ["-m", "tinynas.cli", "search", "--space", "micro", "--epochs", "1", "--batch-size", "33"]
     done = subprocess.run([*TORCHRUN, *search], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "`the batch size is a multiple of the processes` must hold, but got (batch=33, processes=2)" in done.stderr
+    assert "the batch size must be a multiple of the number of processes: 33 images, 2 processes" in done.stderr

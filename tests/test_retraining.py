@@ -19,7 +19,7 @@ from tinynas.experiment.run_folder import read_config
 from tinynas.models.model_file import Model, save_model
 from tinynas.models.supernet import extract_calibrated
 from tinynas.pipelines.planning import plan_retraining
-from tinynas.pipelines.retrain import _initial, retrain
+from tinynas.pipelines.retrain import initial_supernet, retrain
 from tinynas.pipelines.run_supernet import read_supernet
 from tinynas.pipelines.search import search
 from tinynas.pipelines.teachers import load_teacher
@@ -50,7 +50,7 @@ def searched(watched, plan):
 def test_a_network_starts_from_the_supernets_weights_and_is_fresh_around_them(searched, watched, netaug):
     arch = load_arch(searched / "best.yaml")
     config = RetrainConfig(init="supernet", netaug=netaug, recipe=RECIPE)
-    start = _initial(RetrainPlan(folder=searched / "retrain" / "r", arch=arch, config=config), arch, watched)
+    start = initial_supernet(RetrainPlan(folder=searched / "retrain" / "r", arch=arch, config=config), arch, watched)
     theirs = read_supernet(searched, watched).net.state_dict()
     larger = 0
     for name, tensor in start.net.state_dict().items():
@@ -108,7 +108,7 @@ def test_a_network_is_judged_with_its_own_statistics(searched, watched):
 def test_a_teacher_is_asked_once_about_an_image_that_never_changes(watched, space, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        Teacher, "_answer", lambda self, images: asked.append(len(images)) or torch.zeros(len(images), 3)
+        Teacher, "_evaluate", lambda self, images: asked.append(len(images)) or torch.zeros(len(images), 3)
     )
     model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
     save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
@@ -136,11 +136,11 @@ def test_who_is_taught_what(watched, space, tmp_path, augmented, monkeypatch):
     teaching = Distillation(teacher=str(model), teacher_weight=1.0, temperature=3.0, teach_augmented=augmented)
     config = RetrainConfig(netaug=NetAug(), distillation=teaching, recipe=RECIPE)
 
-    def noted(target, space, criterion, *, of_augmented, **how):
-        given.update(target=criterion, augmented=of_augmented or criterion)
+    def noted(target, space, loss, *, augmented_loss, **how):
+        given.update(target=loss, augmented=augmented_loss or loss)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinynas.pipelines.retrain.netaug", noted)
+    monkeypatch.setattr("tinynas.pipelines.retrain.NetAugObjective", noted)
     with pytest.raises(KeyboardInterrupt):
         retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
     images = watched.normalise(watched.train.images[:4])
@@ -148,8 +148,9 @@ def test_who_is_taught_what(watched, space, tmp_path, augmented, monkeypatch):
     soft = (load(model)(images) / 3).softmax(1)
     taught = 9 * torch.nn.functional.cross_entropy(logits / 3, soft)
     labelled = torch.nn.functional.cross_entropy(logits, batch.labels, label_smoothing=RECIPE.label_smoothing)
-    torch.testing.assert_close(given["target"](batch)(logits), taught)
-    torch.testing.assert_close(given["augmented"](batch)(logits), taught if augmented else labelled)
+    of_target, of_augmented = (given[name](logits, given[name].targets(batch)) for name in ("target", "augmented"))
+    torch.testing.assert_close(of_target, taught)
+    torch.testing.assert_close(of_augmented, taught if augmented else labelled)
 
 
 def test_sorting_moves_momentum_and_leaves_weights_that_are_carried_over(searched, watched, monkeypatch):
@@ -168,7 +169,9 @@ def test_sorting_moves_momentum_and_leaves_weights_that_are_carried_over(searche
 def test_a_seed_decides_the_initial_weights(watched, space, tmp_path):
     def start(seed):
         config = RetrainConfig(recipe=replace(RECIPE, seed=seed))
-        return _initial(RetrainPlan(folder=tmp_path, arch=space.min(), config=config), space.min(), watched).net.stem
+        return initial_supernet(
+            RetrainPlan(folder=tmp_path, arch=space.min(), config=config), space.min(), watched
+        ).net.stem
 
     assert torch.equal(start(1).conv.weight, start(1).conv.weight)
     assert not torch.equal(start(1).conv.weight, start(2).conv.weight)
@@ -304,7 +307,7 @@ def test_a_delivered_model_goes_on_with_other_classes(watched, space, tmp_path, 
     given = {"data": "small", "epochs": 1, "freeze_epochs": 0.5, "head_lr": 0.2}
     plan = plan_retraining(None, name=None, resume=False, netaug=True, source=path, given=given)
     target = replace(plan.arch, classes=3)
-    start = _initial(plan, target, watched).extract(target).state_dict()
+    start = initial_supernet(plan, target, watched).extract(target).state_dict()
     for name, tensor in net.state_dict().items():
         if not name.startswith("head.classifier"):
             assert torch.equal(start[name], tensor), name
@@ -319,7 +322,7 @@ def test_the_same_classes_keep_their_classifier(watched, space, tmp_path):
     net, path = build(arch), tmp_path / "pretrained.safetensors"
     save_model(path, Model(net=net, data="small", classes=watched.classes, normalise=watched.normalise))
     config = RetrainConfig(init=str(path), recipe=RECIPE)
-    start = _initial(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched).extract(arch)
+    start = initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched).extract(arch)
     assert all(torch.equal(start.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
 
 
@@ -327,8 +330,8 @@ def test_a_model_of_other_colours_is_refused(watched, space, tmp_path):
     arch, path = replace(space.min(), in_channels=3), tmp_path / "colour.safetensors"
     save_model(path, Model(net=build(arch), data="other", classes=("a", "b", "c"), normalise=watched.normalise))
     config = RetrainConfig(init=str(path), recipe=RECIPE)
-    with pytest.raises(InputError, match=r"as many colours` must hold, but got .model=3, data=1"):
-        _initial(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched)
+    with pytest.raises(InputError, match=r"same number of input channels: the model .* has 3, the data set 1"):
+        initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched)
 
 
 def test_limits_choose_a_network_of_the_front(searched):

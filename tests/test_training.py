@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 
 from tinynas import Supernet, augment
 from tinynas.models.supernet import extract_calibrated
-from tinynas.tasks.losses import labelled
+from tinynas.tasks.losses import CrossEntropyLoss
 from tinynas.tasks.registry import TASKS
 from tinynas.training import loop as training_module
-from tinynas.training.loop import train
-from tinynas.training.objectives import netaug, plain, sandwich
-from tinynas.training.precision import Arithmetic
+from tinynas.training.loop import train, train_step
+from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
+from tinynas.training.precision import MixedPrecision
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import FileError, InputError, TrainingError
 
@@ -39,7 +39,7 @@ def run(space, data, checkpoint, *, recipe=RECIPE, stop_after=None, objective=No
 
     train(
         supernet,
-        lambda epoch: objective or sandwich(space),
+        lambda epoch: objective or SandwichObjective(space),
         data,
         recipe,
         resolutions=space.resolution,
@@ -56,9 +56,16 @@ def test_training_learns(space, data, tmp_path):
     torch.manual_seed(0)
     supernet = Supernet(space)
     recipe = Recipe(epochs=6, batch_size=16, lr=0.05)
-    train(supernet, lambda e: plain(largest, labelled()), data, recipe, resolutions=(12,), checkpoint=tmp_path / "c.pt")
+    train(
+        supernet,
+        lambda e: PlainObjective(largest, CrossEntropyLoss()),
+        data,
+        recipe,
+        resolutions=(12,),
+        checkpoint=tmp_path / "c.pt",
+    )
     net = extract_calibrated(supernet, largest, data.calibration_batches(12))
-    assert TASKS["classify"].measure(net, largest, data, data.val) > 90
+    assert TASKS["classify"].accuracy(net, largest, data, data.val) > 90
 
 
 @pytest.mark.parametrize("sort", [False, True])
@@ -68,9 +75,9 @@ def test_a_stopped_training_ends_with_the_same_weights_to_the_bit(space, data, t
     if sort:
         target = replace(space.min(), resolution=12)
         space = augment(target, width=[1, 2], expand=[1, 2])
-        objective = netaug(target, space, labelled())
+        objective = NetAugObjective(target, space, CrossEntropyLoss())
     else:
-        objective = sandwich(space)
+        objective = SandwichObjective(space)
     expected = run(space, data, tmp_path / "whole.pt", objective=objective, sort=sort)
     with pytest.raises(Stopped):
         run(space, data, tmp_path / "cut.pt", stop_after=stop_after, objective=objective, sort=sort)
@@ -128,7 +135,7 @@ def test_the_rate_warms_up_from_0_and_falls_to_0():
 
 
 def test_norms_and_biases_do_not_decay(space):
-    groups = training_module._optimizer(Supernet(space), Recipe(weight_decay=0.1)).param_groups
+    groups = training_module.make_optimizer(Supernet(space), Recipe(weight_decay=0.1)).param_groups
     decays = {p.ndim > 1: group["weight_decay"] for group in groups for p in group["params"]}
     assert decays == {True: 0.1, False: 0.0}
     assert all(group["nesterov"] for group in groups)
@@ -142,16 +149,22 @@ def test_a_recipe_out_of_range(change):
         Recipe(**change)
 
 
-def failing(space, steps):
-    """An objective that gives nan at these calls."""
-    calls = iter(range(1000))
+class Failing:
+    """An objective whose loss is nan at these calls."""
 
-    def objective(supernet, batch, rng):
-        factor = float("nan") if next(calls) in steps else 1.0
-        arch = replace(space.max(), resolution=batch.images.shape[-1])
+    def __init__(self, space, steps):
+        self.space, self.steps = space, steps
+        self.calls = iter(range(1000))
+
+    def losses(self, supernet, batch, rng):
+        factor = float("nan") if next(self.calls) in self.steps else 1.0
+        arch = replace(self.space.max(), resolution=batch.images.shape[-1])
         yield factor * torch.nn.functional.cross_entropy(supernet(batch.images, arch), batch.labels)
 
-    return objective
+
+def step(supernet, objective, batch, optimizer, precision, *, max_grad_norm=0.0):
+    """A step whose learning rate leaves the weights as they are."""
+    return train_step(supernet, objective, batch, None, optimizer, precision, lr=0.0, max_grad_norm=max_grad_norm)
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(space, data, tmp_path):
@@ -164,7 +177,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(space, data, tmp_path)
 
     train(
         supernet,
-        lambda epoch: failing(space, {4, 5}),
+        lambda epoch: Failing(space, {4, 5}),
         data,
         replace(RECIPE, epochs=2),
         resolutions=(12,),
@@ -179,7 +192,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(space, data, tmp_path)
 
 def test_ten_such_steps_in_a_row_end_the_training_with_the_last_good_checkpoint(space, data, tmp_path):
     path = tmp_path / "c.pt"
-    objective = failing(space, set(range(8, 1000)))
+    objective = Failing(space, set(range(8, 1000)))
     with pytest.raises(TrainingError, match=r"10 steps in a row up to step 18 .*last good checkpoint is .*c\.pt"):
         run(space, data, path, recipe=replace(RECIPE, epochs=9), objective=objective)
     content = torch.load(path, weights_only=True)
@@ -190,11 +203,11 @@ def test_ten_such_steps_in_a_row_end_the_training_with_the_last_good_checkpoint(
 def test_gradients_are_clipped_to_their_norm(space, data):
     supernet = Supernet(space)
     batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
-    optimizer = training_module._optimizer(supernet, RECIPE)
-    arithmetic = Arithmetic("fp32", torch.device("cpu"))
+    optimizer = training_module.make_optimizer(supernet, RECIPE)
+    precision = MixedPrecision.for_device("fp32", CPU)
     norms = []
     for clip in (0.0, 0.01):
-        arithmetic.backward(supernet, optimizer, failing(space, set())(supernet, batch, None), max_grad_norm=clip)
+        step(supernet, Failing(space, set()), batch, optimizer, precision, max_grad_norm=clip)
         norms.append(torch.nn.utils.get_total_norm([p.grad for p in supernet.parameters()]).item())
     assert norms[0] > 0.1
     assert norms[1] == pytest.approx(0.01, rel=1e-3)
@@ -210,7 +223,7 @@ def test_at_first_only_the_classifier_learns(space, data, tmp_path):
         seen.append({name for name, tensor in start.items() if not torch.equal(tensor, now[name])})
 
     recipe = replace(RECIPE, epochs=2, freeze_epochs=1.0, warmup_epochs=0.5)
-    objective = plain(replace(space.max(), resolution=12), labelled())
+    objective = PlainObjective(replace(space.max(), resolution=12), CrossEntropyLoss())
     train(
         supernet,
         lambda epoch: objective,
@@ -227,12 +240,12 @@ def test_at_first_only_the_classifier_learns(space, data, tmp_path):
 
 def test_the_classifier_has_its_own_rate(space):
     torch.manual_seed(0)
-    groups = training_module._optimizer(Supernet(space), Recipe(lr=0.1, head_lr=0.5)).param_groups
+    groups = training_module.make_optimizer(Supernet(space), Recipe(lr=0.1, head_lr=0.5)).param_groups
     factors = {group["head"]: group["factor"] for group in groups}
     assert factors == {True: pytest.approx(5.0), False: 1.0}
     sizes = [len(group["params"]) for group in groups if group["head"]]
     assert sizes == [1, 1]
-    one_rate = training_module._optimizer(Supernet(space), Recipe(lr=0.1)).param_groups
+    one_rate = training_module.make_optimizer(Supernet(space), Recipe(lr=0.1)).param_groups
     assert {group["factor"] for group in one_rate} == {1.0}
 
 
@@ -254,7 +267,7 @@ def test_a_step_of_the_classifier_is_as_many_times_as_long(space, data, tmp_path
         with pytest.raises(Stopped):
             train(
                 supernet,
-                lambda epoch: plain(target, labelled()),
+                lambda epoch: PlainObjective(target, CrossEntropyLoss()),
                 data,
                 recipe,
                 resolutions=(12,),
@@ -268,7 +281,7 @@ def test_a_step_of_the_classifier_is_as_many_times_as_long(space, data, tmp_path
 
 def test_part_of_an_epoch_is_frozen(space, data, tmp_path):
     learning, recipe = [], replace(RECIPE, epochs=1, freeze_epochs=0.5)
-    supernet, objective = Supernet(space), plain(replace(space.max(), resolution=12), labelled())
+    supernet, objective = Supernet(space), PlainObjective(replace(space.max(), resolution=12), CrossEntropyLoss())
     stem = supernet.net.stem.conv.weight
     train(
         supernet,
@@ -286,15 +299,15 @@ def test_part_of_an_epoch_is_frozen(space, data, tmp_path):
 def test_a_step_makes_a_graph_when_the_one_before_is_done_with(space, data):
     supernet = Supernet(space)
     batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
-    optimizer, arithmetic = training_module._optimizer(supernet, RECIPE), Arithmetic("fp32", CPU)
-    norms = []
+    optimizer, norms = training_module.make_optimizer(supernet, RECIPE), []
 
-    def losses():
-        for arch in (space.max(), space.min()):
-            norms.append(sum(p.grad.norm().item() for p in supernet.parameters() if p.grad is not None))
-            yield supernet(batch.images, replace(arch, resolution=12)).square().mean()
+    class Noted:
+        def losses(self, supernet, batch, rng):
+            for arch in (space.max(), space.min()):
+                norms.append(sum(p.grad.norm().item() for p in supernet.parameters() if p.grad is not None))
+                yield supernet(batch.images, replace(arch, resolution=12)).square().mean()
 
-    arithmetic.backward(supernet, optimizer, losses(), max_grad_norm=0.0)
+    step(supernet, Noted(), batch, optimizer, MixedPrecision.for_device("fp32", CPU))
     assert norms[0] == 0 < norms[1], "the first loss went backward before the second was made"
 
 
@@ -307,18 +320,16 @@ def test_losses_are_scaled_for_fp16_and_gradients_are_not(space, data):
     """What a GPU would do: the scaler's part of a step, with its scale, here in full precision."""
     supernet = Supernet(space)
     batch = next(iter(data.training_batches(16, (12,), seed=0, epoch=0)))
-    optimizer, gradients, scales = training_module._optimizer(supernet, RECIPE), [], []
+    optimizer, gradients, scales = training_module.make_optimizer(supernet, RECIPE), [], []
     for enabled in (False, True):
-        arithmetic = Arithmetic("fp32", torch.device("cpu"))
-        arithmetic.scaler = torch.amp.GradScaler("cpu", enabled=enabled, init_scale=1024.0)
-        losses = failing(space, set())(supernet, batch, None)
-        assert arithmetic.backward(supernet, optimizer, losses, max_grad_norm=0.0).finite
+        scaler = torch.amp.GradScaler("cpu", enabled=enabled, init_scale=1024.0)
+        precision = replace(MixedPrecision.for_device("fp32", CPU), scaler=scaler)
+        assert step(supernet, Failing(space, set()), batch, optimizer, precision).finite
         gradients.append([p.grad.clone() for p in supernet.parameters()])
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-7) for one, other in zip(*gradients, strict=True))
-    scales.append(arithmetic.scaler.get_scale())
-    losses = failing(space, {0})(supernet, batch, None)
-    assert not arithmetic.backward(supernet, optimizer, losses, max_grad_norm=0.0).finite
-    assert arithmetic.scaler.get_scale() == scales[0] / 2, "a step that overflowed halves the scale"
+    scales.append(scaler.get_scale())
+    assert not step(supernet, Failing(space, {0}), batch, optimizer, precision).finite
+    assert scaler.get_scale() == scales[0] / 2, "a step that overflowed halves the scale"
 
 
 @pytest.mark.parametrize("change", [{"precision": "fp8"}, {"augmentation": "wild"}])
@@ -340,7 +351,7 @@ def test_a_damaged_checkpoint_is_named(space, data, tmp_path, damage):
     path = tmp_path / "c.pt"
     run(space, data, path, recipe=replace(RECIPE, epochs=1))
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(FileError, match=r"c\.pt is damaged or of another network; delete it"):
+    with pytest.raises(FileError, match=r"c\.pt is corrupt or of another network; delete it"):
         run(space, data, path)
 
 

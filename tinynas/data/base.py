@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..utils.distributed import rank, share
+from ..utils.distributed import rank, shard
 from ..utils.rng import generator
 
 # Images (N, C, resolution, resolution), normalised floats, and their labels: class indices (N,). For detection, the
@@ -116,7 +116,7 @@ class Data:
             rng, chosen = generator(seed, f"augmentation {epoch}", i), order[i * batch_size : (i + 1) * batch_size]
             draw = int(rng.integers(2**31)) + rank()
             size, given = int(rng.choice(resolutions)), None if augmentation == "none" else draw
-            wanted.append(Wanted(share(chosen), size, given, augmentation == "strong"))
+            wanted.append(Wanted(shard(chosen), size, given, augmentation == "strong"))
         batches = self.train.batches(wanted, self.normalise)
         for i, one, (images, labels) in zip(steps, wanted, batches, strict=True):
             yield Batch(images, labels, one.indices, i)

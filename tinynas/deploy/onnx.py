@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..models.model_file import Model
 from ..models.network import fold
-from ..tasks.detection import WithSuppression
+from ..tasks.detection import DetectorWithNMS
 from ..utils.errors import InputError, require
 
 _OLDEST_OPSET = 18  # that torch writes
@@ -70,7 +70,7 @@ def to_onnx_boxes(model: Model, *, opset: int | None = None) -> Deployed:
     """
     arch = model.net.arch
     image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
-    net = WithSuppression(fold(model.net).cpu(), arch).eval()
+    net = DetectorWithNMS(fold(model.net).cpu(), arch).eval()
     proto = exported(net, {"images": image}, ["boxes", "scores", "classes"], opset=opset)
     onnx.helper.set_model_props(proto, about(model))
     content = proto.SerializeToString()

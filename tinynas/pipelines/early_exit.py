@@ -22,7 +22,7 @@ from ..tasks.registry import check_task
 from ..utils.errors import require
 from ..utils.io import check_writable, write, write_json
 from .model_data import data_of
-from .teachers import largest
+from .teachers import largest_subnet
 
 LOSSES = (0.0, 0.5, 1.0)  # points of accuracy, for which a threshold is told
 _PER_CLASS = 5  # images of search-val, at least, to calibrate on
@@ -83,7 +83,7 @@ def evaluate_exits(path: Path, data_name: str | None) -> dict[str, Any]:
         "model": str(path),
         "data": data_name or model.mainnet.data,
         "metric": task.metric,
-        **task.grade(answers, truths, data.classes),
+        **task.metrics(answers, truths, data.classes),
         **asdict(exits_cost(model)),
         "macs": spent / len(answers),
     }
@@ -152,7 +152,7 @@ def _loaded(plan: ExitPlan) -> tuple[list[Model], Data]:
         tiny, run = models[0], paths[0].resolve().parent.parent.parent
         rule = "supernet is that of the run which the model is in"
         require((run / "supernet.pt").exists(), rule, model=str(paths[0]))
-        models.append(replace(tiny, net=largest(run, tiny.net.arch.resolution, data)))
+        models.append(replace(tiny, net=largest_subnet(run, tiny.net.arch.resolution, data)))
     for what in ("classes", "normalise"):
         found = [getattr(model, what) for model in models]
         require(found[0] == found[-1], f"both networks of a cascade have the same {what}", tiny=found[0], big=found[-1])

@@ -35,7 +35,7 @@ def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ())
         "model": str(path),
         "data": data_name or model.data,
         "metric": task.metric,
-        **task.score(model.net, arch, data, data.test),
+        **task.evaluate(model.net, arch, data, data.test),
         **asdict(cost(arch)),
     }
     if not resolutions:
@@ -47,7 +47,7 @@ def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ())
         net.load_state_dict(model.net.state_dict())
         if resolution != arch.resolution:
             recalibrate(net, data.calibration_batches(resolution))
-        score = task.score(net.eval(), resized, data, data.test)
+        score = task.evaluate(net.eval(), resized, data, data.test)
         points.append({"resolution": resolution, **score, **asdict(cost(resized))})
     document["resolutions"] = points
     write_json(path.with_name("resolutions.json"), document)

@@ -15,7 +15,7 @@ from ..experiment.config import ExportPlan
 from ..experiment.reporter import Report
 from ..models.model_file import Model, read_model
 from ..models.network import fold
-from ..tasks.detection import Found
+from ..tasks.detection import Detections
 from ..tasks.registry import TASKS, check_task
 from ..utils.errors import FileError
 from ..utils.io import check_writable, read, write, write_json
@@ -70,7 +70,7 @@ def _measured(
     delivered = Deployed(kind="torch", name=plan.model.name, content=read(plan.model), run=model.net)
     forms = [delivered, *files]
     outputs, labels = _outputs(forms, data, arch.resolution, report)
-    truths = [truth for batch, images in labels for truth in task.truths(batch, images)]
+    truths = [truth for batch, images in labels for truth in task.ground_truth(batch, images)]
     size = outputs[0].abs().max().item()
     image = torch.zeros(plan.batch or 1, arch.in_channels, arch.resolution, arch.resolution)
     rows = []
@@ -87,7 +87,7 @@ def _measured(
                 "kind": form.kind,
                 "int8": form.int8,
                 "file": form.name,
-                "accuracy": task.grade(task.answers(made, arch), truths, data.classes)["accuracy"],
+                "accuracy": task.metrics(task.decode(made, arch), truths, data.classes)["accuracy"],
                 "difference": difference,
                 "bytes": len(form.content),
                 "latency": median_seconds(lambda run=timed: run(image)),  # type: ignore[misc]
@@ -116,15 +116,15 @@ def _outputs(
 def _measured_boxes(model: Model, file: Deployed, data: Data) -> dict[str, Any]:
     """Of the file with boxes, as of the others. Raises FileError if its boxes are not torch's."""
     arch, task = model.net.arch, TASKS[model.net.arch.task]
-    answers: list[Found] = []
+    answers: list[Detections] = []
     truths, differences = [], []
     for images, labels in data.evaluation_batches(data.test, arch.resolution):
-        truths += task.truths(labels, len(images))
+        truths += task.ground_truth(labels, len(images))
         with torch.inference_mode():
-            expected = task.answers(model.net(images), arch)
+            expected = task.decode(model.net(images), arch)
         for image, found in zip(images, expected, strict=True):
             boxes, scores, classes = torch.split(file.run(image[None]), [4, 1, 1], 1)
-            answers.append(Found(boxes, scores[:, 0], classes[:, 0].long()))
+            answers.append(Detections(boxes, scores[:, 0], classes[:, 0].long()))
             differences.append(_difference(answers[-1], found))
     other = sum(difference > TOLERANCE for difference in differences)
     if other > _TIES * len(differences):
@@ -134,7 +134,7 @@ def _measured_boxes(model: Model, file: Deployed, data: Data) -> dict[str, Any]:
         "kind": file.kind,
         "int8": False,
         "file": file.name,
-        "accuracy": task.grade(answers, truths, data.classes)["accuracy"],
+        "accuracy": task.metrics(answers, truths, data.classes)["accuracy"],
         "difference": max(difference for difference in differences if difference <= TOLERANCE),
         "bytes": len(file.content),
         "latency": median_seconds(lambda: file.run(image)),
@@ -142,7 +142,7 @@ def _measured_boxes(model: Model, file: Deployed, data: Data) -> dict[str, Any]:
     }
 
 
-def _difference(one: Found, other: Found) -> float:
+def _difference(one: Detections, other: Detections) -> float:
     """The largest of boxes and scores; infinite if they are not as many, or of other classes."""
     if len(one.scores) != len(other.scores) or not torch.equal(one.classes, other.classes):
         return float("inf")

@@ -60,7 +60,9 @@ def plan_search(
             raise FileError(f"the supernet of {run} is not trained to its end; add --resume to go on with it")
     else:
         defaults = task_named(task or "classify")
-        config = with_settings(SupernetConfig(space=defaults.space, data=defaults.data), defaults.supernet)
+        config = with_settings(
+            SupernetConfig(space=defaults.default_space, data=defaults.default_data), defaults.supernet_overrides
+        )
     config = with_settings(config, _with_paths(given))
     if resume and run and (run / "search.yaml").exists():
         last = read_config(run / "search.yaml")
@@ -120,7 +122,7 @@ def plan_retraining(
     arch, data, run = _network_for(target, run, source, limits, given)
     if task and task_named(task) != TASKS[arch.task]:
         require(task == "detect", "a detector has no classifier", task=task)
-        arch, data = detector_of(arch), TASKS[task].data
+        arch, data = detector_of(arch), TASKS[task].default_data
     config = with_settings(default_config(arch, data, netaug=netaug, teacher=given.get("teacher")), _with_paths(given))
     if "supernet" in (config.init, config.distillation and config.distillation.teacher):
         if not (run / "supernet.pt").exists():
@@ -140,7 +142,7 @@ def _network_for(
         found = model.net.arch, model.data, _new_folder(f"transfer-{given.get('data', model.data).partition(':')[0]}")
     elif target and not run:
         arch = load_arch(target)
-        found = arch, TASKS[arch.task].data, _new_folder(short_name(target))
+        found = arch, TASKS[arch.task].default_data, _new_folder(short_name(target))
     else:
         run = run or newest("*/best.yaml").parent
         return _network_of(run, limits), _read_supernet_config(run / "config.yaml").data, run
@@ -157,7 +159,7 @@ def default_config(arch: Arch, data: str, *, netaug: bool, teacher: str | None) 
         netaug=NetAug(width=width, expand=expand) if netaug else None,
         distillation=Distillation(teacher=teacher) if teacher else None,
     )
-    return with_settings(config, TASKS[arch.task].retraining)
+    return with_settings(config, TASKS[arch.task].retrain_overrides)
 
 
 def _network_of(run: Path, limits: Mapping[str, Any]) -> Arch:

@@ -12,7 +12,7 @@ from ..data.loading import read_image
 from ..data.transforms import middle, stretch
 from ..early_exit.model_file import ExitModel, has_exits, read_exits
 from ..models.model_file import Model, read_model
-from ..tasks.detection import Found, detections
+from ..tasks.detection import Detections, detections
 from ..utils.errors import require
 from ..utils.io import check_writable, write, write_json
 
@@ -89,7 +89,7 @@ def _classes(model: Model, logits: Tensor) -> dict[str, float]:
     return {model.classes[i]: float(share) for share, i in zip(*top, strict=True)}
 
 
-def _boxes(model: Model, image: Tensor, threshold: float) -> Found:
+def _boxes(model: Model, image: Tensor, threshold: float) -> Detections:
     """In pixels of the image."""
     arch = model.net.arch
     (found,) = detections(model.net(network_input(model, image)), arch.detector, arch.resolution, threshold=threshold)
@@ -97,7 +97,7 @@ def _boxes(model: Model, image: Tensor, threshold: float) -> Found:
     return found._replace(boxes=found.boxes * torch.tensor([width, height, width, height]))
 
 
-def _told(found: Found, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _told(found: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
     return [{"class": classes[c], "score": score, "box": box} for box, score, c in rows]
 
@@ -109,7 +109,7 @@ def _font() -> str:
     return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf")
 
 
-def drawn(image: Tensor, found: Found, classes: Sequence[str], side: int = 480) -> bytes:
+def drawn(image: Tensor, found: Detections, classes: Sequence[str], side: int = 480) -> bytes:
     """A PNG of the image (C, H, W), enlarged to about `side` pixels, with boxes in pixels, class names and scores."""
     from torchvision.transforms import v2
     from torchvision.utils import draw_bounding_boxes

@@ -1,4 +1,4 @@
-"""Whole jobs, from a configuration to a finished folder."""
+"""The quickstart command: search, retrain the best network with and without NetAug, compare."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,12 @@ from .search import search
 
 
 def quickstart(plan: SearchPlan, given: Mapping[str, Any], *, report: Report) -> dict[str, Any]:
-    """Search, retrain the best network plain and with NetAug, compare; returns the comparison.
+    """Search, retrain the best network plain and with NetAug, compare; return the comparison.
 
-    `given` are the retrainings' settings, of `RetrainConfig` and `Recipe`.
+    `given` are settings of the two retrainings, of `RetrainConfig` and `Recipe`.
     """
     search(plan, report=report)
-    for with_netaug in (False, True):
-        retrain(plan_retraining(str(plan.run), name=None, resume=False, netaug=with_netaug, given=given), report=report)
+    for netaug in (False, True):
+        retrain_plan = plan_retraining(str(plan.run), name=None, resume=False, netaug=netaug, given=given)
+        retrain(retrain_plan, report=report)
     return compare_runs([plan.run], plan.run / "compare.png")

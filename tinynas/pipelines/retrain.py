@@ -1,10 +1,11 @@
-"""The retraining job: train one network, alone or with NetAug, and deliver it."""
+"""The retrain command: train one network, alone or with NetAug, and write the model that is deployed."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ..arch.arch import Arch
@@ -13,57 +14,176 @@ from ..arch.netaug import augment
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.registry import load_data
-from ..experiment.config import RetrainConfig, RetrainPlan
+from ..experiment.config import NetAug, RetrainConfig, RetrainPlan
 from ..experiment.log import Log, last_record
 from ..experiment.reporter import Report, advance, record
 from ..experiment.run_folder import settle_config
 from ..models.model_file import Model, read_model, save_model
-from ..models.network import INITS
+from ..models.network import INITS, Network
 from ..models.supernet import Supernet, extract_calibrated
-from ..tasks.losses import Criterion, taught
+from ..tasks.losses import Loss, TeacherLoss
 from ..tasks.registry import TASKS, fit_to_data
+from ..tasks.task import Task
 from ..training.loop import train
-from ..training.objectives import Objective, netaug, plain
+from ..training.objectives import NetAugObjective, Objective, PlainObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
-from ..utils.errors import TrainingError, require
+from ..utils.errors import InputError, TrainingError
 from ..utils.io import write_json
 from .run_supernet import read_supernet
 from .teachers import load_teacher
 
 
 def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
-    """Train a network, with NetAug or a teacher if asked, and write it to the folder; returns metrics.json.
+    """Train a network, with NetAug or a teacher if the plan says so, and write it to the plan's folder.
 
-    Goes on where a killed retraining was. The arch takes its colours and classes from the data. Under torchrun all
-    processes train; all but the first return an empty result.
+    Every retraining trains a supernet: with NetAug, one of the wider networks around the target; without, one whose
+    only network is the target, which is then the same as training `build(arch)`. So there is one training loop, one
+    checkpoint format and one way to the final model. An interrupted retraining resumes from its checkpoint. Under
+    torchrun all processes train; all but the first return an empty result.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        InputError: The data set, the teacher or the initial weights do not suit the network.
+        FileError: A file is missing or corrupt, or the folder holds a retraining with other settings.
+        TrainingError: The training diverged.
     """
-    folder, config = plan.folder, plan.config
+    training = _prepare(plan, report)
+    _train(training)
+    if rank() > 0:
+        return {}
+    model = _finalize(training)
+    save_model(plan.folder / "model.safetensors", model)
+    metrics = _evaluate(training, model.net)
+    write_json(plan.folder / "metrics.json", metrics)
+    return metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Retraining:
+    """A retraining that is ready to start: the plan, and what was loaded and built for it."""
+
+    plan: RetrainPlan
+    arch: Arch  # the target, fitted to the data
+    task: Task
+    data: Data
+    calibration: list[Tensor]  # images for batch-norm recalibration
+    supernet: Supernet  # the target and, with NetAug, the networks around it
+    loss: Loss[Any]  # of the target
+    augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
+    log: Log
+    report: Report
+
+    def space(self, epoch: int) -> SearchSpace:
+        """Return the networks that are trained in an epoch."""
+        return augmented_space(self.arch, self.plan.config.netaug, epoch / self.plan.config.recipe.epochs)
+
+    def objective(self, epoch: int) -> Objective:
+        """Return the objective of an epoch."""
+        netaug, space = self.plan.config.netaug, self.space(epoch)
+        if netaug is None or space.min() == space.max():
+            return PlainObjective(self.arch, self.loss)
+        return NetAugObjective(
+            self.arch,
+            space,
+            self.loss,
+            augmented_loss=self.augmented_loss,
+            num_augmented=netaug.num_augmented,
+            alpha=netaug.alpha,
+            every=netaug.every,
+        )
+
+    def before_epoch(self, epoch: int, optimizer: Optimizer) -> None:
+        """Sort the channels by importance, if the plan says so, before an epoch that augments widths.
+
+        Not before the first: fresh weights have no order, and those of a trained network are in front.
+        """
+        netaug = self.plan.config.netaug
+        if epoch > 0 and netaug is not None and netaug.sort and len(self.space(epoch).stem.width) > 1:
+            self.supernet.sort_channels(optimizer)
+
+    def after_step(self, progress: Progress) -> None:
+        """Report progress; after an epoch also log the target's accuracy on search-val."""
+        advance(self.report, self.plan.folder.name, progress)
+        if progress.ends_epoch:
+            accuracy = self.task.accuracy(self.extract(), self.arch, self.data, self.data.val)
+            self.log.add(record(progress) | {"val_accuracy": accuracy})
+
+    def extract(self) -> Network:
+        """Return the target as a network of its own, recalibrated."""
+        return extract_calibrated(self.supernet, self.arch, self.calibration)
+
+
+def _prepare(plan: RetrainPlan, report: Report) -> _Retraining:
+    """Load the data and the teacher, build the networks, and write the configuration."""
+    config = plan.config
     data = load_data(config.data)
     arch = fit_to_data(plan.arch, data)
     task = TASKS[arch.task]
-    supernet, criterion = _initial(plan, arch, data).to(device()), _criterion(plan, arch, data)
+    supernet = initial_supernet(plan, arch, data).to(device())
+    loss, augmented_loss = _losses(plan, arch, data)
     check_precision(config.recipe.precision, device())
-    log = Log(folder / "log.jsonl", tensorboard=plan.tensorboard)
+    log = Log(plan.folder / "log.jsonl", tensorboard=plan.tensorboard)
     if rank() == 0:
-        settle_config(folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
-    _train(supernet, arch, criterion, plan, data, log, report)
-    net = extract_calibrated(supernet, arch, data.calibration_batches(arch.resolution))
-    if rank() > 0:
-        return {}
-    if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
-        raise TrainingError(
-            "the training diverged: weights or statistics are not finite; try a lower --lr, or --clip 1"
-        )
-    model = Model(net=net, data=config.data, classes=data.classes, normalise=data.normalise, crop=data.crop)
-    save_model(folder / "model.safetensors", model)
-    metrics = {
+        settle_config(plan.folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
+    return _Retraining(
+        plan=plan,
+        arch=arch,
+        task=task,
+        data=data,
+        calibration=data.calibration_batches(arch.resolution),
+        supernet=supernet,
+        loss=loss,
+        augmented_loss=augmented_loss,
+        log=log,
+        report=report,
+    )
+
+
+def _train(training: _Retraining) -> None:
+    """Train the target and, with NetAug, the networks around it."""
+    train(
+        training.supernet,
+        training.objective,
+        training.data,
+        training.plan.config.recipe,
+        resolutions=(training.arch.resolution,),
+        checkpoint=training.plan.folder / "checkpoint.pt",
+        before_epoch=training.before_epoch,
+        after_step=training.after_step,
+    )
+
+
+def _finalize(training: _Retraining) -> Model:
+    """Extract the trained target with what is needed to use it.
+
+    Raises:
+        TrainingError: Its weights or statistics are not finite.
+    """
+    net = training.extract()
+    for tensor in net.state_dict().values():
+        if not tensor.isfinite().all():
+            raise TrainingError(
+                "the training diverged: weights or statistics are not finite; try a lower --lr, or --max-grad-norm 1"
+            )
+    data = training.data
+    return Model(
+        net=net, data=training.plan.config.data, classes=data.classes, normalise=data.normalise, crop=data.crop
+    )
+
+
+def _evaluate(training: _Retraining, net: Network) -> dict[str, Any]:
+    """Evaluate the final network on the test and training splits; return the content of metrics.json."""
+    config, arch, task, data = training.plan.config, training.arch, training.task, training.data
+    return {
         "metric": task.metric,
-        **task.score(net, arch, data, data.test),
-        "train_accuracy": task.measure(net, arch, data, data.train),
+        **task.evaluate(net, arch, data, data.test),
+        "train_accuracy": task.accuracy(net, arch, data, data.train),
         **asdict(cost(arch)),
-        "seconds": last_record(folder / "log.jsonl")["seconds"],
+        "seconds": last_record(training.plan.folder / "log.jsonl")["seconds"],
         "epochs": config.recipe.epochs,
         "netaug": config.netaug is not None,
         "teacher": config.distillation.teacher if config.distillation else None,
@@ -71,95 +191,77 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
         "seed": config.recipe.seed,
         "data": config.data,
     }
-    write_json(folder / "metrics.json", metrics)
-    return metrics
 
 
-def _train(
-    supernet: Supernet, arch: Arch, criterion: Criterion, plan: RetrainPlan, data: Data, log: Log, report: Report
-) -> None:
-    """Train the networks around the arch, and log how the arch on its own does on search-val."""
-    folder, config, calibration = plan.folder, plan.config, data.calibration_batches(arch.resolution)
-    task = TASKS[arch.task]
+def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None = None) -> SearchSpace:
+    """Return the networks around a target that are trained when this fraction of the epochs is over.
 
-    def objective(epoch: int) -> Objective:
-        space = _augmented(arch, config, epoch)
-        if not config.netaug or space.min() == space.max():
-            return plain(arch, criterion)
-        return netaug(
-            arch,
-            space,
-            criterion,
-            of_augmented=None if _teaches_augmented(config) else task.criterion(arch, config.recipe.label_smoothing),
-            num_augmented=config.netaug.num_augmented,
-            alpha=config.netaug.alpha,
-            every=config.netaug.every,
-        )
-
-    def before_epoch(epoch: int, optimizer: Optimizer) -> None:
-        """Fresh weights have no order, and those that are carried over have the target's in front."""
-        if epoch and config.netaug and config.netaug.sort and len(_augmented(arch, config, epoch).stem.width) > 1:
-            supernet.sort_channels(optimizer)
-
-    def after_step(progress: Progress) -> None:
-        advance(report, folder.name, progress)
-        if progress.ends_epoch:
-            net = extract_calibrated(supernet, arch, calibration)
-            log.add(record(progress) | {"val_accuracy": task.measure(net, arch, data, data.val)})
-
-    train(
-        supernet,
-        objective,
-        data,
-        config.recipe,
-        resolutions=(arch.resolution,),
-        checkpoint=folder / "checkpoint.pt",
-        before_epoch=before_epoch,
-        after_step=after_step,
-    )
+    Without a fraction they are those of the whole training; without NetAug, the target alone.
+    """
+    if netaug is None:
+        return augment(target, width=(1.0,), expand=(1.0,))
+    if fraction is None:
+        return augment(target, width=netaug.width, expand=netaug.expand)
+    width, expand = netaug.factors(fraction)
+    return augment(target, width=width, expand=expand)
 
 
-def _augmented(arch: Arch, config: RetrainConfig, epoch: int) -> SearchSpace:
-    """The networks around the target at an epoch; without NetAug the target alone."""
-    if not config.netaug:
-        return augment(arch, width=(1.0,), expand=(1.0,))
-    width, expand = config.netaug.factors(epoch / config.recipe.epochs)
-    return augment(arch, width=width, expand=expand)
+def initial_supernet(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
+    """Build the networks around the target, with the weights that training starts from.
 
+    These are fresh, or a trained network's with fresh ones around them. If there is a checkpoint, they are about to be
+    replaced by its weights, so no other file is read.
 
-def _initial(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
-    """The networks before the first step: fresh, or around weights that are there; a checkpoint's come later."""
+    Raises:
+        InputError: The trained network is for images with other channels.
+        FileError: The trained network's file is missing or corrupt.
+    """
     config = plan.config
     torch.manual_seed(config.recipe.seed)
-    space = augment(arch, width=config.netaug.width, expand=config.netaug.expand) if config.netaug else None
-    fresh = config.init if config.init in INITS else "kaiming-uniform" if space else "kaiming-normal"
-    supernet = Supernet(space or _augmented(arch, config, 0), init=fresh, dropout=config.dropout)
+    supernet = Supernet(augmented_space(arch, config.netaug), init=_fresh_init(config), dropout=config.dropout)
     if (plan.folder / "checkpoint.pt").exists():
         return supernet
     if config.init == "supernet":
         supernet.adopt(read_supernet(plan.run, data).net)
     elif config.init not in INITS:
-        model = read_model(Path(config.init))
-        rule = "a network goes on with images of as many colours"
-        require(model.net.arch.in_channels == data.channels, rule, model=model.net.arch.in_channels, data=data.channels)
-        leave_out = "head." if model.net.arch.task != arch.task else "head.classifier"
-        supernet.adopt(model.net, leave_out="" if model.classes == data.classes else leave_out)
+        _adopt_model(supernet, Path(config.init), arch, data)
     return supernet
 
 
-def _criterion(plan: RetrainPlan, arch: Arch, data: Data) -> Criterion:
-    distillation, recipe, task = plan.config.distillation, plan.config.recipe, TASKS[arch.task]
-    criterion = task.criterion(arch, recipe.label_smoothing)
-    if not distillation:
-        return criterion
-    return taught(
-        load_teacher(distillation.teacher, plan.run, arch, data, keep=recipe.augmentation == "none"),
-        criterion=criterion,
-        imitation=task.imitation,
+def _fresh_init(config: RetrainConfig) -> str:
+    """Return how weights are initialised that no trained network provides."""
+    if config.init in INITS:
+        return config.init
+    return "kaiming-normal" if config.netaug is None else "kaiming-uniform"
+
+
+def _adopt_model(supernet: Supernet, path: Path, arch: Arch, data: Data) -> None:
+    """Copy a trained model's weights; of other classes, without the classifier; of another task, without the head."""
+    model = read_model(path)
+    trained = model.net.arch
+    if trained.in_channels != data.channels:
+        raise InputError(
+            f"model and data set must have the same number of input channels: the model {path} has "
+            f"{trained.in_channels}, the data set {data.channels}; choose another model or data set"
+        )
+    if model.classes == data.classes:
+        supernet.adopt(model.net)
+    elif trained.task == arch.task:
+        supernet.adopt(model.net, leave_out="head.classifier")
+    else:
+        supernet.adopt(model.net, leave_out="head.")
+
+
+def _losses(plan: RetrainPlan, arch: Arch, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:
+    """Load the plan's teacher; return the loss of the target, and that of the augmented networks if it differs."""
+    task, distillation, recipe = TASKS[arch.task], plan.config.distillation, plan.config.recipe
+    label_loss = task.loss(arch, recipe.label_smoothing)
+    if distillation is None:
+        return label_loss, None
+    teacher_loss = TeacherLoss(
+        teacher=load_teacher(distillation.teacher, plan.run, arch, data, cache=recipe.augmentation == "none"),
+        label_loss=label_loss,
+        distillation_loss=task.distillation_loss(distillation.temperature),
         weight=distillation.teacher_weight,
-        temperature=distillation.temperature,
     )
-
-
-def _teaches_augmented(config: RetrainConfig) -> bool:
-    return config.distillation is not None and config.distillation.teach_augmented
+    return teacher_loss, None if distillation.teach_augmented else label_loss

@@ -1,4 +1,4 @@
-"""A run's search space and trained supernet, for the data it was trained on."""
+"""A run's search space and trained supernet, for the data set it was trained on."""
 
 from pathlib import Path
 
@@ -15,28 +15,43 @@ from ..utils.schema import read_yaml
 
 
 def space_text(run: Path, space: str) -> str:
-    """The YAML of a run's search space: as the run keeps it, else a shipped one or a file's. Raises FileError."""
+    """Return the YAML of a run's search space: the run's own copy, else that of a shipped space or a file.
+
+    Raises:
+        InputError: There is no such space, or it is not valid.
+        FileError: The file cannot be read.
+    """
     if (run / "space.yaml").exists():
         return read_text(run / "space.yaml")
-    load_space(space)  # names what is wrong with it
+    load_space(space)  # raises an error that names what is not valid
     return shipped_spaces().get(space) or read_text(Path(space))
 
 
-def space_for(data: Data, text: str, where: str) -> SearchSpace:
-    """A space from YAML, with the data's colours and classes and, for detectors, anchors. Raises InputError."""
-    return fit_to_data(SearchSpace.from_dict(read_yaml(text, where)), data)
+def space_for(data: Data, text: str, source: str) -> SearchSpace:
+    """Parse a space and fit it to the data's input channels, classes and, for detectors, objects.
+
+    `source` names the YAML in errors.
+
+    Raises:
+        InputError: The space is not valid, or the data set is for another task.
+    """
+    return fit_to_data(SearchSpace.from_dict(read_yaml(text, source)), data)
 
 
 def read_supernet(run: Path, data: Data) -> Supernet:
-    """A run's trained supernet, for the data it was trained on. Raises FileError."""
+    """Read a run's trained supernet.
+
+    Raises:
+        FileError: A file is missing or corrupt, or the supernet was trained on another data set.
+    """
     path = run / "space.yaml"
     supernet = Supernet(space_for(data, read_text(path), str(path)))
     try:
         supernet.load_state_dict(read_checkpoint(run / "supernet.pt")["model"])
     except RuntimeError:
-        shape = f"{len(data.classes)} classes and {data.channels} colours"
         trained_on = read_config(run / "config.yaml").get("data")
         raise FileError(
-            f"the supernet of {run}, trained on {trained_on}, is of other data than one of {shape}"
+            f"the supernet of {run} was trained on {trained_on}, which differs from this data set with "
+            f"{len(data.classes)} classes and {data.channels} input channels; use --data {trained_on}"
         ) from None
     return supernet

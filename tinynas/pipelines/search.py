@@ -1,9 +1,10 @@
-"""The search job: train a run's supernet, search it, write what was found."""
+"""The search command: train a run's supernet, search it, write the Pareto front."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from multiprocessing import get_context, parent_process
 from typing import Any
 
@@ -27,9 +28,10 @@ from ..study.feasible import Feasible
 from ..study.loop import Evaluation
 from ..study.loop import search as search_space
 from ..study.predictor import held_out_correlation
-from ..tasks.registry import TASKS, Task
+from ..tasks.registry import TASKS
+from ..tasks.task import Task
 from ..training.loop import train
-from ..training.objectives import Objective, largest, sandwich
+from ..training.objectives import LargestObjective, Objective, SandwichObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
@@ -39,36 +41,69 @@ from ..utils.pareto import front
 from .planning import search_settings
 from .run_supernet import space_for, space_text
 
+_MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
+
 
 def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
-    """Train the run's supernet unless it is trained, search it within the budget, write the front; returns front.json.
+    """Train the run's supernet unless it is trained, search it within the budget, and write the Pareto front.
 
-    Goes on where a killed search was; several processes may search one run together. Under torchrun all processes
-    train, and the first searches; the others return an empty result. Raises BudgetError at once if no network fits.
+    An interrupted search resumes where it stopped; several processes may search one run together. Under torchrun all
+    processes train, and the first one searches; the others return an empty result.
+
+    Returns:
+        The content of front.json.
+
+    Raises:
+        BudgetError: No network of the space is within the budget; raised before anything is trained.
+        InputError: The space or the data set is not valid, or they are for different tasks.
+        FileError: A file is missing or corrupt, or the run has other settings.
+        TrainingError: The training diverged.
     """
     supernet, data = train_supernet(plan, report=report)
     if rank() > 0:
         return {}
-
-    def after_trial(found: list[Evaluation], avoided: int) -> None:
-        best, on_front = max((e.accuracy for e in found), default=0.0), len(front(found, _point))
-        text = f"best {best:.1f}% on search-val, {on_front} on the front, {avoided} over-budget draws avoided"
-        report.advance("search", min(len(found), plan.trials), plan.trials, text)
-
+    progress = _SearchProgress(report=report, trials=plan.trials)
     with _workers_beside(plan, report):
-        found = _search(plan, supernet, data, after_trial)
-    if len(found) < plan.trials:
-        report.note(f"search: found no more than {len(found)} different networks within the limits")
-    if plan.sampler == "predictor" and len(found) >= 10:
-        tau = held_out_correlation(supernet.space, [e.arch for e in found], [e.accuracy for e in found])
-        report.note(f"predictor: Kendall's tau {tau:.2f} on evaluations held out of its fit (5 folds of {len(found)})")
-    return _write_front(plan, found, TASKS[data.task], len(data.val))
+        evaluations = _search(plan, supernet, data, progress.after_trial)
+    if len(evaluations) < plan.trials:
+        report.note(f"search: found no more than {len(evaluations)} different networks within the limits")
+    if plan.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
+        _report_predictor(supernet.space, evaluations, report)
+    return _write_front(plan, evaluations, TASKS[data.task], len(data.val))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SearchProgress:
+    """Reports the progress of a search."""
+
+    report: Report
+    trials: int
+
+    def after_trial(self, evaluations: list[Evaluation], rejected: int) -> None:
+        """Report the evaluations so far, and how many infeasible samples this process has rejected."""
+        best = max((evaluation.accuracy for evaluation in evaluations), default=0.0)
+        on_front = len(front(evaluations, _point))
+        text = f"best {best:.1f}% on search-val, {on_front} on the front, {rejected} infeasible samples rejected"
+        self.report.advance("search", min(len(evaluations), self.trials), self.trials, text)
+
+
+def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: Report) -> None:
+    """Report how well the predictor ranks networks that it was not fitted to."""
+    archs, accuracies = [], []
+    for evaluation in evaluations:
+        archs.append(evaluation.arch)
+        accuracies.append(evaluation.accuracy)
+    tau = held_out_correlation(space, archs, accuracies)
+    report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
 
 
 def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]:
-    """The run's supernet, trained to its end, and the data. Raises BudgetError before it trains if no network fits.
+    """Train the run's supernet to its end, unless it is trained; return it, and the data.
 
     One process trains it; others that come meanwhile wait.
+
+    Raises:
+        BudgetError: No network of the space is within the budget; raised before anything is trained.
     """
     run, config = plan.run, plan.config
     text = space_text(run, config.space)
@@ -79,57 +114,71 @@ def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]
     log = Log(run / "log.jsonl", tensorboard=plan.tensorboard)
     if rank() > 0:
         return _train(plan, space, data, log, report), data
-    with only_one(run / ".training", lambda: report.note(f"waiting for another process to train {run}")):
+    with only_one(run / ".training", partial(report.note, f"waiting for another process to train {run}")):
         settle_config(run / "config.yaml", asdict(config))
         write(run / "space.yaml", text)
         write_yaml(run / "search.yaml", search_settings(plan))
         return _train(plan, space, data, log, report), data
 
 
-def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: Report) -> Supernet:
-    run, config, recipe = plan.run, plan.config, plan.config.recipe
-    torch.manual_seed(recipe.seed)
-    supernet = Supernet(space).to(device())
-    task = TASKS[data.task]
-    criterion = task.criterion(space.max(), recipe.label_smoothing)
+@dataclass(frozen=True, kw_only=True)
+class _SupernetTraining:
+    """What the training of a run's supernet calls: the objective of an epoch, and reports."""
 
-    def after_step(progress: Progress) -> None:
-        advance(report, "supernet", progress)
-        if progress.ends_epoch:
-            log.add(record(progress))
+    plan: SearchPlan
+    space: SearchSpace
+    task: Task
+    log: Log
+    report: Report
 
-    def objective(epoch: int) -> Objective:
+    def objective(self, epoch: int) -> Objective:
+        """Return the objective of an epoch: the largest network alone at first, then the sandwich rule."""
+        config = self.plan.config
+        loss = self.task.loss(self.space.max(), config.recipe.label_smoothing)
         if epoch < config.largest_warmup_epochs:
-            return largest(space, criterion)
-        elastic = space.fixed_choices(*config.fixed_choices(epoch))
-        return sandwich(
-            elastic,
-            criterion=criterion,
-            imitation=task.imitation,
+            return LargestObjective(self.space, loss)
+        return SandwichObjective(
+            self.space.fixed_choices(*config.fixed_choices(epoch)),
+            loss=loss,
+            distillation_loss=self.task.distillation_loss(),
             num_random_subnets=config.num_random_subnets,
             size_balanced=config.size_balanced_sampling,
             distillation=config.distillation,
         )
 
+    def after_step(self, progress: Progress) -> None:
+        """Report progress; after an epoch also log it."""
+        advance(self.report, "supernet", progress)
+        if progress.ends_epoch:
+            self.log.add(record(progress))
+
+
+def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: Report) -> Supernet:
+    """Train a supernet of the space, resuming from the run's checkpoint."""
+    torch.manual_seed(plan.config.recipe.seed)
+    supernet = Supernet(space).to(device())
+    training = _SupernetTraining(plan=plan, space=space, task=TASKS[data.task], log=log, report=report)
     train(
         supernet,
-        objective,
+        training.objective,
         data,
-        recipe,
+        plan.config.recipe,
         resolutions=space.resolution,
-        checkpoint=run / "supernet.pt",
-        after_step=after_step,
+        checkpoint=plan.run / "supernet.pt",
+        after_step=training.after_step,
     )
     return supernet
 
 
 def _feasible(plan: SearchPlan, space: SearchSpace) -> Feasible:
+    """Return the networks of the space within the plan's budget; latency is measured only if it is limited."""
     return Feasible(space=space, budget=plan.budget, price=timed_cost if plan.budget.latency else cost)
 
 
 def _search(
     plan: SearchPlan, supernet: Supernet, data: Data, after_trial: Callable[[list[Evaluation], int], None]
 ) -> list[Evaluation]:
+    """Search the supernet's space; the study is kept where the plan says, by default in the run."""
     return search_space(
         _feasible(plan, supernet.space),
         SubnetEvaluator(supernet, data),
@@ -145,15 +194,17 @@ def _search(
 
 @contextmanager
 def _workers_beside(plan: SearchPlan, report: Report) -> Iterator[None]:
-    """All but one of the plan's workers, as processes that search beside this one; the threads are shared out."""
+    """Run all but one of the plan's workers as processes that search beside this one, the threads divided up."""
     threads = torch.get_num_threads()
-    each = max(1, threads // plan.workers)
+    threads_per_worker = max(1, threads // plan.workers)
     context = get_context("spawn")
-    workers = [context.Process(target=_work, args=(plan, each), daemon=True) for _ in range(plan.workers - 1)]
+    workers = []
+    for _ in range(plan.workers - 1):
+        workers.append(context.Process(target=_work, args=(plan, threads_per_worker), daemon=True))
     try:
         for worker in workers:
             worker.start()
-        torch.set_num_threads(each)
+        torch.set_num_threads(threads_per_worker)
         yield
         for worker in workers:
             worker.join()
@@ -166,20 +217,22 @@ def _workers_beside(plan: SearchPlan, report: Report) -> Iterator[None]:
 
 
 def _work(plan: SearchPlan, threads: int) -> None:
-    """A worker process: search until the study is complete, or the process that started it is gone."""
+    """Search in a worker process until the study is complete, or the process that started it is gone."""
     torch.set_num_threads(threads)
-
-    def after_trial(found: list[Evaluation], avoided: int) -> None:
-        if not (starter := parent_process()) or not starter.is_alive():
-            sys.exit(1)
-
     try:
         supernet, data = train_supernet(plan, report=_Silent())
-        _search(plan, supernet, data, after_trial)
+        _search(plan, supernet, data, _exit_if_orphaned)
     except KeyboardInterrupt:
         sys.exit(1)
     except TinyNASError as error:
         sys.exit(f"tinynas: a worker stopped: {error}")
+
+
+def _exit_if_orphaned(evaluations: list[Evaluation], rejected: int) -> None:
+    """Exit if the process that started this worker is gone."""
+    starter = parent_process()
+    if starter is None or not starter.is_alive():
+        sys.exit(1)
 
 
 class _Silent:

@@ -2,120 +2,168 @@
 
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..arch.arch import Arch, DetectorHead
+from ..arch.arch import Arch
 from ..data.base import Data
 from ..experiment.run_folder import delivered
 from ..models.model_file import read_model
 from ..models.network import Network, build, fold
 from ..models.supernet import extract_calibrated
+from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import device
-from ..utils.errors import FileError, InputError, require
+from ..utils.errors import FileError, InputError
 from .model_data import some_of
 from .run_supernet import read_supernet
 
-_COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal, in some of torch's messages
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")  # colours, in some of torch's messages
 
 
-def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, keep: bool = False) -> Teacher:
-    """The teacher of a network: the largest of the run's supernet, a delivered model, or one of torchvision's.
+def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, cache: bool = False) -> Teacher:
+    """Load the teacher of a network: the run's largest subnet, a trained model, or one of torchvision's.
 
-    `name` is "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]". Raises InputError or
-    FileError, also if it has other classes or takes other images than the network. With `keep` it is asked about each
-    training image once.
+    `name` is "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]". With `cache` the teacher
+    is evaluated once on each training image.
+
+    Raises:
+        InputError: The teacher has other classes than the network, or takes other images.
+        FileError: The teacher's file is missing or corrupt.
     """
     if name == "supernet":
-        net: nn.Module = largest(run, arch.resolution, data)
+        net: nn.Module = largest_subnet(run, arch.resolution, data)
     elif name.startswith("torchvision:"):
-        net = _from_torchvision(*name.split(":", 2)[1:])
+        net = _load_from_torchvision(name)
     else:
-        net = _delivered(Path(name), arch, data)
-    _check(name, net.eval(), arch)
+        net = _load_model(Path(name), arch, data)
+    _check_outputs(name, net.eval(), arch)
     if isinstance(net, Network):
-        net = fold(net)  # the same answers, in two thirds of the time
-    return Teacher(net, images=len(data.train) if keep else 0)
+        net = fold(net)  # the same outputs, in two thirds of the time
+    return Teacher(net, cached_images=len(data.train) if cache else 0)
 
 
-def largest(run: Path, resolution: int, data: Data) -> Network:
-    """The largest network of a run's supernet, for images of this size, its statistics set. Raises FileError."""
+def largest_subnet(run: Path, resolution: int, data: Data) -> Network:
+    """Return the largest subnet of a run's supernet for images of this size, recalibrated.
+
+    Raises:
+        FileError: The supernet is missing or corrupt.
+    """
     supernet = read_supernet(run, data).to(device())
     arch = replace(supernet.space.max(), resolution=resolution)
     return extract_calibrated(supernet, arch, data.calibration_batches(resolution))
 
 
-def _delivered(path: Path, arch: Arch, data: Data) -> nn.Module:
+def _load_model(path: Path, arch: Arch, data: Data) -> nn.Module:
+    """Load a trained model of tinynas; raise InputError unless it sees what the network sees and has its classes."""
     model = read_model(delivered(path))
-    theirs = model.net.arch.resolution
-    rule = "a teacher sees images of the same size as the network"
-    require(theirs == arch.resolution, rule, teacher=theirs, network=arch.resolution)
+    teacher = model.net.arch
+    if teacher.resolution != arch.resolution:
+        raise InputError(
+            f"teacher and network must take images of the same size: the teacher takes {teacher.resolution} px, the "
+            f"network {arch.resolution} px; choose a teacher trained at {arch.resolution} px"
+        )
     if model.classes != data.classes:
         raise InputError(
-            f"the teacher {path} knows {some_of(model.classes)}, and the network's are {some_of(data.classes)}"
+            f"the teacher {path} knows {some_of(model.classes)}, the network {some_of(data.classes)}; choose a teacher "
+            "trained on the same data set"
         )
-    rule = "a teacher sees images normalised as the network does"
-    require(model.normalise == data.normalise, rule, teacher=model.normalise, network=data.normalise)
-    if isinstance(head := model.net.arch.head, DetectorHead) and isinstance(arch.head, DetectorHead):
-        rule = "a teacher has the network's anchors"
-        require(head.anchors == arch.head.anchors, rule, teacher=head.anchors, network=arch.head.anchors)
+    if model.normalise != data.normalise:
+        raise InputError(
+            f"teacher and network must normalise images alike: the teacher uses {model.normalise}, the network "
+            f"{data.normalise}; choose a teacher trained on the same data set"
+        )
+    TASKS[arch.task].check_teacher(teacher, arch)
     return model.net
 
 
-def _from_torchvision(name: str, weights: str = "") -> nn.Module:
-    import torchvision
-
+def _load_from_torchvision(name: str) -> nn.Module:
+    """Load "torchvision:NAME", with weights from the internet, or "torchvision:NAME:weights.pth"."""
+    _, model, *files = name.split(":", 2)
     try:
-        if not weights:
-            return _quietly(lambda: torchvision.models.get_model(name, weights="DEFAULT"))
-        state = torch.load(weights, weights_only=True, map_location="cpu")
+        if not files:
+            return _torchvision_model(model, weights="DEFAULT")
+        state = torch.load(files[0], weights_only=True, map_location="cpu")
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise FileError(f"{weights} is no state dict, of tensors by name; save the model's state_dict() in it")
-        classes = list(state.values())[-1].shape[0]
-        net = _quietly(lambda: torchvision.models.get_model(name, weights=None, num_classes=classes))
+            raise FileError(f"{files[0]} is not a state dict, tensors by name; save the model's state_dict() in it")
+        net = _torchvision_model(model, weights=None, **_num_classes_in(state, model))
         net.load_state_dict(state)
     except FileError:
         raise
     except ValueError as error:  # of an unknown name
-        raise InputError(f"no model {name!r} in torchvision: {str(error).splitlines()[0]}") from None
-    except Exception as error:  # no network, no file, damaged bytes, another network's weights
-        reason = ": ".join([type(error).__name__, *_COLOUR_CODES.sub("", str(error)).splitlines()[:1]])
-        where, advice = weights or "the internet", f"give its state dict as torchvision:{name}:weights.pth"
-        raise FileError(f"cannot load the teacher {name} from {where}: {reason}; {advice}") from None
+        raise InputError(f"no model {model!r} in torchvision: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # no connection, no file, corrupt bytes, weights of another network
+        source = files[0] if files else "the internet"
+        message = _TERMINAL_CODES.sub("", str(error)).partition("\n")[0]
+        raise FileError(
+            f"cannot load the teacher {model} from {source}: {type(error).__name__}: {message}; "
+            f"pass its state dict as torchvision:{model}:weights.pth"
+        ) from None
     return net
 
 
-def _quietly(make: Callable[[], nn.Module]) -> nn.Module:
-    """Some of torchvision's networks warn that they initialise weights, which are replaced anyway."""
+def _torchvision_model(name: str, **arguments: Any) -> nn.Module:
+    """Build a network of torchvision, without the warnings of some that they initialise weights."""
+    import torchvision
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return make()
+        net: nn.Module = torchvision.models.get_model(name, **arguments)
+    return net
+
+
+def _num_classes_in(state: dict[str, Tensor], name: str) -> dict[str, int]:
+    """Return the argument `num_classes` with which torchvision's network has tensors of these shapes.
+
+    The classifier is found by building the network for 2 and for 3 classes. Empty if nothing depends on the number.
+    """
+    with torch.device("meta"):
+        two = _torchvision_model(name, weights=None, num_classes=2).state_dict()
+        three = _torchvision_model(name, weights=None, num_classes=3).state_dict()
+    for key, tensor in state.items():
+        if key in two and (two[key].shape[:1], three[key].shape[:1]) == ((2,), (3,)):
+            return {"num_classes": len(tensor)}
+    return {}
 
 
 @torch.no_grad()
-def _check(name: str, net: nn.Module, arch: Arch) -> None:
-    """Raise InputError unless the teacher answers for the network's images with its classes."""
-    images = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution, device=next(net.parameters()).device)
+def _check_outputs(name: str, net: nn.Module, arch: Arch) -> None:
+    """Raise InputError unless the teacher's outputs for the network's images have the shape of the network's."""
+    on_device = next(net.parameters()).device
+    images = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution, device=on_device)
     try:
         outputs = net(images)
     except (RuntimeError, AssertionError) as error:
-        takes = next((p.shape[1] for p in net.parameters() if p.ndim == 4), None)
-        reason = f"it takes {takes} colours" if takes not in (None, arch.in_channels) else str(error).splitlines()[0]
         raise InputError(
-            f"the teacher {name} cannot see images of {arch.in_channels} colours and "
-            f"{arch.resolution}x{arch.resolution} pixels: {reason}"
+            f"the teacher {name} cannot take images of shape {tuple(images.shape[1:])}: {_why_not(net, arch, error)}; "
+            "choose a teacher trained on such images"
         ) from None
     if not isinstance(outputs, Tensor):
         raise InputError(f"{name} cannot teach: its outputs are a {type(outputs).__name__}")
-    made, expected = outputs.shape[1:], build(arch).eval().to(images.device)(images).shape[1:]
-    if len(made) != len(expected):
-        raise InputError(f"{name} cannot teach networks that {arch.task}: its outputs have the shape {tuple(made)}")
-    rule = "a teacher has the network's classes"
-    require(made[-1] == expected[-1], rule, teacher=made[-1] - 5 * (len(made) > 1), network=arch.classes)
-    rule = "a teacher predicts at the network's places"
-    require(made == expected, rule, teacher=tuple(made), network=tuple(expected))
+    expected = build(arch).eval().to(on_device)(images)
+    if outputs.ndim != expected.ndim:
+        shape = tuple(outputs.shape[1:])
+        raise InputError(f"{name} cannot teach networks that {arch.task}: its outputs have the shape {shape}")
+    classes = TASKS[arch.task].num_classes(outputs)
+    if classes != arch.classes:
+        raise InputError(
+            f"teacher and network must have the same classes: the teacher has {classes}, the network {arch.classes}; "
+            "choose a teacher trained on the same data set"
+        )
+    if outputs.shape != expected.shape:
+        raise InputError(
+            "teacher and network must predict the same boxes: the teacher's outputs have the shape "
+            f"{tuple(outputs.shape[1:])}, the network's {tuple(expected.shape[1:])}; choose another teacher"
+        )
+
+
+def _why_not(net: nn.Module, arch: Arch, error: Exception) -> str:
+    """Return why a teacher failed on the network's images: their channels, or what torch says."""
+    convolutions = [parameter for parameter in net.parameters() if parameter.ndim == 4]
+    if convolutions and convolutions[0].shape[1] != arch.in_channels:
+        return f"its first convolution has in_channels={convolutions[0].shape[1]}"
+    return str(error).splitlines()[0]

@@ -22,4 +22,4 @@ class SubnetEvaluator:
         if arch.resolution not in self._calibration:
             self._calibration[arch.resolution] = self.data.calibration_batches(arch.resolution)
         net = extract_calibrated(self.supernet, arch, self._calibration[arch.resolution])
-        return TASKS[self.data.task].measure(fold(net), arch, self.data, self.data.val)
+        return TASKS[self.data.task].accuracy(fold(net), arch, self.data, self.data.val)

@@ -1,19 +1,19 @@
 """Anchors fitted to a data set's boxes."""
 
 import numpy as np
-import torch
 
 from ..data.base import Data
-from ..data.boxes import BoxSplit
 
 
-def anchors_of(data: Data, count: int) -> tuple[float, ...]:
-    """Widths and heights that suit the training objects: the means of `count` clusters, the smallest first."""
+def fit_anchors(data: Data, count: int) -> tuple[float, ...]:
+    """Return `count` widths and heights (width, height, width, ...) that suit the training objects, by ascending area.
+
+    They are the means of that many clusters (k-means) of the objects' sides, in 0..1 of the image's.
+    """
     from sklearn.cluster import KMeans
 
-    assert isinstance(data.train, BoxSplit)
-    objects = torch.cat(list(data.train.objects))
-    sides = (objects[:, 3:5] - objects[:, 1:3]).numpy()
+    objects = data.train.labels  # (M, 6)
+    sides = (objects[:, 4:6] - objects[:, 2:4]).numpy()
     different = np.unique(sides.round(2), axis=0)
     if len(different) < count:
         means = np.resize(different, (count, 2))

@@ -1,38 +1,46 @@
-"""Boxes: what a detector's outputs mean, what it learns from, and which anchors suit a data set.
+"""Detector outputs: the anchor grid they refer to, decoding to boxes, non-maximum suppression.
 
-Boxes are (x1, y1, x2, y2) in 0..1 of the image's sides. Objects are the rows of a batch's labels, (M, 6): number of the
-image in the batch, class, box. Outputs are (N, P, 5 + classes) as `DetectionHead` gives them.
+Boxes are (x1, y1, x2, y2) in 0..1 of the image's sides. Objects are the rows of a batch's labels, (M, 6): index of the
+image in the batch, class, box. Outputs are (N, P, 5 + classes) as `DetectionHead` returns them.
 """
 
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+import torchvision
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from ..arch.arch import Arch, DetectorHead
 
 _STRIDES = (16, 32)
-_MOST = 100  # detections of an image
-_CANDIDATES = 300  # of an image, before suppression
-_OVERLAP = 0.5  # IoU from which the weaker of two boxes of a class is left out
-_LEAST = 1e-3  # added to the sides of boxes: the loss of one without a side has no gradient
+_MAX_DETECTIONS = 100  # of an image
+_MAX_CANDIDATES = 300  # boxes of an image that enter non-maximum suppression
+_NMS_IOU = 0.5  # two boxes of a class that overlap by more count as one
+_MIN_SIDE = 1e-3  # added to the sides of boxes: the IoU loss of a box without area has no gradient
 
 
-class Places(NamedTuple):
-    """Where the P predictions of a detector are."""
+class AnchorGrid(NamedTuple):
+    """The cell and the anchor of each of a detector's P predictions."""
 
-    corner: Tensor  # (P, 2) of the cell, x and y, in 0..1
-    cell: Tensor  # (P, 1), its side
+    corner: Tensor  # (P, 2), x and y of the cell's left top corner, in 0..1
+    cell: Tensor  # (P, 1), side of the cell
     anchor: Tensor  # (P, 2), width and height
+
+    def take(self, index: Tensor) -> "AnchorGrid":
+        """Return the rows at `index` (K,), on its device."""
+        device = index.device
+        return AnchorGrid(
+            corner=self.corner.to(device)[index], cell=self.cell.to(device)[index], anchor=self.anchor.to(device)[index]
+        )
 
 
 @lru_cache(maxsize=64)
-def places(head: DetectorHead, resolution: int) -> Places:
-    """In the order of the outputs: level, anchor, row, column.
+def anchor_grid(head: DetectorHead, resolution: int) -> AnchorGrid:
+    """Return the anchor grid for images of `resolution` pixels.
 
-    A cell is as large as its stride, at every resolution; the last ones may lie partly outside the image.
+    Its order is that of the outputs: level, anchor, row, column. A cell is as large as its stride, at every resolution;
+    the last ones may lie partly outside the image.
     """
     sides = torch.tensor(head.anchors).view(len(_STRIDES), head.per_cell, 2)
     corners, cells, anchors = [], [], []
@@ -43,58 +51,64 @@ def places(head: DetectorHead, resolution: int) -> Places:
         corners.append(grid.expand(head.per_cell, -1, 2).reshape(-1, 2))
         cells.append(torch.full((head.per_cell * side**2, 1), stride / resolution))
         anchors.append(sides[level][:, None].expand(-1, side**2, 2).reshape(-1, 2))
-    return Places(torch.cat(corners), torch.cat(cells), torch.cat(anchors))
+    return AnchorGrid(torch.cat(corners), torch.cat(cells), torch.cat(anchors))
 
 
-def decode(outputs: Tensor, at: Places) -> Tensor:
-    """The boxes (..., P, 4) of outputs (..., P, 5 + classes), which may lie partly outside the image.
+def decode(outputs: Tensor, grid: AnchorGrid) -> Tensor:
+    """Decode outputs (..., P, 5 + classes) to boxes (..., P, 4), which may lie partly outside the image.
 
     Centres are within their cells or half a cell beside, sides up to 4 times the anchor's: bounded, and so steadier
     than YOLOv3's exponential (Wang, Bochkovskiy and Liao, CVPR 2021).
     """
-    centre = at.corner.to(outputs) + at.cell.to(outputs) * (2 * outputs[..., :2].sigmoid() - 0.5)
-    half = (at.anchor.to(outputs) * (2 * outputs[..., 2:4].sigmoid()).square() + _LEAST) / 2
+    centre = grid.corner.to(outputs) + grid.cell.to(outputs) * (2 * outputs[..., :2].sigmoid() - 0.5)
+    half = (grid.anchor.to(outputs) * (2 * outputs[..., 2:4].sigmoid()).square() + _MIN_SIDE) / 2
     return torch.cat([centre - half, centre + half], -1)
 
 
-class Found(NamedTuple):
-    """The detections of one image, the surest first."""
+class Detections(NamedTuple):
+    """The detections of one image, in descending order of score."""
 
     boxes: Tensor  # (K, 4), within the image
     scores: Tensor  # (K,), 0..1
     classes: Tensor  # (K,)
 
 
-def suppressed(outputs: Tensor, at: Places, *, threshold: float = 0.01) -> Found:
-    """What the outputs of one image, (P, 5 + classes), amount to: at most 100 boxes.
+def decode_with_nms(outputs: Tensor, grid: AnchorGrid, *, threshold: float = 0.01) -> Detections:
+    """Return the detections, at most 100, of one image's outputs (P, 5 + classes).
 
-    Scores are objectness times class probability, over the threshold; the weaker of two boxes of one class that overlap
-    (IoU over 0.5) is left out.
+    Scores are objectness times class probability; boxes that score no more than the threshold are dropped. Of two boxes
+    of one class that overlap (IoU over 0.5), the one with the lower score is suppressed.
     """
     scores = outputs[:, 4:5].sigmoid() * outputs[:, 5:].sigmoid()  # (P, classes)
-    sure, index = scores.flatten().topk(min(_CANDIDATES, scores.numel()))
+    scores_of_candidates, index = scores.flatten().topk(min(_MAX_CANDIDATES, scores.numel()))
     classes = index % scores.shape[1]
-    boxes = decode(outputs, at).clamp(0, 1)[index // scores.shape[1]]
-    apart = boxes + 2 * classes[:, None]  # boxes of different classes never overlap
-    kept = nms(apart, sure, _OVERLAP)[:_MOST]
-    kept = kept[sure[kept] > threshold]
-    return Found(boxes[kept], sure[kept], classes[kept])
+    boxes = decode(outputs, grid).clamp(0, 1)[index // scores.shape[1]]
+    separated = boxes + 2 * classes[:, None]  # boxes of different classes never overlap
+    kept = torchvision.ops.nms(separated, scores_of_candidates, _NMS_IOU)[:_MAX_DETECTIONS]
+    kept = kept[scores_of_candidates[kept] > threshold]
+    return Detections(boxes[kept], scores_of_candidates[kept], classes[kept])
 
 
-def detections(outputs: Tensor, head: DetectorHead, resolution: int, *, threshold: float = 0.01) -> list[Found]:
-    """Of each image of the outputs (N, P, 5 + classes)."""
-    return [suppressed(of_image, places(head, resolution), threshold=threshold) for of_image in outputs]
+def detections(outputs: Tensor, head: DetectorHead, resolution: int, *, threshold: float = 0.01) -> list[Detections]:
+    """Return the detections of each image of outputs (N, P, 5 + classes)."""
+    grid = anchor_grid(head, resolution)
+    return [decode_with_nms(of_image, grid, threshold=threshold) for of_image in outputs]
 
 
-class WithSuppression(nn.Module):
-    """A detector that gives boxes: image (1, C, H, W) -> boxes (K, 4), scores (K,), classes (K,)."""
+class DetectorWithNMS(nn.Module):
+    """A detector that returns boxes: image (1, C, H, W) -> boxes (K, 4), scores (K,), classes (K,)."""
+
+    corner: Tensor
+    cell: Tensor
+    anchor: Tensor
 
     def __init__(self, net: nn.Module, arch: Arch) -> None:
         super().__init__()
         self.net = net
-        for name, part in places(arch.detector, arch.resolution)._asdict().items():
+        for name, part in anchor_grid(arch.detector, arch.resolution)._asdict().items():
             self.register_buffer(name, part, persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        at = Places(*(self.get_buffer(name) for name in Places._fields))
-        return tuple(suppressed(self.net(image)[0], at))  # type: ignore[return-value]
+        grid = AnchorGrid(self.corner, self.cell, self.anchor)
+        boxes, scores, classes = decode_with_nms(self.net(image)[0], grid)
+        return boxes, scores, classes

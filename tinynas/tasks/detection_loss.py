@@ -1,6 +1,7 @@
 """The detection loss, the assignment of anchors to objects, and distillation of detectors."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,76 +11,118 @@ from torchvision.ops import complete_box_iou_loss
 
 from ..arch.arch import DetectorHead
 from ..data.base import Batch
-from .detection import Places, decode, places
-from .losses import Criterion
+from .detection import AnchorGrid, anchor_grid, decode
+from .losses import DistillationLoss, Loss
 
-_MATCH = 0.35  # IoU of shapes from which an anchor is answerable for an object beside the best one
-_SURE = 0.1  # objectness from which a teacher's boxes and classes are learned
+_MATCH_IOU = 0.35  # of shapes, from which an anchor is assigned to an object beside the best one
+_MIN_OBJECTNESS = 0.1  # from which a teacher's boxes and classes are learned
 _BOX_WEIGHT = 1.0
 
 
-def located(head: DetectorHead, smoothing: float = 0.0) -> Criterion:
-    """What a batch's objects ask of a detector's outputs: boxes (complete IoU), objectness and classes (logistic).
+class DetectionTargets(NamedTuple):
+    """The K predictions that are assigned to a batch's objects, and those objects."""
 
-    Zheng et al., AAAI 2020, for the boxes. The sum over all images, by the number of anchors answerable for an object.
+    images: Tensor  # (K,) index of the image in the batch
+    predictions: Tensor  # (K,) index among the P predictions of an image
+    grid: AnchorGrid  # of these predictions, K rows
+    boxes: Tensor  # (K, 4) of the objects
+    classes: Tensor  # (K,) of the objects
+
+
+@dataclass(frozen=True)
+class DetectionLoss(Loss[DetectionTargets]):
+    """Loss of a detector's outputs (N, P, 5 + classes) on the objects of a batch: boxes, objectness and classes.
+
+    Complete IoU loss of the boxes (Zheng et al., AAAI 2020), binary cross-entropy of objectness and classes. It is the
+    sum over all images, divided by the number of assigned predictions. `label_smoothing` is that of the classes.
     """
 
-    def of_batch(batch: Batch) -> Callable[[Tensor], Tensor]:
-        at = places(head, batch.images.shape[-1])
-        rows, objects = answerable(batch.labels, at)
+    head: DetectorHead
+    label_smoothing: float = 0.0
+
+    def targets(self, batch: Batch) -> DetectionTargets:
+        grid = anchor_grid(self.head, batch.images.shape[-1])
+        predictions, objects = assign_anchors(batch.labels, grid)
         images, classes = batch.labels[objects, :2].long().T
-        boxes = batch.labels[objects, 2:]
+        return DetectionTargets(
+            images=images,
+            predictions=predictions,
+            grid=grid.take(predictions),
+            boxes=batch.labels[objects, 2:],
+            classes=classes,
+        )
 
-        def loss(outputs: Tensor) -> Tensor:
-            chosen = outputs[images, rows]  # (K, 5 + classes)
-            wanted = torch.zeros_like(outputs[..., 4])
-            wanted[images, rows] = 1
-            label = one_hot(classes, outputs.shape[-1] - 5) * (1 - smoothing) + smoothing / (outputs.shape[-1] - 5)
-            found = decode(chosen, Places(*(part.to(rows.device)[rows] for part in at)))
-            parts = (
-                _BOX_WEIGHT * complete_box_iou_loss(found, boxes, reduction="sum"),
-                bce(outputs[..., 4], wanted, reduction="sum"),
-                bce(chosen[:, 5:], label.to(outputs), reduction="sum"),
-            )
-            return torch.stack(parts).sum() / max(1, len(rows))
+    def __call__(self, outputs: Tensor, targets: DetectionTargets) -> Tensor:
+        assigned = outputs[targets.images, targets.predictions]  # (K, 5 + classes)
+        objectness = torch.zeros_like(outputs[..., 4])
+        objectness[targets.images, targets.predictions] = 1
+        parts = (
+            _BOX_WEIGHT * complete_box_iou_loss(decode(assigned, targets.grid), targets.boxes, reduction="sum"),
+            bce(outputs[..., 4], objectness, reduction="sum"),
+            bce(assigned[:, 5:], self._smoothed(targets.classes, outputs), reduction="sum"),
+        )
+        return torch.stack(parts).sum() / max(1, len(targets.predictions))
 
-        return loss
+    def _smoothed(self, classes: Tensor, outputs: Tensor) -> Tensor:
+        """Return smoothed one-hot labels (K, classes), with the type and on the device of the outputs."""
+        count = outputs.shape[-1] - 5
+        labels = one_hot(classes, count) * (1 - self.label_smoothing) + self.label_smoothing / count
+        return labels.to(outputs)
 
-    return of_batch
 
+def assign_anchors(objects: Tensor, grid: AnchorGrid) -> tuple[Tensor, Tensor]:
+    """Assign predictions to objects (M, 6): return indices of predictions (K,) and of their objects (K,).
 
-def answerable(objects: Tensor, at: Places) -> tuple[Tensor, Tensor]:
-    """Which predictions are for which objects: places (K,) and rows of the objects (K,).
-
-    Of each object, in the cell that holds its centre and those beside nearer than half a cell: the anchor whose
-    shape is nearest to the object's, and all that are near.
+    An object is predicted in the cell that holds its centre and in those beside it that are nearer than half a cell; by
+    the anchor whose shape overlaps most with the object's, and by all others that overlap enough.
     """
-    corner, cell, anchor = (part.to(objects.device) for part in at)
-    sides, centre = objects[:, 4:6] - objects[:, 2:4], (objects[:, 2:4] + objects[:, 4:6]) / 2  # (M, 2)
-    common = torch.minimum(sides[:, None], anchor).prod(-1)
-    overlap = common / (sides.prod(-1)[:, None] + anchor.prod(-1) - common)  # (M, P)
-    alike = (overlap > _MATCH) | (overlap == overlap.amax(1, keepdim=True))
-    distance = ((centre[:, None] - corner) / cell - 0.5).abs()  # (M, P, 2), in cells, from the middle of each
+    corner, cell, anchor = (part.to(objects.device) for part in grid)
+    sides = objects[:, 4:6] - objects[:, 2:4]  # (M, 2)
+    centre = (objects[:, 2:4] + objects[:, 4:6]) / 2  # (M, 2)
+    intersection = torch.minimum(sides[:, None], anchor).prod(-1)
+    iou = intersection / (sides.prod(-1)[:, None] + anchor.prod(-1) - intersection)  # (M, P), of shapes
+    similar = (iou > _MATCH_IOU) | (iou == iou.amax(1, keepdim=True))
+    distance = ((centre[:, None] - corner) / cell - 0.5).abs()  # (M, P, 2), in cells, from the middle of the cell
     near = (distance.amax(-1) <= 1) & (distance.amin(-1) <= 0.5)
-    rows, place = (alike & near).nonzero(as_tuple=True)
-    return place, rows
+    rows, predictions = (similar & near).nonzero(as_tuple=True)
+    return predictions, rows
 
 
-def boxes_imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
-    """What another detector's outputs ask of these: its objectness, and where it is sure its boxes and classes.
+class SoftDetectionTargets(NamedTuple):
+    """What a teacher predicts for a batch: N images, P predictions each."""
 
-    The sum over all places, by the number of objects' places that it expects: so it weighs as much as labels do.
+    boxes: Tensor  # (N, P, 4), logits
+    box_weight: Tensor  # (N, P), objectness where it is large enough, else 0
+    objectness: Tensor  # (N, P), at the temperature
+    classes: Tensor  # (N, P, classes), probabilities at the temperature
+    expected_objects: Tensor  # scalar, number of predictions with an object that the teacher expects
+
+
+@dataclass(frozen=True)
+class DetectionDistillationLoss(DistillationLoss[SoftDetectionTargets]):
+    """Loss of a detector's outputs on a teacher's: its objectness, and its boxes and classes where that is large.
+
+    The sum over all predictions, divided by the number of objects that the teacher expects, so that it weighs as much
+    as the loss on labels.
     """
-    theirs = theirs.detach()
-    expected = theirs[..., 4].sigmoid()
-    sure = expected * (expected > _SURE)
-    classes, objectness = (theirs[..., 5:] / temperature).sigmoid(), (theirs[..., 4] / temperature).sigmoid()
 
-    def loss(own: Tensor) -> Tensor:
-        boxes = smooth_l1_loss(own[..., :4], theirs[..., :4], reduction="none").sum(-1)
-        of_class = bce(own[..., 5:] / temperature, classes, reduction="none").sum(-1)
-        where = bce(own[..., 4] / temperature, objectness, reduction="none")
-        parts = sure * (boxes + temperature**2 * of_class) + temperature**2 * where
-        return parts.sum() / expected.sum().clamp(min=1)
+    temperature: float = 1.0
 
-    return loss
+    def targets(self, teacher_outputs: Tensor) -> SoftDetectionTargets:
+        outputs = teacher_outputs.detach()
+        objectness = outputs[..., 4].sigmoid()
+        return SoftDetectionTargets(
+            boxes=outputs[..., :4],
+            box_weight=objectness * (objectness > _MIN_OBJECTNESS),
+            objectness=(outputs[..., 4] / self.temperature).sigmoid(),
+            classes=(outputs[..., 5:] / self.temperature).sigmoid(),
+            expected_objects=objectness.sum().clamp(min=1),
+        )
+
+    def __call__(self, outputs: Tensor, targets: SoftDetectionTargets) -> Tensor:
+        boxes = smooth_l1_loss(outputs[..., :4], targets.boxes, reduction="none").sum(-1)
+        classes = bce(outputs[..., 5:] / self.temperature, targets.classes, reduction="none").sum(-1)
+        objectness = bce(outputs[..., 4] / self.temperature, targets.objectness, reduction="none")
+        scale = self.temperature**2
+        parts = targets.box_weight * (boxes + scale * classes) + scale * objectness
+        return parts.sum() / targets.expected_objects

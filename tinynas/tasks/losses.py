@@ -1,45 +1,104 @@
-"""Classification losses: cross-entropy with labels and with a teacher's outputs."""
+"""Losses. The targets of a batch are computed once, however many subnets are trained on it.
 
+targets = loss.targets(batch)
+for arch in subnets:
+    loss(supernet(batch.images, arch), targets).backward()
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..data.base import Batch
 
-Criterion = Callable[[Batch], Callable[[Tensor], Tensor]]  # a batch -> (a network's outputs -> loss)
-Imitation = Callable[[Tensor, float], Callable[[Tensor], Tensor]]  # a teacher's outputs, temperature -> the same
+Targets = TypeVar("Targets")
 
 
-def labelled(smoothing: float = 0.0) -> Criterion:
-    """Cross-entropy of logits (N, classes) with the labels, a part of them spread evenly over the classes."""
-    return lambda batch: lambda logits: cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+class Loss(ABC, Generic[Targets]):
+    """A loss on a batch's labels."""
+
+    @abstractmethod
+    def targets(self, batch: Batch) -> Targets:
+        """Return what `__call__` compares outputs with."""
+
+    @abstractmethod
+    def __call__(self, outputs: Tensor, targets: Targets) -> Tensor:
+        """Return the loss, a scalar, of a network's outputs for the batch's images."""
 
 
-_LABELS = labelled()
+class DistillationLoss(ABC, Generic[Targets]):
+    """A loss on another network's outputs."""
+
+    @abstractmethod
+    def targets(self, teacher_outputs: Tensor) -> Targets:
+        """Return what `__call__` compares outputs with; no gradient flows into the teacher's outputs."""
+
+    @abstractmethod
+    def __call__(self, outputs: Tensor, targets: Targets) -> Tensor:
+        """Return the loss, a scalar, of a network's outputs for the same images as the teacher's."""
 
 
-def imitated(theirs: Tensor, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
+@dataclass(frozen=True)
+class CrossEntropyLoss(Loss[Tensor]):
+    """Cross-entropy of logits (N, classes) with class indices (N,).
+
+    `label_smoothing` is the fraction of the target probability that is spread evenly over the classes.
+    """
+
+    label_smoothing: float = 0.0
+
+    def targets(self, batch: Batch) -> Tensor:
+        return batch.labels
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class SoftCrossEntropyLoss(DistillationLoss[Tensor]):
     """Cross-entropy of logits (N, classes) with a teacher's soft labels (Hinton et al., 2015, section 2).
 
     Multiplied by the temperature squared, so that its gradients keep their size.
     """
-    soft = (theirs.detach() / temperature).softmax(1)
-    return lambda logits: temperature**2 * cross_entropy(logits / temperature, soft)
+
+    temperature: float = 1.0
+
+    def targets(self, teacher_outputs: Tensor) -> Tensor:
+        return (teacher_outputs.detach() / self.temperature).softmax(1)
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.temperature**2 * cross_entropy(outputs / self.temperature, targets)
 
 
-def taught(
-    teacher: Callable[[Batch], Tensor],
-    *,
-    criterion: Criterion = _LABELS,
-    imitation: Imitation = imitated,
-    weight: float = 0.5,
-    temperature: float = 1.0,
-) -> Criterion:
-    """What the criterion asks and, with `weight`, what a teacher's outputs do at a temperature."""
+class TeacherTargets(NamedTuple):
+    """Targets of a `TeacherLoss`."""
 
-    def of_batch(batch: Batch) -> Callable[[Tensor], Tensor]:
-        hard, soft = criterion(batch), imitation(teacher(batch), temperature)
-        return lambda outputs: (1 - weight) * hard(outputs) + weight * soft(outputs)
+    of_labels: Any
+    of_teacher: Any
 
-    return of_batch
+
+@dataclass(frozen=True)
+class TeacherLoss(Loss[TeacherTargets]):
+    """A loss on the labels and, with `weight`, a distillation loss on a teacher's outputs (Hinton et al., 2015).
+
+    The teacher is evaluated once a batch.
+    """
+
+    teacher: Callable[[Batch], Tensor]  # returns another network's outputs for the batch's images
+    label_loss: Loss[Any] = field(default_factory=CrossEntropyLoss)
+    distillation_loss: DistillationLoss[Any] = field(default_factory=SoftCrossEntropyLoss)
+    weight: float = 0.5
+
+    def targets(self, batch: Batch) -> TeacherTargets:
+        return TeacherTargets(
+            of_labels=self.label_loss.targets(batch), of_teacher=self.distillation_loss.targets(self.teacher(batch))
+        )
+
+    def __call__(self, outputs: Tensor, targets: TeacherTargets) -> Tensor:
+        label_loss = self.label_loss(outputs, targets.of_labels)
+        distillation_loss = self.distillation_loss(outputs, targets.of_teacher)
+        return (1 - self.weight) * label_loss + self.weight * distillation_loss

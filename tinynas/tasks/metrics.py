@@ -1,4 +1,4 @@
-"""How good a detector is: average precision as VOC and COCO define it, counted by faster-coco-eval."""
+"""How good a model is: accuracy, and average precision as VOC and COCO define it, counted by faster-coco-eval."""
 
 import contextlib
 import io
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .detection import Found
+from .detection import Detections
 
 _SIDE = 1000.0  # of the square that all images are taken for: precision does not change when axes are stretched
 
 
-class Precision(NamedTuple):
+class AveragePrecision(NamedTuple):
     """Average precisions in percent; nan for a class without objects."""
 
     map: float  # mean over classes and over IoU thresholds 0.5, 0.55, ..., 0.95 (COCO)
@@ -23,61 +23,80 @@ class Precision(NamedTuple):
     by_class: tuple[float, ...]  # at IoU 0.5
 
 
-def average_precision(found: Sequence[Found], objects: Sequence[Tensor], classes: int) -> Precision:
-    """Of the detections and the true objects, (M, 5): class and box, of each image."""
+def average_precision(predictions: Sequence[Detections], objects: Sequence[Tensor], classes: int) -> AveragePrecision:
+    """Return the average precision of the detections, given the true objects (M, 5), class and box, of each image."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth: dict[str, Any] = {
+    annotations = _annotations(objects)
+    results = _results(predictions)
+    if not results or not annotations:
+        return AveragePrecision(0.0, 0.0, (0.0,) * classes)
+    truth = {
         "info": {},
         "images": [{"id": i, "width": _SIDE, "height": _SIDE} for i in range(len(objects))],
-        "categories": [{"id": c, "name": str(c)} for c in range(classes)],
-        "annotations": [
-            {"image_id": i, "category_id": int(row[0]), "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-            for i, of_image in enumerate(objects)
-            for row, box in zip(of_image, _sized(of_image[:, 1:]), strict=True)
-        ],
+        "categories": [{"id": index, "name": str(index)} for index in range(classes)],
+        "annotations": annotations,
     }
-    for number, annotation in enumerate(truth["annotations"], 1):
-        annotation["id"] = number
-    guesses = [
-        {"image_id": i, "category_id": int(label), "bbox": box, "score": float(score)}
-        for i, one in enumerate(found)
-        for box, score, label in zip(_sized(one.boxes), one.scores, one.classes, strict=True)
-    ]
-    if not guesses or not truth["annotations"]:
-        return Precision(0.0, 0.0, (0.0,) * classes)
     with contextlib.redirect_stdout(io.StringIO()):
-        known = COCO(truth)
-        count = COCOeval_faster(known, known.loadRes(guesses), iouType="bbox")
-        count.evaluate()
-        count.accumulate()
-    return _summary(count.eval["precision"])
+        coco = COCO(truth)
+        evaluation = COCOeval_faster(coco, coco.loadRes(results), iouType="bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return _summarise(evaluation.eval["precision"])
 
 
-def _summary(precision: Any) -> Precision:
-    """Of COCO's array: IoU threshold, recall, class, area, detections; -1 where a class has no objects."""
+def _annotations(objects: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Return the true objects as COCO's annotations, numbered from 1."""
+    annotations: list[dict[str, Any]] = []
+    for image, of_image in enumerate(objects):
+        for row, box in zip(of_image, _coco_boxes(of_image[:, 1:]), strict=True):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": int(row[0]),
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                }
+            )
+    return annotations
+
+
+def _results(predictions: Sequence[Detections]) -> list[dict[str, Any]]:
+    """Return the detections as COCO's results."""
+    results = []
+    for image, of_image in enumerate(predictions):
+        for box, score, label in zip(_coco_boxes(of_image.boxes), of_image.scores, of_image.classes, strict=True):
+            results.append({"image_id": image, "category_id": int(label), "bbox": box, "score": float(score)})
+    return results
+
+
+def _summarise(precision: Any) -> AveragePrecision:
+    """Average COCO's array (IoU threshold, recall, class, area, detections), -1 where a class has no objects."""
     of_all = np.where(precision[:, :, :, 0, -1] < 0, np.nan, precision[:, :, :, 0, -1])  # (T, R, classes)
     by_class = 100 * of_all.mean(1)  # (T, classes)
-    return Precision(float(np.nanmean(by_class)), float(np.nanmean(by_class[0])), tuple(map(float, by_class[0])))
+    at_50 = tuple(float(value) for value in by_class[0])
+    return AveragePrecision(map=float(np.nanmean(by_class)), ap50=float(np.nanmean(by_class[0])), by_class=at_50)
 
 
-def _sized(boxes: Tensor) -> list[list[float]]:
-    """Left, top, width and height, as COCO has them."""
+def _coco_boxes(boxes: Tensor) -> list[list[float]]:
+    """Return boxes (K, 4) as COCO has them: left, top, width and height, in pixels."""
     scaled = boxes.double() * _SIDE
     rows: list[list[float]] = torch.cat([scaled[:, :2], scaled[:, 2:] - scaled[:, :2]], 1).tolist()
     return rows
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Counts (classes, classes) of class indices (N,): row the label, column the prediction."""
+    """Return the confusion matrix (classes, classes) of class indices (N,): row the label, column the prediction."""
     return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
 def accuracy_of(counts: Tensor) -> float:
-    """Percent on the diagonal of a confusion matrix."""
+    """Return the percentage on the diagonal of a confusion matrix."""
     return 100 * counts.diagonal().sum().item() / counts.sum().item()
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Of an accuracy in percent that was measured on this many images."""
+    """Return the standard error, in percentage points, of an accuracy in percent that was measured on `images`."""
     return math.sqrt(accuracy * (100 - accuracy) / images)

@@ -1,4 +1,4 @@
-"""A teacher's outputs for a batch of training images."""
+"""A teacher: a trained network whose outputs are soft labels for another."""
 
 import torch
 from torch import Tensor, nn
@@ -8,28 +8,30 @@ from ..utils.distributed import device
 
 
 class Teacher:
-    """A network in eval mode that answers for training batches; without augmentation each image is looked at once.
+    """A network in eval mode that is evaluated on training batches, without gradient.
 
-    `images` is how many training images there are, if what it says of them may be kept, else 0.
+    `cached_images` is the number of training images if they are never augmented: the outputs for each are then computed
+    once and kept. 0 caches nothing.
     """
 
-    def __init__(self, net: nn.Module, *, images: int = 0) -> None:
+    def __init__(self, net: nn.Module, *, cached_images: int = 0) -> None:
         self.net = net.eval().requires_grad_(False).to(device())
-        self._known = torch.zeros(images, dtype=torch.bool)
-        self._outputs = torch.empty(0)
+        self._is_cached = torch.zeros(cached_images, dtype=torch.bool)
+        self._cache = torch.empty(0)
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Its outputs, logits (N, classes) or a detector's, without gradient."""
-        if not len(self._known):
-            return self._answer(batch.images)
-        if not self._known[batch.indices].all():
-            outputs = self._answer(batch.images).cpu()
-            if not len(self._outputs):
-                self._outputs = torch.empty(len(self._known), *outputs.shape[1:])
-            self._outputs[batch.indices], self._known[batch.indices] = outputs, True
-        return self._outputs[batch.indices].to(batch.images.device)
+        """Return the outputs for a batch: logits (N, classes), or a detector's (N, P, 5 + classes)."""
+        if not len(self._is_cached):
+            return self._evaluate(batch.images)
+        if not self._is_cached[batch.indices].all():
+            outputs = self._evaluate(batch.images).cpu()
+            if not len(self._cache):
+                self._cache = torch.empty(len(self._is_cached), *outputs.shape[1:])
+            self._cache[batch.indices] = outputs
+            self._is_cached[batch.indices] = True
+        return self._cache[batch.indices].to(batch.images.device)
 
     @torch.no_grad()
-    def _answer(self, images: Tensor) -> Tensor:
+    def _evaluate(self, images: Tensor) -> Tensor:
         outputs: Tensor = self.net(images)
         return outputs.float()

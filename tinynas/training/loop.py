@@ -1,110 +1,189 @@
-"""The one training loop: any model, any objective; killed at any moment, it resumes to the same weights."""
+"""The one training loop, for any objective. A killed training that is resumed ends with the same weights."""
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from ..data.base import Data
-from ..utils.distributed import rank
+from ..data.base import Batch, Data
+from ..models.supernet import Supernet
+from ..utils.distributed import average_gradients, rank
 from ..utils.rng import generator
-from .checkpoint import _State
+from .checkpoint import TrainingState
 from .objectives import Objective
-from .precision import Arithmetic
-from .progress import Progress
+from .precision import MixedPrecision
+from .progress import Progress, StepResult
 from .recipe import Recipe
 
 
+def _no_callback(*arguments: object) -> None:
+    """Do nothing."""
+
+
 def train(
-    model: nn.Module,
-    objective: Callable[[int], Objective],
+    supernet: Supernet,
+    objective_for_epoch: Callable[[int], Objective],
     data: Data,
     recipe: Recipe,
     *,
     resolutions: Sequence[int],
     checkpoint: Path,
-    before_epoch: Callable[[int, Optimizer], None] = lambda epoch, optimizer: None,
-    after_step: Callable[[Progress], None] = lambda progress: None,
+    before_epoch: Callable[[int, Optimizer], None] = _no_callback,
+    after_step: Callable[[Progress], None] = _no_callback,
 ) -> None:
-    """Train the model in place, going on from the checkpoint if there is one.
+    """Train the supernet in place, resuming from the checkpoint if it exists.
 
-    `objective` gives an epoch's objective, counted from 0; `before_epoch` runs when an epoch begins. Each step has
-    one of the resolutions. A step whose loss or gradient is not finite is skipped; ten in a row raise TrainingError,
-    and the last checkpoint before them stays. Raises FileError if the checkpoint is damaged. Under torchrun it is
-    data-parallel: the batch is shared out, and the first process writes and reports.
+    A step whose loss or gradient is not finite is skipped. Under torchrun training is data-parallel: every process
+    takes its shard of a batch, and the first one writes checkpoints and reports.
+
+    Args:
+        supernet: The networks to train.
+        objective_for_epoch: Returns the objective of an epoch, counted from 0.
+        data: Its training split is trained on.
+        recipe: Optimizer, schedule and regularisation.
+        resolutions: Image sizes in pixels, one of which is drawn for each step.
+        checkpoint: Written at the end of every epoch, and once a minute.
+        before_epoch: Called with the epoch and the optimizer when an epoch begins, not where one is resumed.
+        after_step: Called in the first process.
+
+    Raises:
+        TrainingError: Ten steps in a row were skipped. The last checkpoint before them is kept.
+        FileError: The checkpoint is corrupt, or of another network.
     """
-    _keep_memory()
-    optimizer = _optimizer(model, recipe)
-    device = next(model.parameters()).device
-    arithmetic = Arithmetic(recipe.precision, device)
-    state = _State(model, optimizer, arithmetic, checkpoint)
-    per_epoch = data.steps_per_epoch(recipe.batch_size)
-    model.train()
-    for epoch in range(state.step // per_epoch, recipe.epochs):
-        start = state.step % per_epoch
+    _keep_freed_memory()
+    optimizer = make_optimizer(supernet, recipe)
+    device = next(supernet.parameters()).device
+    precision = MixedPrecision.for_device(recipe.precision, device)
+    state = TrainingState(supernet, optimizer, precision, checkpoint)
+    steps = data.steps_per_epoch(recipe.batch_size)
+    supernet.train()
+    for epoch in range(state.step // steps, recipe.epochs):
+        start = state.step % steps
         if start == 0:
             before_epoch(epoch, optimizer)
-        losses = objective(epoch)
-        state.begin_epoch(anew=start == 0)
-        drawn: dict[str, Any] = {
-            "seed": recipe.seed,
-            "epoch": epoch,
-            "start": start,
-            "augmentation": recipe.augmentation,
-        }
-        for batch in data.training_batches(recipe.batch_size, resolutions, **drawn):
-            _freeze(optimizer, epoch + batch.number / per_epoch < recipe.freeze_epochs)
-            rate = recipe.rate(epoch + (batch.number + 0.5) / per_epoch)
-            rng = generator(recipe.seed, "objective", state.step)
-            torch.manual_seed(int(generator(recipe.seed, "dropout", state.step).integers(2**31)) + rank())
-            gradient = arithmetic.backward(
-                model, optimizer, losses(model, batch.to(device), rng), max_grad_norm=recipe.max_grad_norm
+        objective = objective_for_epoch(epoch)
+        state.begin_epoch(resumed=start > 0)
+        for batch in _batches(data, recipe, resolutions, device, epoch=epoch, start=start):
+            _freeze(optimizer, frozen=epoch + batch.number / steps < recipe.freeze_epochs)
+            lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
+            rng = _seed_step(recipe.seed, state.step)
+            result = train_step(
+                supernet, objective, batch, rng, optimizer, precision, lr=lr, max_grad_norm=recipe.max_grad_norm
             )
-            if gradient.finite:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * group["factor"]
-                optimizer.step()
-            state.count(gradient)
+            state.count(result)
             if rank() == 0:
-                progress = state.progress(recipe.epochs, per_epoch, rate)
+                progress = state.progress(recipe.epochs, steps, lr)
                 after_step(progress)
                 state.save(at_once=progress.ends_epoch)
             state.resume_clock()
-    model.eval()
+    supernet.eval()
 
 
-def _keep_memory() -> None:
-    """Have glibc keep freed memory: else every large feature map is mapped anew, page by page, at every step."""
+def train_step(
+    supernet: Supernet,
+    objective: Objective,
+    batch: Batch,
+    rng: np.random.Generator,
+    optimizer: Optimizer,
+    precision: MixedPrecision,
+    *,
+    lr: float,
+    max_grad_norm: float,
+) -> StepResult:
+    """Train the subnets that the objective chooses on one batch, and update the weights once.
+
+    `lr` is multiplied by the "factor" of each group of parameters. The L2 norm of the gradient is clipped to
+    `max_grad_norm`, or not if that is 0.
+    """
+    optimizer.zero_grad()
+
+    first_loss: Tensor | None = None
+    losses = objective.losses(supernet, batch, rng)
+    while True:
+        with precision.autocast:
+            loss = next(losses, None)  # runs the forward pass of one subnet, by `supernet(batch.images, arch)`
+        if loss is None:
+            break
+        precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if first_loss is None:
+            first_loss = loss.detach()
+    assert first_loss is not None, "an objective yields at least one loss"
+
+    mean_loss = average_gradients(supernet, first_loss)  # over the processes
+    precision.scaler.unscale_(optimizer)
+    grad_norm = clip_grad_norm_(supernet.parameters(), max_grad_norm or float("inf"))
+    finite = bool(torch.stack([mean_loss, grad_norm]).isfinite().all())
+
+    if finite:
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["factor"]
+        optimizer.step()
+    precision.scaler.update()
+    return StepResult(mean_loss.item(), finite)
+
+
+def _batches(
+    data: Data, recipe: Recipe, resolutions: Sequence[int], device: torch.device, *, epoch: int, start: int
+) -> Iterator[Batch]:
+    """Yield the training batches of an epoch, from number `start` on, on the device."""
+    batches = data.training_batches(
+        recipe.batch_size, resolutions, seed=recipe.seed, epoch=epoch, start=start, augmentation=recipe.augmentation
+    )
+    for batch in batches:
+        yield batch.to(device)
+
+
+def _seed_step(seed: int, step: int) -> np.random.Generator:
+    """Seed dropout, which differs between processes, and return the generator of subnets, which does not."""
+    torch.manual_seed(int(generator(seed, "dropout", step).integers(2**31)) + rank())
+    return generator(seed, "objective", step)
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """Return SGD over four groups of parameters: of the classifier or not; weights, or norms and biases.
+
+    Norms and biases do not decay; the classifier has its own learning rate and is never frozen.
+    """
+    groups: list[dict[str, Any]] = []
+    for head in (False, True):
+        for decays in (True, False):
+            groups.append(
+                {
+                    "params": _parameters(model, head=head, decays=decays),
+                    "weight_decay": recipe.weight_decay if decays else 0.0,
+                    "factor": (recipe.head_lr or recipe.lr) / recipe.lr if head else 1.0,
+                    "head": head,
+                }
+            )
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _parameters(model: nn.Module, *, head: bool, decays: bool) -> list[nn.Parameter]:
+    """Return the parameters of the classifier, or all others; of more than one dimension, which decay, or of one."""
+    chosen = []
+    for name, parameter in model.named_parameters():
+        if ("classifier" in name.split(".")) == head and (parameter.ndim > 1) == decays:
+            chosen.append(parameter)
+    return chosen
+
+
+def _freeze(optimizer: Optimizer, *, frozen: bool) -> None:
+    """Train only the classifier if `frozen`, else all parameters."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_(group["head"] or not frozen)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the whole process: else it maps every large feature map again at every step."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """Four groups of parameters: of the classifier or not; weights, or norms and biases, which do not decay."""
-    groups = []
-    for of_head, matrices in product((False, True), (True, False)):
-        named = [(name, p) for name, p in model.named_parameters() if ("classifier" in name.split(".")) == of_head]
-        groups.append(
-            {
-                "params": [p for _, p in named if (p.ndim > 1) == matrices],
-                "weight_decay": recipe.weight_decay if matrices else 0.0,
-                "factor": (recipe.head_lr or recipe.lr) / recipe.lr if of_head else 1.0,
-                "head": of_head,
-            }
-        )
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-
-
-def _freeze(optimizer: Optimizer, frozen: bool) -> None:
-    """Let only the classifier learn, or everything."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.requires_grad_(group["head"] or not frozen)

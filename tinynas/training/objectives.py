@@ -1,96 +1,121 @@
-"""Training objectives: generators that yield one loss at a time, so that only one subnet's graph is alive.
+"""Training objectives: which subnets a step trains, and on which losses.
 
-    for loss in objective(supernet, batch, rng):
+An objective yields one loss at a time, so that only one subnet's graph is alive:
+
+    for loss in objective.losses(supernet, batch, rng):
         loss.backward()
     optimizer.step()
 
-The first loss of a step is the one reported. What a batch asks of a network's outputs is a criterion's to say.
+The first loss of a step is the one that is reported.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..arch.arch import Arch
 from ..arch.space import SearchSpace
 from ..data.base import Batch
-from ..tasks.losses import _LABELS, Criterion, Imitation, imitated
+from ..models.supernet import Supernet
+from ..tasks.losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss
 
-Objective = Callable[[nn.Module, Batch, np.random.Generator], Iterator[Tensor]]
+
+class Objective(Protocol):
+    """What a training step minimises: the sum of the losses it yields."""
+
+    def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        """Yield the losses, scalars, of subnets on a batch. The forward pass of each runs when it is asked for."""
+        ...
 
 
-def plain(target: Arch, criterion: Criterion) -> Objective:
+@dataclass(frozen=True)
+class PlainObjective:
     """The loss of one network."""
 
-    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
-        yield criterion(batch)(supernet(batch.images, target))
+    target: Arch
+    loss: Loss[Any]
 
-    return objective
+    def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        targets = self.loss.targets(batch)
+        yield self.loss(supernet(batch.images, self.target), targets)
 
 
-def largest(space: SearchSpace, criterion: Criterion) -> Objective:
+@dataclass(frozen=True)
+class LargestObjective:
     """The loss of the largest network alone, at the images' resolution."""
 
-    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
-        yield criterion(batch)(supernet(batch.images, replace(space.max(), resolution=batch.images.shape[-1])))
+    space: SearchSpace
+    loss: Loss[Any]
 
-    return objective
+    def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        targets = self.loss.targets(batch)
+        largest = replace(self.space.max(), resolution=batch.images.shape[-1])
+        yield self.loss(supernet(batch.images, largest), targets)
 
 
-def sandwich(
-    space: SearchSpace,
-    *,
-    criterion: Criterion = _LABELS,
-    imitation: Imitation = imitated,
-    num_random_subnets: int = 2,
-    size_balanced: bool = False,
-    distillation: float = 1.0,
-) -> Objective:
+@dataclass(frozen=True)
+class SandwichObjective:
     """The largest subnet on the labels; the smallest and some random ones on the largest one's outputs.
 
     Sandwich rule and in-place distillation (Yu and Huang, ICCV 2019, sections 3.2 and 3.3). `distillation` is the
-    share of the largest one's outputs, and the rest that of the labels. All subnets of a step run at the images'
-    resolution. `size_balanced` as in `SearchSpace.sample`.
+    weight of the largest one's outputs, and the rest that of the labels. All subnets of a step run at the images'
+    resolution. `size_balanced` is as in `SearchSpace.sample`.
     """
 
-    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
-        resolution, hard = batch.images.shape[-1], criterion(batch)
-        outputs = supernet(batch.images, replace(space.max(), resolution=resolution))
-        yield hard(outputs)
-        soft = imitation(outputs, 1.0)
-        for arch in (space.min(), *(space.sample(rng, size_balanced=size_balanced) for _ in range(num_random_subnets))):
+    space: SearchSpace
+    loss: Loss[Any] = field(default_factory=CrossEntropyLoss)
+    distillation_loss: DistillationLoss[Any] = field(default_factory=SoftCrossEntropyLoss)
+    num_random_subnets: int = 2
+    size_balanced: bool = False
+    distillation: float = 1.0
+
+    def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        resolution = batch.images.shape[-1]
+        targets = self.loss.targets(batch)
+        outputs = supernet(batch.images, replace(self.space.max(), resolution=resolution))
+        yield self.loss(outputs, targets)
+        soft_targets = self.distillation_loss.targets(outputs)
+        for arch in self._smaller(rng):
             outputs = supernet(batch.images, replace(arch, resolution=resolution))
-            yield distillation * soft(outputs) + (1 - distillation) * hard(outputs)
+            distillation_loss = self.distillation_loss(outputs, soft_targets)
+            yield self.distillation * distillation_loss + (1 - self.distillation) * self.loss(outputs, targets)
 
-    return objective
+    def _smaller(self, rng: np.random.Generator) -> Iterator[Arch]:
+        """Yield the smallest and the random subnets of a step."""
+        yield self.space.min()
+        for _ in range(self.num_random_subnets):
+            yield self.space.sample(rng, size_balanced=self.size_balanced)
 
 
-def netaug(
-    target: Arch,
-    augmented: SearchSpace,
-    criterion: Criterion,
-    *,
-    of_augmented: Criterion | None = None,
-    num_augmented: int = 1,
-    alpha: float = 1.0,
-    every: int = 1,
-) -> Objective:
-    """The target on its own, and as a part of random augmented networks, each weighted by alpha.
+@dataclass(frozen=True)
+class NetAugObjective:
+    """The target on its own, and as a part of random augmented networks, each weighted by `alpha`.
 
-    Network augmentation (Cai et al., ICLR 2022, section 3.2). The supernet holds all networks of `augmented`; what
-    they learn from is the target's criterion unless they have their own. Only every n-th batch of an epoch, from the
-    first, augments. An augmented pass leaves the batch-norm statistics alone.
+    Network augmentation (Cai et al., ICLR 2022, section 3.2). The supernet holds all networks of `augmented`, which
+    train on the target's loss unless they have their own. Only every n-th batch of an epoch, from the first, augments.
+    An augmented pass leaves the batch-norm statistics alone.
     """
 
-    def objective(supernet: nn.Module, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
-        loss = criterion(batch)
-        yield loss(supernet(batch.images, target))
-        if batch.number % every:
-            return
-        loss = of_augmented(batch) if of_augmented else loss
-        for _ in range(num_augmented):
-            yield alpha * loss(supernet(batch.images, augmented.sample(rng), statistics=False))
+    target: Arch
+    augmented: SearchSpace
+    loss: Loss[Any]
+    augmented_loss: Loss[Any] | None = None
+    num_augmented: int = 1
+    alpha: float = 1.0
+    every: int = 1
 
-    return objective
+    def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
+        loss = self.loss
+        targets = loss.targets(batch)
+        yield loss(supernet(batch.images, self.target), targets)
+        if batch.number % self.every:
+            return
+        if self.augmented_loss is not None:
+            loss = self.augmented_loss
+            targets = loss.targets(batch)
+        for _ in range(self.num_augmented):
+            outputs = supernet(batch.images, self.augmented.sample(rng), statistics=False)
+            yield self.alpha * loss(outputs, targets)

@@ -1,19 +1,27 @@
-"""How far a training has come. No torch."""
+"""What a training step did, and how far a training has come. No torch."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class StepResult(NamedTuple):
+    """What a training step did."""
+
+    loss: float  # the objective's first one, averaged over the processes
+    finite: bool  # whether loss and gradient were finite; if not, the weights stayed as they were
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training is, after one more step."""
+    """How far a training is, after a step."""
 
-    step: int
+    step: int  # counted from 1
     steps: int
-    epoch: int  # that the step was in, from 1
+    epoch: int  # of the step, counted from 1
     epochs: int
     ends_epoch: bool
     loss: float  # mean over the epoch so far
     lr: float
     batches_per_second: float
-    seconds: float  # spent on all steps so far, in this process and before
-    skipped: int  # steps without update so far, their loss or gradient being not finite
+    seconds: float  # of all steps so far, in this process and in those before it
+    skipped: int  # steps so far that left the weights as they were, their loss or gradient not being finite

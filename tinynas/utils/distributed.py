@@ -1,9 +1,9 @@
-"""Data-parallel training under torchrun: each process takes its share of a batch; gradients are averaged once a step.
+"""Data-parallel training under torchrun: each process takes its shard of a batch; gradients are averaged once a step.
 
     torchrun --nproc-per-node=2 -m tinynas.cli search --flops 50M
 
-Every process draws the same subnets and holds the same weights. Only the first writes files and reports. Without
-torchrun there is one process, and nothing here does anything.
+Every process draws the same subnets and holds the same weights. Only the one of rank 0 writes files and reports.
+Without torchrun there is one process, of rank 0, and nothing is sent.
 """
 
 import atexit
@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .errors import require
+from .errors import InputError
 
 T = TypeVar("T")
 
 
-def start() -> None:
+def init_distributed() -> None:
     """Join the processes that torchrun started: NCCL on GPUs, gloo on CPUs."""
     if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
@@ -28,47 +28,59 @@ def start() -> None:
 
 
 def rank() -> int:
-    """This process's number; 0 is the first."""
+    """Return this process's rank, counted from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world() -> int:
-    """How many processes there are."""
+def world_size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def device() -> torch.device:
-    """Where this process computes: its own GPU, or the CPU."""
+    """Return the device of this process: its own GPU, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def share(batch: Tensor) -> Tensor:
-    """This process's part of a batch's indices (N,). Raises InputError unless all parts are equal."""
-    require(
-        len(batch) % world() == 0, "the batch size is a multiple of the processes", batch=len(batch), processes=world()
-    )
-    return batch[rank() :: world()]
+def shard(batch: Tensor) -> Tensor:
+    """Return this process's part of a batch's indices (N,).
+
+    Raises:
+        InputError: The batch cannot be divided equally between the processes.
+    """
+    if len(batch) % world_size():
+        raise InputError(
+            f"the batch size must be a multiple of the number of processes: {len(batch)} images, {world_size()} "
+            "processes; change --batch-size"
+        )
+    return batch[rank() :: world_size()]
 
 
-def decided_by_first(make: Callable[[], T]) -> T:
-    """What the first process makes, for all: a new folder's name, say."""
+def broadcast_from_rank0(make: Callable[[], T]) -> T:
+    """Call `make` in the process of rank 0 and return its result, the name of a new folder say, in all of them."""
     values = [make() if rank() == 0 else None]
     if dist.is_initialized():
         dist.broadcast_object_list(values, src=0)
     return values[0]  # type: ignore[return-value]
 
 
-def average(model: nn.Module, loss: Tensor) -> Tensor:
-    """Replace the model's gradients by their means over the processes, in one reduction; returns the mean loss."""
+def average_gradients(model: nn.Module, loss: Tensor) -> Tensor:
+    """Replace the model's gradients by their means over the processes; return the mean of the losses, a scalar.
+
+    Gradients and loss are sent together, in one reduction.
+    """
     if not dist.is_initialized():
         return loss
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([loss.reshape(1), *(gradient.flatten() for gradient in gradients)])
+    parts = [loss.reshape(1)]
+    for gradient in gradients:
+        parts.append(gradient.flatten())
+    flat = torch.cat(parts)
     dist.all_reduce(flat)
-    flat /= world()
-    parts = torch.split(flat[1:], [gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
+    flat /= world_size()
+    means = torch.split(flat, [part.numel() for part in parts])
+    for gradient, mean in zip(gradients, means[1:], strict=True):
+        gradient.copy_(mean.view_as(gradient))
     return flat[0]

@@ -1,0 +1,244 @@
+"""What classification and detection do differently: defaults, losses, preprocessing, decoding and metrics."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..arch.arch import Arch, detector_of
+from ..data.base import Data, Split
+from ..data.transforms import middle, stretch
+from ..utils.errors import InputError
+from .detection import Detections, DetectorWithNMS, detections
+from .detection_loss import DetectionDistillationLoss, DetectionLoss
+from .losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss
+from .metrics import accuracy_of, average_precision, confusion, standard_error
+
+NO_OVERRIDES: Mapping[str, Any] = MappingProxyType({})
+_TOP_CLASSES = 3  # listed in a description of an image
+
+
+class Task(ABC):
+    """What a network predicts, and all that follows from it. Stateless: there is one instance a task, in `TASKS`."""
+
+    name: str  # as in `Arch.task` and `Data.task`
+    metric: str  # what "accuracy" stands for, in percent
+    label_kind: str  # what a data set's labels are, in words
+    default_space: str  # search space of a new run
+    default_data: str  # data set of a new run
+    supernet_overrides: Mapping[str, Any] = NO_OVERRIDES  # settings whose defaults differ, of supernets
+    retrain_overrides: Mapping[str, Any] = NO_OVERRIDES  # the same of retraining
+    stretches: bool  # whether images are stretched to squares; otherwise a square is cropped from the centre
+    output_names: tuple[str, ...]  # of a network's outputs in exported files
+    final_output_names: tuple[str, ...] = ()  # of the outputs of `with_postprocessing`; empty if it adds nothing
+    predicts_boxes: bool = False  # whether predictions have positions and scores, which a threshold selects
+    supports_early_exits: bool = False
+
+    @abstractmethod
+    def loss(self, arch: Arch, label_smoothing: float) -> Loss[Any]:
+        """Return the loss on labels."""
+
+    @abstractmethod
+    def distillation_loss(self, temperature: float = 1.0) -> DistillationLoss[Any]:
+        """Return the loss on a teacher's outputs."""
+
+    @abstractmethod
+    def decode(self, outputs: Tensor, arch: Arch) -> list[Any]:
+        """Return the prediction for each image of a network's outputs: class index, or `Detections`."""
+
+    @abstractmethod
+    def ground_truth(self, labels: Tensor, images: int) -> list[Any]:
+        """Return the true class index, or objects (M, 5), of each of a batch's images."""
+
+    @abstractmethod
+    def metrics(self, predictions: list[Any], truths: list[Any], classes: Sequence[str]) -> dict[str, Any]:
+        """Return "accuracy", and "by_class" by class name, in percent, and what else the task reports."""
+
+    @abstractmethod
+    def standard_error(self, accuracy: float, images: int) -> float | None:
+        """Return the standard error, in percentage points, of an accuracy on so many images; None if unknown."""
+
+    @abstractmethod
+    def num_classes(self, outputs: Tensor) -> int:
+        """Return the number of classes of a network's outputs."""
+
+    @abstractmethod
+    def convert(self, arch: Arch) -> Arch:
+        """Return a network for this task with the arch's stem and stages.
+
+        Raises:
+            InputError: The arch is for another task and cannot be converted.
+        """
+
+    @abstractmethod
+    def check_teacher(self, teacher: Arch, student: Arch) -> None:
+        """Check what the shape of a teacher's outputs does not show.
+
+        Raises:
+            InputError: The student cannot learn from the teacher's outputs.
+        """
+
+    @abstractmethod
+    def preprocess(self, image: Tensor, resolution: int, crop: float) -> Tensor:
+        """Return what a network sees of an image: uint8 (C, H, W) -> uint8 (C, resolution, resolution).
+
+        `crop` is as in `Data`; detectors, which see whole images, ignore it.
+        """
+
+    @abstractmethod
+    def describe(
+        self, outputs: Tensor, arch: Arch, classes: Sequence[str], size: tuple[int, int], threshold: float
+    ) -> dict[str, Any]:
+        """Return the prediction for one image of `size` (height, width) as plain data.
+
+        `outputs` are a network's for that image, (1, ...); boxes are in pixels and score more than the threshold.
+        """
+
+    def with_postprocessing(self, net: nn.Module, arch: Arch) -> nn.Module:
+        """Return a module that makes the final outputs, `final_output_names`, from one image (1, C, H, W)."""
+        return net
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, arch: Arch, data: Data, split: Split) -> dict[str, Any]:
+        """Return the metrics of a model of this arch on a split. Puts it into eval mode."""
+        model.eval()
+        device = next(model.parameters()).device
+        predictions: list[Any] = []
+        truths: list[Any] = []
+        for images, labels in data.evaluation_batches(split, arch.resolution):
+            predictions += self.decode(model(images.to(device)).cpu(), arch)
+            truths += self.ground_truth(labels, len(images))
+        return self.metrics(predictions, truths, data.classes)
+
+    def accuracy(self, model: nn.Module, arch: Arch, data: Data, split: Split) -> float:
+        """Return the task's metric over all classes, in percent, of a model of this arch on a split."""
+        return float(self.evaluate(model, arch, data, split)["accuracy"])
+
+
+class Classification(Task):
+    """One class an image: outputs are logits (N, classes), labels are class indices (N,)."""
+
+    name = "classify"
+    metric = "accuracy"
+    label_kind = "labelled images"
+    default_space = "mobile32"
+    default_data = "digits"
+    stretches = False
+    output_names = ("logits",)
+    supports_early_exits = True
+
+    def loss(self, arch: Arch, label_smoothing: float) -> CrossEntropyLoss:
+        return CrossEntropyLoss(label_smoothing)
+
+    def distillation_loss(self, temperature: float = 1.0) -> SoftCrossEntropyLoss:
+        return SoftCrossEntropyLoss(temperature)
+
+    def decode(self, outputs: Tensor, arch: Arch) -> list[int]:
+        predictions: list[int] = outputs.argmax(1).tolist()
+        return predictions
+
+    def ground_truth(self, labels: Tensor, images: int) -> list[int]:
+        truths: list[int] = labels.tolist()
+        return truths
+
+    def metrics(self, predictions: list[int], truths: list[int], classes: Sequence[str]) -> dict[str, Any]:
+        counts = confusion(torch.tensor(predictions), torch.tensor(truths), len(classes))
+        by_class = 100 * counts.diagonal() / counts.sum(1)
+        return {"accuracy": accuracy_of(counts), "by_class": dict(zip(classes, by_class.tolist(), strict=True))}
+
+    def standard_error(self, accuracy: float, images: int) -> float:
+        return standard_error(accuracy, images)
+
+    def num_classes(self, outputs: Tensor) -> int:
+        return outputs.shape[-1]
+
+    def convert(self, arch: Arch) -> Arch:
+        if arch.task != self.name:
+            raise InputError(f"networks that {arch.task} cannot be converted to {self.name}; leave out --task")
+        return arch
+
+    def check_teacher(self, teacher: Arch, student: Arch) -> None:
+        """Do nothing: logits mean the same in every classifier with the same classes."""
+
+    def preprocess(self, image: Tensor, resolution: int, crop: float) -> Tensor:
+        return middle(image, resolution, crop)
+
+    def describe(
+        self, outputs: Tensor, arch: Arch, classes: Sequence[str], size: tuple[int, int], threshold: float
+    ) -> dict[str, Any]:
+        """Return the likeliest classes and their probabilities."""
+        probabilities = outputs[0].softmax(0)
+        top = probabilities.topk(min(_TOP_CLASSES, len(probabilities)))
+        return {"classes": {classes[i]: float(p) for p, i in zip(top.values, top.indices, strict=True)}}
+
+
+class Detection(Task):
+    """Boxes and their classes: outputs (N, P, 5 + classes) as of `DetectionHead`, labels (M, 6), a row an object."""
+
+    name = "detect"
+    metric = "mAP"
+    label_kind = "boxes"
+    default_space = "detect"
+    default_data = "scattered-digits"
+    supernet_overrides = MappingProxyType(
+        {"epochs": 8, "num_random_subnets": 1, "label_smoothing": 0.0, "distillation": 0.0}
+    )
+    retrain_overrides = MappingProxyType({"epochs": 16, "label_smoothing": 0.0, "max_grad_norm": 1.0})
+    stretches = True
+    output_names = ("predictions",)
+    final_output_names = ("boxes", "scores", "classes")
+    predicts_boxes = True
+
+    def loss(self, arch: Arch, label_smoothing: float) -> DetectionLoss:
+        return DetectionLoss(arch.detector, label_smoothing)
+
+    def distillation_loss(self, temperature: float = 1.0) -> DetectionDistillationLoss:
+        return DetectionDistillationLoss(temperature)
+
+    def decode(self, outputs: Tensor, arch: Arch) -> list[Detections]:
+        return detections(outputs, arch.detector, arch.resolution)
+
+    def ground_truth(self, labels: Tensor, images: int) -> list[Tensor]:
+        return [labels[labels[:, 0] == i, 1:] for i in range(images)]
+
+    def metrics(self, predictions: list[Detections], truths: list[Tensor], classes: Sequence[str]) -> dict[str, Any]:
+        precision = average_precision(predictions, truths, len(classes))
+        by_class = dict(zip(classes, precision.by_class, strict=True))
+        return {"accuracy": precision.map, "ap50": precision.ap50, "by_class": by_class}
+
+    def standard_error(self, accuracy: float, images: int) -> None:
+        return None
+
+    def num_classes(self, outputs: Tensor) -> int:
+        return outputs.shape[-1] - 5
+
+    def convert(self, arch: Arch) -> Arch:
+        return detector_of(arch)
+
+    def check_teacher(self, teacher: Arch, student: Arch) -> None:
+        if teacher.task == self.name and teacher.detector.anchors != student.detector.anchors:
+            raise InputError(
+                f"teacher and network must have the same anchors: the teacher has {teacher.detector.anchors}, the "
+                f"network {student.detector.anchors}; choose a teacher trained on the same data set"
+            )
+
+    def preprocess(self, image: Tensor, resolution: int, crop: float) -> Tensor:
+        return stretch(image, resolution)
+
+    def describe(
+        self, outputs: Tensor, arch: Arch, classes: Sequence[str], size: tuple[int, int], threshold: float
+    ) -> dict[str, Any]:
+        """Return the boxes, left, top, right and bottom in pixels, with their classes and scores."""
+        height, width = size
+        sides = torch.tensor([width, height, width, height])
+        (of_image,) = detections(outputs, arch.detector, arch.resolution, threshold=threshold)
+        boxes = []
+        for box, score, index in zip(of_image.boxes * sides, of_image.scores, of_image.classes, strict=True):
+            boxes.append({"class": classes[index], "score": float(score), "box": box.tolist()})
+        return {"boxes": boxes}
+
+    def with_postprocessing(self, net: nn.Module, arch: Arch) -> DetectorWithNMS:
+        return DetectorWithNMS(net, arch)

@@ -7,53 +7,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
-from tinynas import Budget, SearchSpace, build, load_space
+from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, model_of, voc_folder
+from tinynas import Budget, SearchSpace, load_arch, load_space
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.memory import MemorySplit
-from tinynas.experiment.config import SearchPlan, SupernetConfig
-from tinynas.models.model_file import Model, save_model
-from tinynas.training.recipe import Recipe
+from tinynas.experiment.config import RetrainPlan, SearchPlan, SupernetConfig, with_settings
+from tinynas.models.model_file import save_model
+from tinynas.pipelines.planning import default_config
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.search import search
 
 torch.set_num_threads(1)  # the same sums in the same order, on any machine
-
-SMALL = {
-    "resolution": [8, 12],
-    "divisor": 4,
-    "in_channels": 1,
-    "classes": 3,
-    "stem": {"width": [4, 8], "stride": 1},
-    "stages": [
-        {"depth": [1, 2], "width": [4, 8], "kernel": [3, 5], "expand": [1, 2], "stride": 2, "se": [0, 4]},
-        {
-            "depth": [1, 2],
-            "width": [8, 12],
-            "kernel": [3, 5, 7],
-            "expand": [1, 2],
-            "stride": 1,
-            "act": ["relu", "hswish"],
-        },
-    ],
-    "head": {"conv": [8, 16], "hidden": [8, 16], "act": "hswish"},
-}
-
-
-DETECTORS = {
-    "resolution": [32, 64],
-    "divisor": 4,
-    "in_channels": 1,
-    "classes": 3,
-    "stem": {"width": [4, 8]},
-    "stages": [
-        {"width": [4, 8], "kernel": 3, "expand": [1, 2], "stride": 2},
-        {"depth": [1, 2], "width": [8, 12], "kernel": [3, 5], "expand": [1, 2], "stride": 2, "se": [0, 4]},
-        {"depth": [1, 2], "width": [8, 12], "kernel": [3, 5], "stride": 2},
-        {"depth": [1, 2], "width": [8, 16], "kernel": 3, "expand": [1, 2], "stride": 2},
-        {"width": [8, 16], "kernel": 3, "act": "hswish", "stride": 1},
-    ],
-    "head": {"width": [8, 12], "kernel": [3, 5], "anchors": [0.2, 0.3, 0.4, 0.3, 0.6, 0.6, 0.9, 0.5]},
-}
-RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
 
 
 @pytest.fixture
@@ -93,46 +59,6 @@ def data() -> Data:
     normalise = Normalisation(mean=(0.3,), std=(0.2,))
     splits = {"train": split(96, 0), "val": split(30, 1), "test": split(30, 2)}
     return Data(classes=("a", "b", "c"), normalise=normalise, **splits)
-
-
-def model_of(arch, *, classes=None):
-    """A model with fresh weights, and biases and statistics that do something."""
-    torch.manual_seed(0)
-    net = build(arch)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-        elif getattr(module, "bias", None) is not None:
-            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
-    channels = arch.in_channels
-    normalise = Normalisation(mean=(0.4,) * channels, std=(0.25,) * channels)
-    names = classes or tuple(f"class {i}" for i in range(arch.classes))
-    return Model(net=net.eval(), data="small", classes=names, normalise=normalise, crop=7 / 8)
-
-
-class Quiet:
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def advance(self, task, done, total, text):
-        assert 0 <= done <= total
-
-
-class Watched(MemorySplit):
-    """A split that remembers when it is looked at."""
-
-    looked: list
-    not_before = None
-
-    def batches(self, *args):
-        assert not self.not_before or self.not_before.exists(), "test images seen before the model was written"
-        self.looked.append(len(args))
-        return super().batches(*args)
 
 
 @pytest.fixture
@@ -229,3 +155,42 @@ def image_folder(tmp_path) -> Path:
 @pytest.fixture(params=["micro", "mobile32", "mcu", "mobile", "detect"])
 def shipped_space(request) -> SearchSpace:
     return load_space(request.param)
+
+
+@pytest.fixture(scope="session")
+def voc(tmp_path_factory):
+    """Two classes: bright rectangles in the left half, dark ones in the right."""
+    root = tmp_path_factory.mktemp("voc")
+    for year, lists in {"2007": {"trainval": 16, "test": 6}, "2012": {"trainval": 8}}.items():
+        folder = voc_folder(root / "VOCdevkit" / f"VOC{year}", year, **lists)
+        for path in (folder / "JPEGImages").iterdir():
+            pixels = np.random.default_rng(0).integers(90, 110, (20, 40, 3), dtype=np.uint8)
+            pixels[:, :20], pixels[10:15, 30:] = 220, 20
+            Image.fromarray(pixels).save(path)
+    return f"voc:{root}"
+
+
+@pytest.fixture(scope="session")
+def detector_run(voc, tmp_path_factory):
+    """A run with a supernet, a front, and its best network retrained in two ways."""
+    folder = tmp_path_factory.mktemp("detection")
+    (folder / "small.yaml").write_text(yaml.safe_dump(DETECTORS))
+    recipe = replace(RECIPE, epochs=2, batch_size=6)
+    config = SupernetConfig(space=str(folder / "small.yaml"), data=voc, recipe=recipe)
+    plan = SearchPlan(run=folder / "run", config=config, budget=Budget(macs=2_000_000), trials=4)
+    front = search(plan, report=Quiet())
+    assert (front["metric"], front["front"][0]["standard_error"]) == ("mAP", None)
+    for name, netaug, teacher in (("plain", False, None), ("both", True, "supernet")):
+        arch = load_arch(plan.run / "best.yaml")
+        chosen = with_settings(
+            default_config(arch, voc, netaug=netaug, teacher=teacher),
+            {"epochs": 25 if name == "plain" else 1, "batch_size": 6, "lr": 0.05, "warmup_epochs": 1.0},
+        )
+        retrain(RetrainPlan(folder=plan.run / "retrain" / name, arch=arch, config=chosen), report=Quiet())
+    return plan.run
+
+
+@pytest.fixture
+def searched(watched, plan):
+    search(plan, report=Quiet())
+    return plan.run

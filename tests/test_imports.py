@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tinynas"
+
 FLOORS = [
     {"utils"},
     {"arch", "data"},
@@ -17,6 +18,7 @@ FLOORS = [
     {"experiment"},
     {"pipelines"},
 ]
+
 FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.glob("*/**/*.py"))
 WITHOUT_TORCH = ("arch", "experiment", "utils")
@@ -55,13 +57,13 @@ def packages_imported_by(path):
     return {module.split(".")[0] for level, module, _ in imports_of(ast.parse(path.read_text())) if level == 0}
 
 
-def test_every_module_lies_in_a_package_of_a_floor():
+def test_modules_lie_in_packages_of_the_floors():
     assert {path.parts[0] for path in MODULES} == set(FLOOR_OF)
     assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_a_module_imports_only_its_own_package_and_lower_floors(path):
+def test_modules_import_only_their_own_package_and_lower_floors(path):
     own = path.parts[0]
     for other in modules_imported_by(path):
         assert other in MODULES, f"{path} imports {other}, which does not exist"
@@ -91,7 +93,7 @@ def test_optuna_is_imported_only_in_study():
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_the_library_does_not_import_the_command_line(path):
+def test_library_does_not_import_the_command_line(path):
     assert not {"cli", "typer", "rich"} & packages_imported_by(PACKAGE / path)
 
 
@@ -111,7 +113,7 @@ def test_help_and_counting_import_nothing_heavy(statement):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_checkout_works_without_installation(tmp_path):
+def test_checkout_works_without_installation(tmp_path):
     code = "import tinynas, tinynas.cli.app; tinynas.load_arch('mcunet-in3'); print(tinynas.__file__)"
     command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}; {code}"]
     out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout

@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from tinynas import Arch, Supernet, augment, build, load_arch
+from tinynas.arch.arch import Block, Stem, detector_of
+from tinynas.arch.zoo import shipped_networks
+from tinynas.utils.errors import InputError
+
+
+@pytest.mark.parametrize("name", shipped_networks())
+def test_arch_of_every_shipped_network_survives_yaml(name):
+    arch = load_arch(name)
+    assert Arch.from_dict(yaml.safe_load(arch.to_yaml())) == arch
+    assert Arch.from_dict(arch.to_dict()) == arch
+    assert hash(Arch.from_dict(arch.to_dict())) == hash(arch)
+
+
+def test_arch_sampled_from_a_space_survives_yaml(shipped_space, rng):
+    for _ in range(20):
+        arch = shipped_space.sample(rng)
+        assert Arch.from_dict(yaml.safe_load(arch.to_yaml())) == arch
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"resolutoin": 32}, "did you mean 'resolution'"),
+        ({"resolution": 0}, "resolution > 0"),
+        ({"classes": "ten"}, "classes > 0"),
+        ({"stages": []}, "every stage has a block"),
+        ({"stages": 3}, "stages must be a list"),
+        ({"stem": {"out": 8, "act": "rellu"}}, "did you mean 'relu'"),
+        ({"stem": {}}, "stem lacks the key 'out'"),
+        ({"stem": None}, "stem must be a mapping"),
+        ({"head": {"conv": -1}}, "head conv >= 0"),
+        ({"stages": [[{"out": 8, "kernel": 4}]]}, "kernel is odd"),
+        ({"stages": [[{"out": 8, "kernel": 3, "residual": True, "stride": 2}]]}, "residual block has stride 1"),
+    ],
+)
+def test_arch_from_dict_refuses_wrong_descriptions(change, message):
+    plain = {"resolution": 32, "stem": {"out": 8}, "stages": [[{"out": 8, "kernel": 3}]]} | change
+    with pytest.raises(InputError, match=message):
+        Arch.from_dict(plain)
+
+
+def test_arch_refuses_a_residual_block_that_changes_channels():
+    with pytest.raises(InputError, match="keeps its channels"):
+        Arch(resolution=8, stem=Stem(out=4), stages=((Block(out=8, kernel=3, residual=True),),))
+
+
+def test_arch_from_dict_names_a_missing_key():
+    with pytest.raises(InputError, match="an arch lacks the key 'stages'"):
+        Arch.from_dict({"resolution": 32, "stem": {"out": 8}})
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2-tiny", "mcunet-in3", "mobilenet-v3-large-w0.35"])
+def test_detector_of_keeps_a_classifiers_backbone(name):
+    classifier = replace(load_arch(name), classes=20)
+    detector = detector_of(classifier)
+    assert (detector.task, detector.stages, detector.stem) == ("detect", classifier.stages, classifier.stem)
+    assert detector_of(detector) == detector
+    theirs, ours = build(classifier), Supernet(augment(detector, width=[1], expand=[1]))
+    ours.adopt(theirs, leave_out="head.")
+    assert torch.equal(ours.net.stages[2][0].project.conv.weight, theirs.stages[2][0].project.conv.weight)
+    assert augment(detector).min() == detector
+
+
+def test_detector_of_refuses_a_network_without_the_strides(space):
+    with pytest.raises(InputError, match=r"stages of stride 16 and, the last, 32` must hold, but got \(strides=\["):
+        detector_of(space.max())

@@ -1,0 +1,39 @@
+import pytest
+
+from tinynas import augment, load_arch
+from tinynas.arch.netaug import family_factors
+from tinynas.arch.zoo import shipped_networks
+from tinynas.utils.errors import InputError
+
+
+def test_family_factors_are_those_of_the_paper():
+    assert family_factors(load_arch("mobilenet-v2-tiny"))[0] == (1.0, 1.8, 2.6)
+    assert family_factors(load_arch("mobilenet-v3-large-w0.35"))[0] == (1.0, 2.0, 3.0)
+    assert family_factors(load_arch("proxyless-mobile-w0.35"))[0] == (1.0, 1.8, 2.6)
+    assert family_factors(load_arch("mcunet-in3"))[0] == (1.0, 1.6, 2.2)
+
+
+@pytest.mark.parametrize("name", shipped_networks())
+def test_augment_begins_with_the_target(name):
+    target = load_arch(name)
+    space = augment(target)
+    assert space.min() == target
+    assert space.contains(target)
+
+
+def test_augment_takes_random_archs(shipped_space, rng):
+    for _ in range(20):
+        target = shipped_space.sample(rng)
+        space = augment(target, width=[1, 1.5], expand=[1, 2])
+        assert space.min() == target
+        assert space.max().resolution == target.resolution
+        for block, wide in zip(sum(target.stages, ()), sum(space.max().stages, ()), strict=True):
+            assert wide.out > block.out
+            assert wide.residual == block.residual
+            assert (wide.se > 0) == (block.se > 0)
+
+
+@pytest.mark.parametrize("factors", [[1.2, 2], [1, 1], [2, 1], []])
+def test_augment_factors_begin_with_one_and_grow(factors):
+    with pytest.raises(InputError, match="factors begin with 1 and grow"):
+        augment(load_arch("mcunet-in3"), width=factors)

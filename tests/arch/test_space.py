@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import SMALL
+from tinynas import SearchSpace, cost, load_arch
+from tinynas.utils.errors import InputError
+
+
+def genes_of(space):
+    return st.fixed_dictionaries({name: st.integers(0, count - 1) for name, count in space.genes().items()})
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_space_encodes_equal_networks_alike(data):
+    space = SearchSpace.from_dict(SMALL)
+    one, other = data.draw(genes_of(space)), data.draw(genes_of(space))
+    # Choices beyond the depth are changed at will: the network and its encoding stay.
+    unused = {name: index for name, index in other.items() if name.startswith("stages.0.1.")}
+    one["stages.0.depth"] = 0
+    assert space.decode(one) == space.decode(one | unused)
+    for genes in (one, one | unused, other):
+        arch = space.decode(genes)
+        assert space.decode(space.encode(arch)) == arch
+        assert space.encode(space.decode(space.encode(arch))) == space.encode(arch)
+    same = space.decode(one) == space.decode(other)
+    assert same == (space.encode(space.decode(one)) == space.encode(space.decode(other)))
+
+
+def test_space_encodes_networks_that_are_equal_by_rounding_alike():
+    plain = {**SMALL, "divisor": 8, "stages": [{"width": [8], "kernel": 3, "expand": [1, 1.2, 2]}]}
+    space = SearchSpace.from_dict(plain)
+    assert space.decode({"stages.0.0.mid": 0}) == space.decode({"stages.0.0.mid": 1})
+    assert space.encode(space.decode({"stages.0.0.mid": 1}))["stages.0.0.mid"] == 0
+
+
+def test_space_contains_and_bounds_its_members(shipped_space, rng):
+    smallest, largest = shipped_space.min(), shipped_space.max()
+    for arch in (smallest, largest, *(shipped_space.sample(rng) for _ in range(50))):
+        assert shipped_space.contains(arch)
+        assert shipped_space.decode(shipped_space.encode(arch)) == arch
+        for name in ("macs", "params", "peak_sram", "flash"):
+            assert getattr(cost(smallest), name) <= getattr(cost(arch), name) <= getattr(cost(largest), name)
+
+
+def test_space_fixed_choices_are_at_their_largest(any_space, rng):
+    assert any_space.fixed_choices() == any_space
+    everything = any_space.fixed_choices("kernel", "depth", "expand", "width")
+    assert set(everything.genes()) == {
+        name for name in any_space.genes() if name.split(".")[-1] in ("resolution", "se", "act")
+    }
+    for kinds in (("kernel",), ("depth", "width"), ("expand",)):
+        pinned = any_space.fixed_choices(*kinds)
+        assert pinned.max() == any_space.max()
+        assert all(any_space.contains(pinned.sample(rng)) for _ in range(20))
+    largest = [b.kernel for stage in any_space.max().stages for b in stage]
+    assert {b.kernel for stage in any_space.fixed_choices("kernel").min().stages for b in stage} == set(largest)
+    with pytest.raises(InputError, match="choices are kernel, depth, expand or width"):
+        any_space.fixed_choices("kernels")
+
+
+def test_space_does_not_contain_other_networks(space):
+    assert not space.contains(load_arch("mcunet-in3"))
+    assert not space.contains(replace(space.min(), classes=4))
+    with pytest.raises(InputError, match=r"resolution is 9, options are \[8, 12\]"):
+        space.encode(replace(space.min(), resolution=9))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"resolutions": [8]}, "unknown key in a search space 'resolutions'; did you mean 'resolution'"),
+        ({"resolution": [12, 8]}, "resolution options are positive and ascend"),
+        ({"resolution": ["big"]}, "resolution in a search space must be a whole number, but is 'big'"),
+        ({"divisor": 0}, "divisor >= 1"),
+        ({"stages": [{"depth": [1], "kernel": 3}]}, "stage 0 lacks the key 'width'"),
+        ({"stages": [{"width": 8}]}, "stage 0 lacks the key 'kernel'"),
+        ({"stages": [{"width": 8, "kernel": [3, 3]}]}, "kernel options"),
+        ({"stages": [{"width": 8, "kernel": 3, "kernal": 5}]}, "did you mean 'kernel'"),
+        ({"stages": [{"width": 8, "kernel": 3, "expand": [0]}]}, "expand options are positive"),
+        ({"stages": [{"width": 8, "kernel": 3, "se": [4, 0]}]}, "se goes from small to large"),
+        ({"divisor": "8"}, "divisor in a search space must be a whole number, but is '8'"),
+        ({"resolution": [8.5]}, "resolution in a search space must be a whole number"),
+        ({"stages": [{"depth": [1.5], "width": 8, "kernel": 3}]}, "depth in stage 0 must be a whole number"),
+        ({"stages": [{"width": 8, "kernel": 3, "se": ["four"]}]}, "se in stage 0 must be a number"),
+        ({"stages": "none"}, "stages must be a list"),
+        ({"stem": 8}, "stem must be a mapping"),
+    ],
+)
+def test_space_from_dict_refuses_wrong_descriptions(change, message):
+    with pytest.raises(InputError, match=message):
+        SearchSpace.from_dict(SMALL | change)
+
+
+def test_space_size_balanced_samples_reach_all_sizes_with_every_option_as_likely(space):
+    rng = np.random.default_rng(0)
+    macs, alike = [], {}
+    for spread in (False, True):
+        archs = [space.sample(rng, size_balanced=spread) for _ in range(2000)]
+        assert all(space.contains(arch) for arch in archs)
+        macs.append(np.log([cost(arch).macs for arch in archs]))
+        alike[spread] = np.mean([arch.stem.out == space.stem.width[0] for arch in archs])
+    assert macs[1].std() > 1.5 * macs[0].std()
+    assert abs(alike[False] - 0.5) < 0.05
+    assert abs(alike[True] - 0.5) < 0.05

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from tinynas.arch.cost import steps
+from tinynas.arch.zoo import load_arch, shipped_networks
+
+
+def test_cost_command_prints_json(tinynas):
+    code, out, _ = tinynas("cost", "mcunet-in3", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "name": "mcunet-in3",
+        "resolution": 176,
+        "macs": 81_785_520,
+        "params": 737_408,
+        "peak_sram": 340_736,
+        "peak_sram_inplace_dw": 266_344,
+        "flash": 790_536,
+    }
+
+
+def test_cost_command_shows_the_memory_of_every_layer(tinynas, tmp_path):
+    code, out, _ = tinynas("cost", "mcunet-in3", "--plot", "memory.png")
+    assert code == 0
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if "█" in line}
+    assert len(lines) == len(list(steps(load_arch("mcunet-in3"))))
+    assert lines["stages.1.1.depthwise"] == ["█" * 40, "340,736"]
+    assert lines["stem"][1] == f"{176 * 176 * 3 + 88 * 88 * 16:,}"
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", shipped_networks())
+def test_cost_command_names_the_network(tinynas, name):
+    assert json.loads(tinynas("cost", name, "--json")[1])["name"] == name
+
+
+def test_cost_command_counts_at_another_resolution(tinynas):
+    _, out, _ = tinynas("cost", "mcunet-in3", "--resolution", "96", "--json")
+    assert json.loads(out)["resolution"] == 96
+    assert json.loads(out)["macs"] < 30e6
+
+
+def test_cost_command_prints_a_table_with_a_check(tinynas):
+    _, out, _ = tinynas("cost", "mobilenet-v2-tiny", "--check")
+    assert out.count("23,499,152") == 2
+    assert "stages.1.0.depthwise" in out

@@ -1,0 +1,65 @@
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "--flops", "50Q"], "cannot read '50Q': expected a count like"),
+        (["search", "--flops", ""], "cannot read '': expected a count like"),
+        (["search", "--flops", "2M:1M", "--pareto"], "`low <= high` must hold, but got (low=2000000, high=1000000)"),
+        (["search", "--flops", "1M:2M"], "a range of MACs is for --pareto"),
+        (["search", "--latency", "5"], "cannot read '5': expected a time like 5ms"),
+        (["search", "--workers", "0"], "`workers > 0` must hold"),
+        (["search", "--sampler", "tpo"], "did you mean 'tpe'?"),
+        (["search", "--sram", "much"], "cannot read 'much': expected a size like"),
+        (
+            ["search", "--sram", "64KB", "--sram-model", "inplace"],
+            "unknown SRAM model 'inplace'; did you mean 'inplace_dw'?",
+        ),
+        (
+            ["search", "--flops", "10"],
+            "no network of the space fits, the smallest has macs 3,053,312 (limit 10); raise the limit",
+        ),
+        (["search", "--space", "mirco"], "unknown search space 'mirco'; did you mean 'micro'?"),
+        (["search", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
+        (["search", "--epochs", "0"], "`0 < epochs < inf` must hold, but got (epochs=0)"),
+        (["search", "--trials", "0"], "`trials > 0` must hold, but got (trials=0)"),
+        (["search", "--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'?"),
+        (["search", "--resume"], "no */config.yaml in runs"),
+        (["search", "--resume", "--run", "nothing"], "nothing to resume in nothing"),
+        (["retrain"], "no */best.yaml in runs; `tinynas search --flops 50M` makes a run"),
+        (["retrain", "--resume"], "no unfinished retraining in runs"),
+        (["retrain", "mcunet-in3", "--resume"], "no unfinished retraining in runs"),
+        (["retrain", "runs/nothing"], "there is no run folder runs/nothing"),
+        (["retrain", "mcunet-in33"], "did you mean 'mcunet-in3'?"),
+        (["retrain", "."], "has no best.yaml"),
+        (["compare", "nothing"], "nothing to compare in nothing"),
+        (["eval", "nothing.safetensors"], "cannot read nothing.safetensors"),
+        (["eval"], "no */retrain/*/model.safetensors in runs"),
+        (["export"], "no */retrain/*/model.safetensors in runs"),
+        (["export", "nothing.safetensors"], "cannot read nothing.safetensors"),
+        (["cost", "mcunet.yaml"], "cannot read mcunet.yaml"),
+        (["cost", "mcunet-in3", "--resolution", "0"], "`resolution > 0` must hold"),
+    ],
+)
+def test_cli_answers_bad_input_in_one_line(fails, words, message):
+    assert message in fails(*words)
+
+
+def test_cli_exits_with_2_on_wrong_usage(tinynas):
+    for words in (["search", "--flop", "50M"], ["cost"], ["nonsense"], ["search", "--epochs", "many"]):
+        assert tinynas(*words)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "--task", "detekt"], "unknown task 'detekt'; did you mean 'detect'?"),
+        (["search", "--data", "scattered-digits"], "networks that classify cannot learn from boxes; take other --data"),
+        (["search", "--task", "detect", "--data", "digits"], "networks that detect cannot learn from labelled images"),
+        (["search", "--task", "detect", "--space", "micro"], "networks that classify cannot learn from boxes"),
+        (["retrain", "mcunet-in3", "--data", "scattered-digits"], "or --task detect"),
+    ],
+)
+def test_cli_answers_bad_input_for_detectors_in_one_line(fails, words, message):
+    assert message in fails(*words)

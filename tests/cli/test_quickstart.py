@@ -1,0 +1,39 @@
+import json
+from pathlib import Path
+
+
+def test_quickstart_command_leaves_a_run_for_every_other_command(tinynas, tmp_path):
+    code, out, err = tinynas("quickstart", "--epochs", "1", "--trials", "5", "--json", "--run", "q")
+    assert code == 0, err
+    document = json.loads(out)
+    assert [s["name"] for s in document["series"]] == ["searched", "retrained", "retrained + NetAug"]
+    assert Path(document["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert "supernet" in err
+
+    # Everything else works on the run it left, with no argument.
+    run = tmp_path / "q"
+    (tmp_path / "runs").mkdir()
+    run.rename(tmp_path / "runs" / "q")
+    code, out, err = tinynas("retrain", "--netaug", "--epochs", "1", "--json")
+    assert code == 0, err
+    assert json.loads(out)["model"].endswith("retrain/netaug-2/model.safetensors")
+    code, out, err = tinynas("eval")
+    assert code == 0
+    assert "all classes" in out
+    code, out, err = tinynas("export")
+    assert code == 0, err
+    assert "ONNX int8" in out
+    folder = Path("runs/q/retrain/netaug-2")
+    assert {"model.onnx", "model.int8.onnx", "export.json"} < {path.name for path in folder.iterdir()}
+    code, out, err = tinynas("export", "--json", "--batch", "dynamic", "--margin", "-100", "--out", "deploy")
+    assert [row["int8"] for row in json.loads(out)["files"]] == [False, False, True]
+    assert "warning: model.int8.onnx loses" in err
+    code, out, err = tinynas("export", "--out", "deploy/model.onnx")
+    assert (code, err) == (1, "tinynas: cannot write to deploy/model.onnx: File exists; choose another folder\n")
+    code, out, err = tinynas("compare")
+    assert code == 0
+    assert "hypervolume" in out
+    code, out, err = tinynas("search", "--run", "runs/q", "--flops", "200K", "--trials", "3")
+    assert code == 0
+    assert "supernet" not in out, "it trained a supernet that was trained"
+    assert "best" in out

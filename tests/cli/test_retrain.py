@@ -1,0 +1,57 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+
+
+def test_retrain_command_needs_no_flags_but_netaug_and_teacher(searched, watched, tinynas, monkeypatch):
+    monkeypatch.chdir(searched.parent.parent)
+    code, _, err = tinynas("retrain", str(searched), "--netaug", "--teacher", "supernet")
+    assert code == 0, err
+    metrics = json.loads((searched / "retrain" / "netaug-teacher" / "metrics.json").read_text())
+    assert (metrics["epochs"], metrics["netaug"], metrics["teacher"]) == (20, True, "supernet")
+
+
+def test_retrain_command_killed_with_9_resumes_to_the_same_bits(tmp_path):
+    """The real thing: a process is killed twice at arbitrary moments, resumed, and compared to one that was not."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tinynas.cli", "retrain"]
+    arch = tmp_path / "tiny.yaml"
+    arch.write_text(
+        "resolution: 16\nstem: {out: 4}\nstages:\n"
+        "- - {out: 8, kernel: 3, stride: 2, mid: 8}\n  - {out: 8, kernel: 3, mid: 16, residual: true}\n"
+    )
+    start = [*command, str(arch), "--netaug", "--epochs", "12", "--batch-size", "512", "--name", "x"]
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    subprocess.run(start, cwd=tmp_path / "whole", env=environment, check=True)
+    words = start
+    for checkpoints in (1, 4):
+        process = subprocess.Popen(words, cwd=tmp_path / "cut", env=environment)
+        wait_for_log(tmp_path / "cut", checkpoints, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not list((tmp_path / "cut").glob("runs/*/retrain/x/metrics.json"))
+        words = [*command, "--resume"]
+    subprocess.run(words, cwd=tmp_path / "cut", env=environment, check=True)
+    (whole,), (cut,) = ((tmp_path / name).glob("runs/*/retrain/x") for name in ("whole", "cut"))
+    expected, resumed = load_file(whole / "model.safetensors"), load_file(cut / "model.safetensors")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
+    epochs = [line.split('"epoch": ')[1].split(",")[0] for line in (cut / "log.jsonl").read_text().splitlines()]
+    assert epochs == [str(i) for i in range(1, 13)]
+
+
+def wait_for_log(folder, lines, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for log in folder.glob("runs/*/retrain/x/log.jsonl"):
+            if log.read_text().count("\n") >= lines:
+                return
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    raise AssertionError("no epoch in two minutes")

@@ -1,0 +1,166 @@
+import pytest
+import torch
+
+import tinynas.data.loading
+from helpers import same_batches
+from tinynas.data.base import Data, Normalisation, Wanted
+from tinynas.data.boxes import BoxSplit, targets
+from tinynas.data.loading import ImageFiles
+
+AS_IT_IS = Normalisation(mean=(0.0,), std=(1.0,))
+
+
+def drawn(objects, height=60, width=90):
+    """A black image (1, H, W) with a white rectangle in every box."""
+    image = torch.zeros(1, height, width, dtype=torch.uint8)
+    for _, x1, y1, x2, y2 in objects.tolist():
+        image[:, round(y1 * height) : round(y2 * height), round(x1 * width) : round(x2 * width)] = 255
+    return image
+
+
+def split_of(*objects, flip=False):
+    objects = [torch.tensor(of_image).reshape(-1, 5) for of_image in objects]
+    images = [drawn(of_image) for of_image in objects]
+    return BoxSplit(read=images.__getitem__, objects=objects, flip=flip)
+
+
+def one_batch(split, indices, seed=None, strong=False, resolution=48):
+    wanted = Wanted(torch.tensor(indices), resolution, seed, strong)
+    ((images, labels),) = split.batches([wanted], AS_IT_IS)
+    return images, labels
+
+
+def fits(image, box):
+    """Whether white pixels fill a box, give or take a pixel, and end where it does."""
+
+    def within(margin):
+        centres = torch.arange(len(image)) + 0.5
+        x1, y1, x2, y2 = box * len(image)
+        rows, columns = (
+            (c > low - margin) & (c < high + margin) for c, low, high in ((centres, y1, y2), (centres, x1, x2))
+        )
+        return rows[:, None] & columns
+
+    return (image[within(-1)] > 0.5).all() and (image[within(3) & ~within(1)] < 0.5).all()
+
+
+LEFT, RIGHT = [0.0, 0.1, 0.2, 0.4, 0.7], [1.0, 0.6, 0.4, 0.8, 0.9]
+
+
+def test_box_split_without_a_seed_stretches_images_and_keeps_boxes():
+    split = split_of([LEFT, RIGHT], [], [RIGHT])
+    images, labels = one_batch(split, [2, 1, 0])
+    assert images.shape == (3, 1, 48, 48)
+    assert torch.equal(labels, torch.tensor([[0, *RIGHT], [2, *LEFT], [2, *RIGHT]]))
+    assert torch.equal(split.labels, torch.tensor([[0, *LEFT], [0, *RIGHT], [2, *RIGHT]]))
+    for image, _, *box in labels.tolist():
+        assert fits(images[int(image), 0], torch.tensor(box))
+
+
+@pytest.mark.parametrize("strong", [False, True])
+def test_box_split_augmentation_moves_boxes_with_their_pixels(strong):
+    split = split_of([LEFT, RIGHT], [RIGHT], [LEFT], flip=True)
+    sizes = []
+    for seed in range(0, 300, 3):
+        images, labels = one_batch(split, [0, 1, 2], seed, strong)
+        assert {0, 1, 2} == set(labels[:, 0].tolist()), "an image lost all its objects"
+        assert (labels[:, 2:] >= 0).all()
+        assert (labels[:, 2:] <= 1).all()
+        assert all(fits(images[int(row[0]), 0], row[2:]) for row in labels)
+        uncut = (labels[:, 2:] > 0.001).all(1) & (labels[:, 2:] < 0.999).all(1) & (labels[:, 1] == 1)
+        sizes += (labels[:, 4] - labels[:, 2])[uncut].tolist()
+    assert max(sizes) > 0.3, "never cropped"
+    assert (0.05 < min(sizes) < 0.12) if strong else (0.13 < min(sizes) < 0.19), "never zoomed out, or too far"
+
+
+def test_box_split_keeps_classes_with_their_boxes():
+    tall, flat = [3.0, 0.4, 0.1, 0.5, 0.9], [5.0, 0.6, 0.4, 0.9, 0.5]
+    split = split_of([tall, flat], flip=True)
+    for seed in range(40):
+        for _, number, x1, y1, x2, y2 in one_batch(split, [0], seed, resolution=96)[1].tolist():
+            whole = min(x1, y1, 1 - x2, 1 - y2) > 0.001
+            assert not whole or (number == 3) == (y2 - y1 > x2 - x1)
+
+
+def test_box_split_mirrors_only_where_allowed():
+    def orders(flip):
+        for seed in range(60):
+            boxes = one_batch(split_of([LEFT, RIGHT], flip=flip), [0], seed)[1]
+            if len(boxes) == 2:
+                yield (boxes[boxes[:, 1] == 0, 2] < boxes[boxes[:, 1] == 1, 2]).item()
+
+    assert set(orders(False)) == {True}
+    assert set(orders(True)) == {True, False}
+
+
+def test_box_split_strong_augmentation_makes_mosaics():
+    split = split_of([[0.0, 0.1, 0.1, 0.2, 0.2], [0.0, 0.4, 0.4, 0.5, 0.5]], [[1.0, 0.4, 0.4, 0.5, 0.5]] * 3)
+    most = {strong: [len(one_batch(split, [0], s, strong)[1]) for s in range(40)] for strong in (False, True)}
+    assert max(most[False]) == 2
+    assert max(most[True]) > 4
+    plain, _ = one_batch(split, [0])
+    whole = sum(torch.equal(one_batch(split, [0], seed, strong=True)[0], plain) for seed in range(40))
+    assert 2 < whole < 20, "half of the images should be no mosaics, and some of them left as they are"
+
+
+def test_box_split_drops_degenerate_boxes_and_keeps_the_others():
+    split = split_of([[1.0, 0.5, 0.5, 0.5, 0.6], [2.0, 0.3, 0.3, 0.7, 0.7], [3.0, 0.2, 0.2, 0.201, 0.8]])
+    for seed in range(20):
+        assert one_batch(split, [0], seed)[1][:, 1].tolist() == [2]
+
+
+def test_box_split_surrounds_zoomed_out_images_with_mean_grey():
+    split = split_of([[0.0, 0.0, 0.0, 1.0, 1.0]])
+    grey = Normalisation(mean=(0.4,), std=(0.5,))
+    wanted = [Wanted(torch.tensor([0]), 24, seed) for seed in range(40)]
+    images = torch.cat([x for x, _ in split.batches(wanted, grey)])
+    assert (images.abs() < 1e-6).flatten(1).any(1).float().mean() > 0.15
+    assert images.min() > -1e-6
+
+
+def test_box_split_keeps_images_without_objects():
+    split = split_of([], [LEFT], [])
+    for seed, strong in [(None, False), *((seed, strong) for seed in range(10) for strong in (False, True))]:
+        images, labels = one_batch(split, [0, 1, 2], seed, strong)
+        assert len(images) == 3
+        assert strong or (labels.shape == (1, 6) and labels[0, 0] == 1)
+    images, labels = one_batch(split, [0, 2], 7)
+    assert labels.shape == (0, 6)
+    assert targets([]).shape == (0, 6)
+
+
+def test_box_split_augmentation_repeats_for_a_seed_with_and_without_workers(image_folder, monkeypatch):
+    files = sorted(map(str, image_folder.glob("train/*/*.png")))
+    split = BoxSplit(read=ImageFiles(files), objects=[torch.tensor([LEFT, RIGHT])] * len(files), flip=True)
+    grey = Normalisation(mean=(0.5,) * 3, std=(0.2,) * 3)
+    data = Data(task="detect", classes=("a", "b"), normalise=grey, train=split, val=split, test=split)
+
+    def epoch(seed, augmentation="strong"):
+        return list(data.training_batches(4, (24, 32), seed=seed, epoch=0, augmentation=augmentation))
+
+    state = torch.get_rng_state()
+    alone = epoch(0)
+    assert torch.equal(state, torch.get_rng_state()), "augmentation drew from everybody's generator"
+    assert len(alone) == data.steps_per_epoch(4) == len(files) // 4
+    assert alone[0].images.shape[:2] == (4, 3)
+    assert same_batches(alone, epoch(0))
+    assert not same_batches(alone, epoch(1))
+    assert not same_batches(alone, epoch(0, "standard"))
+    used = []
+    loader = torch.utils.data.DataLoader
+    monkeypatch.setattr(
+        torch.utils.data, "DataLoader", lambda *a, **k: used.append(k["num_workers"]) or loader(*a, **k)
+    )
+    monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
+    assert same_batches(alone, epoch(0))
+    assert used[0] > 0
+
+
+def test_box_split_counts_images_not_objects():
+    split = split_of([LEFT, RIGHT], [], [RIGHT, LEFT, LEFT], [])
+    data = Data(task="detect", classes=("a", "b"), normalise=AS_IT_IS, train=split, val=split, test=split)
+    assert [len(x) for x, _ in data.evaluation_batches(split, 16, batch_size=3)] == [3, 1]
+    assert data.steps_per_epoch(2) == 2
+    assert len(data.calibration_batches(16)[0]) == 4
+    for batch in data.training_batches(2, (16,), seed=0, epoch=0, augmentation="none"):
+        assert torch.equal(batch.labels, targets([split.objects[i] for i in batch.indices]))

@@ -1,0 +1,203 @@
+"""Networks of every kind in parts: the same outputs to the bit, nothing computed twice."""
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import Encoder
+from tinynas import build, load_arch
+from tinynas.early_exit.graph_split import cut
+from tinynas.models.profile import macs
+from tinynas.utils.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def no_fused_kernels():
+    """PyTorch's fused encoder layer rounds otherwise than the layer's own code, and runs only where nobody looks on."""
+    torch.backends.mha.set_fastpath_enabled(False)
+    yield
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
+class Residual(nn.Module):
+    """A shortcut past its modules, activations in place, and the input used again at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.act, self.second = nn.ReLU(inplace=True), nn.Conv2d(8, 3, 3, padding=1)
+        self.drop, self.last = nn.Dropout(0.5), nn.Linear(3, 5)
+
+    def forward(self, images):
+        y = self.second(self.act(self.norm(self.first(images)))) + images
+        return self.last(self.drop(y.flatten(2).mean(2)))
+
+
+class Two(nn.Module):
+    """Two inputs, both of them needed to the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 6), nn.Linear(6 + 3, 2)
+
+    def forward(self, a, b):
+        return self.two(torch.cat([self.one(a).relu(), b], 1))
+
+
+def small():
+    arch = load_arch("mobilenet-v3-large-w0.35")
+    return build(arch), torch.randn(5, 3, 64, 64)
+
+
+CASES = {
+    "stages": lambda: (*small(), ["stages.1", "stages.3"]),
+    "within a residual block": lambda: (*small(), ["stages.1.1.depthwise"]),
+    "squeeze-excite": lambda: (*small(), ["stages.2.1.se"]),
+    "in-place activation": lambda: (Residual(), torch.randn(5, 3, 8, 8), ["norm"]),
+    "shortcut past the tap": lambda: (Residual(), torch.randn(5, 3, 8, 8), ["first", "act"]),
+    "rows": lambda: (Encoder(), torch.randn(5, 1, 9, 12), ["layers.layers.0"]),
+    "sequence first": lambda: (Encoder(batch_first=False), torch.randn(5, 1, 9, 12), ["layers.layers.0"]),
+    "words": lambda: (Encoder(words=True), torch.randint(0, 20, (5, 9)), ["layers.layers.0", "layers.layers.1"]),
+}
+
+
+def run(parts, *inputs):
+    handed, results = inputs, []
+    for part in parts:
+        result, *handed = part(*handed)
+        results.append(result)
+    assert handed == []
+    return results
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_cut_parts_compute_the_network_to_the_bit(case):
+    torch.manual_seed(0)
+    net, inputs, taps = CASES[case]()
+    parts, seen = cut(net, taps, [inputs]), []
+    hooks = [net.get_submodule(tap).register_forward_hook(lambda m, i, out: seen.append(out.clone())) for tap in taps]
+    with torch.no_grad():
+        for count in (5, 1, 3):
+            seen.clear()
+            expected = net(inputs[:count])
+            *tapped, outputs = run(parts, inputs[:count])
+            assert torch.equal(outputs, expected)
+            assert all(torch.equal(a, b) for a, b in zip(tapped, seen, strict=True))
+    assert all(not hook.remove() for hook in hooks)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_cut_parts_compute_nothing_twice(case):
+    net, inputs, taps = CASES[case]()
+    handed, counts = (inputs[:1],), []
+    for part in cut(net, taps, [inputs]):
+        counts.append(macs(part, *handed))
+        with torch.no_grad():
+            _, *handed = part(*handed)
+    assert sum(counts) == macs(net, inputs[:1])
+    assert counts[0] > 0
+
+
+def test_cut_takes_several_inputs():
+    net, inputs = Two(), (torch.randn(3, 4), torch.randn(3, 3))
+    parts = cut(net, ["one"], inputs)
+    assert len(parts[0].batch_dims) == 2, "what the first made, and the second input"
+    with torch.no_grad():
+        assert torch.equal(run(parts, *inputs)[-1], net(*inputs))
+
+
+def test_cut_finds_the_batch_dimension():
+    dims = [part.batch_dim for part in cut(Encoder(batch_first=False), ["layers.layers.0"], [torch.randn(1, 1, 9, 12)])]
+    assert dims == [1, 0]
+
+
+def test_cut_parts_ignore_training_mode():
+    net, images = Residual(), torch.randn(4, 3, 8, 8)
+    parts = cut(net, ["norm"], [images])
+    with torch.no_grad():
+        expected = run(parts, images)[-1]
+        for part in parts:
+            part.train()
+        assert torch.equal(run(parts, images)[-1], expected), "no dropout, statistics as they were"
+
+
+def test_cut_parts_refuse_inputs_of_other_sizes():
+    parts = cut(Encoder(words=True), ["layers.layers.0"], [torch.ones(1, 9, dtype=torch.long)])
+    with pytest.raises(InputError, match=r"of the size that the network was cut for.*inputs=\(2, 8\), cut=\(None, 9\)"):
+        parts[0](torch.ones(2, 8, dtype=torch.long))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_cut_refuses_a_network_that_computes_otherwise_when_traced():
+    """PyTorch's encoder drops padding from the output of its fused kernels, if it may."""
+    torch.backends.mha.set_fastpath_enabled(True)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    net = Encoder(words=True)
+    net.layers = nn.TransformerEncoder(layer, 3)
+    words = torch.tensor([[3, 4, 5, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
+    net.requires_grad_(False)
+    with pytest.raises(InputError, match=r"Encoder computes otherwise .* needs enable_nested_tensor=False"):
+        cut(net, ["layers.layers.0"], [words])
+
+
+class Choosy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.pair = nn.Linear(3, 3), nn.Linear(3, 3), Pair()
+
+    def forward(self, x):
+        return self.a(x) if x.sum() > 0 else self.b(x)
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x + 1
+
+
+class Unused(Choosy):
+    def forward(self, x):
+        return self.a(self.pair(x)[1])
+
+
+class Chain(Choosy):
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+class Paired(Choosy):
+    def forward(self, x):
+        return self.pair(self.a(x))
+
+
+class Summed(Choosy):
+    def forward(self, x):
+        return x + self.a(x.sum(0))
+
+
+@pytest.mark.parametrize(
+    ("net", "tap", "inputs", "message"),
+    [
+        (Two(), "tow", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module 'tow'; near it are two"),
+        (Two(), "", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module ''; near it are one, two"),
+        (Choosy(), "a", (torch.zeros(2, 3),), "Choosy cannot be cut, since torch.export cannot follow it: "),
+        (Unused(), "b", (torch.zeros(2, 3),), "the network does not call its module 'b'"),
+        (Unused(), "pair", (torch.zeros(2, 3),), "the module 'pair' gives a tuple, and not one tensor"),
+        (Summed(), "a", (torch.zeros(2, 3),), "no dimension of a, of the shape (3,), counts the examples"),
+        (Chain(), ["b", "b"], (torch.zeros(2, 3),), "`a tap is named once` must hold"),
+        (
+            Chain(),
+            ["b", "a"],
+            (torch.zeros(2, 3),),
+            "taps are named in the order in which they are computed: a before b",
+        ),
+        (Chain(), "a", (torch.zeros(0, 3),), "`an example or more` must hold"),
+        (Pair(), "", (torch.zeros(2, 3),), "Pair has no module ''"),
+        (Paired(), "a", (torch.zeros(2, 3),), "a network to cut gives one tensor, not a tuple"),
+    ],
+)
+def test_cut_refuses_what_it_cannot_split(net, tap, inputs, message, capfd):
+    with pytest.raises(InputError) as error:
+        cut(net, [tap] if isinstance(tap, str) else tap, inputs)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not any(capfd.readouterr())

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from helpers import Encoder, images_for, model_of, sidenet_of
+from tinynas import SideNet
+from tinynas.data.transforms import resize
+from tinynas.early_exit.calibration import confidence
+from tinynas.early_exit.model_file import cascade_of
+from tinynas.early_exit.sidenet import Cascade
+from tinynas.early_exit.thresholds import NOBODY
+from tinynas.utils.errors import InputError
+
+
+@pytest.fixture
+def arch(space):
+    return space.max()
+
+
+def test_sidenet_leaves_the_network_unchanged(arch, data):
+    net, images = model_of(arch).net.train(), images_for(arch, 7)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with torch.no_grad():
+        expected = net.eval()(images)
+    sidenet = SideNet(net.train(), "stages.0", inputs=images)
+    sidenet.fit(data.evaluation_batches(data.train, arch.resolution))
+    sidenet.train()  # as a training loop around it would
+    assert torch.equal(sidenet(images).logits, expected)
+    assert torch.equal(net(images), expected)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+class Counted(nn.Module):
+    """A part that writes down how many images it is run on."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part, self.runs = part, []
+        self.batch_dims = part.batch_dims
+
+    def forward(self, *handed):
+        self.runs.append(handed[0].shape[0])
+        return self.part(*handed)
+
+
+@pytest.mark.parametrize("taps", [["stages.0"], ["stem", "stages.0", "stages.1.0"]])
+def test_sidenet_computes_no_further_what_exits(arch, taps):
+    net, images = sidenet_of(arch, taps), images_for(arch, 60)
+    outputs = net.observe([(images, torch.zeros(60).long())])
+    confidences = outputs.confidences(net.temperatures.tolist())
+    threshold = float(np.median(confidences[:-1]))
+    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
+    answers = net(images, threshold=threshold)
+    goes = confidences >= threshold
+    goes[-1] = True
+    assert answers.exits.tolist() == goes.argmax(0).tolist()
+    left = [int((answers.exits >= number).sum()) for number in range(len(taps) + 1)]
+    assert [part.runs for part in net.exits] == [[count] for count in left]
+    assert 0 < left[-1] < 60
+    expected = outputs.logits[answers.exits, torch.arange(60)]
+    torch.testing.assert_close(answers.logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
+def test_sidenet_leaves_torchvisions_networks_unchanged(name):
+    torch.manual_seed(0)
+    net = torchvision.models.get_model(name, weights=None, num_classes=5).eval()
+    tap = {"resnet18": "layer2", "mobilenet_v3_small": "features.4", "squeezenet1_1": "features.5"}[name]
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        expected = net(images)
+        sidenet = SideNet(net, tap, inputs=images)
+        assert torch.equal(sidenet(images).logits, expected)
+        assert torch.equal(net(images), expected)
+
+
+def test_cascade_computes_no_further_what_exits(space):
+    tiny, big = (model_of(arch).net.eval() for arch in (space.min(), space.max()))
+    net = Cascade(tiny, big, (8, 12))
+    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
+    images = torch.randn(20, 1, 12, 12)
+    sure = confidence(tiny(resize(images, 8)), net.temperatures[0])
+    threshold = sure.median().item()
+    exits = net(images, threshold=threshold).exits
+    assert [part.runs for part in net.exits] == [[20], [int((sure < threshold).sum())]]
+    assert (exits == 1).sum() == (sure < threshold).sum()
+
+
+def test_sidenet_takes_any_precision_layout_and_feature():
+    """A Conv1d's channels are its features if it is said so; heads of bf16 networks; features that never change."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv1d(3, 6, 3), nn.ReLU(), nn.Conv1d(6, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    with torch.no_grad():
+        net[0].weight[2], net[0].bias[2] = 0, -1.0  # a dead channel
+    inputs, labels = torch.randn(40, 3, 20), torch.arange(40) % 4
+    state = torch.random.get_rng_state()
+    for dtype in (torch.float32, torch.bfloat16):
+        sidenet = SideNet(net.to(dtype), "1", 8, inputs=inputs.to(dtype), channel_dim=1)
+        assert sidenet.heads[0].hidden.in_features == 6
+        for count in (40, 1):
+            sidenet.fit([(inputs[:count].to(dtype), labels[:count])])
+            assert sidenet.heads[0].hidden.weight.abs().max() < 100, "the dead channel would shout when it wakes"
+        sidenet.calibrate(sidenet.observe([(inputs.to(dtype), labels)]))
+        assert sidenet(inputs.to(dtype), threshold=0.3).logits.dtype == dtype
+    assert torch.equal(state, torch.random.get_rng_state()), "nobody else's random numbers"
+    assert SideNet(net, "1", 8, inputs=inputs.to(dtype)).heads[0].hidden.in_features == 18, "a sequence's last"
+
+
+@pytest.mark.parametrize(
+    ("net", "tap", "inputs", "message"),
+    [
+        (nn.Sequential(nn.Conv1d(3, 4, 1)), "0", torch.zeros(1, 3, 5), r"logits \(N, classes\)"),
+        (
+            nn.Sequential(nn.Identity(), nn.EmbeddingBag(9, 4)),
+            "0",
+            torch.zeros(1, 3, dtype=torch.long),
+            "gives features",
+        ),
+    ],
+)
+def test_sidenet_refuses_what_is_no_classifier_and_no_tap(net, tap, inputs, message):
+    with pytest.raises(InputError, match=message):
+        SideNet(net, tap, inputs=inputs)
+    net = nn.Sequential(nn.Linear(3, 4))
+    with pytest.raises(InputError, match="a batch or more"):
+        SideNet(net, "0", inputs=torch.zeros(1, 3)).fit([])
+
+
+def test_sidenet_at_the_ends_of_the_threshold(arch):
+    net, images = sidenet_of(arch), images_for(arch, 4)
+    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
+    assert net(images, threshold=0).exits.tolist() == [0] * 4
+    assert net.exits[-1].runs == [], "nobody is left"
+    assert net(images, threshold=NOBODY).exits.tolist() == [1] * 4
+    assert net(images[:1], threshold=0).logits.shape == (1, arch.classes)
+
+
+def test_sidenet_heads_learn_from_the_features():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 3))
+    labels = torch.arange(300) % 3
+    images = torch.randn(300, 1, 8, 8) + 2 * labels[:, None, None, None]
+    sidenet = SideNet(net, "1", 16, inputs=images)
+    sidenet.fit([(images[:200], labels[:200])])
+    assert sidenet.observe([(images[200:], labels[200:])]).correct()[0].mean() > 0.95
+    taught = SideNet(net, "1", 16, inputs=images)
+    taught.fit([(images[:200], labels[:200])], distillation=1.0)
+    own = net(images[200:]).argmax(1)
+    agreed = taught.observe([(images[200:], own)]).correct()[0].mean()
+    assert agreed > sidenet.observe([(images[200:], own)]).correct()[0].mean(), "it learned from the network instead"
+
+
+def test_sidenet_takes_words_with_a_mask():
+    """What else the rest needs, here the mask, is reduced to the same images."""
+    torch.manual_seed(0)
+    net, words = Encoder(words=True), torch.randint(0, 20, (30, 9))
+    words[:, 0] = 1
+    sidenet = SideNet(net, "layers.layers.0", 8, inputs=words)
+    sidenet.fit([(words, torch.arange(30) % 4)])
+    outputs = sidenet.observe([(words, torch.zeros(30))])
+    threshold = float(np.median(outputs.confidences([1, 1])[0]))
+    answers = sidenet(words, threshold=threshold)
+    assert 0 < answers.exits.sum() < 30
+    torch.testing.assert_close(answers.logits, outputs.logits[answers.exits, torch.arange(30)], atol=1e-5, rtol=1e-4)
+
+
+def test_cascade_gives_each_network_its_image_size(space):
+    tiny, big = model_of(space.min()), model_of(space.max())
+    assert tiny.net.arch.resolution < big.net.arch.resolution
+    images = images_for(big.net.arch, 6)
+    outputs = cascade_of(tiny, big).observe([(images, torch.zeros(6))])
+    with torch.no_grad():
+        assert torch.equal(outputs.logits[1], big.net(images))
+    assert outputs.logits.shape == (2, 6, 3)

@@ -1,0 +1,36 @@
+import os
+
+import pytest
+
+from tinynas.experiment.run_folder import newest, settle_config
+from tinynas.utils.errors import FileError
+
+
+def test_settle_config_accepts_only_the_same_configuration(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
+    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
+    with pytest.raises(FileError, match='of another configuration: space is "micro" there, "mcu" here'):
+        settle_config(path, {"space": "mcu", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
+
+
+def test_settle_config_adds_settings_that_an_older_version_did_not_have(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}})
+    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 2})
+    with pytest.raises(FileError, match="another configuration: num_random_subnets is 2 there, 3 here"):
+        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 3})
+    with pytest.raises(FileError, match=r"another configuration: recipe\.max_grad_norm is 0\.0 there, 1\.0 here"):
+        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 1.0}, "num_random_subnets": 2})
+
+
+def test_newest_finds_the_file_written_last(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"no \*/front.json in runs"):
+        newest("*/front.json")
+    for age, name in enumerate(("c", "a", "b")):
+        path = tmp_path / "runs" / name / "front.json"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    assert newest("*/front.json").parent.name == "c"

@@ -1,0 +1,297 @@
+"""What several test files use: small spaces, networks, data sets and stand-ins."""
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from tinynas import Budget, SearchSpace, SideNet, Supernet, build, cost
+from tinynas.data.base import Batch, Normalisation
+from tinynas.data.memory import MemorySplit
+from tinynas.models.model_file import Model
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search as search_feasible
+from tinynas.tasks.detection import anchor_grid
+from tinynas.tasks.detection_loss import assign_anchors
+from tinynas.training.loop import train, train_step
+from tinynas.training.objectives import SandwichObjective
+from tinynas.training.recipe import Recipe
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+SMALL = {
+    "resolution": [8, 12],
+    "divisor": 4,
+    "in_channels": 1,
+    "classes": 3,
+    "stem": {"width": [4, 8], "stride": 1},
+    "stages": [
+        {"depth": [1, 2], "width": [4, 8], "kernel": [3, 5], "expand": [1, 2], "stride": 2, "se": [0, 4]},
+        {
+            "depth": [1, 2],
+            "width": [8, 12],
+            "kernel": [3, 5, 7],
+            "expand": [1, 2],
+            "stride": 1,
+            "act": ["relu", "hswish"],
+        },
+    ],
+    "head": {"conv": [8, 16], "hidden": [8, 16], "act": "hswish"},
+}
+
+DETECTORS = {
+    "resolution": [32, 64],
+    "divisor": 4,
+    "in_channels": 1,
+    "classes": 3,
+    "stem": {"width": [4, 8]},
+    "stages": [
+        {"width": [4, 8], "kernel": 3, "expand": [1, 2], "stride": 2},
+        {"depth": [1, 2], "width": [8, 12], "kernel": [3, 5], "expand": [1, 2], "stride": 2, "se": [0, 4]},
+        {"depth": [1, 2], "width": [8, 12], "kernel": [3, 5], "stride": 2},
+        {"depth": [1, 2], "width": [8, 16], "kernel": 3, "expand": [1, 2], "stride": 2},
+        {"width": [8, 16], "kernel": 3, "act": "hswish", "stride": 1},
+    ],
+    "head": {"width": [8, 12], "kernel": [3, 5], "anchors": [0.2, 0.3, 0.4, 0.3, 0.6, 0.6, 0.9, 0.5]},
+}
+
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
+NUM_CLASSES = 3
+
+OBJECTS = torch.tensor(  # image, class, box
+    [[0, 2, 0.1, 0.1, 0.3, 0.4], [0, 0, 0.5, 0.4, 0.95, 0.9], [2, 1, 0.0, 0.0, 0.2, 0.2], [2, 1, 0.9, 0.9, 1.0, 1.0]]
+)
+
+FIRST, SECOND = [0, 0, 0.5, 1], [0.75, 0.5, 1, 0.75]  # the boxes of voc_folder
+SPACE = SearchSpace.from_dict(SMALL)
+TRAINING_RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup_epochs=1.0)
+
+
+def model_of(arch, *, classes=None):
+    """A model with fresh weights, and biases and statistics that do something."""
+    torch.manual_seed(0)
+    net = build(arch)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+        elif getattr(module, "bias", None) is not None:
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+    channels = arch.in_channels
+    normalise = Normalisation(mean=(0.4,) * channels, std=(0.25,) * channels)
+    names = classes or tuple(f"class {i}" for i in range(arch.classes))
+    return Model(net=net.eval(), data="small", classes=names, normalise=normalise, crop=7 / 8)
+
+
+class Quiet:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, task, done, total, text):
+        assert 0 <= done <= total
+
+
+class Watched(MemorySplit):
+    """A split that remembers when it is looked at."""
+
+    looked: list
+    not_before = None
+
+    def batches(self, *args):
+        assert not self.not_before or self.not_before.exists(), "test images seen before the model was written"
+        self.looked.append(len(args))
+        return super().batches(*args)
+
+
+class Encoder(nn.Module):
+    """A transformer that reads rows of pixels, or words with a padding mask."""
+
+    def __init__(self, words=False, batch_first=True):
+        super().__init__()
+        self.words, self.batch_first = words, batch_first
+        self.embed = nn.Embedding(20, 16) if words else nn.Linear(12, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=batch_first)
+        self.layers = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        self.classify = nn.Linear(16, 4)
+
+    def forward(self, x):
+        mask = (x == 0) if self.words else None
+        tokens = self.embed(x if self.words else x.squeeze(1))  # (N, S, 16)
+        if not self.batch_first:
+            tokens = tokens.transpose(0, 1)
+        return self.classify(self.layers(tokens, src_key_padding_mask=mask).mean(1 if self.batch_first else 0))
+
+
+def detection_batch(arch, objects=OBJECTS, images=3):
+    torch.manual_seed(0)
+    return Batch(torch.randn(images, 1, arch.resolution, arch.resolution), objects, torch.arange(images), 0)
+
+
+def perfect_outputs(arch, objects, images=3):
+    """Outputs that say exactly what the objects are, at every prediction that is assigned to one."""
+    at = anchor_grid(arch.detector, arch.resolution)
+    outputs = torch.zeros(images, len(at.cell), 5 + NUM_CLASSES)
+    outputs[..., 4:] = -12
+    chosen, which = assign_anchors(objects, at)
+    for place, row in zip(chosen, objects[which], strict=True):
+        centre, sides = (row[2:4] + row[4:6]) / 2, row[4:6] - row[2:4]
+        inside = ((centre - at.corner[place]) / at.cell[place] + 0.5) / 2
+        outputs[int(row[0]), place, :2] = inside.clamp(1e-6, 1 - 1e-6).logit()
+        outputs[int(row[0]), place, 2:4] = (((sides - 1e-3) / at.anchor[place]).sqrt() / 2).clamp(max=1 - 1e-6).logit()
+        outputs[int(row[0]), place, 4] = outputs[int(row[0]), place, 5 + int(row[1])] = 12
+    return outputs
+
+
+def same_batches(one, other):
+    return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(one, other, strict=True))
+
+
+def photograph(path, width=40, height=20):
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), [200, 100, 50], np.uint8)).save(path)
+
+
+def voc_xml(objects, size=(40, 20)):
+    """An annotation with objects (name, xmin, ymin, xmax, ymax, difficult)."""
+    root = ElementTree.Element("annotation")
+    sides = ElementTree.SubElement(root, "size")
+    for side, value in zip(("width", "height"), size, strict=True):
+        ElementTree.SubElement(sides, side).text = str(value)
+    for name, *corners, difficult in objects:
+        one = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(one, "name").text = name
+        ElementTree.SubElement(one, "difficult").text = str(difficult)
+        box = ElementTree.SubElement(one, "bndbox")
+        for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
+            ElementTree.SubElement(box, corner).text = str(value)
+    return ElementTree.tostring(root)
+
+
+def voc_folder(folder, prefix="", names=("dog", "cat"), **lists):
+    """A folder of VOC's: each image has an object of the first class, one of the second, and a difficult one."""
+    for part, count in lists.items():
+        images = [f"{prefix}{part}{i}" for i in range(count)]
+        for image in images:
+            photograph(folder / "JPEGImages" / f"{image}.jpg")
+            objects = [(names[0], 1, 1, 20, 20, 0), (names[1], 31, 11, 40, 15, 0), ("unheard-of", 1, 1, 9, 9, 1)]
+            (folder / "Annotations").mkdir(exist_ok=True)
+            (folder / "Annotations" / f"{image}.xml").write_bytes(voc_xml(objects))
+        (folder / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
+        (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{image}\n" for image in images))
+    return folder
+
+
+class Interrupting(Quiet):
+    """Ctrl-C at a step."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def advance(self, task, done, total, text):
+        if done == self.after:
+            raise KeyboardInterrupt
+
+
+def run_search(space, budget, evaluate, *, journal, **settings):
+    return search_feasible(Feasible(space=space, budget=budget), evaluate, storage=str(journal), **settings)
+
+
+def score(arch):
+    """Stands for accuracy: rises with size, and a little with kernels."""
+    kernels = sum(block.kernel for stage in arch.stages for block in stage)
+    return float(np.log(cost(arch).params) + 0.05 * kernels)
+
+
+def limits(name):
+    low, high = getattr(cost(SPACE.min()), name), getattr(cost(SPACE.max()), name)
+    return st.one_of(st.none(), st.integers(low, high))
+
+
+budgets = st.builds(
+    Budget, macs=limits("macs"), params=limits("params"), peak_sram=limits("peak_sram"), flash=limits("flash")
+)
+
+
+def images_for(arch, count=1):
+    return torch.randn(count, arch.in_channels, arch.resolution, arch.resolution)
+
+
+def sidenet_of(arch, taps=("stages.0",), seed=0):
+    """A SideNet with heads that say something, on a network with statistics that do."""
+    torch.manual_seed(seed)
+    net = SideNet(model_of(arch).net, taps, 5, inputs=images_for(arch))
+    net.fit([(images_for(arch, 40), torch.arange(40) % arch.classes)])
+    return net
+
+
+def trained_supernet(space, steps=2):
+    """A supernet whose norms have statistics and whose optimizer has momentum."""
+    torch.manual_seed(0)
+    supernet = Supernet(space).train()
+    for module in supernet.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=0.3)  # so that the logits say what comes before
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    largest = space.max()
+    for _ in range(steps):
+        images = torch.randn(4, largest.in_channels, largest.resolution, largest.resolution)
+        optimizer.zero_grad()
+        cross_entropy(supernet(images, largest).flatten(1), torch.arange(4) % largest.classes).backward()
+        optimizer.step()
+    return supernet, optimizer
+
+
+class Stopped(Exception):
+    pass
+
+
+def train_supernet(space, data, checkpoint, *, recipe=TRAINING_RECIPE, stop_after=None, objective=None, sort=False):
+    torch.manual_seed(0)
+    supernet = Supernet(space)
+
+    def after_step(progress):
+        if progress.step == stop_after:
+            raise Stopped
+
+    train(
+        supernet,
+        lambda epoch: objective or SandwichObjective(space),
+        data,
+        recipe,
+        resolutions=space.resolution,
+        checkpoint=checkpoint,
+        before_epoch=lambda epoch, optimizer: supernet.sort_channels(optimizer) if sort else None,
+        after_step=after_step,
+    )
+    return supernet.state_dict()
+
+
+class FailingObjective:
+    """An objective whose loss is nan at these calls."""
+
+    def __init__(self, space, steps):
+        self.space, self.steps = space, steps
+        self.calls = iter(range(1000))
+
+    def losses(self, supernet, batch, rng):
+        factor = float("nan") if next(self.calls) in self.steps else 1.0
+        arch = replace(self.space.max(), resolution=batch.images.shape[-1])
+        yield factor * torch.nn.functional.cross_entropy(supernet(batch.images, arch), batch.labels)
+
+
+def zero_rate_step(supernet, objective, batch, optimizer, precision, *, max_grad_norm=0.0):
+    """A step whose learning rate leaves the weights as they are."""
+    return train_step(supernet, objective, batch, None, optimizer, precision, lr=0.0, max_grad_norm=max_grad_norm)

@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from helpers import Quiet
+from tinynas import load
+from tinynas.data.registry import load_data
+from tinynas.experiment.config import ExportPlan
+from tinynas.models.network import fold
+from tinynas.pipelines.export import export
+from tinynas.tasks.detection import decode_with_nms, detections
+from tinynas.utils.errors import FileError, InputError
+
+
+def test_export_of_a_detector_gives_torchs_boxes(detector_run, voc, tmp_path):
+    model = detector_run / "retrain" / "plain" / "model.safetensors"
+    document = export(ExportPlan(model=model, out=tmp_path), report=Quiet())
+    assert [row["file"] for row in document["files"][1:]] == ["model.onnx", "model.int8.onnx", "model.boxes.onnx"]
+    accuracies = [row["accuracy"] for row in document["files"]]
+    assert accuracies[0] == accuracies[1] == pytest.approx(accuracies[3], abs=0.01)
+    session = onnxruntime.InferenceSession(tmp_path / "model.boxes.onnx")
+    data, net = load_data(voc), load(model)
+    ((images, _),) = data.evaluation_batches(data.test, net.arch.resolution)
+    for image in images:
+        with torch.no_grad():
+            (found,) = detections(net(image[None]), net.arch.detector, net.arch.resolution)
+        for ours, theirs in zip(found, session.run(None, {"images": image[None].numpy()}), strict=True):
+            assert np.allclose(ours, theirs, atol=1e-4)
+        assert len(found.scores)
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["preprocessing"])["stretch"] is True
+
+
+def test_export_discards_a_file_with_other_boxes(detector_run, tmp_path, monkeypatch):
+    def stricter(outputs, at, *, threshold=0.01):
+        return decode_with_nms(outputs, at, threshold=0.2)
+
+    monkeypatch.setattr("tinynas.tasks.detection.DetectorWithNMS.forward", lambda self, x: _forward(self, x, stricter))
+    with pytest.raises(FileError, match=r"model.boxes.onnx would give other boxes than torch for \d of 6 images"):
+        export(ExportPlan(model=detector_run / "retrain" / "both" / "model.safetensors", out=tmp_path), report=Quiet())
+    assert not list(tmp_path.iterdir())
+
+
+def _forward(module, image, suppress):
+    from tinynas.tasks.detection import AnchorGrid
+
+    return tuple(suppress(module.net(image)[0], AnchorGrid(module.corner, module.cell, module.anchor)))
+
+
+def test_export_measures_all_forms_on_the_test_split(delivered_file, watched, tmp_path):
+    document = export(ExportPlan(model=delivered_file, out=tmp_path / "out"), report=Quiet())
+    assert document == json.loads((tmp_path / "out" / "export.json").read_text())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "export.json",
+        "model.int8.onnx",
+        "model.onnx",
+    ]
+    torch_row, fp32, int8 = document["files"]
+    assert torch_row["accuracy"] == fp32["accuracy"]
+    assert torch_row["difference"] == 0 < fp32["difference"] < 1e-4 < int8["difference"]
+    for row in (fp32, int8):
+        assert (tmp_path / "out" / row["file"]).stat().st_size == row["bytes"]
+    assert all(row["latency"] > 0 for row in document["files"])
+    assert fp32["peak_memory"] == 4 * int8["peak_memory"] == 4 * document["peak_sram"]
+    assert document["test_images"] == 30
+    assert len(vars(watched.test)["looked"]) == 1
+
+
+def test_export_discards_a_file_that_computes_something_else(delivered_file, tmp_path, monkeypatch):
+    def wrong(net):
+        other = fold(net)
+        other.head.classifier.bias.data += 2e-3
+        return other
+
+    monkeypatch.setattr("tinynas.deploy.onnx.fold", wrong)
+    with pytest.raises(FileError, match=r"model.onnx would differ from the model by 0.002"):
+        export(ExportPlan(model=delivered_file, out=tmp_path / "out"), report=Quiet())
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_export_counts_nan_as_a_difference(delivered_file, tmp_path, monkeypatch):
+    def broken(net):
+        other = fold(net)
+        other.head.classifier.bias.data[0] = float("nan")
+        return other
+
+    monkeypatch.setattr("tinynas.deploy.onnx.fold", broken)
+    with pytest.raises(FileError, match="differ"):
+        export(ExportPlan(model=delivered_file, out=tmp_path / "out", int8=False), report=Quiet())
+
+
+def test_export_names_the_missing_extra_tflite(delivered_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinynas.deploy.tflite.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'tinynas\[tflite\]'"):
+        export(ExportPlan(model=delivered_file, out=tmp_path / "out", to="tflite"), report=Quiet())

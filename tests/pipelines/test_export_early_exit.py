@@ -1,0 +1,63 @@
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+from torch import nn
+
+from helpers import Quiet, model_of
+from tinynas.early_exit.model_file import deployed_parts, read_exits
+from tinynas.experiment.config import ExitPlan, ExportPlan
+from tinynas.models.model_file import save_model
+from tinynas.pipelines.early_exit import make_exits
+from tinynas.pipelines.export_early_exit import export_exits
+from tinynas.utils.errors import FileError, InputError
+from tinynas.utils.io import read_json
+
+
+@pytest.mark.parametrize("tap", ["stages.0", "stages.0.0.depthwise.conv", "stages.0.0.se"])
+def test_export_exits_writes_parts_that_compute_what_torch_does(space, watched, tmp_path, tap):
+    path = tmp_path / "model" / "model.safetensors"
+    save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    folder = Path(make_exits(ExitPlan(model=path, taps=(tap,), threshold=0.4), report=Quiet())["folder"])
+    document = export_exits(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet())
+    assert read_json(folder / "export.json") == document
+    torchs, fp32, int8 = document["forms"]
+    assert fp32["difference"] < 1e-4
+    assert [fp32[name] for name in ("accuracy", "macs", "shares")] == [
+        torchs[name] for name in ("accuracy", "macs", "shares")
+    ]
+    assert int8["temperatures"] != fp32["temperatures"], "fitted on what int8 says"
+    files = ["part1.onnx", "part2.onnx", "part1.int8.onnx", "part2.int8.onnx"]
+    assert [*fp32["files"], *int8["files"]] == files
+    assert all((folder / name).exists() for name in files)
+
+
+def test_export_exits_discards_files_that_compute_something_else(delivered_file, watched, monkeypatch):
+    folder = Path(make_exits(ExitPlan(model=delivered_file), report=Quiet())["folder"])
+    plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out")
+
+    def wrong(model):
+        parts = deployed_parts(model)
+        nn.init.ones_(parts[-1].get_parameter("body.net_head_classifier_weight"))
+        return parts
+
+    monkeypatch.setattr("tinynas.pipelines.export_early_exit.deployed_parts", wrong)
+    with pytest.raises(FileError, match="the files would differ from the model by"):
+        export_exits(plan, report=Quiet())
+    assert list((folder / "out").iterdir()) == []
+
+
+def test_export_exits_resizes_inside_a_cascade_where_image_sizes_differ(delivered_file, watched, space, tmp_path):
+    small, large = tmp_path / "small" / "model.safetensors", tmp_path / "large" / "model.safetensors"
+    for path, arch in ((small, replace(space.max(), resolution=8)), (large, space.max())):
+        save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))
+    for big, resizes in ((small, 0), (large, 1)):
+        folder = Path(make_exits(ExitPlan(model=big, tiny=delivered_file, threshold=0.4), report=Quiet())["folder"])
+        document = export_exits(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet())
+        assert document["forms"][1]["accuracy"] == document["forms"][0]["accuracy"]
+        nodes = onnx.load(folder / "part1.onnx").graph.node
+        assert sum(node.op_type == "Resize" for node in nodes) == resizes
+        assert document["preprocessing"]["crop"] == read_exits(folder / "sidenet.safetensors").resolution
+    with pytest.raises(InputError, match="for one image at a time"):
+        export_exits(ExportPlan(model=folder, out=tmp_path / "p", batch=2), report=Quiet())

@@ -1,0 +1,280 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers import DETECTORS, RECIPE, Interrupting, Quiet
+from tinynas import Supernet, build, load, load_arch
+from tinynas.data.base import Batch
+from tinynas.data.registry import load_data
+from tinynas.experiment.config import Distillation, NetAug, RetrainConfig, RetrainPlan, read_settings, with_settings
+from tinynas.experiment.run_folder import read_config
+from tinynas.models.model_file import Model, save_model
+from tinynas.pipelines.planning import default_config, plan_retraining
+from tinynas.pipelines.retrain import initial_supernet, retrain
+from tinynas.pipelines.run_supernet import read_supernet
+from tinynas.training.distillation import Teacher
+from tinynas.training.recipe import Recipe
+from tinynas.utils.errors import InputError, TrainingError
+
+
+def test_retrain_fits_anchors_to_the_data_unless_the_space_has_its_own(detector_run, voc):
+    assert load_arch(detector_run / "best.yaml").detector.anchors == tuple(DETECTORS["head"]["anchors"])
+    config = with_settings(default_config(load_arch("mcunet-in3"), voc, netaug=False, teacher=None), {"epochs": 1})
+    small = replace(
+        load_arch(detector_run / "best.yaml"), head=replace(load_arch(detector_run / "best.yaml").detector, width=8)
+    )
+    default = replace(small, head=type(small.detector)(width=8))
+    retrain(RetrainPlan(folder=detector_run / "retrain" / "anchors", arch=default, config=config), report=Quiet())
+    net = load(detector_run / "retrain" / "anchors" / "model.safetensors")
+    sides = torch.tensor(net.arch.detector.anchors).view(-1, 2)
+    assert {(0.5, 1.0), (0.25, 0.25)} <= {tuple(round(side, 2) for side in pair) for pair in sides.tolist()}
+
+
+def test_retrain_trains_a_detector(detector_run, voc):
+    metrics = json.loads((detector_run / "retrain" / "plain" / "metrics.json").read_text())
+    assert metrics["metric"] == "mAP"
+    assert metrics["ap50"] > 50
+    assert set(metrics["by_class"]) == set(load_data(voc).classes)
+    both = json.loads((detector_run / "retrain" / "both" / "metrics.json").read_text())
+    assert (both["netaug"], both["teacher"], both["macs"]) == (True, "supernet", metrics["macs"])
+
+
+def test_retrain_takes_classes_and_input_channels_from_the_data(watched, tmp_path):
+    arch = replace(load_arch("mcunet-in3"), resolution=32)
+    config = RetrainConfig(recipe=Recipe(epochs=1, batch_size=96))
+    retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
+    net = load(tmp_path / "r" / "model.safetensors")
+    assert (net.arch.classes, net.arch.in_channels) == (3, 1)
+
+
+def test_retrain_with_netaug_writes_a_file_like_a_plain_one(watched, space, tmp_path):
+    shapes = []
+    for netaug in (False, True):
+        config = RetrainConfig(netaug=NetAug() if netaug else None, recipe=Recipe(epochs=1, batch_size=48))
+        retrain(RetrainPlan(folder=tmp_path / str(netaug), arch=space.min(), config=config), report=Quiet())
+        state = load(tmp_path / str(netaug) / "model.safetensors").state_dict()
+        shapes.append({name: tensor.shape for name, tensor in state.items()})
+    sizes = {(tmp_path / str(netaug) / "model.safetensors").stat().st_size for netaug in (False, True)}
+    assert shapes[0] == shapes[1]
+    assert len(sizes) == 1
+
+
+def overlap(one, other):
+    """The part that two tensors of one name share: leading channels, the centre of kernels."""
+
+    def part(tensor):
+        channels = tuple(slice(0, min(a, b)) for a, b in zip(one.shape[:2], other.shape[:2], strict=True))
+        size = min(one.shape[-1], other.shape[-1])
+        start = (tensor.shape[-1] - size) // 2
+        kernel = (slice(start, start + size),) * 2 if tensor.ndim == 4 else ()
+        return tensor[(*channels, *kernel)]
+
+    return part(one), part(other)
+
+
+@pytest.mark.parametrize("netaug", [None, NetAug(width=(1.0, 4.0), expand=(1.0, 4.0))])
+def test_retrain_starts_from_the_supernets_weights_and_is_fresh_around_them(searched, watched, netaug):
+    arch = load_arch(searched / "best.yaml")
+    config = RetrainConfig(init="supernet", netaug=netaug, recipe=RECIPE)
+    start = initial_supernet(RetrainPlan(folder=searched / "retrain" / "r", arch=arch, config=config), arch, watched)
+    theirs = read_supernet(searched, watched).net.state_dict()
+    larger = 0
+    for name, tensor in start.net.state_dict().items():
+        if tensor.ndim:
+            mine, other = overlap(tensor, theirs[name])
+            assert torch.equal(mine, other), name
+            larger += tensor.numel() > mine.numel()
+    assert (larger > 0) == bool(netaug)
+    assert all(parameter.std() > 0 for parameter in start.parameters() if parameter.ndim > 1)
+    target = start.extract(arch).state_dict()
+    searched_one = read_supernet(searched, watched).extract(arch).state_dict()
+    assert all(torch.equal(target[name], tensor) for name, tensor in searched_one.items())
+
+
+def test_retrain_with_netaug_and_the_supernet_as_teacher(searched, watched):
+    plan = plan_retraining(
+        str(searched), name=None, resume=False, netaug=True, given={"teacher": "supernet", "epochs": 2, "lr": 0.02}
+    )
+    assert plan.folder == searched / "retrain" / "netaug-teacher"
+    metrics = retrain(plan, report=Quiet())
+    assert metrics["teacher"] == "supernet"
+    assert metrics["netaug"] is True
+    assert load(plan.folder / "model.safetensors").arch == load_arch(searched / "best.yaml")
+
+
+def test_retrain_runs_the_teacher_once_on_an_image_that_never_changes(watched, space, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        Teacher, "_evaluate", lambda self, images: asked.append(len(images)) or torch.zeros(len(images), 3)
+    )
+    model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
+    save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
+    for augmentation, passes in (("none", 1), ("standard", RECIPE.epochs)):
+        asked.clear()
+        config = RetrainConfig(
+            distillation=Distillation(teacher=str(model)), recipe=replace(RECIPE, augmentation=augmentation)
+        )
+        retrain(RetrainPlan(folder=tmp_path / augmentation, arch=arch, config=config), report=Quiet())
+        seen = len(watched.train) // RECIPE.batch_size * RECIPE.batch_size
+        assert (
+            seen * passes
+            <= sum(asked)
+            <= len(watched.train) * passes + RECIPE.batch_size * RECIPE.epochs * (passes == 1)
+        )
+        assert (sum(asked) < 1.9 * len(watched.train)) == (passes == 1)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_retrain_distils_into_augmented_networks_only_if_requested(watched, space, tmp_path, augmented, monkeypatch):
+    """The criteria that a step gets: at the temperature, of the augmented networks only if that is asked."""
+    given = {}
+    model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
+    save_model(model, Model(net=build(arch).eval(), data="small", classes=watched.classes, normalise=watched.normalise))
+    teaching = Distillation(teacher=str(model), teacher_weight=1.0, temperature=3.0, teach_augmented=augmented)
+    config = RetrainConfig(netaug=NetAug(), distillation=teaching, recipe=RECIPE)
+
+    def noted(target, space, loss, *, augmented_loss, **how):
+        given.update(target=loss, augmented=augmented_loss or loss)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinynas.pipelines.retrain.NetAugObjective", noted)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
+    images = watched.normalise(watched.train.images[:4])
+    batch, logits = Batch(images, watched.train.labels[:4], torch.arange(4), 0), torch.randn(4, 3)
+    soft = (load(model)(images) / 3).softmax(1)
+    taught = 9 * torch.nn.functional.cross_entropy(logits / 3, soft)
+    labelled = torch.nn.functional.cross_entropy(logits, batch.labels, label_smoothing=RECIPE.label_smoothing)
+    of_target, of_augmented = (given[name](logits, given[name].targets(batch)) for name in ("target", "augmented"))
+    torch.testing.assert_close(of_target, taught)
+    torch.testing.assert_close(of_augmented, taught if augmented else labelled)
+
+
+def test_retrain_sorts_channels_with_momentum_but_not_before_the_first_epoch(searched, watched, monkeypatch):
+    sorted_with = []
+
+    def noted(supernet, optimizer):
+        sorted_with.append([bool(state) for state in optimizer.state.values()])
+
+    monkeypatch.setattr(Supernet, "sort_channels", noted)
+    given = {"init": "supernet", "sort": True, "epochs": 4, "width_until": 1.0}
+    retrain(plan_retraining(str(searched), name=None, resume=False, netaug=True, given=given), report=Quiet())
+    assert len(sorted_with) == 3, "before every epoch but the first, in which the target's weights are in front"
+    assert all(momenta and all(momenta) for momenta in sorted_with)
+
+
+def test_retrain_seed_decides_the_initial_weights(watched, space, tmp_path):
+    def start(seed):
+        config = RetrainConfig(recipe=replace(RECIPE, seed=seed))
+        return initial_supernet(
+            RetrainPlan(folder=tmp_path, arch=space.min(), config=config), space.min(), watched
+        ).net.stem
+
+    assert torch.equal(start(1).conv.weight, start(1).conv.weight)
+    assert not torch.equal(start(1).conv.weight, start(2).conv.weight)
+
+
+def test_retrain_resumes_without_its_source(watched, space, tmp_path):
+    arch, source = replace(space.min(), resolution=12), tmp_path / "source.safetensors"
+    save_model(source, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
+    plan = RetrainPlan(folder=tmp_path / "r", arch=arch, config=RetrainConfig(init=str(source), recipe=RECIPE))
+    with pytest.raises(KeyboardInterrupt):
+        retrain(plan, report=Interrupting(after=8))
+    source.unlink()
+    assert retrain(plan, report=Quiet())["init"] == str(source)
+
+
+def test_retrain_leaves_no_folder_of_what_cannot_be_trained(watched, space, tmp_path):
+    config = RetrainConfig(recipe=replace(RECIPE, precision="fp16"))
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        retrain(
+            RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), resolution=12), config=config), report=Quiet()
+        )
+    assert not (tmp_path / "r").exists()
+
+
+def test_retrain_writes_no_model_with_weights_that_are_not_finite(watched, space, tmp_path):
+    config = RetrainConfig(recipe=replace(RECIPE, lr=1e30, epochs=1, batch_size=60, warmup_epochs=0.0))
+    plan = RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), resolution=12), config=config)
+    with pytest.raises(TrainingError, match="diverged"):
+        retrain(plan, report=Quiet())
+    assert not (tmp_path / "r" / "model.safetensors").exists()
+
+
+def test_retrain_depends_on_every_setting(watched, space, tmp_path):
+    """A setting that nothing listens to would give the same weights."""
+    model = tmp_path / "teacher.safetensors"
+    arch = replace(space.min(), resolution=12)
+    save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
+    base = RetrainConfig(netaug=NetAug(), distillation=Distillation(teacher=str(model)), recipe=RECIPE)
+    changes = [
+        {},
+        {"alpha": 0.5},
+        {"num_augmented": 2},
+        {"every": 2},
+        {"sort": True, "width_until": 1.0},
+        {"width_until": 1.0},
+        {"expand_until": 1.0},
+        {"width": (1.0, 3.0)},
+        {"expand": (1.0, 3.0)},
+        {"teacher_weight": 0.9},
+        {"temperature": 4.0},
+        {"teach_augmented": True},
+        {"dropout": 0.5},
+        {"init": "kaiming-uniform"},
+        {"init": str(model)},
+        {"freeze_epochs": 1.0},
+        {"head_lr": 0.5},
+        {"augmentation": "none"},
+        {"augmentation": "strong"},
+        {"precision": "fp32", "seed": 1},
+    ]
+    found = []
+    for i, change in enumerate(changes):
+        config = with_settings(base, change)
+        retrain(RetrainPlan(folder=tmp_path / str(i), arch=arch, config=config), report=Quiet())
+        state = load(tmp_path / str(i) / "model.safetensors").state_dict()
+        found.append(torch.cat([tensor.flatten().double() for tensor in state.values()]))
+        written = read_config(tmp_path / str(i) / "config.yaml")
+        del written["arch"]
+        assert read_settings(RetrainConfig, written, "config.yaml") == config
+    assert len({tuple(weights.tolist()) for weights in found}) == len(changes)
+
+
+def test_retrain_takes_a_trained_model_to_other_classes(watched, space, tmp_path, monkeypatch):
+    """Everything but the classifier is carried over, also into the corner of the augmented networks."""
+    monkeypatch.chdir(tmp_path)
+    arch = replace(space.min(), resolution=12, classes=5)
+    net = build(arch)
+    path = tmp_path / "pretrained.safetensors"
+    save_model(path, Model(net=net, data="other", classes=tuple("vwxyz"), normalise=watched.normalise))
+    given = {"data": "small", "epochs": 1, "freeze_epochs": 0.5, "head_lr": 0.2}
+    plan = plan_retraining(None, name=None, resume=False, netaug=True, source=path, given=given)
+    target = replace(plan.arch, classes=3)
+    start = initial_supernet(plan, target, watched).extract(target).state_dict()
+    for name, tensor in net.state_dict().items():
+        if not name.startswith("head.classifier"):
+            assert torch.equal(start[name], tensor), name
+    assert start["head.classifier.weight"].shape[0] == 3
+    retrain(plan, report=Quiet())
+    assert load(plan.folder / "model.safetensors").arch == target
+    assert read_config(plan.folder / "config.yaml")["init"] == str(path)
+
+
+def test_retrain_keeps_the_classifier_of_the_same_classes(watched, space, tmp_path):
+    arch = replace(space.min(), resolution=12)
+    net, path = build(arch), tmp_path / "pretrained.safetensors"
+    save_model(path, Model(net=net, data="small", classes=watched.classes, normalise=watched.normalise))
+    config = RetrainConfig(init=str(path), recipe=RECIPE)
+    start = initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched).extract(arch)
+    assert all(torch.equal(start.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_retrain_refuses_a_model_of_other_input_channels(watched, space, tmp_path):
+    arch, path = replace(space.min(), in_channels=3), tmp_path / "colour.safetensors"
+    save_model(path, Model(net=build(arch), data="other", classes=("a", "b", "c"), normalise=watched.normalise))
+    config = RetrainConfig(init=str(path), recipe=RECIPE)
+    with pytest.raises(InputError, match=r"same number of input channels: the model .* has 3, the data set 1"):
+        initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched)

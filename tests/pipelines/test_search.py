@@ -1,0 +1,116 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from helpers import RECIPE, Quiet
+from tinynas import Budget, cost, load, load_arch, load_space
+from tinynas.experiment.compare import compare_runs
+from tinynas.experiment.config import NetAug, RetrainConfig, RetrainPlan
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.search import search
+from tinynas.tasks.registry import TASKS
+from tinynas.utils.errors import BudgetError, FileError
+
+
+def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
+    front = search(plan, report=Quiet())
+    assert not watched.test.looked, "the search looked at test images"
+    assert json.loads((plan.run / "front.json").read_text()) == front
+    assert front["limits"] == {"macs": 60_000}
+    assert all(entry["macs"] <= 60_000 for entry in front["front"])
+    best = load_arch(plan.run / "best.yaml")
+    assert best.to_dict() == front["front"][front["best"]]["arch"]
+    winner = front["front"][front["best"]]
+    assert winner["accuracy"] == max(entry["accuracy"] for entry in front["front"])
+    share = winner["accuracy"] / 100
+    assert winner["standard_error"] == pytest.approx(100 * (share * (1 - share) / len(watched.val.labels)) ** 0.5)
+    headline = (plan.run / "best.yaml").read_text().splitlines()[:2]
+    assert headline[0].startswith("# The best of 12 networks")
+    assert f"macs {winner['macs']}" in headline[1]
+
+    for netaug in (False, True):
+        folder = plan.run / "retrain" / str(netaug)
+        retraining = RetrainPlan(
+            folder=folder, arch=best, config=RetrainConfig(netaug=NetAug() if netaug else None, recipe=RECIPE)
+        )
+        watched.test.looked.clear()
+        vars(watched.test)["not_before"] = folder / "model.safetensors"
+        metrics = retrain(retraining, report=Quiet())
+        assert len(watched.test.looked) == 1, "test images are looked at once, at the end"
+        assert metrics == json.loads((folder / "metrics.json").read_text())
+        assert metrics["macs"] == cost(best).macs
+        assert metrics["netaug"] == netaug
+        net = load(folder / "model.safetensors")
+        assert net.arch == best
+        assert TASKS["classify"].accuracy(net, best, watched, watched.test) == metrics["accuracy"]
+        assert len((folder / "log.jsonl").read_text().splitlines()) == RECIPE.epochs
+
+    comparison = compare_runs([plan.run], plan.run / "compare.png")
+    assert [s["name"] for s in comparison["series"]] == ["searched", "retrained", "retrained + NetAug"]
+    assert [(s["data"], s["split"]) for s in comparison["series"]] == [
+        ("digits", "search-val"),
+        ("digits", "test"),
+        ("digits", "test"),
+    ]
+    assert (plan.run / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_search_limits_the_memory_of_engines_that_work_in_place(watched, plan):
+    smallest = cost(replace(load_space(plan.config.space), in_channels=1, classes=3).min())
+    limit = 2 * smallest.peak_sram_inplace_dw
+    front = search(replace(plan, budget=Budget(peak_sram_inplace_dw=limit)), report=Quiet())
+    assert front["limits"] == {"peak_sram_inplace_dw": limit}
+    assert all(entry["peak_sram_inplace_dw"] <= limit for entry in front["front"])
+    assert cost(load_space(plan.config.space).max()).peak_sram_inplace_dw > limit
+
+
+def test_search_again_keeps_the_trained_supernet(watched, plan, monkeypatch):
+    search(plan, report=Quiet())
+    weights = (plan.run / "supernet.pt").read_bytes()
+    first = (plan.run / "front.json").read_bytes()
+    tighter = replace(plan, budget=Budget(macs=40_000, peak_sram=2_000))
+    front = search(tighter, report=Quiet())
+    assert (plan.run / "supernet.pt").read_bytes() == weights
+    assert all(entry["macs"] <= 40_000 and entry["peak_sram"] <= 2_000 for entry in front["front"])
+    assert (plan.run / "earlier" / "macs-60000" / "front.json").read_bytes() == first
+
+
+def test_search_puts_a_damaged_front_aside(watched, plan):
+    search(plan, report=Quiet())
+    (plan.run / "front.json").write_text('{"front": [')
+    with pytest.raises(FileError, match=r"front\.json is damaged"):
+        compare_runs([plan.run], plan.run / "compare.png")
+    search(plan, report=Quiet())
+    assert compare_runs([plan.run], plan.run / "compare.png")["series"]
+    assert (plan.run / "damaged" / "front.json").read_text() == '{"front": ['
+
+
+def test_search_refuses_a_budget_that_nothing_fits_before_training(watched, plan, monkeypatch):
+    monkeypatch.setattr("tinynas.pipelines.search.train", lambda *args, **kwargs: pytest.fail("it trained"))
+    with pytest.raises(BudgetError, match="no network of the space fits"):
+        search(replace(plan, budget=Budget(macs=10)), report=Quiet())
+    assert not plan.run.exists()
+
+
+def test_search_refuses_a_run_of_another_configuration(watched, plan):
+    search(plan, report=Quiet())
+    other = replace(plan, config=replace(plan.config, recipe=replace(RECIPE, lr=0.07)))
+    with pytest.raises(FileError, match=r"is of another configuration: recipe\.lr is 0\.05 there, 0\.07 here"):
+        search(other, report=Quiet())
+
+
+def test_search_gives_equal_fronts_twice(watched, plan, tmp_path):
+    fronts = [search(replace(plan, run=tmp_path / name), report=Quiet()) for name in ("one", "other")]
+    assert fronts[0] == fronts[1]
+
+
+def test_search_trains_a_supernet_that_begins_largest_and_shrinks(watched, plan):
+    config = replace(
+        plan.config,
+        num_random_subnets=1,
+        largest_warmup_epochs=1,
+        progressive_shrinking=True,
+        recipe=replace(RECIPE, epochs=5, max_grad_norm=1.0),
+    )
+    assert search(replace(plan, config=config), report=Quiet())["evaluations"] == 12

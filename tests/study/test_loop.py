@@ -1,0 +1,132 @@
+from dataclasses import asdict, replace
+
+import optuna
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from helpers import SMALL, SPACE, budgets, run_search, score
+from tinynas import Budget, SearchSpace, cost
+from tinynas.deploy.latency import timed_cost
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search
+from tinynas.utils.errors import FileError
+
+
+def test_search_evaluates_only_networks_within_the_latency(tmp_path):
+    times = {}
+
+    def price(arch):
+        times[arch] = 1e-3 * sum(len(stage) for stage in arch.stages)
+        assert cost(arch).macs <= 60_000, "measured though its counts do not fit"
+        return replace(timed_cost(SPACE.min()), **asdict(cost(arch)), latency=times[arch])
+
+    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), price=price)
+    found = search(feasible, lambda arch: float(cost(arch).macs), storage=str(tmp_path / "j"), trials=20)
+    assert len(found) == 20
+    assert all(e.cost.latency == times[e.arch] <= 3e-3 for e in found)
+    assert any(seconds > 3e-3 for seconds in times.values()), "the limit decided nothing"
+
+
+@given(budget=budgets, seed=st.integers(0, 1000))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_search_evaluates_and_returns_no_network_over_the_budget(tmp_path_factory, budget, seed):
+    evaluated = []
+
+    def evaluate(arch):
+        evaluated.append(arch)
+        return score(arch)
+
+    journal = tmp_path_factory.mktemp("study") / "study.journal"
+    found = run_search(SPACE, budget, evaluate, journal=journal, trials=25, seed=seed)
+    assert all(budget.fits(cost(arch)) for arch in evaluated)
+    assert {e.arch for e in found} == set(evaluated)
+    assert len(evaluated) == len(set(evaluated)), "a network was evaluated twice"
+    assert SPACE.min() in evaluated
+
+
+def test_search_finds_better_networks_than_its_first(tmp_path):
+    budget = Budget(macs=60_000)
+    found = run_search(SPACE, budget, score, journal=tmp_path / "j", trials=80)
+    assert len(found) == 80
+    assert max(e.accuracy for e in found[40:]) > max(e.accuracy for e in found[:20])
+
+
+def test_search_exhausts_a_small_space(tmp_path):
+    plain = {**SMALL, "stages": [{"width": [4, 8], "kernel": [3, 5], "stride": 2}], "head": {}, "resolution": 8}
+    space = SearchSpace.from_dict({**plain, "stem": {"width": 4}})
+    found = run_search(space, Budget(), score, journal=tmp_path / "j", trials=50)
+    assert len({e.arch for e in found}) == len(found) == 4
+
+
+def test_search_resumes_as_if_it_had_not_been_interrupted(tmp_path):
+    budget = Budget(macs=60_000)
+    whole = run_search(SPACE, budget, score, journal=tmp_path / "whole", trials=30)
+
+    def interrupted(arch):
+        calls.append(arch)
+        if len(calls) == 17:
+            raise KeyboardInterrupt
+        return score(arch)
+
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        run_search(SPACE, budget, interrupted, journal=tmp_path / "cut", trials=30)
+    resumed = run_search(SPACE, budget, score, journal=tmp_path / "cut", trials=30)
+    assert len(resumed) == 30
+    assert resumed == whole
+
+
+def test_search_with_other_limits_reuses_evaluations(tmp_path):
+    evaluated = []
+
+    def evaluate(arch):
+        evaluated.append(arch)
+        return score(arch)
+
+    for macs in (60_000, 50_000, 60_000):
+        found = run_search(SPACE, Budget(macs=macs), evaluate, journal=tmp_path / "j", trials=20)
+        assert all(e.cost.macs <= macs for e in found)
+    assert len(evaluated) == len(set(evaluated))
+
+
+def test_search_evaluates_other_weights_again(tmp_path):
+    calls = []
+    for weights in ("old", "new"):
+        run_search(SPACE, Budget(), lambda a: calls.append(a) or 1.0, journal=tmp_path / "j", trials=3, weights=weights)
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize("cut", [1, 5, 30, 60])
+def test_search_resumes_a_journal_cut_off_in_a_line(tmp_path, cut):
+    journal = tmp_path / "j"
+    run_search(SPACE, Budget(), score, journal=journal, trials=5)
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    assert len(run_search(SPACE, Budget(), score, journal=journal, trials=8)) == 8
+    assert len(run_search(SPACE, Budget(), score, journal=journal, trials=9)) == 9
+
+
+def test_search_evaluates_a_space_of_one_network_once(tmp_path):
+    plain = {"resolution": 8, "stem": {"width": 4}, "stages": [{"width": 4, "kernel": 3}]}
+    found = run_search(SearchSpace.from_dict(plain), Budget(), score, journal=tmp_path / "j", trials=10)
+    assert len(found) == 1
+
+
+def test_search_writes_a_study_that_opens_in_optuna_with_its_constraints(tmp_path):
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    run_search(SPACE, Budget(macs=60_000, flash=10_000), score, journal=tmp_path / "j", trials=10, weights="abc")
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
+    study = optuna.load_study(study_name="macs <= 60000, flash <= 10000 of supernet abc", storage=storage)
+    assert len(study.trials) == 10
+    for trial in study.trials:
+        assert SPACE.decode(trial.params).to_dict() == trial.user_attrs["arch"]
+        assert set(trial.constraints) == {"macs", "flash"}
+        assert all(value <= 0 for value in trial.constraints.values())
+
+
+def test_search_names_a_damaged_study(tmp_path):
+    (tmp_path / "j").write_text("{not json\n{}\n")
+    with pytest.raises(FileError, match="cannot use the study in"):
+        run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=2)

@@ -1,0 +1,6 @@
+import pytest
+
+
+@pytest.fixture
+def arch(detectors):
+    return detectors.max()

@@ -1,0 +1,97 @@
+import torch
+from torchvision.ops import box_iou
+
+from helpers import NUM_CLASSES, OBJECTS, detection_batch, perfect_outputs
+from tinynas import build
+from tinynas.tasks.detection import anchor_grid, detections
+from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss, assign_anchors
+from tinynas.tasks.metrics import average_precision
+
+
+def loss_of(arch, batch, label_smoothing=0.0):
+    """The detection loss on a batch, as a function of outputs."""
+    loss = DetectionLoss(arch.detector, label_smoothing)
+    targets = loss.targets(batch)
+    return lambda outputs: loss(outputs, targets)
+
+
+def test_detection_loss_of_boxes_without_a_side_has_a_gradient(arch):
+    outputs = torch.full((3, len(anchor_grid(arch.detector, arch.resolution).cell), 8), -40.0, requires_grad=True)
+    loss_of(arch, detection_batch(arch))(outputs).backward()
+    assert outputs.grad.isfinite().all()
+
+
+def test_detection_loss_is_least_for_the_truth(arch):
+    loss, truth = loss_of(arch, detection_batch(arch)), perfect_outputs(arch, OBJECTS)
+    assert loss(truth) < 1e-2
+    for part in (slice(0, 2), slice(2, 4), 4, slice(5, None)):
+        worse = truth.clone()
+        worse[..., part] *= 1 - 2 * torch.rand(worse[..., part].shape)
+        assert loss(worse) > loss(truth) + 0.01, part
+    assert loss_of(arch, detection_batch(arch), 0.1)(truth) > loss(truth)
+
+
+def test_detection_loss_is_small_where_nothing_is_detected_on_empty_images(arch):
+    batch = detection_batch(arch, torch.zeros(0, 6))
+    outputs = build(arch)(batch.images)
+    loss = loss_of(arch, batch)(outputs)
+    loss.backward()
+    quiet = torch.full_like(outputs, -20.0)
+    assert loss_of(arch, batch)(quiet) < 1e-3 < loss
+
+
+def test_assign_anchors_picks_the_anchor_nearest_in_shape(arch):
+    at = anchor_grid(arch.detector, arch.resolution)
+    chosen, which = assign_anchors(OBJECTS, at)
+    assert set(which.tolist()) == {0, 1, 2, 3}
+    assert len({(int(p), int(w)) for p, w in zip(chosen, which, strict=True)}) == len(chosen), "none twice"
+    for row, objects in enumerate(OBJECTS):
+        sides = objects[4:6] - objects[2:4]
+        anchors = torch.tensor(arch.detector.anchors).view(-1, 2)
+        shape = torch.cat([torch.zeros(len(anchors), 2), anchors], 1)
+        best = anchors[box_iou(torch.cat([torch.zeros(2), sides])[None], shape)[0].argmax()]
+        assert any(torch.equal(at.anchor[place], best) for place in chosen[which == row])
+        for place in chosen[which == row]:  # its centre is at most half a cell away
+            centre = (objects[2:4] + objects[4:6]) / 2
+            middle = at.corner[place] + at.cell[place] / 2
+            assert ((centre - middle).abs() <= at.cell[place] * 1.0001).all()
+
+
+def test_assign_anchors_keeps_objects_at_the_edge_in_the_grid(arch):
+    at = anchor_grid(arch.detector, arch.resolution)
+    for box in ([0.98, 0.98, 1.0, 1.0], [0.0, 0.0, 0.01, 0.01], [0.0, 0.99, 1.0, 1.0]):
+        chosen, _ = assign_anchors(torch.tensor([[0, 0, *box]]), at)
+        assert len(chosen) >= 1
+        assert 0 <= chosen.min() <= chosen.max() < len(at.cell)
+
+
+def test_detection_distillation_loss_is_least_for_the_teachers_outputs(arch):
+    theirs = torch.randn(2, 20, 8)
+    own = theirs.clone().requires_grad_()
+    distillation_loss = DetectionDistillationLoss(temperature=2.0)
+    targets = distillation_loss.targets(theirs)
+    loss = distillation_loss(own, targets)
+    loss.backward()
+    assert own.grad.abs().max() < 1e-6
+    assert distillation_loss(torch.randn(2, 20, 8), targets) > loss
+
+
+def test_detection_loss_trains_a_detector(detectors):
+    """A few images by heart."""
+    arch = detectors.max()
+    torch.manual_seed(0)
+    batch = detection_batch(arch, images=3)
+    for image, label, *box in OBJECTS.tolist():
+        left, top, right, bottom = (round(side * arch.resolution) for side in box)
+        batch.images[int(image), 0, top:bottom, left:right] += 3 * (label + 1)
+    net = build(arch)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    loss = loss_of(arch, batch)
+    for _ in range(400):
+        optimizer.zero_grad()
+        loss(net(batch.images)).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+        optimizer.step()
+    found = detections(net(batch.images).detach(), arch.detector, arch.resolution)
+    truth = [OBJECTS[OBJECTS[:, 0] == i, 1:] for i in range(3)]
+    assert average_precision(found, truth, NUM_CLASSES).ap50 > 90

@@ -1,0 +1,23 @@
+import threading
+import time
+
+import pytest
+
+from tinynas.utils.io import only_one
+
+
+def test_only_one_lets_the_next_process_wait(tmp_path):
+    path, order = tmp_path / "run" / "lock", []
+
+    def other():
+        with only_one(path, lambda: order.append("waits")):
+            order.append("in")
+
+    with only_one(path, lambda: pytest.fail("nobody was inside")):
+        thread = threading.Thread(target=other)
+        thread.start()
+        while not order:
+            time.sleep(0.01)
+        order.append("out")
+    thread.join()
+    assert order == ["waits", "out", "in"]

@@ -1,0 +1,41 @@
+from math import log10
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinynas.utils.pareto import front, hypervolume
+
+POINTS = [(10, 50.0), (20, 70.0), (20, 60.0), (30, 65.0), (40, 80.0), (5, 50.0)]
+
+
+def test_front_holds_what_nothing_beats():
+    assert front(POINTS, lambda p: p) == [(5, 50.0), (20, 70.0), (40, 80.0)]
+    assert front([], lambda p: p) == []
+
+
+points = st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 100).map(float)), min_size=1, max_size=30)
+
+
+@given(points)
+def test_front_holds_or_beats_every_point(points):
+    best = front(points, lambda p: p)
+    for macs, accuracy in points:
+        assert any(m <= macs and a >= accuracy for m, a in best)
+    for one in best:
+        assert not any(m <= one[0] and a >= one[1] and (m, a) != one for m, a in points)
+
+
+def test_hypervolume_is_the_area_over_log_macs():
+    reference = (1000, 40.0)
+    assert hypervolume([(100, 50.0)], reference) == pytest.approx(10.0)
+    assert hypervolume([(10, 50.0), (100, 70.0)], reference) == pytest.approx(10 * 1 + 30 * 1)
+    assert hypervolume([(10, 50.0), (50, 45.0)], reference) == pytest.approx(20.0)  # a beaten point adds nothing
+    assert hypervolume([(2000, 90.0), (10, 30.0)], reference) == 0  # beyond the reference
+    assert hypervolume(POINTS, reference) == pytest.approx(10 * log10(4) + 30 * log10(2) + 40 * log10(25))
+
+
+@given(points, st.tuples(st.integers(1, 1000), st.integers(0, 100).map(float)))
+def test_hypervolume_never_falls_with_a_further_point(points, point):
+    reference = (1000, 0.0)
+    assert hypervolume([*points, point], reference) >= hypervolume(points, reference) - 1e-9

@@ -109,3 +109,13 @@ def test_load_teacher_refuses_a_network_of_many_outputs(space, data, tmp_path, m
     monkeypatch.setattr("torchvision.models.get_model", lambda name, **how: Segmenting(1, 3, 1))
     with pytest.raises(InputError, match="cannot teach: its outputs are a dict"):
         load_teacher(f"torchvision:any:{tmp_path / 'w.pth'}", tmp_path, replace(space.min(), resolution=12), data)
+
+
+def test_load_teacher_reads_torchvision_weights_in_any_order(space, data, tmp_path):
+    from torchvision.models import get_model
+
+    colour, weights = replace(space.min(), in_channels=3, resolution=32), tmp_path / "weights.pth"
+    state = get_model("mobilenet_v3_small", weights=None, num_classes=3).state_dict()
+    torch.save(dict(sorted(state.items())), weights)  # the classifier's tensors come first
+    teacher = load_teacher(f"torchvision:mobilenet_v3_small:{weights}", tmp_path, colour, data)
+    assert teacher(batch([0, 1], torch.randn(4, 3, 32, 32))).shape == (2, 3)

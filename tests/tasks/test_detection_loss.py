@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import pytest
 import torch
 from torchvision.ops import box_iou
 
@@ -6,6 +9,8 @@ from tinynas import build
 from tinynas.tasks.detection import anchor_grid, detections
 from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss, assign_anchors
 from tinynas.tasks.metrics import average_precision
+from tinynas.tasks.registry import TASKS
+from tinynas.utils.errors import InputError
 
 
 def loss_of(arch, batch, label_smoothing=0.0):
@@ -95,3 +100,10 @@ def test_detection_loss_trains_a_detector(detectors):
     found = detections(net(batch.images).detach(), arch.detector, arch.resolution)
     truth = [OBJECTS[OBJECTS[:, 0] == i, 1:] for i in range(3)]
     assert average_precision(found, truth, NUM_CLASSES).ap50 > 90
+
+
+def test_detection_distillation_refuses_a_teacher_with_other_anchors(arch):
+    other = replace(arch, head=replace(arch.detector, anchors=tuple(side / 2 for side in arch.detector.anchors)))
+    TASKS["detect"].check_teacher(arch, arch)
+    with pytest.raises(InputError, match=r"the same anchors: the teacher has \(0\.1, .*the network \(0\.2, "):
+        TASKS["detect"].check_teacher(other, arch)

@@ -18,7 +18,7 @@ from ..models.supernet import extract_calibrated
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import device
-from ..utils.errors import FileError, InputError
+from ..utils.errors import FileError, InputError, TinyNASError
 from .model_data import some_of
 from .run_supernet import read_supernet
 
@@ -38,7 +38,7 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, cache: bool = 
     if name == "supernet":
         net: nn.Module = largest_subnet(run, arch.resolution, data)
     elif name.startswith("torchvision:"):
-        net = _load_from_torchvision(name)
+        net = _load_from_torchvision(name, arch)
     else:
         net = _load_model(Path(name), arch, data)
     _check_outputs(name, net.eval(), arch)
@@ -81,7 +81,7 @@ def _load_model(path: Path, arch: Arch, data: Data) -> nn.Module:
     return model.net
 
 
-def _load_from_torchvision(name: str) -> nn.Module:
+def _load_from_torchvision(name: str, arch: Arch) -> nn.Module:
     """Load "torchvision:NAME", with weights from the internet, or "torchvision:NAME:weights.pth"."""
     _, model, *files = name.split(":", 2)
     try:
@@ -90,9 +90,10 @@ def _load_from_torchvision(name: str) -> nn.Module:
         state = torch.load(files[0], weights_only=True, map_location="cpu")
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
             raise FileError(f"{files[0]} is not a state dict, tensors by name; save the model's state_dict() in it")
-        net = _torchvision_model(model, weights=None, **_num_classes_in(state, model))
+        net = _torchvision_model(model, weights=None, num_classes=arch.classes)
+        _check_weights(state, net, arch)
         net.load_state_dict(state)
-    except FileError:
+    except TinyNASError:
         raise
     except ValueError as error:  # of an unknown name
         raise InputError(f"no model {model!r} in torchvision: {str(error).splitlines()[0]}") from None
@@ -116,18 +117,20 @@ def _torchvision_model(name: str, **arguments: Any) -> nn.Module:
     return net
 
 
-def _num_classes_in(state: dict[str, Tensor], name: str) -> dict[str, int]:
-    """Return the argument `num_classes` with which torchvision's network has tensors of these shapes.
+def _check_weights(state: dict[str, Tensor], net: nn.Module, arch: Arch) -> None:
+    """Raise InputError if the weights are those of this network, but for another number of classes."""
+    for name, tensor in net.state_dict().items():
+        if name in state and len(tensor.shape) > 0 and len(tensor) == arch.classes:
+            weights = state[name]
+            if weights.shape[1:] == tensor.shape[1:] and len(weights) != arch.classes:
+                raise _other_classes(len(weights), arch)
 
-    The classifier is found by building the network for 2 and for 3 classes. Empty if nothing depends on the number.
-    """
-    with torch.device("meta"):
-        two = _torchvision_model(name, weights=None, num_classes=2).state_dict()
-        three = _torchvision_model(name, weights=None, num_classes=3).state_dict()
-    for key, tensor in state.items():
-        if key in two and (two[key].shape[:1], three[key].shape[:1]) == ((2,), (3,)):
-            return {"num_classes": len(tensor)}
-    return {}
+
+def _other_classes(classes: int, arch: Arch) -> InputError:
+    return InputError(
+        f"teacher and network must have the same classes: the teacher has {classes}, the network {arch.classes}; "
+        "choose a teacher trained on the same data set"
+    )
 
 
 @torch.no_grad()
@@ -150,10 +153,7 @@ def _check_outputs(name: str, net: nn.Module, arch: Arch) -> None:
         raise InputError(f"{name} cannot teach networks that {arch.task}: its outputs have the shape {shape}")
     classes = TASKS[arch.task].num_classes(outputs)
     if classes != arch.classes:
-        raise InputError(
-            f"teacher and network must have the same classes: the teacher has {classes}, the network {arch.classes}; "
-            "choose a teacher trained on the same data set"
-        )
+        raise _other_classes(classes, arch)
     if outputs.shape != expected.shape:
         raise InputError(
             "teacher and network must predict the same boxes: the teacher's outputs have the shape "

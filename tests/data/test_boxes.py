@@ -3,7 +3,7 @@ import torch
 
 import tinynas.data.loading
 from helpers import same_batches
-from tinynas.data.base import Data, Normalisation, Wanted
+from tinynas.data.base import BatchRequest, Data, Normalisation
 from tinynas.data.boxes import BoxSplit, targets
 from tinynas.data.loading import ImageFiles
 
@@ -25,7 +25,7 @@ def split_of(*objects, flip=False):
 
 
 def one_batch(split, indices, seed=None, strong=False, resolution=48):
-    wanted = Wanted(torch.tensor(indices), resolution, seed, strong)
+    wanted = BatchRequest(torch.tensor(indices), resolution, seed, strong)
     ((images, labels),) = split.batches([wanted], AS_IT_IS)
     return images, labels
 
@@ -112,7 +112,7 @@ def test_box_split_drops_degenerate_boxes_and_keeps_the_others():
 def test_box_split_surrounds_zoomed_out_images_with_mean_grey():
     split = split_of([[0.0, 0.0, 0.0, 1.0, 1.0]])
     grey = Normalisation(mean=(0.4,), std=(0.5,))
-    wanted = [Wanted(torch.tensor([0]), 24, seed) for seed in range(40)]
+    wanted = [BatchRequest(torch.tensor([0]), 24, seed) for seed in range(40)]
     images = torch.cat([x for x, _ in split.batches(wanted, grey)])
     assert (images.abs() < 1e-6).flatten(1).any(1).float().mean() > 0.15
     assert images.min() > -1e-6

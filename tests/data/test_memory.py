@@ -1,6 +1,6 @@
 import torch
 
-from tinynas.data.base import Normalisation, Wanted
+from tinynas.data.base import BatchRequest, Normalisation
 from tinynas.data.memory import MemorySplit, hold_out
 
 
@@ -8,7 +8,7 @@ def test_memory_split_shifts_and_mirrors():
     images = torch.zeros(200, 1, 9, 9, dtype=torch.uint8)
     images[:, 0, 4, 3] = 255
     split = MemorySplit(images=images, labels=torch.zeros(200, dtype=torch.long), flip=True, shift=2)
-    ((moved, _),) = split.batches([Wanted(torch.arange(200), 9, 5)], Normalisation(mean=(0.0,), std=(1.0,)))
+    ((moved, _),) = split.batches([BatchRequest(torch.arange(200), 9, 5)], Normalisation(mean=(0.0,), std=(1.0,)))
     rows, columns = moved[:, 0].nonzero()[:, 1], moved[:, 0].nonzero()[:, 2]
     assert set(rows.tolist()) == {2, 3, 4, 5, 6}
     assert set(columns.tolist()) == {1, 2, 3, 4, 5, 6, 7}  # 3 or its mirror image 5, give or take 2
@@ -19,7 +19,8 @@ def test_memory_split_augments_each_image_in_its_own_way():
     images = torch.randint(0, 256, (1, 1, 9, 9), dtype=torch.uint8).repeat(40, 1, 1, 1)
     split = MemorySplit(images=images, labels=torch.zeros(40, dtype=torch.long))
     wanted = [
-        Wanted(torch.arange(40), 9, seed, strong) for seed, strong in ((5, False), (5, True), (5, True), (6, True))
+        BatchRequest(torch.arange(40), 9, seed, strong)
+        for seed, strong in ((5, False), (5, True), (5, True), (6, True))
     ]
     batches = split.batches(wanted, Normalisation(mean=(0.0,), std=(1.0,)))
     same_images, strong, again, other = (images for images, _ in batches)

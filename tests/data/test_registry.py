@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from tinynas.data.registry import load_data
@@ -9,6 +11,34 @@ def test_load_data_suggests_the_nearest_name():
         load_data("fashion-mnits")
     with pytest.raises(InputError, match="digits takes no path"):
         load_data("digits:/somewhere")
+
+
+def test_register_data_set_makes_it_loadable_by_name_and_path(data, monkeypatch):
+    from tinynas.data import registry
+
+    monkeypatch.setattr(registry, "DATA_SETS", dict(registry.DATA_SETS))
+    paths = []
+
+    def load(path):
+        paths.append(path)
+        return data
+
+    registry.register_data_set("striped", load)
+    assert load_data("striped") is data
+    assert load_data("striped:/somewhere") is data
+    assert paths == [None, Path("/somewhere")]
+    with pytest.raises(InputError, match="unknown data set 'stripes'; did you mean 'striped'"):
+        load_data("stripes")
+    registry.register_data_set("digits", load)
+    assert load_data("digits") is data
+
+
+@pytest.mark.parametrize("name", ["", "striped:grey"])
+def test_register_data_set_refuses_a_name_that_cannot_be_loaded(name):
+    from tinynas.data.registry import register_data_set
+
+    with pytest.raises(InputError, match="the name of a data set must"):
+        register_data_set(name, lambda path: None)
 
 
 @pytest.mark.parametrize("name", ["scattered-digits", "scattered-fashion"])

@@ -7,7 +7,7 @@ from torchvision.datasets import VOCDetection
 import tinynas.data.loading
 from helpers import FIRST, SECOND, same_batches, voc_folder, voc_xml
 from tinynas.data.registry import load_data
-from tinynas.data.voc_coco import VOC_CLASSES
+from tinynas.data.voc import VOC_CLASSES
 from tinynas.utils.errors import FileError
 
 

@@ -22,7 +22,7 @@ def test_feasible_samples_between_two_budgets(low, high, rng):
 
 def test_feasible_spread_goes_from_the_smallest_to_the_largest(rng):
     feasible = Feasible(space=SPACE, budget=Budget(macs=60_000))
-    macs = [cost(arch).macs for arch in feasible.spread(6, rng)]
+    macs = [cost(arch).macs for arch in feasible.start_points(6, rng)]
     assert macs[0] == LOW
     assert macs[-1] > 50_000
     assert macs == sorted(macs)

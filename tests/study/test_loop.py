@@ -21,7 +21,7 @@ def test_search_evaluates_only_networks_within_the_latency(tmp_path):
         assert cost(arch).macs <= 60_000, "measured though its counts do not fit"
         return replace(timed_cost(SPACE.min()), **asdict(cost(arch)), latency=times[arch])
 
-    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), price=price)
+    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), cost_fn=price)
     found = search(feasible, lambda arch: float(cost(arch).macs), storage=str(tmp_path / "j"), trials=20)
     assert len(found) == 20
     assert all(e.cost.latency == times[e.arch] <= 3e-3 for e in found)

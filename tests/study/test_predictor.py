@@ -4,7 +4,7 @@ import pytest
 from helpers import SPACE, score
 from tinynas import Budget, cost
 from tinynas.study.feasible import Feasible
-from tinynas.study.predictor import Predictor, held_out_correlation, propose
+from tinynas.study.predictor import Predictor, cross_validated_tau, propose
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_predictor_ranks_networks_it_has_not_seen(archs):
 
 
 def test_predictor_fits_some_of_many_evaluations_from_the_best_to_the_worst(archs, monkeypatch):
-    monkeypatch.setattr("tinynas.study.predictor._MOST", 40)
+    monkeypatch.setattr("tinynas.study.predictor._MAX_EVALUATIONS", 40)
     fitted = Predictor(SPACE, archs, [score(arch) for arch in archs])
     means, _ = fitted(fitted.features(archs))
     assert len(fitted._model[-1].X_train_) == 40
@@ -37,8 +37,8 @@ def test_propose_avoids_networks_already_taken(archs):
 
 
 def test_held_out_correlation_is_high_for_scores_and_low_for_noise(archs, rng):
-    assert held_out_correlation(SPACE, archs, [score(arch) for arch in archs]) > 0.8
-    noise = [abs(held_out_correlation(SPACE, archs, rng.normal(size=len(archs)).tolist())) for _ in range(3)]
+    assert cross_validated_tau(SPACE, archs, [score(arch) for arch in archs]) > 0.8
+    noise = [abs(cross_validated_tau(SPACE, archs, rng.normal(size=len(archs)).tolist())) for _ in range(3)]
     assert np.mean(noise) < 0.25, "it has seen what it is asked"
 
 

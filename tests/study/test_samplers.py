@@ -29,3 +29,9 @@ def test_sampler_learns(tmp_path, sampler):
             means.append(np.mean([e.accuracy for e in found[40:]]))
         late[name] = np.mean(means)
     assert late[sampler] > late["random"]
+
+
+def test_samplers_are_those_that_the_configuration_allows():
+    from tinynas.experiment.config import SAMPLERS as allowed
+
+    assert set(allowed) == set(SAMPLERS)

@@ -13,7 +13,7 @@ from tinynas import Budget, SearchSpace
 from tinynas.study import storage as study
 from tinynas.study.feasible import Feasible
 from tinynas.study.loop import search
-from tinynas.study.storage import open_storage, public, revive
+from tinynas.study.storage import open_storage, redact_password, requeue_stale_trials
 from tinynas.utils.errors import FileError, InputError
 
 FEASIBLE = Feasible(space=SearchSpace.from_dict(SMALL), budget=Budget(macs=60_000))
@@ -99,9 +99,9 @@ def test_storage_requeues_the_trial_of_a_machine_that_went_silent(tmp_path, monk
         trial = shared.ask({"resolution": optuna.distributions.IntDistribution(0, 1)})
     with monkeypatch.context() as patch:
         patch.setattr("socket.gethostname", lambda: "another-machine")
-        study.sign(shared, trial)
+        study.record_worker(shared, trial)
     storage.record_heartbeat(trial._trial_id)
-    revive(shared)
+    requeue_stale_trials(shared)
     assert shared.trials[trial.number].state.name == "RUNNING", "it may be alive"
     time.sleep(3)
     assert len(search(FEASIBLE, score, storage=url, trials=8)) == 8
@@ -157,5 +157,36 @@ def test_open_storage_names_what_it_cannot_use(url, kind, message):
 
 
 def test_redact_password_hides_the_password():
-    assert public("postgresql://me:secret@host:5432/nas") == "postgresql://me@host:5432/nas"
-    assert public("runs/study.journal") == "runs/study.journal"
+    assert redact_password("postgresql://me:secret@host:5432/nas") == "postgresql://me@host:5432/nas"
+    assert redact_password("runs/study.journal") == "runs/study.journal"
+
+
+def test_search_restores_optunas_verbosity(tmp_path):
+    before = optuna.logging.get_verbosity()
+    inside = []
+
+    def evaluate(arch):
+        inside.append(optuna.logging.get_verbosity())
+        return score(arch)
+
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    try:
+        search(FEASIBLE, evaluate, storage=str(tmp_path / "study"), trials=2)
+        assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+    finally:
+        optuna.logging.set_verbosity(before)
+    assert set(inside) == {optuna.logging.ERROR}
+
+
+def test_search_fails_trials_that_are_not_needed_without_values(tmp_path):
+    """A queued trial of a network that the study already has is recorded as failed."""
+    storage = str(tmp_path / "study")
+    search(FEASIBLE, score, storage=storage, trials=3)
+    opened = open_storage(storage)
+    (name,) = optuna.get_all_study_names(opened)
+    shared = optuna.load_study(study_name=name, storage=opened)
+    shared.enqueue_trial(shared.trials[0].params)
+    assert len(search(FEASIBLE, score, storage=storage, trials=5)) == 5
+    (failed,) = [trial for trial in trials_of(storage) if trial.state.name == "FAIL"]
+    assert failed.params == shared.trials[0].params
+    assert failed.values is None

@@ -3,17 +3,17 @@ import time
 
 import pytest
 
-from tinynas.utils.io import only_one
+from tinynas.utils.io import exclusive_lock
 
 
 def test_only_one_lets_the_next_process_wait(tmp_path):
     path, order = tmp_path / "run" / "lock", []
 
     def other():
-        with only_one(path, lambda: order.append("waits")):
+        with exclusive_lock(path, lambda: order.append("waits")):
             order.append("in")
 
-    with only_one(path, lambda: pytest.fail("nobody was inside")):
+    with exclusive_lock(path, lambda: pytest.fail("nobody was inside")):
         thread = threading.Thread(target=other)
         thread.start()
         while not order:

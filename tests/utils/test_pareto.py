@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinynas.utils.pareto import front, hypervolume
+from tinynas.utils.pareto import hypervolume, pareto_front
 
 POINTS = [(10, 50.0), (20, 70.0), (20, 60.0), (30, 65.0), (40, 80.0), (5, 50.0)]
 
 
 def test_front_holds_what_nothing_beats():
-    assert front(POINTS, lambda p: p) == [(5, 50.0), (20, 70.0), (40, 80.0)]
-    assert front([], lambda p: p) == []
+    assert pareto_front(POINTS) == [(5, 50.0), (20, 70.0), (40, 80.0)]
+    assert pareto_front([]) == []
 
 
 points = st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 100).map(float)), min_size=1, max_size=30)
@@ -19,7 +19,7 @@ points = st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 100).map(float)
 
 @given(points)
 def test_front_holds_or_beats_every_point(points):
-    best = front(points, lambda p: p)
+    best = pareto_front(points)
     for macs, accuracy in points:
         assert any(m <= macs and a >= accuracy for m, a in best)
     for one in best:

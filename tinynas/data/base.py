@@ -1,7 +1,8 @@
-"""Data sets by name, their splits, and batches of them.
+"""Data sets: their splits, and batches of images and labels.
 
-Every set has three splits: `train`; `val`, held out of the training images, the only one a search or a choice
-between networks looks at; and `test`, looked at once, at the end. The splits never depend on a run's seed.
+Every data set has three splits: `train`; `val`, the search validation split ("search-val"), held out of the training
+images and the only one that a search or a choice between networks looks at; and `test`, looked at once, at the end.
+The splits never depend on a run's seed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,34 +15,34 @@ from torch import Tensor
 from ..utils.distributed import rank, shard
 from ..utils.rng import generator
 
-# Images (N, C, resolution, resolution), normalised floats, and their labels: class indices (N,). For detection, the
-# labels are targets: floats (M, 6), a row for each object of the batch, the index of its image in the batch, its class
-# index, x1, y1, x2, y2 (left, top, right, bottom), in 0..1 of the image's sides.
-Labelled = tuple[Tensor, Tensor]
+# Images: floats (N, C, resolution, resolution), normalised. Labels: class indices (N,); for detection targets (M, 6),
+# one row per object of the batch: index of its image in the batch, class index, x1, y1, x2, y2 (left, top, right,
+# bottom) as fractions of the image's width and height.
+LabelledBatch = tuple[Tensor, Tensor]
 
 
 class Batch(NamedTuple):
-    """What a training step sees."""
+    """A batch of a training step."""
 
     images: Tensor  # (N, C, resolution, resolution), normalised floats
-    labels: Tensor  # (N,) class indices; for detection (M, 6) targets, as in Labelled
-    indices: Tensor  # (N,) of the images in the training split
+    labels: Tensor  # class indices (N,); for detection targets (M, 6), see LabelledBatch
+    indices: Tensor  # (N,), of the images in the training split
     number: int  # in its epoch, from 0
 
     def to(self, device: torch.device) -> "Batch":
-        """The same with images and labels there."""
+        """Return the batch with images and labels on a device."""
         return self._replace(images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Pixels in 0..1, less the mean, over the deviation, per channel."""
+    """Scale pixels to 0..1, subtract the mean and divide by the standard deviation, channel by channel."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 (N, C, H, W) -> float (N, C, H, W)."""
+        """Normalise pixels: uint8 (N, C, H, W) to floats (N, C, H, W)."""
         mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1)
         return (pixels.float() / 255 - mean) / std
@@ -50,48 +51,57 @@ class Normalisation:
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
-class Wanted(NamedTuple):
-    """A batch that is asked of a split."""
+class BatchRequest(NamedTuple):
+    """A batch to read from a split: which images, at which resolution, with which augmentation."""
 
-    indices: Tensor  # (N,) of its images
+    indices: Tensor  # (N,), of the images in the split
     resolution: int
-    seed: int | None = None  # of their random augmentation; None for none
-    strong: bool = (
-        False  # augmented with TrivialAugment as well (Mueller and Hutter, ICCV 2021); to detect, with mosaics
-    )
+    seed: int | None = None  # of the random augmentation; None for no augmentation
+    strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); for detection, mosaics
 
 
 class Split(Protocol):
-    """Labelled images, wherever they are kept."""
+    """Labelled images, in memory or on disk. MemorySplit, FolderSplit and BoxSplit implement it."""
 
     @property
     def labels(self) -> Tensor:
-        """Of the whole split: class indices (N,); for detection targets (M, 6), as in Labelled."""
+        """The labels of all images: class indices (N,); for detection targets (M, 6), see LabelledBatch."""
         ...
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Return the number of images."""
         ...
 
-    def batches(self, wanted: Sequence[Wanted], normalise: Normalisation) -> Iterator[Labelled]:
-        """The wanted batches."""
+    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+        """Yield one batch per request, in order: images (N, C, resolution, resolution) and their labels."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set: its splits, class names, and how an image becomes a network's input."""
+    """A data set: its three splits, its classes, and how an image becomes the input of a network.
+
+    Attributes:
+        classes: Names of the classes; a label is an index into them.
+        normalise: Maps pixels uint8 (N, C, H, W) to the floats that networks take. Defines the number of channels.
+        task: "classify", or "detect": labels are then boxes, and images are stretched to squares.
+        crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
+        train: The images to train on.
+        val: Search-val, held out of the training images.
+        test: The images for the final accuracy.
+    """
 
     classes: tuple[str, ...]
     normalise: Normalisation
-    task: str = "classify"  # or "detect": labels are then boxes, and images are stretched to squares
-    crop: float = 1.0  # a network sees a square in the middle, of this share of the image's shorter side
+    task: str = "classify"
+    crop: float = 1.0
     train: Split
     val: Split
     test: Split
 
     @property
     def channels(self) -> int:
+        """The number of input channels: 1 for grey images, 3 for RGB."""
         return len(self.normalise.mean)
 
     def training_batches(
@@ -104,34 +114,65 @@ class Data:
         start: int = 0,
         augmentation: str = "standard",
     ) -> Iterator[Batch]:
-        """The shuffled, augmented batches of an epoch, from batch number `start` on; the same for the same seed.
+        """Yield the shuffled, augmented training batches of an epoch; the same ones for the same seed and epoch.
 
-        Each batch has one of the resolutions, drawn uniformly. In a data-parallel training, this process's share.
-        `augmentation` is one of AUGMENTATIONS.
+        In data-parallel training, each process gets its own shard of every batch.
+
+        Args:
+            batch_size: Images per batch, over all processes.
+            resolutions: Image sizes in pixels; each batch has one of them, drawn uniformly.
+            seed: Of the order of the images, the resolutions and the augmentation.
+            epoch: Epoch number, from 0; each epoch has its own order.
+            start: Number of the first batch to yield; the earlier ones are not read.
+            augmentation: "none", "standard" or "strong".
+
+        Raises:
+            InputError: The batch size is not a multiple of the number of processes.
+            FileError: An image cannot be read.
         """
         order = torch.from_numpy(generator(seed, "order", epoch).permutation(len(self.train)))
-        steps = range(start, self.steps_per_epoch(batch_size))
-        wanted = []
-        for i in steps:
-            rng, chosen = generator(seed, f"augmentation {epoch}", i), order[i * batch_size : (i + 1) * batch_size]
-            draw = int(rng.integers(2**31)) + rank()
-            size, given = int(rng.choice(resolutions)), None if augmentation == "none" else draw
-            wanted.append(Wanted(shard(chosen), size, given, augmentation == "strong"))
-        batches = self.train.batches(wanted, self.normalise)
-        for i, one, (images, labels) in zip(steps, wanted, batches, strict=True):
-            yield Batch(images, labels, one.indices, i)
+        numbers = range(start, self.steps_per_epoch(batch_size))
+        requests = []
+        for number in numbers:
+            rng = generator(seed, f"augmentation {epoch}", number)
+            augmentation_seed = int(rng.integers(2**31)) + rank()
+            request = BatchRequest(
+                indices=shard(order[number * batch_size : (number + 1) * batch_size]),
+                resolution=int(rng.choice(resolutions)),
+                seed=None if augmentation == "none" else augmentation_seed,
+                strong=augmentation == "strong",
+            )
+            requests.append(request)
+        batches = self.train.batches(requests, self.normalise)
+        for number, request, (images, labels) in zip(numbers, requests, batches, strict=True):
+            yield Batch(images, labels, request.indices, number)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Batches of an epoch; a last one that is not full is left out, unless it is the only one."""
+        """Return the number of batches of an epoch: full ones, or a single smaller one if there are too few images."""
         return max(1, len(self.train) // batch_size)
 
-    def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[Labelled]:
-        """All images of a split once, in order, not augmented."""
-        parts = torch.split(torch.arange(len(split)), batch_size)
-        return split.batches([Wanted(part, resolution) for part in parts], self.normalise)
+    def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[LabelledBatch]:
+        """Yield all images of a split once, in order and without augmentation.
+
+        Images are floats (N, C, resolution, resolution) with N at most `batch_size`; labels as in LabelledBatch.
+        """
+        requests = []
+        for indices in torch.split(torch.arange(len(split)), batch_size):
+            requests.append(BatchRequest(indices, resolution))
+        return split.batches(requests, self.normalise)
 
     def calibration_batches(self, resolution: int, images: int = 500, batch_size: int = 250) -> list[Tensor]:
-        """A fixed choice of training images, not augmented, in equal batches: to set statistics and int8 ranges by."""
+        """Return a fixed random choice of training images, without augmentation, in batches of about equal size.
+
+        Batch-norm statistics and int8 ranges are estimated on them. Each batch is floats (N, C, resolution, resolution)
+        with N at most `batch_size`.
+        """
         order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train))[:images])
-        parts = torch.tensor_split(order, -(-len(order) // batch_size))
-        return [x for x, _ in self.train.batches([Wanted(part, resolution) for part in parts], self.normalise)]
+        num_batches = -(-len(order) // batch_size)
+        requests = []
+        for indices in torch.tensor_split(order, num_batches):
+            requests.append(BatchRequest(indices, resolution))
+        batches = []
+        for pixels, _ in self.train.batches(requests, self.normalise):
+            batches.append(pixels)
+        return batches

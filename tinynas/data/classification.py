@@ -1,9 +1,10 @@
-"""Where the data sets come from: packages, files on this machine, torchvision, folders of images."""
+"""Classification data sets: from packages, files on this machine, torchvision's downloads, folders of images."""
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.errors import FileError, InputError
-from .base import IMAGENET, Data, Labelled, Normalisation, Wanted
-from .loading import ImageFiles, WantedImage, load
+from ..utils.errors import FileError
+from .base import IMAGENET, BatchRequest, Data, LabelledBatch, Normalisation
+from .loading import ImageRequest, load_batches, read_image
 from .memory import MemorySplit, hold_out
-from .transforms import middle, trivial_augment
+from .paths import refuse_path, require_path
+from .transforms import center_crop, trivial_augment
 
 CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads go
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
 _FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-_PHOTOGRAPHS = {  # name -> torchvision's class, its splits to train on, its split to test on
-    "food101": ("Food101", ("train",), "test"),
-    "flowers102": ("Flowers102", ("train", "val"), "test"),
-    "pets": ("OxfordIIITPet", ("trainval",), "test"),
-    "cars": ("StanfordCars", ("train",), "test"),
-}
-
-
 _CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
 
 
-def _digits(path: Path | None) -> Data:
-    """scikit-learn's 1,797 real images of handwritten digits, 8x8, enlarged to 32x32."""
+def digits(path: Path | None) -> Data:
+    """Load scikit-learn's 1,797 real images of handwritten digits, 8x8, enlarged to 32x32."""
     from sklearn.datasets import load_digits
 
-    if path:
-        raise InputError(f"the data set digits takes no path, but got {str(path)!r}; it comes with scikit-learn")
+    refuse_path("digits", path, "it comes with scikit-learn")
     bunch = load_digits()
     pixels = torch.from_numpy(bunch.images).float()[:, None] * (255 / 16)  # (1797, 1, 8, 8)
     images = torch.nn.functional.interpolate(pixels, (32, 32), mode="bilinear").round().to(torch.uint8)
@@ -45,170 +38,236 @@ def _digits(path: Path | None) -> Data:
     return _in_memory(tuple("0123456789"), (images[train], labels[train]), (images[test], labels[test]), 0.25, shift=3)
 
 
-def _fashion_mnist(path: Path | None) -> Data:
-    """Fashion-MNIST (Xiao et al., 2017): 70,000 grey images, 28x28."""
-    folders = [path] if path else [FASHION_MNIST, CACHE]
-    found = next(
-        (f for root in folders for f in (root, root / "FashionMNIST" / "raw") if _idx_file(f, "train-images-idx3")),
-        None,
-    )
-    if not found and path:
+def fashion_mnist(path: Path | None) -> Data:
+    """Load Fashion-MNIST (Xiao et al., 2017): 70,000 grey images, 28x28, from `path`, or downloaded."""
+    folder = _fashion_mnist_folder(path)
+    if folder is None and path is not None:
         raise FileError(
             f"no Fashion-MNIST in {path}: expected train-images-idx3-ubyte.gz there, or in FashionMNIST/raw"
         )
-    if not found:
+    if folder is None:
         from torchvision.datasets import FashionMNIST
 
-        _download(lambda: FashionMNIST(str(CACHE), download=True), "fashion-mnist")
-        found = CACHE / "FashionMNIST" / "raw"
-    train, test = (
-        (
-            torch.from_numpy(_read_idx(found, f"{part}-images-idx3"))[:, None],
-            _labels(_read_idx(found, f"{part}-labels-idx1")),
-        )
-        for part in ("train", "t10k")
-    )
+        with _download_errors("fashion-mnist"):
+            FashionMNIST(str(CACHE), download=True)
+        folder = CACHE / "FashionMNIST" / "raw"
+    train, test = _idx_images(folder, "train"), _idx_images(folder, "t10k")
     return _in_memory(_FASHION_CLASSES, train, test, 0.1, shift=2, flip=True)
 
 
-def _cifar(name: str, path: Path | None) -> Data:
-    """CIFAR-10 or CIFAR-100 (Krizhevsky, 2009): 60,000 colour images, 32x32."""
+def _fashion_mnist_folder(path: Path | None) -> Path | None:
+    """Return the first folder that has Fashion-MNIST's files."""
+    for root in [path] if path else [FASHION_MNIST, CACHE]:
+        for folder in (root, root / "FashionMNIST" / "raw"):
+            if _idx_file(folder, "train-images-idx3"):
+                return folder
+    return None
+
+
+def cifar10(path: Path | None) -> Data:
+    """Load CIFAR-10 (Krizhevsky, 2009): 60,000 RGB images, 32x32, of 10 classes."""
+    return _cifar("cifar10", "CIFAR10", path)
+
+
+def cifar100(path: Path | None) -> Data:
+    """Load CIFAR-100 (Krizhevsky, 2009): 60,000 RGB images, 32x32, of 100 classes."""
+    return _cifar("cifar100", "CIFAR100", path)
+
+
+def _cifar(name: str, torchvision_name: str, path: Path | None) -> Data:
     import torchvision.datasets
 
-    cls = getattr(torchvision.datasets, name)
-    sets = _download(lambda: [cls(str(path or CACHE), train=t, download=not path) for t in (True, False)], name.lower())
-    train, test = ((torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), _labels(s.targets)) for s in sets)
-    return _in_memory(tuple(sets[0].classes), train, test, 0.1, shift=4, flip=True)
+    cls = getattr(torchvision.datasets, torchvision_name)
+    root, download = str(path or CACHE), path is None
+    with _download_errors(name):
+        train, test = cls(root, train=True, download=download), cls(root, train=False, download=download)
+    return _in_memory(tuple(train.classes), _cifar_images(train), _cifar_images(test), 0.1, shift=4, flip=True)
+
+
+def _cifar_images(dataset: Any) -> LabelledBatch:
+    """Return all images (N, 3, 32, 32) and labels (N,) of a torchvision data set."""
+    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), _labels(dataset.targets)
 
 
 def _in_memory(
     classes: tuple[str, ...],
-    train: Labelled,
-    test: Labelled,
+    train: LabelledBatch,
+    test: LabelledBatch,
     val_fraction: float,
     *,
     shift: int,
     flip: bool = False,
 ) -> Data:
+    """Return a data set of images uint8 (N, C, H, W), a fraction of the training images held out as search-val."""
     images, labels = train
-    kept, held = hold_out(labels, val_fraction, "val")
-    pixels = images[kept].float() / 255
+    remaining, held_out = hold_out(labels, val_fraction, "val")
+    pixels = images[remaining].float() / 255
     return Data(
         classes=classes,
         normalise=Normalisation(mean=_rounded(pixels.mean((0, 2, 3))), std=_rounded(pixels.std((0, 2, 3)))),
-        train=MemorySplit(images=images[kept], labels=labels[kept], flip=flip, shift=shift),
-        val=MemorySplit(images=images[held], labels=labels[held]),
+        train=MemorySplit(images=images[remaining], labels=labels[remaining], flip=flip, shift=shift),
+        val=MemorySplit(images=images[held_out], labels=labels[held_out]),
         test=MemorySplit(images=test[0], labels=test[1]),
     )
 
 
-def _image_folder(path: Path | None) -> Data:
-    """A folder with train/CLASS/*.jpg and val/CLASS/*.jpg (any format PIL reads, any size); val/ is the test split."""
-    from torchvision.datasets import ImageFolder
+def image_folder(path: Path | None) -> Data:
+    """Load a folder with train/CLASS/IMAGE and val/CLASS/IMAGE files, of any size and format that PIL reads.
 
-    if not path:
-        raise InputError("imagefolder needs a path: imagefolder:PATH, with train/ and val/ in it")
-    parts = {}
-    for part in ("train", "val"):
-        try:
-            parts[part] = ImageFolder(str(path / part))
-        except FileNotFoundError as error:
-            reason = str(error).split(". ")[0] if (path / part).is_dir() else f"there is no folder {part}/"
-            raise FileError(f"no images in {path}: {reason}; expected {part}/CLASS/IMAGE files") from None
-    train, test = parts["train"], parts["val"]
+    The images in val/ are the test split.
+    """
+    path = require_path("imagefolder", path, "with train/ and val/ in it")
+    train, test = _image_folder(path, "train"), _image_folder(path, "val")
     if train.classes != test.classes:
-        differ = sorted(set(train.classes) ^ set(test.classes))
-        raise FileError(f"{path}: train/ and val/ have different classes, only one has {', '.join(differ[:5])}")
+        differ = ", ".join(sorted(set(train.classes) ^ set(test.classes))[:5])
+        raise FileError(f"{path}: train/ and val/ have different classes, only one has {differ}")
     return _on_disk(tuple(train.classes), train.samples, test.samples)
 
 
-def _photographs(name: str, path: Path | None) -> Data:
-    """One of torchvision's sets of labelled image files, in its own layout."""
+def _image_folder(path: Path, part: str) -> Any:
+    """Return torchvision's ImageFolder of path/part. Raises FileError if there are no images."""
+    from torchvision.datasets import ImageFolder
+
+    try:
+        return ImageFolder(str(path / part))
+    except FileNotFoundError as error:
+        reason = str(error).split(". ")[0] if (path / part).is_dir() else f"there is no folder {part}/"
+        raise FileError(f"no images in {path}: {reason}; expected {part}/CLASS/IMAGE files") from None
+
+
+def food101(path: Path | None) -> Data:
+    """Load Food-101 (Bossard et al., 2014): 101,000 photographs of 101 dishes."""
+    return _photographs("food101", "Food101", ["train"], path)
+
+
+def flowers102(path: Path | None) -> Data:
+    """Load Oxford 102 Flower (Nilsback and Zisserman, 2008): 8,189 photographs of 102 flowers."""
+    return _photographs("flowers102", "Flowers102", ["train", "val"], path)
+
+
+def pets(path: Path | None) -> Data:
+    """Load Oxford-IIIT Pet (Parkhi et al., 2012): 7,349 photographs of 37 breeds."""
+    return _photographs("pets", "OxfordIIITPet", ["trainval"], path)
+
+
+def cars(path: Path | None) -> Data:
+    """Load Stanford Cars (Krause et al., 2013): 16,185 photographs of 196 models."""
+    return _photographs("cars", "StanfordCars", ["train"], path)
+
+
+def _photographs(name: str, torchvision_name: str, train_splits: Sequence[str], path: Path | None) -> Data:
+    """Load one of torchvision's data sets of labelled image files, in torchvision's layout."""
     import torchvision.datasets
 
-    cls, splits, test_split = _PHOTOGRAPHS[name]
-    make = getattr(torchvision.datasets, cls)
-    root = str(path or CACHE)
-    sets = _download(lambda: [make(root, split=s, download=not path) for s in (*splits, test_split)], name)
-    samples = [_samples(one) for one in sets]
-    return _on_disk(tuple(sets[0].classes), list(chain(*samples[:-1])), samples[-1])
+    cls = getattr(torchvision.datasets, torchvision_name)
+    root, download = str(path or CACHE), path is None
+    with _download_errors(name):
+        parts = [cls(root, split=split, download=download) for split in train_splits]
+        test = cls(root, split="test", download=download)
+    train: list[tuple[str, int]] = []
+    for part in parts:
+        train += _samples(part)
+    return _on_disk(tuple(parts[0].classes), train, _samples(test))
 
 
 def _samples(dataset: Any) -> list[tuple[str, int]]:
-    """The files and labels of a set of torchvision's, which gives them only with their images."""
+    """Return the files and labels of a torchvision data set, whose public methods return them only with the images."""
     if hasattr(dataset, "_samples"):
         return list(dataset._samples)
     files = dataset._images if hasattr(dataset, "_images") else dataset._image_files
-    return [(str(file), label) for file, label in zip(files, dataset._labels, strict=True)]
+    return list(zip(map(str, files), dataset._labels, strict=True))
 
 
 def _on_disk(classes: tuple[str, ...], train: Sequence[tuple[str, int]], test: Sequence[tuple[str, int]]) -> Data:
-    """Image files with their labels; a tenth of the training images is search-val."""
+    """Return a data set of image files with labels; a tenth of the training images is held out as search-val."""
     labels = _labels([label for _, label in train])
-    kept, held = hold_out(labels, 0.1, "val")
+    remaining, held_out = hold_out(labels, 0.1, "val")
     return Data(
         classes=classes,
         normalise=IMAGENET,
         crop=_CROP,
-        train=FolderSplit([train[i][0] for i in kept], labels[kept]),
-        val=FolderSplit([train[i][0] for i in held], labels[held]),
-        test=FolderSplit([file for file, _ in test], _labels([label for _, label in test])),
+        train=_folder_split([train[i] for i in remaining.tolist()]),
+        val=_folder_split([train[i] for i in held_out.tolist()]),
+        test=_folder_split(test),
     )
 
 
-class FolderSplit:
-    """Image files, read one at a time, cropped and mirrored with torchvision's transforms."""
+def _folder_split(samples: Sequence[tuple[str, int]]) -> "FolderSplit":
+    files, labels = zip(*samples, strict=True)
+    return FolderSplit(files=files, labels=_labels(labels), crop=_CROP)
 
-    def __init__(self, files: Sequence[str], labels: Tensor) -> None:
-        self.files = files
-        self.labels = labels
-        self._read = ImageFiles(files)
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSplit:
+    """A split whose images are files, read one at a time; augmented by cropping and mirroring.
+
+    Attributes:
+        files: Paths of the images.
+        labels: Class indices (N,).
+        crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
+    """
+
+    files: Sequence[str]
+    labels: Tensor
+    crop: float
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def batches(self, wanted: Sequence[Wanted], normalise: Normalisation) -> Iterator[Labelled]:
-        loaded = load(self._make, torch.stack, wanted, files=len(self.files))
-        for pixels, batch in zip(loaded, wanted, strict=True):
-            yield normalise(pixels), self.labels[batch.indices]
+    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+        """Yield one batch per request. Raises FileError if an image cannot be read."""
+        loaded = load_batches(self._load_image, torch.stack, requests, num_files=len(self.files))
+        for pixels, request in zip(loaded, requests, strict=True):
+            yield normalise(pixels), self.labels[request.indices]
 
-    def _make(self, wanted: WantedImage) -> Tensor:
-        """uint8 (3, resolution, resolution), augmented if there is a seed."""
+    def _load_image(self, request: ImageRequest) -> Tensor:
+        """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""
         from torchvision.transforms import v2
 
-        image, resolution = self._read(wanted.image), wanted.resolution
-        if wanted.seed is None:
-            return middle(image, resolution, _CROP)
+        image, resolution = read_image(self.files[request.image]), request.resolution
+        if request.seed is None:
+            return center_crop(image, resolution, self.crop)
         with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(wanted.seed)
-            crop: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
-        return trivial_augment(crop[None], wanted.seed)[0] if wanted.strong else crop
+            torch.default_generator.manual_seed(request.seed)
+            cropped: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
+        return trivial_augment(cropped[None], request.seed)[0] if request.strong else cropped
 
 
-def _download(make: Callable[[], Any], name: str) -> Any:
+@contextmanager
+def _download_errors(name: str) -> Iterator[None]:
+    """Raise FileError for the errors of loading or downloading a data set."""
     try:
-        return make()
+        yield
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileError(f"cannot get the data set {name}: {reason}; give its folder as {name}:PATH") from None
 
 
+def _idx_images(folder: Path, part: str) -> LabelledBatch:
+    """Return all images (N, 1, H, W) and labels (N,) of a part of Fashion-MNIST."""
+    images = torch.from_numpy(_read_idx(folder, f"{part}-images-idx3"))
+    return images[:, None], _labels(_read_idx(folder, f"{part}-labels-idx1"))
+
+
 def _idx_file(folder: Path, name: str) -> Path | None:
-    return next((f for f in (folder / f"{name}-ubyte.gz", folder / f"{name}-ubyte") if f.is_file()), None)
+    for file in (folder / f"{name}-ubyte.gz", folder / f"{name}-ubyte"):
+        if file.is_file():
+            return file
+    return None
 
 
 def _read_idx(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The bytes of an IDX file: two zeros, type 8, number of dimensions, sizes as big-endian int32, data."""
+    """Read an IDX file: two zeros, type 8, number of dimensions, sizes as big-endian int32, then the bytes."""
     file = _idx_file(folder, name)
     if not file:
         raise FileError(f"no {name}-ubyte.gz in {folder}; copy it there")
     try:
-        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        dims = raw[3]
-        shape = np.frombuffer(raw, ">i4", dims, 4)
-        return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape).copy()
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        num_dims = content[3]
+        shape = np.frombuffer(content, ">i4", num_dims, 4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * num_dims).reshape(shape).copy()
     except (OSError, EOFError, zlib.error, ValueError, IndexError):
-        raise FileError(f"{file} is damaged or not an IDX file; fetch it again") from None
+        raise FileError(f"{file} is damaged or not an IDX file; download it again") from None
 
 
 def _labels(values: Any) -> Tensor:
@@ -216,4 +275,4 @@ def _labels(values: Any) -> Tensor:
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:
-    return tuple(round(float(value), 4) for value in values)
+    return tuple(round(value, 4) for value in values.tolist())

@@ -1,4 +1,4 @@
-"""Batches whose images are made one at a time: read from files, cropped, augmented; by worker processes if many."""
+"""Batches whose images are prepared one at a time (read, cropped, augmented), by worker processes if there are many."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,77 +11,87 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import FileError
-from .base import Wanted
+from .base import BatchRequest
 
-Joined = TypeVar("Joined")
+Collated = TypeVar("Collated")
 Sample = TypeVar("Sample")
 _WORKERS = 4
-_FEW_FILES = 256  # up to which starting workers costs more than it saves
+_FEW_FILES = 256  # up to this number of files, starting workers takes longer than they save
 
 
-class WantedImage(NamedTuple):
-    """One image of a batch that is to be made."""
+class ImageRequest(NamedTuple):
+    """One image of a BatchRequest."""
 
     image: int  # its index in the split
     resolution: int
-    seed: int | None
+    seed: int | None  # of the random augmentation; None for no augmentation
     strong: bool
 
 
-def load(
-    make: Callable[[WantedImage], Sample],
-    join: Callable[[list[Sample]], Joined],
-    wanted: Sequence[Wanted],
+def load_batches(
+    load_sample: Callable[[ImageRequest], Sample],
+    collate: Callable[[list[Sample]], Collated],
+    requests: Sequence[BatchRequest],
     *,
-    files: int,
-) -> Iterator[Joined]:
-    """The wanted batches: their samples made, then joined; the same whoever makes them.
+    num_files: int,
+) -> Iterator[Collated]:
+    """Yield the requested batches, each collated from its samples; the same with and without worker processes.
 
-    `files` says how many the split is read from: if many, workers make the batches, else this process. Raises the
-    FileError that `make` raises.
+    Args:
+        load_sample: Prepares one image. A FileError that it raises is raised here.
+        collate: Joins the samples of a batch.
+        requests: The batches, in order.
+        num_files: Number of files of the split; worker processes start if there are many.
     """
-    chosen = [
-        [WantedImage(int(i), size, None if seed is None else seed + n, strong) for n, i in enumerate(indices)]
-        for indices, size, seed, strong in wanted
-    ]
-    workers = min(_WORKERS, os.cpu_count() or 1, len(chosen)) if files > _FEW_FILES else 0
+    batches = [_image_requests(request) for request in requests]
+    workers = min(_WORKERS, os.cpu_count() or 1, len(batches)) if num_files > _FEW_FILES else 0
     loader = torch.utils.data.DataLoader(
-        _Samples(make),
-        batch_sampler=chosen,
+        _Samples(load_sample),
+        batch_sampler=batches,
         num_workers=workers,
-        collate_fn=partial(_joined, join),
-        generator=torch.Generator(),  # its own: else it draws from everybody's
+        collate_fn=partial(_collate, collate),
+        generator=torch.Generator(),  # its own: the default is to draw a seed from the global generator
     )
     for batch in loader:
-        if isinstance(batch, FileError):  # brought here as a value: raised in a worker it would come with its traceback
+        if isinstance(batch, FileError):  # passed as a value: raised in a worker, its message would hold a traceback
             raise batch
         yield batch
 
 
+def _image_requests(request: BatchRequest) -> list[ImageRequest]:
+    """Return a request per image; image n of the batch gets the batch's seed plus n."""
+    requests = []
+    for n, index in enumerate(request.indices.tolist()):
+        seed = None if request.seed is None else request.seed + n
+        requests.append(ImageRequest(index, request.resolution, seed, request.strong))
+    return requests
+
+
 class _Samples(torch.utils.data.Dataset[Sample | FileError]):
-    """What is wanted -> the sample, or the error that making it raised."""
+    """Maps an ImageRequest to its sample, or to the error that preparing it raised."""
 
-    def __init__(self, make: Callable[[WantedImage], Sample]) -> None:
-        self.make = make
+    def __init__(self, load_sample: Callable[[ImageRequest], Sample]) -> None:
+        self.load_sample = load_sample
 
-    def __getitem__(self, wanted: WantedImage) -> Sample | FileError:
+    def __getitem__(self, request: ImageRequest) -> Sample | FileError:
         try:
-            return self.make(wanted)
+            return self.load_sample(request)
         except FileError as error:
             return error
 
 
-def _joined(join: Callable[[list[Sample]], Joined], samples: list[Sample | FileError]) -> Joined | FileError:
-    made = []
+def _collate(collate: Callable[[list[Sample]], Collated], samples: list[Sample | FileError]) -> Collated | FileError:
+    """Collate samples, or return the first error among them."""
+    loaded = []
     for sample in samples:
         if isinstance(sample, FileError):
             return sample
-        made.append(sample)
-    return join(made)
+        loaded.append(sample)
+    return collate(loaded)
 
 
 class ImageFiles:
-    """Image files of any format PIL reads: index -> uint8 (3, H, W), RGB."""
+    """Image files of any format that PIL reads: maps an index to RGB pixels, uint8 (3, H, W)."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self.files = files
@@ -90,17 +100,18 @@ class ImageFiles:
         return len(self.files)
 
     def __call__(self, index: int) -> Tensor:
-        """Raises FileError if there is no image that can be read."""
+        """Read an image. Raises FileError if that fails."""
         return read_image(self.files[index])
 
 
-def read_image(file: str | Path, colours: int = 3) -> Tensor:
-    """uint8 (colours, H, W): RGB, or grey if that is 1. Raises FileError if there is no image that can be read."""
+def read_image(file: str | Path, channels: int = 3) -> Tensor:
+    """Read an image file as uint8 (channels, H, W): RGB, or grey for one channel. Raises FileError if that fails."""
     from PIL import Image
 
     try:
         with Image.open(file) as image:
-            pixels = np.array(image.convert("L" if colours == 1 else "RGB"))
-    except Exception:  # a damaged image makes PIL raise almost anything
+            pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    except Exception:  # PIL raises almost anything for a corrupt image
         raise FileError(f"cannot read the image {file}; remove or replace it") from None
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], colours)).permute(2, 0, 1)
+    height, width = pixels.shape[:2]
+    return torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Data sets whose images are kept in memory."""
+"""Data sets whose images fit in memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,30 +7,39 @@ import torch
 from torch import Tensor
 
 from ..utils.rng import generator
-from .base import Labelled, Normalisation, Wanted
+from .base import BatchRequest, LabelledBatch, Normalisation
 from .transforms import resize, trivial_augment
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemorySplit:
-    """Images kept in memory as uint8 (N, C, H, W) and augmented a batch at a time: shifted, and mirrored if `flip`."""
+    """A split whose images are kept in memory and augmented a batch at a time, by shifts and mirroring.
+
+    Attributes:
+        images: uint8 (N, C, H, W).
+        labels: Class indices (N,).
+        flip: Whether augmentation mirrors half of the images.
+        shift: Largest shift of the augmentation, in pixels in each direction; the border is filled with zeros.
+    """
 
     images: Tensor
     labels: Tensor
     flip: bool = False
-    shift: int = 0  # pixels, at most, in each direction
+    shift: int = 0
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, wanted: Sequence[Wanted], normalise: Normalisation) -> Iterator[Labelled]:
-        for indices, resolution, seed, strong in wanted:
+    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+        """Yield one batch per request: augmented if it has a seed, normalised, then resized."""
+        for indices, resolution, seed, strong in requests:
             images = self.images[indices]
             if seed is not None:
                 images = self._augment(trivial_augment(images, seed) if strong else images, seed)
             yield resize(normalise(images), resolution), self.labels[indices]
 
     def _augment(self, images: Tensor, seed: int) -> Tensor:
+        """Mirror and shift images (N, C, H, W) at random."""
         rng = torch.Generator().manual_seed(seed)
         count, _, height, width = images.shape
         if self.flip:
@@ -45,11 +54,23 @@ class MemorySplit:
 
 
 def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Tensor]:
-    """Indices split in two, the second with this fraction of every class (at least one image); always the same."""
+    """Split indices in two, the second part with this fraction of every class, but at least one image of each.
+
+    Args:
+        labels: Class indices (N,).
+        fraction: Of the images of each class.
+        purpose: Seeds the choice, so that it is always the same.
+
+    Returns:
+        The remaining and the held-out indices, each in ascending order.
+    """
     order = torch.from_numpy(generator(0, purpose).permutation(len(labels)))
     by_class = torch.split(order[labels[order].argsort(stable=True)], labels.bincount().tolist())
-    held = [of_class[: max(1, round(fraction * len(of_class)))] for of_class in by_class if len(of_class)]
-    second = torch.cat(held).sort().values
-    first = torch.ones(len(labels), dtype=torch.bool)
-    first[second] = False
-    return first.nonzero().flatten(), second
+    parts = []
+    for members in by_class:
+        if len(members):
+            parts.append(members[: max(1, round(fraction * len(members)))])
+    held_out = torch.cat(parts).sort().values
+    remaining = torch.ones(len(labels), dtype=torch.bool)
+    remaining[held_out] = False
+    return remaining.nonzero().flatten(), held_out

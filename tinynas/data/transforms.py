@@ -5,33 +5,45 @@ from torch import Tensor
 
 
 def stretch(image: Tensor, resolution: int) -> Tensor:
-    """Bilinear, antialiased: uint8 (C, H, W) -> uint8 (C, resolution, resolution), whatever its shape was."""
+    """Resize an image to a square whatever its shape: uint8 (C, H, W) to uint8 (C, resolution, resolution).
+
+    Bilinear, antialiased.
+    """
     from torchvision.transforms.v2 import functional
 
     stretched: Tensor = functional.resize(image, [resolution, resolution])
     return stretched
 
 
-def trivial_augment(images: Tensor, seed: int) -> Tensor:
-    """Each image changed in one random way of random strength: uint8 (N, C, H, W), the same shape."""
-    from torchvision.transforms import v2
-
-    change = v2.TrivialAugmentWide()
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(seed)
-        return torch.stack([change(image) for image in images])
-
-
 def resize(images: Tensor, resolution: int) -> Tensor:
-    """Bilinear, antialiased: (N, C, H, W) -> (N, C, resolution, resolution)."""
+    """Resize a batch: floats (N, C, H, W) to (N, C, resolution, resolution). Bilinear, antialiased."""
     if images.shape[-2:] == (resolution, resolution):
         return images
     return torch.nn.functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
 
 
-def middle(image: Tensor, resolution: int, crop: float) -> Tensor:
-    """The square in the middle of an image (C, H, W), `crop` of its shorter side, as (C, resolution, resolution)."""
+def center_crop(image: Tensor, resolution: int, crop: float) -> Tensor:
+    """Return the central square of an image (C, H, W), resized to (C, resolution, resolution).
+
+    The square's side is the fraction `crop` of the image's shorter side.
+    """
     from torchvision.transforms import v2
 
-    whole: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution / crop))(image))
-    return whole
+    cropped: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution / crop))(image))
+    return cropped
+
+
+def trivial_augment(images: Tensor, seed: int) -> Tensor:
+    """Apply to every image one random change of random strength: uint8 (N, C, H, W), shape kept.
+
+    TrivialAugment (Mueller and Hutter, ICCV 2021), wide set of changes.
+    """
+    from torchvision.transforms import v2
+
+    augment = v2.TrivialAugmentWide()
+    changed = []
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
+        for image in images:
+            changed.append(augment(image))
+    return torch.stack(changed)

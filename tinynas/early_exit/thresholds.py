@@ -11,7 +11,7 @@ from itertools import chain, combinations
 import numpy as np
 
 from ..utils.errors import InputError
-from ..utils.pareto import front, hypervolume
+from ..utils.pareto import hypervolume, pareto_front
 from ..utils.units import format_count
 from .calibration import Outputs
 
@@ -57,7 +57,7 @@ class Swept:
 
     def spread(self) -> list[float]:
         """Some thresholds whose points lie on the curve's front, evenly among those within 10 points of its best."""
-        best = front(self.curve(), lambda point: (point.macs, point.accuracy))
+        best = pareto_front(self.curve(), lambda point: (point.macs, point.accuracy))
         best = [point for point in best if point.accuracy > best[-1].accuracy - _DEPTH]
         chosen = {round(i * (len(best) - 1) / _POINTS) for i in range(_POINTS + 1)}
         return [best[i].threshold for i in sorted(chosen)]

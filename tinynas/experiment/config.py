@@ -10,7 +10,7 @@ from ..arch.arch import Arch
 from ..arch.cost import Budget
 from ..training.recipe import Recipe
 from ..utils.errors import InputError, require, unknown
-from ..utils.io import unused
+from ..utils.io import unused_path
 from ..utils.schema import check_mapping, from_mapping
 
 Config = TypeVar("Config")
@@ -178,7 +178,7 @@ class ExitPlan:
     def folder(self) -> Path:
         """Where it is written: if nothing is said, a new folder beside the model."""
         beside = self.tiny or self.model
-        return self.out or unused(beside.parent / ("cascade" if self.tiny else "sidenet"))
+        return self.out or unused_path(beside.parent / ("cascade" if self.tiny else "sidenet"))
 
 
 FORMATS = ("onnx", "tflite")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from ..arch.cost import Step
-from ..utils.pareto import Point, front
+from ..utils.pareto import Point, pareto_front
 from ..utils.units import format_count
 
 
@@ -78,7 +78,7 @@ def _draw(axes: Axes, series: Series, color: str) -> None:
     style = {"alpha": 0.35, "s": 14} if series.faint else {"alpha": 1.0, "s": 36}
     axes.scatter(macs, accuracy, color=color, marker=series.marker, label=series.label, zorder=3, **style)  # type: ignore[arg-type]
     if series.line:
-        steps = front(series.points, lambda p: p)
+        steps = pareto_front(series.points)
         axes.step([m for m, _ in steps], [a for _, a in steps], where="post", color=color, linewidth=1.2)
     for text, point in zip(series.annotate, series.points, strict=False):
         axes.annotate(text, point, xytext=(7, -3), textcoords="offset points", fontsize=7)

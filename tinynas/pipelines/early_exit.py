@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..arch.cost import cost
-from ..data.base import Data, Labelled, Split
+from ..data.base import Data, LabelledBatch, Split
 from ..early_exit.calibration import Outputs, calibration_error, reliability
 from ..early_exit.model_file import ExitModel, cascade_of, exits_cost, read_exits, save_exits
 from ..early_exit.plots import exits_picture
@@ -89,7 +89,7 @@ def evaluate_exits(path: Path, data_name: str | None) -> dict[str, Any]:
     }
 
 
-def batches(data: Data, split: Split, resolution: int, name: str, report: Report) -> Iterator[Labelled]:
+def batches(data: Data, split: Split, resolution: int, name: str, report: Report) -> Iterator[LabelledBatch]:
     """All images of a split, telling how far they are."""
     done = 0
     for images, labels in data.evaluation_batches(split, resolution):

@@ -26,10 +26,10 @@ from ..experiment.results import read_front
 from ..experiment.run_folder import RUNS, delivered, newest, read_config
 from ..models.model_file import read_model
 from ..models.network import INITS
-from ..study.storage import public
+from ..study.storage import redact_password
 from ..tasks.registry import TASKS, task_named
 from ..utils.errors import BudgetError, FileError, InputError, require, unknown
-from ..utils.io import unused
+from ..utils.io import unused_path
 
 
 def plan_search(
@@ -80,7 +80,7 @@ def plan_search(
 
 def search_settings(plan: SearchPlan) -> dict[str, Any]:
     """What a resumed search takes over; a run's search.yaml."""
-    storage = plan.storage and public(plan.storage)
+    storage = plan.storage and redact_password(plan.storage)
     names = {name: getattr(plan, name) for name in ("trials", "sampler", "pareto")}
     return {"limits": plan.budget.limits(), **names} | ({"storage": storage} if storage else {})
 
@@ -183,7 +183,7 @@ def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, limit
     folder = run / "retrain" / (name or "-".join(part for part in parts if part))
     if name and folder.exists():
         raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
-    return folder if name else unused(folder)
+    return folder if name else unused_path(folder)
 
 
 def _limit_names(limits: Mapping[str, Any]) -> list[str]:
@@ -255,4 +255,4 @@ def _is_trained(run: Path, config: SupernetConfig) -> bool:
 
 
 def _new_folder(name: str) -> Path:
-    return unused(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")
+    return unused_path(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.loading import read_image
-from ..data.transforms import middle, stretch
+from ..data.transforms import center_crop, stretch
 from ..early_exit.model_file import ExitModel, has_exits, read_exits
 from ..models.model_file import Model, read_model
 from ..tasks.detection import Detections, detections
@@ -69,14 +69,14 @@ def network_input(model: Model, image: Tensor) -> Tensor:
     """uint8 (C, H, W) -> normalised (1, C, resolution, resolution): its middle, or all of it if it detects."""
     arch = model.net.arch
     detects = arch.task == "detect"
-    pixels = stretch(image, arch.resolution) if detects else middle(image, arch.resolution, model.crop)
+    pixels = stretch(image, arch.resolution) if detects else center_crop(image, arch.resolution, model.crop)
     return model.normalise(pixels[None])
 
 
 def _exited(exits: ExitModel, image: Tensor) -> dict[str, Any]:
     """What the exit that is sure enough says, with its calibrated confidence, and which one that is."""
     model = exits.receiver
-    pixels = model.normalise(middle(image, exits.resolution, model.crop)[None])
+    pixels = model.normalise(center_crop(image, exits.resolution, model.crop)[None])
     logits, (number,) = exits.exits(pixels, threshold=exits.threshold)
     said = _classes(model, logits / exits.exits.temperatures[number])
     return {"classes": said, "exit": exits.names[number]}

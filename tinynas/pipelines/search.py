@@ -27,7 +27,7 @@ from ..study.evaluator import SubnetEvaluator
 from ..study.feasible import Feasible
 from ..study.loop import Evaluation
 from ..study.loop import search as search_space
-from ..study.predictor import held_out_correlation
+from ..study.predictor import cross_validated_tau
 from ..tasks.registry import TASKS
 from ..tasks.task import Task
 from ..training.loop import train
@@ -36,8 +36,8 @@ from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
 from ..utils.errors import TinyNASError
-from ..utils.io import only_one, write, write_json, write_yaml
-from ..utils.pareto import front
+from ..utils.io import exclusive_lock, write, write_json, write_yaml
+from ..utils.pareto import pareto_front
 from .planning import search_settings
 from .run_supernet import space_for, space_text
 
@@ -82,7 +82,7 @@ class _SearchProgress:
     def after_trial(self, evaluations: list[Evaluation], rejected: int) -> None:
         """Report the evaluations so far, and how many infeasible samples this process has rejected."""
         best = max((evaluation.accuracy for evaluation in evaluations), default=0.0)
-        on_front = len(front(evaluations, _point))
+        on_front = len(pareto_front(evaluations, _point))
         text = f"best {best:.1f}% on search-val, {on_front} on the front, {rejected} infeasible samples rejected"
         self.report.advance("search", min(len(evaluations), self.trials), self.trials, text)
 
@@ -93,7 +93,7 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
     for evaluation in evaluations:
         archs.append(evaluation.arch)
         accuracies.append(evaluation.accuracy)
-    tau = held_out_correlation(space, archs, accuracies)
+    tau = cross_validated_tau(space, archs, accuracies)
     report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
 
 
@@ -114,7 +114,7 @@ def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]
     log = Log(run / "log.jsonl", tensorboard=plan.tensorboard)
     if rank() > 0:
         return _train(plan, space, data, log, report), data
-    with only_one(run / ".training", partial(report.note, f"waiting for another process to train {run}")):
+    with exclusive_lock(run / ".training", partial(report.note, f"waiting for another process to train {run}")):
         settle_config(run / "config.yaml", asdict(config))
         write(run / "space.yaml", text)
         write_yaml(run / "search.yaml", search_settings(plan))
@@ -172,7 +172,7 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: R
 
 def _feasible(plan: SearchPlan, space: SearchSpace) -> Feasible:
     """Return the networks of the space within the plan's budget; latency is measured only if it is limited."""
-    return Feasible(space=space, budget=plan.budget, price=timed_cost if plan.budget.latency else cost)
+    return Feasible(space=space, budget=plan.budget, cost_fn=timed_cost if plan.budget.latency else cost)
 
 
 def _search(
@@ -246,7 +246,7 @@ class _Silent:
 def _write_front(plan: SearchPlan, found: list[Evaluation], task: Task, images: int) -> dict[str, Any]:
     """Write what a search found, by a measure on so many images of search-val."""
     run, config, budget = plan.run, plan.config, plan.budget
-    on_front = front(found, _point)
+    on_front = pareto_front(found, _point)
     document = {
         "space": config.space,
         "data": config.data,

@@ -1,4 +1,4 @@
-"""Networks cut from a supernet, and how good they are; counts that others make of a network."""
+"""The accuracy of a supernet's subnets on search-val."""
 
 from torch import Tensor
 
@@ -10,15 +10,15 @@ from ..tasks.registry import TASKS
 
 
 class SubnetEvaluator:
-    """How good subnets are on the search-val split, each recalibrated on the same training images and folded."""
+    """Evaluates subnets on search-val, each with batch norm recalibrated on the same training images and folded."""
 
     def __init__(self, supernet: Supernet, data: Data) -> None:
         self.supernet = supernet
         self.data = data
-        self._calibration: dict[int, list[Tensor]] = {}  # by resolution
+        self._calibration: dict[int, list[Tensor]] = {}  # batches of images by resolution
 
     def __call__(self, arch: Arch) -> float:
-        """Percent. The same for the same weights and arch."""
+        """Return the accuracy (or AP50) of a subnet in percent; the same for the same weights and arch."""
         if arch.resolution not in self._calibration:
             self._calibration[arch.resolution] = self.data.calibration_batches(arch.resolution)
         net = extract_calibrated(self.supernet, arch, self._calibration[arch.resolution])

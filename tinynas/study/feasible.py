@@ -1,103 +1,158 @@
-"""The networks of a search space within a budget: how to tell them, make them, and spread over them."""
+"""What a budget (`--flops`, `--sram`, ...) does to the networks that a search proposes.
 
-from bisect import bisect_left
+Costs are computed from the arch alone, so a network is checked before anything is built or evaluated:
+
+1. Rejection: a sampler's proposal that breaks a limit is drawn again, a few times (`samplers.FeasibleSampler`).
+2. Repair: a proposal that still breaks one is changed at random until it fits (`Feasible.repair`). Random choices are
+   decreased, one option at a time, until the upper limits hold; then, if there is a lower limit of MACs, random choices
+   are increased until it holds. The predictor's candidates are repaired as well (`predictor.propose`).
+3. What cannot be repaired is not evaluated. `Feasible.check` raises BudgetError before a search if nothing can fit.
+
+So no network outside the budget is ever evaluated.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arch.arch import Arch
 from ..arch.cost import Budget, Cost, cost
 from ..arch.space import SearchSpace
 from ..utils.errors import BudgetError
 
-_DRAWS = 100  # to find a network, before there seems to be none
+_MAX_SAMPLES = 100  # random networks to repair before the limits count as too narrow
+_LARGEST_STARTS = 10  # random ways down from the largest network, to find a large one that fits
+_RANDOM_STARTS = 40  # networks of all sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feasible:
-    """The archs of a space within a budget.
+    """The archs of a search space that are within a budget; `arch in feasible` tests one.
 
-    `price` gives an arch's cost. One that measures may be slow: it is asked only about what keeps all counted limits.
+    Attributes:
+        space: All archs.
+        budget: The limits.
+        cost_fn: Returns the cost of an arch. It may be slow, as when it measures latency: it is called only for archs
+            that keep all limits of counted costs, and for the smallest arch of the space.
     """
 
     space: SearchSpace
     budget: Budget
-    price: Callable[[Arch], Cost] = cost
+    cost_fn: Callable[[Arch], Cost] = cost
 
     def __contains__(self, arch: Arch) -> bool:
-        if not self._counted.fits(cost(arch)):
+        if not self._counted_budget.fits(cost(arch)):
             return False
-        return self.budget.latency is None or self.budget.fits(self.price(arch))
+        return self.budget.latency is None or self.budget.fits(self.cost_fn(arch))
 
     @cached_property
-    def _counted(self) -> Budget:
+    def _counted_budget(self) -> Budget:
+        """The limits of costs that are computed, not measured."""
         return replace(self.budget, latency=None)
 
     @cached_property
-    def _upper(self) -> "Feasible":
+    def _upper_limits(self) -> "Feasible":
+        """The archs that keep the upper limits."""
         return replace(self, budget=replace(self.budget, min_macs=None))
 
     def check(self) -> None:
-        """Raise BudgetError if no network fits. The smallest one tells: no cost falls with size."""
-        smallest = self.price(self.space.min())
-        if self.space.min() not in self._upper:
-            limits = self._upper.budget.limits()
-            needs = ", ".join(f"{name} {getattr(smallest, name):,} (limit {limit:,})" for name, limit in limits.items())
+        """Raise BudgetError if no arch of the space can fit.
+
+        The smallest arch decides about the upper limits, as no cost decreases with size; the largest one about MACs.
+        """
+        smallest = self.cost_fn(self.space.min())
+        if self.space.min() not in self._upper_limits:
+            costs = []
+            for name, limit in self._upper_limits.budget.limits().items():
+                costs.append(f"{name} {getattr(smallest, name):,} (limit {limit:,})")
+            problem = f"no network of the space fits, the smallest has {', '.join(costs)}"
+            raise BudgetError(f"{problem}; raise the limit or change the space")
+        largest_macs = cost(self.space.max()).macs
+        if self.budget.min_macs and largest_macs < self.budget.min_macs:
             raise BudgetError(
-                f"no network of the space fits, the smallest has {needs}; raise the limit or change the space"
-            )
-        if self.budget.min_macs and (most := cost(self.space.max()).macs) < self.budget.min_macs:
-            raise BudgetError(
-                f"no network of the space has as many as {self.budget.min_macs:,} MACs, the largest has {most:,}; "
-                "lower the limit or change the space"
+                f"no network of the space has as many as {self.budget.min_macs:,} MACs, the largest has "
+                f"{largest_macs:,}; lower the limit or change the space"
             )
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """A random network. Raises BudgetError if none is found."""
-        for _ in range(_DRAWS):
-            if arch := self.repair(self.space.sample(rng), rng):
+        """Draw a random arch. Raises BudgetError if there seems to be none."""
+        for _ in range(_MAX_SAMPLES):
+            arch = self.repair(self.space.sample(rng), rng)
+            if arch is not None:
                 return arch
-        raise BudgetError(f"{_DRAWS} random networks in a row did not fit the limits; widen them")
+        raise BudgetError(f"{_MAX_SAMPLES} random networks in a row did not fit the limits; widen them")
 
     def repair(self, arch: Arch, rng: np.random.Generator) -> Arch | None:
-        """The arch with random choices made smaller, or larger where it has too few MACs, until it fits.
+        """Return the arch with random choices decreased, or increased if it has too few MACs, until it fits.
 
-        None if it cannot be had that way. The space's smallest arch must keep the upper limits.
+        Returns None if that does not lead to an arch that fits. The smallest arch of the space must keep the upper
+        limits (`check`).
         """
-        if arch not in self._upper:
-            arch = self._shrunk(arch, rng)
-        if not self.budget.min_macs:
-            return arch if arch in self else None
-        genes, counts = self.space.encode(arch), self.space.genes()
-        while cost(arch).macs < self.budget.min_macs:
-            larger = [name for name, count in counts.items() if genes[name] < count - 1]
-            if not larger:
-                return None
-            genes[rng.choice(larger)] += 1
-            arch = self.space.decode(genes)
+        if arch not in self._upper_limits:
+            arch = self._decreased(arch, rng)
+        if self.budget.min_macs:
+            arch = self._increased(arch, self.budget.min_macs, rng)
         return arch if arch in self else None
 
-    def _shrunk(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """The first that keeps the upper limits on a random way down to the smallest; halving finds it."""
+    def _decreased(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Decrease random choices until the upper limits hold.
+
+        The order of the decreases, down to the smallest arch, is drawn first. As costs decrease along it, bisection
+        finds the first arch that fits.
+        """
         genes = self.space.encode(arch)
-        names, sizes = list(genes), np.array(list(genes.values()))
-        way = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))  # the choice to make one size smaller, by step
+        indices = np.array(list(genes.values()))
+        decreases = rng.permutation(np.repeat(np.arange(len(indices)), indices))  # number of the gene, by step
+        low, high = 0, len(decreases)
+        while low < high:
+            middle = (low + high) // 2
+            if self._after(decreases[:middle], genes) in self._upper_limits:
+                high = middle
+            else:
+                low = middle + 1
+        return self._after(decreases[:low], genes)
 
-        @cache
-        def after(steps: int) -> Arch:
-            left = sizes - np.bincount(way[:steps], minlength=len(sizes))
-            return self.space.decode(dict(zip(names, left.tolist(), strict=True)))
+    def _after(self, decreases: NDArray[np.int64], genes: dict[str, int]) -> Arch:
+        """Return the arch of the genes after decreasing them one option at a time; `decreases` are gene numbers."""
+        names = list(genes)
+        indices = dict(genes)
+        for number in decreases.tolist():
+            indices[names[number]] -= 1
+        return self.space.decode(indices)
 
-        return after(bisect_left(range(len(way)), True, key=lambda steps: after(steps) in self._upper))
+    def _increased(self, arch: Arch, min_macs: int, rng: np.random.Generator) -> Arch:
+        """Increase random choices until the arch has this number of MACs, or is the largest of the space."""
+        genes, counts = self.space.encode(arch), self.space.genes()
+        while cost(arch).macs < min_macs:
+            names = [name for name, count in counts.items() if genes[name] < count - 1]
+            if not names:
+                break
+            genes[rng.choice(names)] += 1
+            arch = self.space.decode(genes)
+        return arch
 
-    def spread(self, count: int, rng: np.random.Generator) -> list[Arch]:
-        """The smallest network, the largest found, and others spread evenly over log MACs between them."""
-        starts = [self.space.max()] * 10 + [self.space.sample(rng, size_balanced=True) for _ in range(40)]
-        repaired = (self.repair(start, rng) for start in (self.space.min(), *starts))
-        size = {arch: np.log(cost(arch).macs) for arch in repaired if arch}
-        if not size:
+    def start_points(self, count: int, rng: np.random.Generator) -> list[Arch]:
+        """Return up to `count` archs, smallest first, spread evenly over log MACs.
+
+        They range from the smallest arch to the largest of 50 repaired ones; none if nothing could be repaired.
+        """
+        starts = [self.space.min()] + [self.space.max()] * _LARGEST_STARTS
+        for _ in range(_RANDOM_STARTS):
+            starts.append(self.space.sample(rng, size_balanced=True))
+        log_macs: dict[Arch, float] = {}
+        for start in starts:
+            arch = self.repair(start, rng)
+            if arch is not None:
+                log_macs[arch] = np.log(cost(arch).macs)
+        if not log_macs:
             return []
-        wanted = np.linspace(min(size.values()), max(size.values()), count)
-        return list(dict.fromkeys(min(size, key=lambda arch: abs(size[arch] - w)) for w in wanted))
+        archs, sizes = list(log_macs), np.array(list(log_macs.values()))
+        points: list[Arch] = []
+        for size in np.linspace(sizes.min(), sizes.max(), count):
+            closest = archs[np.abs(sizes - size).argmin()]
+            if closest not in points:
+                points.append(closest)
+        return points

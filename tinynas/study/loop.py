@@ -1,12 +1,13 @@
-"""Search a space for accurate archs within a budget.
+"""The search: evaluate networks within a budget, one trial of an Optuna study after the other.
 
-Costs are free to compute and evaluations are not, so no network over the budget, and none twice, is ever evaluated.
+Costs are free to compute and evaluations are not: no network over the budget is evaluated, and none twice. Any number
+of processes may search one study together, and a search that was killed resumes where it was (see storage.py).
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import log10
+from math import log10, nan
 
 import optuna
 from optuna.trial import TrialState
@@ -16,24 +17,23 @@ from ..arch.cost import Budget, Cost, read_cost
 from ..utils.rng import generator
 from .feasible import Feasible
 from .samplers import SAMPLERS, FeasibleSampler
-from .storage import ARCH, open_storage, queue_again, revive, told
+from .storage import ARCH, open_storage, quiet_optuna, requeue, requeue_stale_trials, storage_errors
 
-_OF = " of supernet "  # between a study's limits and the weights it evaluates
-_START_POINTS = 8  # the smallest, the largest that fits, and a spread of MACs between them
-_POLL = 0.2  # seconds between two looks at what other processes have done
+_OF = " of supernet "  # in a study's name, between the limits and the weights
+_START_POINTS = 8  # the smallest network, the largest that fits, and others between them
+_POLL = 0.2  # seconds between checks of what other processes have done
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A subnet that was evaluated, with its accuracy in percent on search-val."""
+    """An evaluated subnet: its arch, its accuracy (or AP50) on search-val in percent, and its cost."""
 
     arch: Arch
     accuracy: float
     cost: Cost
 
 
-class _NotNeededError(Exception):
-    """The network is another process's, or too slow as measured by this one, or the study has enough."""
+AfterTrial = Callable[[list[Evaluation], int], None]
 
 
 def search(
@@ -46,105 +46,148 @@ def search(
     sampler: str = "predictor",
     pareto: bool = False,
     seed: int = 0,
-    after_trial: Callable[[list[Evaluation], int], None] = lambda evaluations, avoided: None,
+    after_trial: AfterTrial | None = None,
 ) -> list[Evaluation]:
-    """Evaluate networks within the budget until the study has `trials` of them; returns all of them.
+    """Evaluate networks within the budget until the study has `trials` of them, or all there are; return them.
 
-    `storage` is a journal file or a database's URL, with one study for each budget and `weights`, a word for what is
-    evaluated. Any number of processes may search one study together. A network that any study of the same weights has
-    evaluated is not evaluated again; a search that was killed goes on where it was. `sampler` is one of `SAMPLERS`;
-    `pareto` looks for a front of accuracy and MACs instead of the highest accuracy. `after_trial` is told the
-    evaluations so far, and how many draws over the budget this process avoided. Raises BudgetError, InputError, and
-    FileError if the storage cannot be used.
+    Args:
+        feasible: The networks to choose from.
+        evaluate: Returns the accuracy of a network in percent. Not called for what any study of the same weights has.
+        storage: Path of a journal file, or URL of a database, with a study for each pair of budget and weights.
+        trials: Number of networks, including those that the study already has.
+        weights: Identifies the weights that are evaluated.
+        sampler: Name of one of `SAMPLERS`.
+        pareto: Search for a Pareto front of accuracy and MACs, instead of the highest accuracy.
+        seed: Of the start points and the sampler.
+        after_trial: Called after every trial, and while waiting for other processes, with the evaluations so far and
+            the number of infeasible samples that this process rejected.
+
+    Raises:
+        BudgetError: No network fits.
+        InputError: The storage's URL cannot be used.
+        FileError: The study cannot be used.
     """
     feasible.check()
-    drawing = FeasibleSampler(feasible, SAMPLERS[sampler], seed=seed)
     trials = trials if feasible.space.genes() else 1
-    with told(storage):
+    proposals = FeasibleSampler(feasible, SAMPLERS[sampler], seed=seed)
+    with storage_errors(storage), quiet_optuna():
         study = optuna.create_study(
-            study_name=f"{'front, ' if pareto else ''}{_describe(feasible.budget)}{_OF}{weights}",
+            study_name=_study_name(feasible.budget, weights, pareto=pareto),
             storage=open_storage(storage),
-            sampler=drawing,
+            sampler=proposals,
             directions=["maximize", "minimize"] if pareto else ["maximize"],
             load_if_exists=True,
         )
-        for arch in feasible.spread(min(_START_POINTS, trials), generator(seed, "start points")):
+        for arch in feasible.start_points(min(_START_POINTS, trials), generator(seed, "start points")):
             study.enqueue_trial(feasible.space.encode(arch), skip_if_exists=True)
-        objective = _Objective(study, feasible, evaluate, trials)
-        while True:
-            revive(study)
-            found, running = _evaluations(study), len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
-            after_trial(found, drawing.avoided)
-            if len(found) >= trials or (drawing.exhausted and not running):
-                return found
-            if len(found) + running < trials and not drawing.exhausted:
-                study.optimize(objective, n_trials=1, catch=_NotNeededError)
-            else:
-                drawing.exhausted = False
-                time.sleep(_POLL)  # others are at work on the last ones
+        return _run_trials(_Objective(study, feasible, evaluate, trials), proposals, after_trial)
+
+
+def _run_trials(
+    objective: "_Objective", proposals: FeasibleSampler, after_trial: AfterTrial | None
+) -> list[Evaluation]:
+    """Run trials until the study has enough evaluations, or no network is left to propose or being evaluated."""
+    study, trials = objective.study, objective.trials
+    exhausted = False
+    while True:
+        requeue_stale_trials(study)
+        evaluations = _evaluations(study)
+        running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
+        if after_trial is not None:
+            after_trial(evaluations, proposals.rejected)
+        if len(evaluations) >= trials or (exhausted and not running):
+            return evaluations
+        if exhausted or len(evaluations) + running >= trials:
+            time.sleep(_POLL)  # other processes evaluate the last networks; if one of them fails, try again
+            exhausted = False
+        else:
+            study.optimize(objective, n_trials=1)
+            exhausted = proposals.exhausted
 
 
 @dataclass(frozen=True)
 class _Objective:
-    """Evaluates a trial's network, unless that has been done or another process is at it."""
+    """The objective of the study: evaluates a trial's network, unless that is not needed."""
 
     study: optuna.Study
     feasible: Feasible
     evaluate: Callable[[Arch], float]
     trials: int
 
-    def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:
-        genes = {name: trial.suggest_int(name, 0, count - 1) for name, count in self.feasible.space.genes().items()}
+    def __call__(self, trial: optuna.Trial) -> list[float]:
+        """Return accuracy and, for a Pareto front, log10 MACs; NaN, which fails the trial, if it is not needed."""
+        genes = {}
+        for name, count in self.feasible.space.genes().items():
+            genes[name] = trial.suggest_int(name, 0, count - 1)
         arch = self.feasible.space.decode(genes)
-        costs = self.feasible.price(arch)
-        trial.set_user_attr(ARCH, arch.to_dict())
-        trial.set_user_attr("cost", asdict(costs))
-        excess = self.feasible.budget.excess(costs)
-        for name, value in excess.items():
-            trial.set_constraint(name, value)
-        if any(value > 0 for value in excess.values()):
-            raise _NotNeededError
-        self._claim(trial)
-        accuracy = self._known(arch)
+        cost = self.feasible.cost_fn(arch)
+        if not self._fits(trial, arch, cost) or not self._is_needed(trial):
+            return [nan] * len(self.study.directions)
+        accuracy = self._known_accuracy(arch)
         if accuracy is None:
             try:
                 accuracy = self.evaluate(arch)
             except BaseException:
-                queue_again(self.study, self.study.trials[trial.number])
+                requeue(self.study, self.study.trials[trial.number])
                 raise
-        return (accuracy, log10(costs.macs))[: len(self.study.directions)]
+        return [accuracy, log10(cost.macs)][: len(self.study.directions)]
 
-    def _claim(self, trial: optuna.Trial) -> None:
-        """Raise _NotNeededError if another trial has the network, or if the others suffice.
+    def _fits(self, trial: optuna.Trial, arch: Arch, cost: Cost) -> bool:
+        """Record arch, cost and constraints on the trial; return whether the cost, as this process measures it, fits.
 
-        Each process writes its network down before it looks at the others', so of two with the same at least one sees.
+        A queued trial of another process may not fit here, as its latency was measured there.
         """
-        states = TrialState.COMPLETE, TrialState.RUNNING
-        others = [t for t in self.study.get_trials(deepcopy=False, states=states) if t.number != trial.number]
-        before = [t for t in others if t.state == TrialState.COMPLETE or t.number < trial.number]
-        if any(t.params == trial.params for t in others) or len(before) >= self.trials:
-            raise _NotNeededError
+        trial.set_user_attr(ARCH, arch.to_dict())
+        trial.set_user_attr("cost", asdict(cost))
+        excess = self.feasible.budget.excess(cost)
+        for name, value in excess.items():
+            trial.set_constraint(name, value)
+        return all(value <= 0 for value in excess.values())
 
-    def _known(self, arch: Arch) -> float | None:
-        """The accuracy that any study of the same weights has for the network."""
-        storage, weights = self.study._storage, self.study.study_name.partition(_OF)[2]
-        names = [name for name in optuna.get_all_study_names(storage) if name.partition(_OF)[2] == weights]
-        studies = (optuna.load_study(study_name=name, storage=storage) for name in names)
-        trials = (t for study in studies for t in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
-        plain = arch.to_dict()
-        return next((float(t.values[0]) for t in trials if t.user_attrs[ARCH] == plain), None)
+    def _is_needed(self, trial: optuna.Trial) -> bool:
+        """Return whether no other trial has the network, and the trials before this one are not enough.
+
+        Each process records its network before it looks at the others', so that of two processes with the same network
+        at least one notices.
+        """
+        before = 0
+        for other in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
+            if other.number == trial.number:
+                continue
+            if other.params == trial.params:
+                return False
+            if other.state == TrialState.COMPLETE or other.number < trial.number:
+                before += 1
+        return before < self.trials
+
+    def _known_accuracy(self, arch: Arch) -> float | None:
+        """Return the accuracy of the network in any study of the same weights, or None."""
+        storage, plain = self.study._storage, arch.to_dict()
+        _, _, weights = self.study.study_name.partition(_OF)
+        for name in optuna.get_all_study_names(storage):
+            if name.partition(_OF)[2] != weights:
+                continue
+            study = optuna.load_study(study_name=name, storage=storage)
+            for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+                if trial.user_attrs[ARCH] == plain:
+                    return float(trial.values[0])
+        return None
 
 
-def _describe(budget: Budget) -> str:
-    """Limits to the last digit, for the name of a study."""
-    sides = {
-        name: f"{name.removeprefix('min_')} {'>=' if name.startswith('min_') else '<='}" for name in budget.limits()
-    }
-    return ", ".join(f"{sides[name]} {limit}" for name, limit in budget.limits().items()) or "no limits"
+def _study_name(budget: Budget, weights: str, *, pareto: bool) -> str:
+    """Return the name of a study, with the limits to the last digit: "macs <= 60000 of supernet 1f3a"."""
+    limits = []
+    for name, limit in budget.limits().items():
+        relation = ">=" if name.startswith("min_") else "<="
+        limits.append(f"{name.removeprefix('min_')} {relation} {limit}")
+    prefix = "front, " if pareto else ""
+    return f"{prefix}{', '.join(limits) or 'no limits'}{_OF}{weights}"
 
 
 def _evaluations(study: optuna.Study) -> list[Evaluation]:
-    return [
-        Evaluation(arch=Arch.from_dict(t.user_attrs[ARCH]), accuracy=t.values[0], cost=read_cost(t.user_attrs["cost"]))
-        for t in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    ]
+    """Return the evaluations of the completed trials."""
+    evaluations = []
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+        arch, cost = Arch.from_dict(trial.user_attrs[ARCH]), read_cost(trial.user_attrs["cost"])
+        evaluations.append(Evaluation(arch=arch, accuracy=trial.values[0], cost=cost))
+    return evaluations

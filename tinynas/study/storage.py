@@ -1,4 +1,8 @@
-"""Where an Optuna study is kept, and the processes that work on it together."""
+"""Where an Optuna study is stored, and how the processes that share it notice that one of them died.
+
+Every trial records the process that evaluates it. A trial whose process is gone is marked as failed, and its network
+is queued again; so a search that was killed resumes where it was.
+"""
 
 import contextlib
 import os
@@ -8,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import optuna
 from filelock import FileLock
@@ -21,111 +25,132 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..utils.errors import FileError, InputError, TinyNASError
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-ARCH = "arch"  # user attribute of a trial whose parameters are all drawn
-AGAIN = "again"  # user attribute of a trial that stands for one whose process died
+ARCH = "arch"  # user attribute of a trial whose genes are all drawn
+REQUEUED = "again"  # user attribute of a trial queued for one whose process died: the number of that one
 _WORKER = "worker"  # user attribute of a trial: the process that evaluates it
-_HEARTBEAT = 10  # seconds between the signs of life of a trial in a database
-_GRACE = 60  # seconds without one, after which it counts as dead
+_HEARTBEAT = 10  # seconds between the heartbeats of a trial in a database
+_GRACE = 60  # seconds without a heartbeat after which a trial's process counts as dead
 
 
-def open_storage(where: str) -> BaseStorage:
-    """A database by its URL (sqlite:///..., postgresql://...), or a journal file by its path.
+def open_storage(url: str) -> BaseStorage:
+    """Open a database by its URL (sqlite:///..., postgresql://...), or a journal file by its path.
 
-    Raises InputError for a URL that cannot be used, FileError for a study that cannot.
+    Raises:
+        InputError: The URL cannot be used.
+        FileError: The study in it cannot be used.
     """
-    with warnings.catch_warnings(), told(where, OSError, ValueError, KeyError):
+    with warnings.catch_warnings(), storage_errors(url, OSError, ValueError, KeyError):
         warnings.simplefilter("ignore", ExperimentalWarning)
-        if "://" not in where:
-            return JournalStorage(_Journal(Path(where)))
+        if "://" not in url:
+            return JournalStorage(_Journal(Path(url)))
         try:
             try:
-                return _open_database(where)
-            except DBAPIError:  # another process was making the tables
+                return _open_database(url)
+            except DBAPIError:  # another process was creating the tables
                 time.sleep(1)
-                return _open_database(where)
+                return _open_database(url)
         except ImportError as error:
             driver = getattr(error.__cause__, "name", None) or "a driver"
-            advice = "pip install 'tinynas[distributed]' brings PostgreSQL's"
-            raise InputError(f"the storage {public(where)} needs {driver}, which is not installed; {advice}") from None
+            advice = "pip install 'tinynas[distributed]' installs PostgreSQL's"
+            raise InputError(
+                f"the storage {redact_password(url)} needs {driver}, which is not installed; {advice}"
+            ) from None
         except ValueError as error:
-            raise InputError(f"cannot read the storage {public(where)}: {error}") from None
+            raise InputError(f"cannot read the storage {redact_password(url)}: {error}") from None
 
 
 def _open_database(url: str) -> BaseStorage:
     return RDBStorage(
-        url.replace("postgresql://", "postgresql+psycopg://", 1),  # the driver that the extra brings
+        url.replace("postgresql://", "postgresql+psycopg://", 1),  # the driver of the extra `distributed`
         engine_kwargs={"pool_pre_ping": True},
         heartbeat_interval=_HEARTBEAT,
         grace_period=_GRACE,
-        heartbeat_stale_trial_callback=queue_again,
+        heartbeat_stale_trial_callback=requeue,
     )
 
 
 @contextlib.contextmanager
-def told(where: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Turns what a storage raises, and these kinds of exceptions, into FileError."""
+def quiet_optuna() -> Iterator[None]:
+    """Let Optuna log errors only, and restore its verbosity afterwards."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def storage_errors(url: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise FileError for the exceptions of a storage, and for exceptions of these further kinds."""
     try:
         yield
     except Exception as error:
-        causes = [e for e in _chain(error) if isinstance(e, (OptunaError, SQLAlchemyError, *kinds))]
-        if isinstance(error, TinyNASError) or not causes:
+        cause = _storage_error(error, kinds)
+        if isinstance(error, TinyNASError) or cause is None:
             raise
-        reason = str(getattr(causes[-1], "orig", None) or causes[-1]).strip().partition("\n")[0]
-        advice = "see that it is there and whole, then go on with --resume; or search anew with another --storage"
-        raise FileError(f"cannot use the study in {public(where)}: {reason}; {advice}") from None
+        reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
+        raise FileError(
+            f"cannot use the study in {redact_password(url)}: {reason}; check that it exists and is not corrupt, then "
+            "continue with --resume; or start a new search with another --storage"
+        ) from None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those it came out of: Optuna loses sight of some."""
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
+def _storage_error(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseException | None:
+    """Return the innermost exception of a storage, or of these kinds, among an exception and its causes.
+
+    Optuna hides some of them.
+    """
+    innermost = None
+    current: BaseException | None = error
+    while current is not None:
+        if isinstance(current, (OptunaError, SQLAlchemyError, kinds)):
+            innermost = current
+        current = current.__cause__ or current.__context__
+    return innermost
 
 
-def public(where: str) -> str:
-    """A storage's name without the password in it."""
+def redact_password(url: str) -> str:
+    """Return the URL or path of a storage without the password."""
     try:
-        return make_url(where)._replace(password=None).render_as_string() if "://" in where else where
+        return make_url(url)._replace(password=None).render_as_string() if "://" in url else url
     except SQLAlchemyError:
-        return where.partition("://")[0] + "://..."
+        return url.partition("://")[0] + "://..."
 
 
-def sign(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Note on a trial that this process evaluates it."""
+def record_worker(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Record on a trial that this process evaluates it."""
     study._storage.set_trial_user_attr(trial._trial_id, _WORKER, f"{socket.gethostname()} {os.getpid()}")
 
 
-def revive(study: optuna.Study) -> None:
-    """End the trials whose processes died, and queue their networks again. Not to be called during a trial."""
+def requeue_stale_trials(study: optuna.Study) -> None:
+    """Fail the trials whose processes died, and queue their networks again. Call it between trials, not during one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)  # those of other machines, by their heartbeats
     for trial in study.get_trials(states=[TrialState.RUNNING]):
-        if not _lives(trial):
-            with contextlib.suppress(ValueError, OptunaError):  # another process has seen it too
+        if not _is_alive(trial):
+            with contextlib.suppress(ValueError, OptunaError):  # another process has failed it already
                 study.tell(trial.number, state=TrialState.FAIL)
-                queue_again(study, trial)
+                requeue(study, trial)
 
 
-def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Have the network of a trial without a result evaluated by another trial."""
-    params = trial.params if ARCH in trial.user_attrs else {}  # not the first few of all genes
-    study.enqueue_trial(trial.system_attrs.get("fixed_params") or params, user_attrs={AGAIN: trial.number})
+def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue the network of a trial without result again."""
+    genes = trial.params if ARCH in trial.user_attrs else {}  # never an incomplete set of genes
+    study.enqueue_trial(trial.system_attrs.get("fixed_params") or genes, user_attrs={REQUEUED: trial.number})
 
 
-def _lives(trial: FrozenTrial) -> bool:
-    """Whether the process of a running trial is alive; one on another machine is taken to be."""
-    if _WORKER not in trial.user_attrs:  # a process signs at once
+def _is_alive(trial: FrozenTrial) -> bool:
+    """Return whether the process of a running trial is alive; one on another machine counts as alive."""
+    if _WORKER not in trial.user_attrs:  # which is recorded right after the start
         started = trial.datetime_start or datetime.now()
         return datetime.now() - started < timedelta(seconds=_GRACE)
     host, process = trial.user_attrs[_WORKER].split()
     if host != socket.gethostname():
         return True
     if int(process) == os.getpid():
-        return False  # this process is at no trial now
+        return False  # this process is between trials
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
@@ -136,20 +161,18 @@ def _lives(trial: FrozenTrial) -> bool:
 
 
 class _Journal(JournalFileBackend):
-    """A journal file whose last line, if a killed process left it unfinished, is cut off before the next is added."""
+    """A journal file that survives a killed writer: an unfinished last line is cut off before the next is appended."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._locked = FileLock(path.with_name(f".{path.name}.lock"))  # opens when its holder dies
-        super().__init__(str(path), self._locked)  # type: ignore[arg-type]
+        self._lock_file = FileLock(path.with_name(f".{path.name}.lock"))  # released when its holder dies
+        super().__init__(str(path), self._lock_file)  # type: ignore[arg-type]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        with _as_storage_error(), self._locked:
-            with open(self._path, "rb+") as file:  # an error if the file is gone
-                if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
-                    file.seek(0)
-                    file.truncate(file.read().rfind(b"\n") + 1)
+        with _as_storage_error(), self._lock_file:
+            with open(self._path, "rb+") as file:  # raises if the file is gone, unlike "ab"
+                _cut_unfinished_line(file)
             super().append_logs(logs)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -157,8 +180,20 @@ class _Journal(JournalFileBackend):
             yield from super().read_logs(log_number_from)
 
 
+def _cut_unfinished_line(file: BinaryIO) -> None:
+    """Truncate a file after its last newline."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read() != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
 @contextlib.contextmanager
 def _as_storage_error() -> Iterator[None]:
+    """Raise Optuna's StorageInternalError for what reading and writing a file raises."""
     try:
         yield
     except (OSError, ValueError) as error:

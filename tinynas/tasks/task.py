@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..arch.arch import Arch, detector_of
 from ..data.base import Data, Split
-from ..data.transforms import middle, stretch
+from ..data.transforms import center_crop, stretch
 from ..utils.errors import InputError
 from .detection import Detections, DetectorWithNMS, detections
 from .detection_loss import DetectionDistillationLoss, DetectionLoss
@@ -164,7 +164,7 @@ class Classification(Task):
         """Do nothing: logits mean the same in every classifier with the same classes."""
 
     def preprocess(self, image: Tensor, resolution: int, crop: float) -> Tensor:
-        return middle(image, resolution, crop)
+        return center_crop(image, resolution, crop)
 
     def describe(
         self, outputs: Tensor, arch: Arch, classes: Sequence[str], size: tuple[int, int], threshold: float

@@ -1,39 +1,72 @@
-"""Errors that are the user's to mend. Each message is one line: what was wrong, the values, what would do."""
+"""Errors that the user can fix. Each message is one line: what was wrong with the values, then what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class TinyNASError(Exception):
-    """Root of all errors tinynas raises on purpose."""
+    """Base class of all errors that tinynas raises on purpose.
+
+    The command prints their message, which is one line, and exits with code 1.
+
+    Example:
+        >>> from tinynas import TinyNASError, load_space
+        >>> try:
+        ...     load_space("mirco")
+        ... except TinyNASError as error:
+        ...     print(error)
+        unknown search space 'mirco'; did you mean 'micro'?
+    """
 
 
 class InputError(TinyNASError):
-    """A name, key or value that cannot be used."""
+    """A name, key or value is not valid."""
 
 
 class BudgetError(TinyNASError):
-    """Limits that no network of the search space fits."""
+    """No network of the search space fits the limits."""
 
 
 class FileError(TinyNASError):
-    """A file or folder that is missing, damaged, or belongs to something else."""
+    """A file or folder is missing, corrupt, or belongs to something else."""
 
 
 class TrainingError(TinyNASError):
-    """A training that cannot go on."""
+    """Training cannot continue."""
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among the known ones; names the near match."""
+    """Return the error for an unknown name, which suggests the most similar known one, or lists all.
+
+    Args:
+        what: The kind of name, e.g. "data set".
+        name: The unknown name.
+        known: All valid names.
+
+    Example:
+        >>> unknown("data set", "digit", ["digits", "voc"])
+        InputError("unknown data set 'digit'; did you mean 'digits'?")
+    """
     names = sorted(known)
-    near = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    similar = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(names)}"
     return InputError(f"unknown {what} {str(name)!r}; {hint}")
 
 
-def require(holds: bool, rule: str, **values: object) -> None:
-    """Raise InputError with the rule and the values, unless the rule holds."""
-    if not holds:
+def require(condition: bool, expression: str, **values: object) -> None:
+    """Raise InputError unless a condition holds. For conditions that read well as an expression.
+
+    Args:
+        condition: The value of the expression.
+        expression: The condition as the user should read it.
+        values: The values of the names in the expression.
+
+    Example:
+        >>> require(0 < 3, "low < high", low=0, high=3)
+        >>> require(3 < 0, "low < high", low=3, high=0)
+        Traceback (most recent call last):
+        tinynas.utils.errors.InputError: `low < high` must hold, but got (low=3, high=0)
+    """
+    if not condition:
         got = ", ".join(f"{name}={value!r}" for name, value in values.items())
-        raise InputError(f"`{rule}` must hold, but got ({got})")
+        raise InputError(f"`{expression}` must hold, but got ({got})")

@@ -1,10 +1,9 @@
-"""Files written whole or not at all, and read with errors that name them."""
+"""Files: written atomically, read with errors that name them."""
 
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -15,9 +14,12 @@ from .errors import FileError
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name and rename it: at no moment is there half a file, or none where one was.
+    """Write a file atomically: under a temporary name, then renamed, so that there never is half a file.
 
-    Raises FileError; a previous file then stays as it was.
+    Creates the folder if it is missing.
+
+    Raises:
+        FileError: The file cannot be written; a previous one is kept.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -35,7 +37,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder if it is missing, and see that a file can be written there. Raises FileError."""
+    """Create the folder if it is missing. Raises FileError unless files can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -44,14 +46,17 @@ def check_writable(folder: Path) -> None:
         raise FileError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
-def unused(path: Path) -> Path:
-    """The path itself, or with the first number behind it that is free."""
-    numbered = (path.with_name(f"{path.name}-{i}") for i in range(2, 1_000_000))
-    return next(path for path in chain([path], numbered) if not path.exists())
+def unused_path(path: Path) -> Path:
+    """Return the path if nothing is there, else the first unused one of PATH-2, PATH-3, ..."""
+    free, number = path, 2
+    while free.exists():
+        free = path.with_name(f"{path.name}-{number}")
+        number += 1
+    return free
 
 
 def read(path: Path) -> bytes:
-    """A file's content. Raises FileError."""
+    """Return a file's content. Raises FileError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -59,7 +64,7 @@ def read(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """A text file's content. Raises FileError."""
+    """Return the content of a UTF-8 file. Raises FileError if it cannot be read or decoded."""
     try:
         return read(path).decode()
     except UnicodeDecodeError:
@@ -67,26 +72,34 @@ def read_text(path: Path) -> str:
 
 
 def write_json(path: Path, document: object) -> None:
-    """Write a JSON document, indented. Raises FileError."""
+    """Write an indented JSON document atomically. Raises FileError."""
     write(path, json.dumps(document, indent=1) + "\n")
 
 
 def write_yaml(path: Path, document: object) -> None:
-    """Write a YAML document. Raises FileError."""
+    """Write a YAML document atomically, keys in the document's order. Raises FileError."""
     write(path, yaml.safe_dump(document, sort_keys=False))
 
 
 def read_json(path: Path) -> Any:
-    """A JSON document. Raises FileError, also if it is cut short or damaged."""
+    """Return the content of a JSON file. Raises FileError if it cannot be read, or is not valid JSON."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; restore it, or make it anew") from None
+        raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; restore or recreate it") from None
 
 
 @contextmanager
-def only_one(path: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Only one process at a time is inside; one that dies is out. `wait` is called before waiting for another."""
+def exclusive_lock(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Let one process at a time run the body; the lock of a process that dies is released.
+
+    Args:
+        path: The lock file.
+        on_wait: Called before waiting for another process.
+
+    Raises:
+        FileError: The lock file cannot be written.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
@@ -94,7 +107,7 @@ def only_one(path: Path, wait: Callable[[], None]) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
-        wait()
+        on_wait()
         lock.acquire()
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from None
@@ -105,7 +118,7 @@ def only_one(path: Path, wait: Callable[[], None]) -> Iterator[None]:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Add a record to a JSON-lines file. Raises FileError."""
+    """Append a record to a JSON-lines file, creating it and its folder if missing. Raises FileError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:

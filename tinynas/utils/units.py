@@ -1,54 +1,56 @@
-"""Numbers with units, read and written: "50M" multiply-accumulates, "256KB" of memory, "5ms".
+"""Numbers with units, parsed and formatted: "50M" MACs, "256KB" of memory, "5ms".
 
-Counts go up in thousands (K, M, G), sizes in bytes by 1024 (KB, MB, GB; the B may be left out).
+Counts use factors of 1000 (K, M, G), sizes in bytes factors of 1024 (KB, MB, GB; the B may be omitted).
 """
 
 import re
 
 from .errors import InputError
 
-_COUNT = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_COUNT_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_BYTE_FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_SECOND_FACTORS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
 
 def parse_count(text: str | int) -> int:
-    """A positive count: 50M, 1.5K, 300000. Raises InputError."""
-    return _parse(text, r"([KMG]?)", _COUNT, "a count like 300K, 50M or 1.2G")
+    """Parse a positive count: 50M, 1.5K, 300000. Raises InputError."""
+    return _parse(text, r"([KMG]?)", _COUNT_FACTORS, "a count like 300K, 50M or 1.2G")
 
 
 def parse_bytes(text: str | int) -> int:
-    """A positive size in bytes: 256KB, 1MB, 4096. Raises InputError."""
-    return _parse(text, r"([KMG]?)(?:I?B)?", _BYTES, "a size like 4096, 256KB or 1MB")
+    """Parse a positive size in bytes: 256KB, 1MB, 4096. Raises InputError."""
+    return _parse(text, r"([KMG]?)(?:I?B)?", _BYTE_FACTORS, "a size like 4096, 256KB or 1MB")
 
 
 def parse_seconds(text: str) -> float:
-    """A positive time in seconds: 5ms, 800us, 0.1s. Raises InputError."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|us)\s*", text.lower())
-    if not found or float(found[1]) == 0:
+    """Parse a positive time in seconds: 5ms, 800us, 0.1s. Raises InputError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|us)\s*", text.lower())
+    if not match or float(match[1]) == 0:
         raise InputError(f"cannot read {text!r}: expected a time like 5ms, 800us or 0.1s")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECOND_FACTORS[match[2]]
 
 
 def format_count(value: float) -> str:
-    """Three significant digits: 81.8M, 737K, 950."""
+    """Format a count with three significant digits: 81.8M, 737K, 950."""
     return _format(value, 1000, ["", "K", "M", "G"])
 
 
 def format_bytes(value: float) -> str:
-    """Three significant digits: 333KB, 1.2MB, 950B."""
+    """Format a size with three significant digits: 333KB, 1.2MB, 950B."""
     return _format(value, 1024, ["B", "KB", "MB", "GB"])
 
 
 def format_seconds(value: float) -> str:
-    """Three significant digits: 5ms, 812us, 1.5s."""
-    unit = next(unit for unit in ("s", "ms", "us") if value >= _SECONDS[unit] or unit == "us")
-    return f"{value / _SECONDS[unit]:.3g}{unit}"
+    """Format a time with three significant digits: 5ms, 812us, 1.5s."""
+    for unit, factor in _SECOND_FACTORS.items():
+        if value >= factor or unit == "us":
+            break
+    return f"{value / factor:.3g}{unit}"
 
 
-def _parse(text: str | int, suffix: str, scale: dict[str, int], example: str) -> int:
-    found = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*{suffix}\s*", str(text).upper())
-    value = float(found[1]) * scale[found[2]] if found else 0.0
+def _parse(text: str | int, suffix: str, factors: dict[str, int], example: str) -> int:
+    match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*{suffix}\s*", str(text).upper())
+    value = float(match[1]) * factors[match[2]] if match else 0.0
     if value < 1:
         raise InputError(f"cannot read {text!r}: expected {example}")
     return round(value)

@@ -27,7 +27,7 @@ from tinynas import Arch, build, cost, load_arch, load_space
 from tinynas.data.base import Normalisation
 from tinynas.deploy.latency import median_seconds
 from tinynas.deploy.onnx import to_onnx
-from tinynas.experiment.config import ExportPlan
+from tinynas.experiment.plans import ExportPlan
 from tinynas.models.model_file import Model
 from tinynas.models.network import fold
 from tinynas.pipelines.export import export

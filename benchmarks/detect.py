@@ -29,7 +29,8 @@ from tinynas.cli.screen import Screen
 from tinynas import Arch, Budget, cost
 from tinynas.arch.zoo import shipped_spaces
 from tinynas.data.registry import load_data
-from tinynas.experiment.config import RetrainConfig, RetrainPlan, with_settings
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.evaluate import evaluate
 from tinynas.pipelines.planning import default_config
@@ -38,6 +39,7 @@ from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import space_for
 from tinynas.study.feasible import Feasible
 from tinynas.tasks.detection import Detections, detections
+from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import format_count
 
 DATA, EPOCHS, SEEDS, SIDES = "scattered-fashion", 20, range(3), (64, 80, 96, 112, 128)
@@ -59,8 +61,8 @@ def folder_of(key: str) -> Path:
 
 def settings(arch: Arch, change: dict, seed: int) -> RetrainConfig:
     """A row's configuration."""
-    given = {"epochs": EPOCHS, "seed": seed, **{k: v for k, v in change.items() if k != "netaug"}}
-    return with_settings(default_config(arch, DATA, netaug="netaug" in change, teacher=None), given)
+    overrides = Overrides.read({"epochs": EPOCHS, "seed": seed, **change}, RetrainConfig)
+    return overrides.apply(default_config(arch, DATA, netaug=bool(overrides.get("netaug"))))
 
 
 def trained(arch: Arch, change: dict, key: str, seed: int) -> dict:

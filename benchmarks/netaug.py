@@ -32,7 +32,8 @@ from tinynas.arch.arch import Block, Head, Stem
 from tinynas.arch.netaug import family_factors
 from tinynas.data.base import Batch
 from tinynas.data.registry import load_data
-from tinynas.experiment.config import RetrainConfig, RetrainPlan, with_settings
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.plots import Series, picture
 from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.retrain import retrain
@@ -43,6 +44,7 @@ from tinynas.tasks.registry import TASKS
 from tinynas.training.loop import train
 from tinynas.training.objectives import NetAugObjective, PlainObjective
 from tinynas.training.recipe import Recipe
+from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import format_count
 
 EPOCHS, LARGE_EPOCHS, SEEDS = 20, 10, range(3)  # one seed at 1M, two of the large network
@@ -101,8 +103,8 @@ def large() -> Arch:
 def settings(change: dict, arch: Arch, seed: int, epochs: int) -> RetrainConfig:
     """A row's configuration."""
     recipe = {"epochs": epochs, "batch_size": 128, "seed": seed}
-    config = default_config(arch, DATA, netaug="netaug" in change, teacher=change.get("teacher"))
-    return with_settings(config, {key: value for key, value in change.items() if key != "netaug"} | recipe)
+    overrides = Overrides.read({**change, **recipe}, RetrainConfig)
+    return overrides.apply(default_config(arch, DATA, netaug=bool(overrides.get("netaug"))))
 
 
 def trained(arch: Arch, change: dict, key: str, seed: int, epochs: int) -> dict:

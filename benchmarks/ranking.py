@@ -10,7 +10,6 @@ pairs whose MACs are within 20% of each other; intervals are of 2,000 bootstrap 
 import sys
 from dataclasses import asdict
 from statistics import mean
-from typing import Any
 
 import numpy as np
 from cells import RESULTS, SCRATCH, Cells
@@ -19,8 +18,9 @@ from rich.table import Table
 from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, cost, load_space
-from tinynas.experiment.config import RetrainConfig, RetrainPlan, SearchPlan, SupernetConfig
+from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
 from tinynas.experiment.log import last_record
+from tinynas.experiment.plans import RetrainPlan, SearchPlan
 from tinynas.experiment.plots import Series, picture
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import train_supernet
@@ -73,13 +73,14 @@ def alone(arch: Arch, index: int, seed: int) -> dict:
     return retrain(plan, report=Screen())
 
 
-def plan_supernet(name: str, **search: Any) -> SearchPlan:
-    """A search of the supernet with these settings; `search` are its own."""
+def plan_supernet(name: str, *, budget: Budget, trials: int = 50) -> SearchPlan:
+    """A search of the supernet with these settings."""
     given = BASE | SETTINGS[name]
     recipe = Recipe(**{key: given[key] for key in given if key in Recipe.__dataclass_fields__})
     rest = {key: given[key] for key in given if key not in Recipe.__dataclass_fields__}
     config = SupernetConfig(space="micro", data=DATA, recipe=recipe, **rest)
-    return SearchPlan(run=SCRATCH / f"supernet-{name.replace(' ', '-')}", config=config, **search)
+    run, settings = SCRATCH / f"supernet-{name.replace(' ', '-')}", SearchSettings(trials=trials)
+    return SearchPlan(run=run, config=config, budget=budget, settings=settings)
 
 
 def under_supernet(name: str, archs: list[Arch]) -> dict:

@@ -17,7 +17,8 @@ from rich.table import Table
 from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, SearchSpace, cost, load_space
-from tinynas.experiment.config import RetrainConfig, RetrainPlan
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import search
 from tinynas.training.recipe import Recipe

@@ -31,7 +31,8 @@ from tinynas.data.registry import load_data
 from tinynas.early_exit.calibration import calibration_error, reliability
 from tinynas.early_exit.sidenet import Cascade, EarlyExits
 from tinynas.early_exit.thresholds import Swept, choose, swept
-from tinynas.experiment.config import RetrainConfig, RetrainPlan
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.retrain import retrain
 from tinynas.training.recipe import Recipe

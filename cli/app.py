@@ -9,10 +9,12 @@ import typer
 from tinynas.arch.arch import Arch
 from tinynas.arch.cost import cost, steps
 from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_spaces, short_name
+from tinynas.experiment.plans import ExportPlan
+from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import parse_count
 
 from .exits import sidenet
-from .options import AsJson, DataName, ModelFile
+from .options import AsJson, DataName, ModelFile, OutFolder, settings_options
 from .screen import Screen
 from .tables import (
     show_comparison,
@@ -44,12 +46,12 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The picture, a PNG. Default: compare.png in the run, or here for several.", show_default=False
+            help="Plot to write, a PNG. Default: compare.png in the run, or here for several.", show_default=False
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put the fronts and the retrained networks of runs into one table and one picture."""
+    """Compare the Pareto fronts and retrained networks of runs in a table and a plot."""
     from tinynas.experiment.compare import compare_runs
     from tinynas.experiment.run_folder import newest
 
@@ -67,11 +69,15 @@ def evaluate(
     data: DataName = None,
     resolutions: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="At these image sizes too, statistics recalibrated.", show_default=False),
+        typer.Option(
+            metavar="A,B,...",
+            help="Evaluate at these image sizes as well, batch norm recalibrated.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accuracy of a delivered model on the test split, over all and by class."""
+    """Evaluate a trained model on the test split: accuracy over all images and by class."""
     from tinynas.experiment.run_folder import delivered
     from tinynas.pipelines.evaluate import evaluate as evaluate_model
 
@@ -86,15 +92,18 @@ def evaluate(
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors or its folder.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    out: Annotated[Path, typer.Option(help="Folder of predictions.json and, of a detector, the pictures.")] = Path(
-        "predictions"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of predictions.json and, for a detector, the images with their boxes.")
+    ] = Path("predictions"),
     threshold: Annotated[
-        float | None, typer.Option(help="Score from which a detector's box is shown. Default: 0.3.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Lowest score of the boxes that are shown, for a detector. Default: 0.3.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in image files: the likeliest classes, or boxes, drawn into pictures."""
+    """Predict the classes of image files, or the boxes in them, which are drawn as well."""
     from tinynas.experiment.run_folder import delivered
     from tinynas.pipelines.predict import predict as predict_images
 
@@ -105,47 +114,26 @@ def predict(
 
 
 @app.command()
+@settings_options(ExportPlan)
 def export(
     model: ModelFile = None,
-    to: Annotated[
-        str, typer.Option(metavar="onnx|tflite", help="Format; tflite needs the extra of that name.")
-    ] = "onnx",
-    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Write the int8 file too.")] = True,
-    batch: Annotated[
-        str, typer.Option(metavar="N|dynamic", help="Images that the files take at a time; dynamic: any number.")
-    ] = "1",
-    opset: Annotated[int | None, typer.Option(help="ONNX operator set. Default: torch's.", show_default=False)] = None,
-    calibration: Annotated[int, typer.Option(help="Training images that set the ranges of int8.")] = 500,
-    margin: Annotated[float, typer.Option(help="Points of accuracy that int8 may lose without a warning.")] = 2.0,
-    data: DataName = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the files. Default: the model's.", show_default=False)
-    ] = None,
+    *,
+    overrides: Overrides,
+    out: OutFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a delivered model as files for its target, fp32 and int8, and run them on the test split."""
+    """Write a trained model as files for its target, fp32 and int8, and run them on the test split."""
     from tinynas.early_exit.model_file import has_exits
-    from tinynas.experiment.config import ExportPlan
     from tinynas.experiment.run_folder import delivered
     from tinynas.pipelines.export import export as export_model
     from tinynas.pipelines.export_early_exit import export_exits
 
     path = delivered(model)
-    plan = ExportPlan(
-        model=path,
-        out=out or path.parent,
-        to=to,
-        data=data,
-        int8=int8,
-        batch=_batch(batch),
-        opset=opset,
-        calibration=calibration,
-        margin=margin,
-    )
+    plan = overrides.apply(ExportPlan(model=path, out=out or path.parent))
     with_exits = has_exits(path)
     with Screen(as_json) as screen:
         result = (export_exits if with_exits else export_model)(plan, report=screen)
-    (show_export_of_exits if with_exits else show_export)(screen, plan.out, result, margin)
+    (show_export_of_exits if with_exits else show_export)(screen, plan.out, result, plan.margin)
     screen.document(result)
 
 
@@ -158,11 +146,11 @@ def count(
         str, typer.Argument(metavar="ARCH.yaml|NETWORK", help="An arch's file, or a shipped network's name.")
     ],
     resolution: Annotated[int | None, typer.Option(help="Pixels along a side. Default: the arch's own.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Build the network and count it again, with fvcore.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the SRAM in use at every layer into this PNG.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Also build the network and count it with fvcore.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Plot the SRAM in use at every layer to this PNG.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """MACs, parameters, peak SRAM and flash of a network, counted from its description."""
+    """Count a network's MACs, parameters, peak SRAM and flash from its arch."""
     network = load_arch(arch)
     network = replace(network, resolution=resolution) if resolution is not None else network
     document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **asdict(cost(network))}
@@ -184,7 +172,7 @@ def count(
 
 @app.command()
 def spaces(as_json: AsJson = False) -> None:
-    """The search spaces and networks that come with tinynas, from their smallest to their largest member."""
+    """List the search spaces and networks that come with tinynas, with their smallest and largest costs."""
     document = {
         "spaces": {name: _range(space.min(), space.max()) for name in shipped_spaces() for space in [load_space(name)]},
         "networks": {name: _range(arch, arch) for name in shipped_networks() for arch in [load_arch(name)]},
@@ -195,10 +183,6 @@ def spaces(as_json: AsJson = False) -> None:
 
 
 app.command()(quickstart)
-
-
-def _batch(text: str) -> int | None:
-    return None if text == "dynamic" else parse_count(text)
 
 
 def _range(smallest: Arch, largest: Arch) -> dict[str, Any]:

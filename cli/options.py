@@ -1,9 +1,20 @@
-"""The options of commands: their flags and what --help says of them, in groups."""
+"""Options of commands: generated from the settings of configuration classes, and the few that are not settings."""
 
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import typer
+
+from tinynas.experiment.config import DATA_HELP, DATA_METAVAR
+from tinynas.utils.overrides import Overrides
+from tinynas.utils.schema import without_none
+from tinynas.utils.settings import Setting, SettingRow, rows
+
+Command = Callable[..., None]
 
 
 def _option(*flags: str, panel: str | None = None, help: str, **more: Any) -> Any:
@@ -16,25 +27,60 @@ ModelFile = Annotated[
     typer.Argument(metavar="MODEL", show_default=False, help="A model.safetensors or its folder. Default: the newest."),
 ]
 TaskName = Annotated[
-    str | None, _option("--task", metavar="classify|detect", help="What networks do. Default: the run's or classify.")
-]
-RunFolder = Annotated[Path | None, _option("--run", help="Run folder. Default: a new one under runs/.")]
-DataName = Annotated[
     str | None,
+    _option("--task", metavar="classify|detect", help="Task of the networks. Default: the run's, or classify."),
+]
+RunFolder = Annotated[Path | None, _option("--run", help="Run folder. Default: a new one in runs/.")]
+DataName = Annotated[str | None, _option("--data", metavar=DATA_METAVAR, help=f"{DATA_HELP}. Default: the model's.")]
+ConfigFile = Annotated[
+    Path | None,
     _option(
-        "--data",
-        metavar="NAME[:PATH]",
-        help="digits, fashion-mnist, cifar10, cifar100, food101, flowers102, pets, cars, or imagefolder:PATH with "
-        "train/ and val/; to detect: scattered-digits, scattered-fashion, voc:PATH, coco:PATH. "
-        "Default: the run's or the model's, else digits or scattered-digits.",
+        "--config",
+        metavar="FILE.yaml",
+        help="File of settings, e.g. a run's or retraining's config.yaml, without its network. Options override it.",
     ),
 ]
+TensorBoard = Annotated[bool, _option("--tensorboard", panel="Training", help="Write scalars for TensorBoard as well.")]
+
+Target = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN|ARCH.yaml|NETWORK]", help="A run's best network, or any. Default: the newest run's."),
+]
+RetrainingName = Annotated[
+    str | None, _option("--name", help="Name of the retraining. Default: by its settings, e.g. plain or netaug.")
+]
+Source = Annotated[
+    Path | None,
+    _option(
+        "--from",
+        metavar="MODEL",
+        panel="Initial weights",
+        help="Train a trained model further, on its data set or on another one.",
+    ),
+]
+ResumeSearch = Annotated[bool, _option("--resume", help="Resume an interrupted search: that of --run, or the newest.")]
+ResumeRetraining = Annotated[
+    bool, _option("--resume", help="Resume an interrupted retraining: that of --name, or the newest.")
+]
+Cascade = Annotated[
+    tuple[str, str] | None,
+    _option(
+        "--cascade",
+        metavar="TINY BIG",
+        panel="Early exits",
+        help="No side heads: a small model in front of a larger one, or of its run's largest network (BIG: supernet).",
+    ),
+]
+OutFolder = Annotated[Path | None, _option("--out", help="Folder to write to. Default: beside the model.")]
 
 _LIMITS = "Limits"
 Flops = Annotated[
     str | None,
     _option(
-        "--flops", metavar="[LOW:]HIGH", panel=_LIMITS, help="Multiply-accumulates, e.g. 50M; a range with --pareto."
+        "--flops",
+        metavar="[LOW:]HIGH",
+        panel=_LIMITS,
+        help="Multiply-accumulates, e.g. 50M; with --pareto also a range.",
     ),
 ]
 Params = Annotated[str | None, _option("--params", panel=_LIMITS, help="Parameters, e.g. 500K.")]
@@ -44,247 +90,108 @@ SramModel = Annotated[
     _option(
         "--sram-model",
         panel=_LIMITS,
-        help="What --sram limits: generic, or inplace_dw for engines that run depthwise convolutions in place "
+        help="Counting rule of --sram: generic, or inplace_dw for engines that run depthwise convolutions in place "
         "(TinyEngine). Default: generic.",
     ),
 ]
 Flash = Annotated[str | None, _option("--flash", panel=_LIMITS, help="int8 flash in bytes, e.g. 1MB.")]
 Latency = Annotated[
-    str | None, _option("--latency", panel=_LIMITS, help="Time of one image, measured on one thread here, e.g. 5ms.")
+    str | None,
+    _option("--latency", panel=_LIMITS, help="Time of one inference, measured here on one thread, e.g. 5ms."),
 ]
 
-_SEARCH = "Search"
-Pareto = Annotated[
-    bool | None, _option("--pareto", panel=_SEARCH, help="Look for the whole accuracy-MACs front within the limits.")
-]
-Trials = Annotated[int | None, _option("--trials", panel=_SEARCH, help="Networks to evaluate. Default: 50.")]
-Sampler = Annotated[
-    str | None,
-    _option("--sampler", panel=_SEARCH, help="predictor, tpe, nsga2 or random. Default: predictor."),
-]
-Workers = Annotated[int | None, _option("--workers", panel=_SEARCH, help="Processes that search here. Default: 1.")]
-Storage = Annotated[
-    str | None,
-    _option(
-        "--storage",
-        metavar="URL|FILE",
-        panel=_SEARCH,
-        help="Optuna storage that processes share. Default: study.journal in the run.",
-    ),
-]
 
-_TRAINING = "Training"
-Seed = Annotated[
-    int | None, _option("--seed", panel=_TRAINING, help="Seed of every random choice. Default: 0, or a searched run's.")
-]
-BatchSize = Annotated[
-    int | None, _option("--batch-size", panel=_TRAINING, help="Images a step. Default: 32, or a searched run's.")
-]
-LearningRate = Annotated[
-    float | None, _option("--lr", panel=_TRAINING, help="Peak learning rate. Default: 0.1, or a searched run's.")
-]
-Clip = Annotated[
-    float | None,
-    _option(
-        "--clip",
-        panel=_TRAINING,
-        help="Largest L2 norm of a step's gradient; 0 does not clip. Default: to search 1, or the "
-        "run's; to retrain a detector 1, else 0.",
-    ),
-]
-Augmentation = Annotated[
-    str | None,
-    _option(
-        "--augmentation",
-        panel=_TRAINING,
-        help="Of training images: none, standard or strong. Default: standard, or a searched run's.",
-    ),
-]
-Precision = Annotated[
-    str | None,
-    _option("--precision", panel=_TRAINING, help="fp32, or mixed: bf16, fp16. Default: fp32, or a searched run's."),
-]
-Dropout = Annotated[
-    float | None, _option("--dropout", panel=_TRAINING, help="Share of the classifier's inputs to drop. Default: 0.")
-]
-TensorBoard = Annotated[
-    bool, typer.Option("--tensorboard", rich_help_panel=_TRAINING, help="Write scalars for TensorBoard too.")
-]
+def settings_options(*configs: Any) -> Callable[[Command], Command]:
+    """Give a command an option for every setting of some configuration classes, in place of its `overrides`.
 
-_SUPERNET = "Supernet"
-SpaceName = Annotated[
-    str | None,
-    _option(
-        "--space",
-        metavar="NAME|FILE",
-        panel=_SUPERNET,
-        help="Search space, see `tinynas spaces`. Default: the run's; to detect, detect, else mobile32.",
-    ),
-]
-Randoms = Annotated[
-    int | None,
-    _option(
-        "--randoms",
-        panel=_SUPERNET,
-        help="Random subnets a step, beside largest and smallest. Default: the run's; to detect 1, else 2.",
-    ),
-]
-Spread = Annotated[
-    bool | None,
-    _option(
-        "--spread/--no-spread",
-        panel=_SUPERNET,
-        help="Random subnets of all sizes alike, or mostly of middle size. Default: the run's, else --spread.",
-    ),
-]
-Distillation = Annotated[
-    float | None,
-    _option(
-        "--distillation",
-        panel=_SUPERNET,
-        help="Share of the largest subnet's outputs in what the others learn, beside the labels, 0 to 1. "
-        "Default: the run's; to detect 0, else 0.5.",
-    ),
-]
-LargestEpochs = Annotated[
-    int | None,
-    _option(
-        "--largest-epochs",
-        panel=_SUPERNET,
-        help="First epochs, of the largest network alone. Default: the run's, else 0.",
-    ),
-]
-Shrinking = Annotated[
-    bool | None,
-    _option(
-        "--shrinking",
-        panel=_SUPERNET,
-        help="Make kernel, depth, expansion, width elastic one after the other (OFA).",
-    ),
-]
+    The decorated command receives the values of the options that were used as one `Overrides`. Older names of settings
+    become hidden options.
+    """
+    return partial(_with_options, configs)
 
-_NETAUG = "NetAug"
-NetAugFlag = Annotated[
-    bool, typer.Option("--netaug", rich_help_panel=_NETAUG, help="Train inside wider networks (Cai et al., ICLR 2022).")
-]
-Widths = Annotated[
-    str | None,
-    _option("--width", metavar="1,A,B", panel=_NETAUG, help="Factors of widths. Default: the paper's."),
-]
-Expansions = Annotated[
-    str | None,
-    _option("--expand", metavar="1,A,B", panel=_NETAUG, help="Factors of expansion ratios. Default: 1,1.6,2.2,2.8."),
-]
-Networks = Annotated[int | None, _option("--networks", panel=_NETAUG, help="Augmented networks a step. Default: 1.")]
-Alpha = Annotated[float | None, _option("--alpha", panel=_NETAUG, help="Weight of their losses. Default: 1.")]
-Every = Annotated[
-    int | None, _option("--every", panel=_NETAUG, help="Augment every n-th step of an epoch. Default: 1.")
-]
-WidthUntil = Annotated[
-    float | None,
-    _option("--width-until", panel=_NETAUG, help="Part of the epochs in which widths are augmented. Default: 0.5."),
-]
-ExpandUntil = Annotated[
-    float | None,
-    _option("--expand-until", panel=_NETAUG, help="The same of expansion ratios; the paper: 1. Default: 0.5."),
-]
-Sort = Annotated[
-    bool | None,
-    _option(
-        "--sort/--no-sort",
-        panel=_NETAUG,
-        help="Give the network the most important channels when an epoch begins. Default: --no-sort.",
-    ),
-]
 
-_TEACHER = "Teacher"
-TeacherName = Annotated[
-    str | None,
-    _option(
-        "--teacher",
-        metavar="NAME",
-        panel=_TEACHER,
-        help="Learn from its outputs too: supernet, a model's file, or torchvision:NAME[:WEIGHTS].",
-    ),
-]
-TeacherWeight = Annotated[
-    float | None,
-    _option("--teacher-weight", panel=_TEACHER, help="Of its outputs; labels have the rest. Default: 0.5."),
-]
-Temperature = Annotated[
-    float | None, _option("--temperature", panel=_TEACHER, help="That softens the teacher's outputs. Default: 1.")
-]
-TeachAugmented = Annotated[
-    bool | None, _option("--teach-augmented", panel=_TEACHER, help="Teach NetAug's augmented networks too.")
-]
+def _with_options(configs: tuple[Any, ...], command: Command) -> Command:
+    options: list[_Option] = []
+    for config in configs:
+        for row in rows(config):
+            options += _options_of(row)
 
-_START = "Start"
-Source = Annotated[
-    Path | None,
-    _option("--from", metavar="MODEL", panel=_START, help="Go on from a delivered model, on its data or on other."),
-]
-Init = Annotated[
-    str | None,
-    _option(
-        "--init",
-        metavar="NAME",
-        panel=_START,
-        help="First weights: supernet, a model's file, kaiming-uniform (default with --netaug), or kaiming-normal.",
-    ),
-]
-Freeze = Annotated[
-    float | None,
-    _option("--freeze", panel=_START, help="First epochs, of the classifier alone. Default: 0."),
-]
-HeadLearningRate = Annotated[
-    float | None, _option("--head-lr", panel=_START, help="Peak learning rate of the classifier. Default: --lr.")
-]
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        named = {}
+        for option in options:
+            value = arguments.pop(option.parameter)
+            if value is not None and value != []:
+                named[option.setting.path] = not value if option.negates else value
+        command(overrides=Overrides.read(named, *configs, where="the options"), **arguments)
 
-_EXITS = "Early exits"
-Taps = Annotated[
-    list[str] | None,
-    _option(
-        "--tap",
-        metavar="auto|MODULE",
-        panel=_EXITS,
-        help="Module whose output a side head reads, e.g. stages.1; may be repeated. Default: auto, which tries every "
-        "choice of stages and keeps the best curve.",
-    ),
-]
-Cascade = Annotated[
-    tuple[str, str] | None,
-    _option(
-        "--cascade",
-        metavar="TINY BIG",
-        panel=_EXITS,
-        help="No side heads: a small model in front of a larger one, or of its run's largest network (BIG: supernet).",
-    ),
-]
-Hidden = Annotated[
-    int, typer.Option("--hidden", rich_help_panel=_EXITS, help="Features of a side head's hidden layer.")
-]
-SideDistillation = Annotated[
-    float,
-    typer.Option(
-        "--distillation",
-        rich_help_panel=_EXITS,
-        help="Share of the network's own outputs, as a teacher, in what side heads learn, 0 to 1.",
-    ),
-]
-TargetAccuracy = Annotated[
-    str | None,
-    _option(
-        "--target-accuracy",
-        metavar="PERCENT",
-        panel=_EXITS,
-        help="Take the cheapest threshold with this accuracy on search-val. Default: the network's own.",
-    ),
-]
-TargetFlops = Annotated[
-    str | None,
-    _option("--target-flops", panel=_EXITS, help="Take the most accurate threshold within these average MACs."),
-]
-Threshold = Annotated[
-    float | None,
-    _option("--threshold", panel=_EXITS, help="Confidence from which an exit answers, 0 to 1; over 1 none does."),
-]
+    signature = inspect.signature(command)
+    own = list(signature.parameters.values())
+    place = list(signature.parameters).index("overrides")
+    merged = own[:place] + [option.signature() for option in options] + own[place + 1 :]
+    run.__signature__ = signature.replace(parameters=merged)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Option:
+    """An option that sets a setting."""
+
+    setting: Setting
+    parameter: str
+    help: str
+    hidden: bool
+    negates: bool = False  # it turns the setting off
+
+    def signature(self) -> inspect.Parameter:
+        """Return the parameter that typer reads."""
+        info = self.setting.info
+        shown_flag = self.setting.flag if self.parameter == self.setting.name else self.parameter
+        option = _option(
+            "--" + str(shown_flag).replace("_", "-"),
+            panel=info.group or None,
+            help=self.help,
+            hidden=self.hidden,
+            metavar=info.metavar or None,
+        )
+        return inspect.Parameter(
+            self.parameter,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[_option_type(self.setting) | None, option],
+        )
+
+
+def _options_of(row: SettingRow) -> Iterator[_Option]:
+    """Yield a setting's option, and the hidden ones of its older names; for true or false, with --no- as well.
+
+    Of an option and its --no- form only that is shown which changes the default.
+    """
+    setting, text = row.setting, help_text(row)
+    for name in setting.names:
+        is_alias = name != setting.name
+        is_on = row.default == "on"
+        yield _Option(setting=setting, parameter=name, help=text, hidden=is_alias or is_on)
+        if _option_type(setting) is bool:
+            yield _Option(
+                setting=setting, parameter=f"no_{name}", help=text, hidden=is_alias or not is_on, negates=True
+            )
+
+
+def _option_type(setting: Setting) -> Any:
+    """Return the type that typer reads: text where the setting has its own way of reading, a list for a tuple."""
+    value_type = without_none(setting.type)
+    if setting.info.parse:
+        return str
+    return list[str] if get_origin(value_type) is tuple else value_type
+
+
+def help_text(row: SettingRow) -> str:
+    """Return a setting's line in --help: "Images in a step (images). Default: 32; detection: 16."."""
+    unit = f" ({row.unit})" if row.unit else ""
+    defaults = [f"Default: {row.default}"] if row.default else []
+    for case, value in row.variants.items():
+        defaults.append(f"{case}: {value}")
+    ending = f" {'; '.join(defaults)}." if defaults else ""
+    return f"{row.help}{unit}.{ending}"

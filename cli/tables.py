@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tinynas.arch.arch import Arch
-from tinynas.arch.cost import describe, describe_limits, steps
+from tinynas.arch.budget import Budget
+from tinynas.arch.cost import describe, steps
 from tinynas.utils.units import format_bytes
 
 from .screen import Screen
@@ -28,7 +29,7 @@ def show_front(screen: Screen, run: Path, front: dict[str, Any]) -> None:
         ]
         for i, entry in enumerate(front["front"])
     ]
-    found = f"{describe_limits(front['limits'])}; {front['evaluations']} networks evaluated"
+    found = f"{Budget(**front['limits']).describe()}; {front['evaluations']} networks evaluated"
     title = f"Front of {front['space']} on {front['data']} ({found})"
     screen.table(title, ["", "resolution", f"search-val {front['metric']} %", *_TITLES, *extra.values()], rows)
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")

@@ -1,82 +1,54 @@
-"""The commands that train. What needs torch is imported by the command that needs it."""
+"""Commands that train. What needs torch is imported by the command that needs it."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tinynas.utils.errors import InputError, unknown
-from tinynas.utils.units import parse_bytes, parse_count, parse_seconds
+from tinynas.arch.budget import Budget
+from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
+from tinynas.experiment.saved import read_config_file
+from tinynas.utils.overrides import Overrides
 
 from . import options as opt
 from .screen import Screen
 from .tables import show_comparison, show_front, show_metrics
 
 
+@opt.settings_options(SearchSettings, SupernetConfig)
 def search(
+    *,
     flops: opt.Flops = None,
     params: opt.Params = None,
     sram: opt.Sram = None,
     sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
     latency: opt.Latency = None,
-    pareto: opt.Pareto = None,
-    trials: opt.Trials = None,
-    sampler: opt.Sampler = None,
-    workers: opt.Workers = None,
-    storage: opt.Storage = None,
-    task: opt.TaskName = None,
-    space: opt.SpaceName = None,
-    num_random_subnets: opt.Randoms = None,
-    size_balanced_sampling: opt.Spread = None,
-    distillation: opt.Distillation = None,
-    largest_warmup_epochs: opt.LargestEpochs = None,
-    progressive_shrinking: opt.Shrinking = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Epochs of the supernet. Default: the run's; to detect 8, else 6.", rich_help_panel="Training"
-        ),
-    ] = None,
-    batch_size: opt.BatchSize = None,
-    lr: opt.LearningRate = None,
-    max_grad_norm: opt.Clip = None,
-    augmentation: opt.Augmentation = None,
-    precision: opt.Precision = None,
+    overrides: Overrides,
     tensorboard: opt.TensorBoard = False,
-    seed: opt.Seed = None,
-    data: opt.DataName = None,
+    task: opt.TaskName = None,
+    config: opt.ConfigFile = None,
     run: opt.RunFolder = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a killed search: --run's, or the newest.")
-    ] = False,
+    resume: opt.ResumeSearch = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Train a supernet and search it for the most accurate networks within hard limits.
 
     A run's supernet is trained once: search it again with other limits by naming the run.
+    Settings that neither an option nor --config names are those of the existing run, or the defaults.
     """
     from tinynas.pipelines.planning import plan_search
     from tinynas.pipelines.search import search as run_search
     from tinynas.utils.distributed import broadcast_from_rank0, init_distributed, rank
 
-    limits = _limits(flops, params, sram, sram_model, flash) | _given(
-        latency=None if latency is None else parse_seconds(latency)
-    )
-    given = _given(
-        space=space, data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, max_grad_norm=max_grad_norm
-    )
-    given |= _given(augmentation=augmentation, precision=precision)
-    given |= _given(
-        num_random_subnets=num_random_subnets, size_balanced_sampling=size_balanced_sampling, distillation=distillation
-    )
-    given |= _given(largest_warmup_epochs=largest_warmup_epochs, progressive_shrinking=progressive_shrinking)
-    how = _given(trials=trials, sampler=sampler, pareto=pareto, storage=storage, workers=workers)
+    budget = Budget.parse(flops=flops, params=params, sram=sram, sram_model=sram_model, flash=flash, latency=latency)
+    if config:
+        overrides = read_config_file(config, SearchSettings, SupernetConfig) | overrides
     init_distributed()
-    plan = broadcast_from_rank0(lambda: plan_search(run, resume=resume, task=task, limits=limits, how=how, given=given))
+    plan = broadcast_from_rank0(plan_search, run, resume=resume, task=task, budget=budget, overrides=overrides)
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
-        _say_data(screen, plan.config.data, data)
+        _note_default_data(screen, plan.config.data, overrides)
         front = run_search(plan, report=screen)
     if rank() > 0:
         return
@@ -84,81 +56,44 @@ def search(
     screen.document(front | {"run": str(plan.run)})
 
 
+@opt.settings_options(RetrainConfig)
 def retrain(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[RUN|ARCH.yaml|NETWORK]", help="A run's best network, or any. Default: the newest run's."
-        ),
-    ] = None,
-    netaug: opt.NetAugFlag = False,
-    width: opt.Widths = None,
-    expand: opt.Expansions = None,
-    num_augmented: opt.Networks = None,
-    alpha: opt.Alpha = None,
-    every: opt.Every = None,
-    width_until: opt.WidthUntil = None,
-    expand_until: opt.ExpandUntil = None,
-    sort: opt.Sort = None,
-    teacher: opt.TeacherName = None,
-    teacher_weight: opt.TeacherWeight = None,
-    temperature: opt.Temperature = None,
-    teach_augmented: opt.TeachAugmented = None,
-    task: opt.TaskName = None,
+    target: opt.Target = None,
+    *,
+    overrides: Overrides,
     source: opt.Source = None,
-    init: opt.Init = None,
-    freeze_epochs: opt.Freeze = None,
-    head_lr: opt.HeadLearningRate = None,
     flops: opt.Flops = None,
     params: opt.Params = None,
     sram: opt.Sram = None,
     sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs. Default: to detect 16, else 20.", rich_help_panel="Training")
-    ] = None,
-    batch_size: opt.BatchSize = None,
-    lr: opt.LearningRate = None,
-    max_grad_norm: opt.Clip = None,
-    augmentation: opt.Augmentation = None,
-    dropout: opt.Dropout = None,
-    precision: opt.Precision = None,
     tensorboard: opt.TensorBoard = False,
-    seed: opt.Seed = None,
-    data: opt.DataName = None,
-    name: Annotated[str | None, typer.Option(help="Name of the retraining. Default: plain or netaug.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a killed retraining, --name's or the newest.")
-    ] = False,
+    task: opt.TaskName = None,
+    config: opt.ConfigFile = None,
+    name: opt.RetrainingName = None,
+    resume: opt.ResumeRetraining = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Train one network and write the model that is deployed.
 
-    Limits choose a network of the run's front; without them it is the run's best.
+    Limits choose a network of the run's Pareto front; without them it is the run's best.
+    The data set is that of the run or model that the network comes from, unless another one is named.
     """
     from tinynas.pipelines.planning import plan_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, init_distributed, rank
 
-    limits = _limits(flops, params, sram, sram_model, flash)
-    given = _given(data=data, epochs=epochs, seed=seed, batch_size=batch_size, lr=lr, max_grad_norm=max_grad_norm)
-    given |= _given(augmentation=augmentation, dropout=dropout, precision=precision)
-    given |= _given(init=init, freeze_epochs=freeze_epochs, head_lr=head_lr)
-    given |= _given(width=_factors("width", width), expand=_factors("expand", expand), sort=sort)
-    given |= _given(
-        num_augmented=num_augmented, alpha=alpha, every=every, width_until=width_until, expand_until=expand_until
-    )
-    given |= _given(teacher=teacher, teacher_weight=teacher_weight, temperature=temperature)
-    given |= _given(teach_augmented=teach_augmented)
+    budget = Budget.parse(flops=flops, params=params, sram=sram, sram_model=sram_model, flash=flash)
+    if config:
+        from_file = read_config_file(config, RetrainConfig)
+        overrides = (from_file.without("init") if source else from_file) | overrides
     init_distributed()
     plan = broadcast_from_rank0(
-        lambda: plan_retraining(
-            target, name=name, resume=resume, netaug=netaug, task=task, source=source, limits=limits, given=given
-        )
+        plan_retraining, target, name=name, resume=resume, task=task, source=source, budget=budget, overrides=overrides
     )
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
-        _say_data(screen, plan.config.data, data)
+        _note_default_data(screen, plan.config.data, overrides)
         metrics = run_retrain(plan, report=screen)
     if rank() > 0:
         return
@@ -173,52 +108,21 @@ def quickstart(
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     as_json: opt.AsJson = False,
 ) -> None:
-    """The main job on real images in a few minutes: search, retrain plain and with NetAug, compare."""
+    """Search, retrain plain and with NetAug, and compare, on real images in a few minutes."""
     from tinynas.pipelines.planning import plan_search
     from tinynas.pipelines.quickstart import quickstart as run_quickstart
 
-    given: dict[str, Any] = {"epochs": epochs, "seed": seed}
-    limits = {"macs": 150_000, "peak_sram": 8 * 1024}
-    plan = plan_search(run, resume=False, limits=limits, how={"trials": trials}, given={"space": "micro", **given})
+    training = {"epochs": epochs, "seed": seed}
+    overrides = Overrides.read({"space": "micro", "trials": trials, **training}, SearchSettings, SupernetConfig)
+    plan = plan_search(run, budget=Budget(macs=150_000, peak_sram=8 * 1024), overrides=overrides)
     with Screen(as_json) as screen:
-        _say_data(screen, plan.config.data, None)
-        comparison = run_quickstart(plan, given, report=screen)
+        _note_default_data(screen, plan.config.data, overrides)
+        comparison = run_quickstart(plan, Overrides.read(training, RetrainConfig), report=screen)
     picture = plan.run / "compare.png"
     show_comparison(screen, comparison, picture)
     screen.document(comparison | {"picture": str(picture)})
 
 
-def _given(**settings: Any) -> dict[str, Any]:
-    """The settings that the user named."""
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def _limits(
-    flops: str | None, params: str | None, sram: str | None, sram_model: str | None, flash: str | None
-) -> dict[str, Any]:
-    models = {"generic": "peak_sram", "inplace_dw": "peak_sram_inplace_dw"}
-    if sram_model and sram_model not in models:
-        raise unknown("SRAM model", sram_model, models)
-    if sram_model and sram is None:
-        raise InputError("--sram-model says how --sram is counted; give that too")
-    low, range_given, high = (flops or "").rpartition(":")
-    return _given(
-        macs=None if flops is None else parse_count(high),
-        params=None if params is None else parse_count(params),
-        flash=None if flash is None else parse_bytes(flash),
-        min_macs=parse_count(low) if range_given else None,
-        **{models[sram_model or "generic"]: None if sram is None else parse_bytes(sram)},
-    )
-
-
-def _factors(name: str, text: str | None) -> tuple[float, ...] | None:
-    """The numbers of a text like 1,1.8,2.6."""
-    try:
-        return None if text is None else tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise InputError(f"--{name} takes factors like 1,1.8,2.6, but got {text!r}") from None
-
-
-def _say_data(screen: Screen, name: str, asked: str | None) -> None:
-    if name == "digits" and not asked:
+def _note_default_data(screen: Screen, data: str, overrides: Overrides) -> None:
+    if data == "digits" and not overrides.get("data"):
         screen.note("data: digits, the 1,797 real images that come with scikit-learn (--data names another set)")

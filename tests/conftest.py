@@ -9,11 +9,12 @@ import torch
 import yaml
 from PIL import Image
 
-from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, model_of, voc_folder
+from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, model_of, overrides, voc_folder
 from tinynas import Budget, SearchSpace, load_arch, load_space
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.memory import MemorySplit
-from tinynas.experiment.config import RetrainPlan, SearchPlan, SupernetConfig, with_settings
+from tinynas.experiment.config import SearchSettings, SupernetConfig
+from tinynas.experiment.plans import RetrainPlan, SearchPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.retrain import retrain
@@ -67,7 +68,7 @@ def watched(data, monkeypatch):
     test = Watched(images=data.test.images, labels=data.test.labels)
     vars(test)["looked"] = []
     watched = replace(data, test=test)
-    for module in ("search", "retrain", "model_data"):
+    for module in ("search", "retrain", "planning", "model_data"):
         monkeypatch.setattr(f"tinynas.pipelines.{module}.load_data", lambda name: watched)
     return watched
 
@@ -84,7 +85,9 @@ def plan(tmp_path):
     space = tmp_path / "small.yaml"
     space.write_text(yaml.safe_dump(SMALL))
     config = SupernetConfig(space=str(space), recipe=RECIPE)
-    return SearchPlan(run=tmp_path / "run", config=config, budget=Budget(macs=60_000), trials=12)
+    return SearchPlan(
+        run=tmp_path / "run", config=config, budget=Budget(macs=60_000), settings=SearchSettings(trials=12)
+    )
 
 
 @pytest.fixture
@@ -177,15 +180,15 @@ def detector_run(voc, tmp_path_factory):
     (folder / "small.yaml").write_text(yaml.safe_dump(DETECTORS))
     recipe = replace(RECIPE, epochs=2, batch_size=6)
     config = SupernetConfig(space=str(folder / "small.yaml"), data=voc, recipe=recipe)
-    plan = SearchPlan(run=folder / "run", config=config, budget=Budget(macs=2_000_000), trials=4)
+    plan = SearchPlan(
+        run=folder / "run", config=config, budget=Budget(macs=2_000_000), settings=SearchSettings(trials=4)
+    )
     front = search(plan, report=Quiet())
     assert (front["metric"], front["front"][0]["standard_error"]) == ("mAP", None)
-    for name, netaug, teacher in (("plain", False, None), ("both", True, "supernet")):
+    for name, netaug, teacher in (("plain", False, {}), ("both", True, {"teacher": "supernet"})):
         arch = load_arch(plan.run / "best.yaml")
-        chosen = with_settings(
-            default_config(arch, voc, netaug=netaug, teacher=teacher),
-            {"epochs": 25 if name == "plain" else 1, "batch_size": 6, "lr": 0.05, "warmup_epochs": 1.0},
-        )
+        recipe = {"epochs": 25 if name == "plain" else 1, "batch_size": 6, "lr": 0.05, "warmup_epochs": 1.0}
+        chosen = overrides(**recipe, **teacher).apply(default_config(arch, voc, netaug=netaug))
         retrain(RetrainPlan(folder=plan.run / "retrain" / name, arch=arch, config=chosen), report=Quiet())
     return plan.run
 

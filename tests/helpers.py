@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from tinynas import Budget, SearchSpace, SideNet, Supernet, build, cost
 from tinynas.data.base import Batch, Normalisation
 from tinynas.data.memory import MemorySplit
+from tinynas.experiment.config import RetrainConfig
 from tinynas.models.model_file import Model
 from tinynas.study.feasible import Feasible
 from tinynas.study.loop import search as search_feasible
@@ -21,6 +22,7 @@ from tinynas.tasks.detection_loss import assign_anchors
 from tinynas.training.loop import train, train_step
 from tinynas.training.objectives import SandwichObjective
 from tinynas.training.recipe import Recipe
+from tinynas.utils.overrides import Overrides
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -295,3 +297,8 @@ class FailingObjective:
 def zero_rate_step(supernet, objective, batch, optimizer, precision, *, max_grad_norm=0.0):
     """A step whose learning rate leaves the weights as they are."""
     return train_step(supernet, objective, batch, None, optimizer, precision, lr=0.0, max_grad_norm=max_grad_norm)
+
+
+def overrides(**settings):
+    """Settings of a retraining, by name."""
+    return Overrides.read(settings, RetrainConfig)

@@ -12,7 +12,7 @@ from PIL import Image
 from helpers import README, ROOT, Quiet, model_of
 from tinynas.data.registry import load_data
 from tinynas.early_exit.model_file import read_exits
-from tinynas.experiment.config import ExitPlan, ExportPlan
+from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arch.arch import Arch
-from .arch.cost import Budget, Cost, cost
+from .arch.budget import Budget
+from .arch.cost import Cost, cost
 from .arch.netaug import augment
 from .arch.space import SearchSpace
 from .arch.zoo import load_arch, load_space

@@ -7,7 +7,8 @@ import pytest
 from tinynas.cli.app import app
 from typer.main import get_command
 
-from tinynas.experiment.config import RetrainConfig, SearchPlan, SupernetConfig
+from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
+from tinynas.utils import settings
 
 COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "quickstart"]
 
@@ -18,7 +19,8 @@ def test_help_explains_every_flag(tinynas, command):
     assert code == 0
     assert f"Usage: tinynas {command}" in out
     words = " ".join(out.replace("│", " ").split())
-    for option in get_command(app).commands[command].params:
+    shown = [option for option in get_command(app).commands[command].params if not getattr(option, "hidden", False)]
+    for option in shown:
         assert option.opts[0] in words or option.metavar in words
         assert " ".join(option.help.split()) in words
 
@@ -26,18 +28,19 @@ def test_help_explains_every_flag(tinynas, command):
 def test_help_shows_the_true_defaults(tinynas):
     def default(command, flag):
         words = " ".join(re.sub("[│╭╮╰╯─]", " ", tinynas(command, "--help")[1]).split())
-        return words.split(f" {flag} ")[1].split("Default: ")[1].split(" -")[0]
+        return words.split(f" {flag} ")[1].split("Default: ")[1]
 
-    supernet, search, retraining = SupernetConfig(), SearchPlan, RetrainConfig().recipe
-    assert default("search", "--space").endswith(f"{supernet.space}.")
-    assert default("search", "--data").endswith(f"{supernet.data}.")
-    assert default("search", "--epochs").endswith(f"{supernet.recipe.epochs}.")
-    assert default("search", "--trials").endswith(f"{search.trials}.")
-    assert default("retrain", "--epochs").endswith(f"{retraining.epochs}.")
+    supernet, retraining = SupernetConfig(), RetrainConfig().recipe
+    assert default("search", "--space").startswith(f"{supernet.space}; detection: detect.")
+    assert default("search", "--data").startswith(f"{supernet.data}; detection: scattered-digits.")
+    assert default("search", "--epochs").startswith(f"{supernet.recipe.epochs}; detection: 8.")
+    assert default("search", "--trials").startswith(f"{SearchSettings().trials}.")
+    assert default("retrain", "--epochs").startswith(f"{retraining.epochs}; detection: 16.")
+    assert default("retrain", "--init").startswith("kaiming-normal; with --netaug: kaiming-uniform.")
     for command, recipe in (("search", supernet.recipe), ("retrain", retraining)):
-        assert default(command, "--lr").startswith(f"{recipe.lr},")
-        assert default(command, "--batch-size").startswith(f"{recipe.batch_size},")
-        assert default(command, "--seed").startswith(f"{recipe.seed},")
+        assert default(command, "--lr").startswith(f"{recipe.lr}.")
+        assert default(command, "--batch-size").startswith(f"{recipe.batch_size}.")
+        assert default(command, "--seed").startswith(f"{recipe.seed}.")
 
 
 def test_help_answers_in_half_a_second():
@@ -47,3 +50,37 @@ def test_help_answers_in_half_a_second():
         subprocess.run([sys.executable, "-m", "tinynas.cli", "search", "--help"], check=True, capture_output=True)
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.5
+
+
+OLD_FLAGS = {
+    "search": """flops params sram sram-model flash latency pareto trials sampler workers storage task space randoms
+        spread no-spread distillation largest-epochs shrinking epochs batch-size lr clip augmentation precision
+        tensorboard seed data run resume json""",
+    "retrain": """netaug width expand networks alpha every width-until expand-until sort no-sort teacher teacher-weight
+        temperature teach-augmented task from init freeze head-lr flops params sram sram-model flash epochs batch-size
+        lr clip augmentation dropout precision tensorboard seed data name resume json""",
+    "sidenet": """tap cascade hidden distillation temperature target-accuracy target-flops threshold seed data out
+        json""",
+    "export": "to int8 no-int8 batch opset calibration margin data out json",
+}
+SETTINGS = {"search": (SearchSettings, SupernetConfig), "retrain": (RetrainConfig,)}
+
+
+def flags_of(command):
+    """Every flag of a command, hidden ones too, without dashes."""
+    options = get_command(app).commands[command].params
+    return {flag.removeprefix("--") for option in options for flag in (*option.opts, *option.secondary_opts)}
+
+
+@pytest.mark.parametrize("command", OLD_FLAGS)
+def test_options_include_the_flags_of_earlier_versions(command):
+    assert set(OLD_FLAGS[command].split()) <= flags_of(command)
+
+
+@pytest.mark.parametrize("command", SETTINGS)
+def test_options_have_a_flag_for_every_setting(command):
+    rows = [row for config in SETTINGS[command] for row in settings.rows(config)]
+    flags = [row.flag.removeprefix("--") for row in rows]
+    assert len(set(flags)) == len(flags)
+    assert set(flags) <= flags_of(command)
+    assert {"weight-decay", "momentum", "warmup-epochs", "label-smoothing"} <= set(flags)

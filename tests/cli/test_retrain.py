@@ -6,6 +6,7 @@ import sys
 import time
 
 import torch
+import yaml
 from safetensors.torch import load_file
 
 
@@ -55,3 +56,17 @@ def wait_for_log(folder, lines, process):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.005)
     raise AssertionError("no epoch in two minutes")
+
+
+def test_retrain_command_reads_a_retrainings_config(searched, watched, tinynas, fails):
+    first, second = searched / "retrain" / "first", searched / "retrain" / "netaug"
+    training = ["--epochs", "1", "--batch-size", "48", "--dropout", "0.1"]
+    code, _, err = tinynas("retrain", searched, "--name", "first", *training)
+    assert code == 0, err
+    code, _, err = tinynas("retrain", searched, "--config", first / "config.yaml", "--netaug")
+    assert code == 0, err
+    before, after = (yaml.safe_load((folder / "config.yaml").read_text()) for folder in (first, second))
+    assert before.pop("netaug") is None
+    assert after.pop("netaug")["num_augmented"] == 1
+    assert after == before
+    assert "config.yaml 'space'" in fails("retrain", searched, "--config", searched / "config.yaml")

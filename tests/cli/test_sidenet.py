@@ -34,7 +34,7 @@ def test_sidenet_command_feeds_eval_predict_and_export(delivered_file, watched, 
     assert "part1.onnx, part2.onnx, export.json" in out
     assert "expected a percentage" in fails("sidenet", delivered_file, "--target-accuracy", "much")
     assert "no threshold reaches 100.00%" in fails("sidenet", delivered_file, "--target-accuracy", "100")
-    assert "leave out MODEL and --tap" in fails("sidenet", "--tap", "stem", "--cascade", "a", "b")
+    assert "remove MODEL and --tap" in fails("sidenet", "--tap", "stem", "--cascade", "a", "b")
     assert "no */retrain/*/model.safetensors in runs" in fails("sidenet")
     newest = Path("runs/r/retrain/netaug/model.safetensors")
     newest.parent.mkdir(parents=True)

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import Quiet, model_of
 from tinynas.experiment.compare import compare_runs
-from tinynas.experiment.config import ExitPlan, ExportPlan
+from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export_early_exit import export_exits

@@ -1,32 +1,12 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from helpers import RECIPE
 from tinynas import augment, load_arch
-from tinynas.experiment.config import Distillation, ExportPlan, NetAug, RetrainConfig, SupernetConfig, with_settings
+from tinynas.experiment.config import Distillation, NetAug, RetrainConfig, SupernetConfig
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import InputError
-
-
-def test_export_plan_refuses_counts_below_one():
-    for wrong in ({"batch": 0}, {"calibration": 0}):
-        with pytest.raises(InputError, match="> 0"):
-            ExportPlan(model=Path("m"), out=Path("o"), **wrong)
-
-
-@pytest.mark.parametrize(
-    ("plan", "message"),
-    [
-        ({"to": "onx"}, "unknown format 'onx'; did you mean 'onnx'"),
-        ({"to": "tflite", "opset": 18}, "no opset and take one image at a time"),
-        ({"to": "tflite", "batch": None}, "no opset and take one image at a time"),
-    ],
-)
-def test_export_plan_refuses_contradictions(plan, message):
-    with pytest.raises(InputError, match=message):
-        ExportPlan(model=Path("m"), out=Path("o"), **plan)
 
 
 def test_supernet_config_frees_one_kind_of_choice_after_the_other():
@@ -34,7 +14,7 @@ def test_supernet_config_frees_one_kind_of_choice_after_the_other():
     assert [len(config.fixed_choices(epoch)) for epoch in range(2, 10)] == [3, 3, 2, 2, 1, 1, 0, 0]
     assert config.fixed_choices(2) == ("depth", "expand", "width")
     assert SupernetConfig(recipe=Recipe(epochs=3)).fixed_choices(0) == ()
-    with pytest.raises(InputError, match="0 <= largest_warmup_epochs < epochs"):
+    with pytest.raises(InputError, match="largest_warmup_epochs < epochs"):
         SupernetConfig(largest_warmup_epochs=3, recipe=Recipe(epochs=3))
 
 
@@ -49,13 +29,19 @@ def test_netaug_augments_widths_in_the_first_half_only():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: NetAug(width=(1.0,), expand=(1.0,)), "NetAug widens widths or expansions"),
-        (lambda: NetAug(width=(1.0,), sort=True), "only augmented widths are sorted"),
-        (lambda: NetAug(alpha=float("inf")), "0 <= alpha < inf"),
-        (lambda: Distillation(teacher="t", temperature=float("inf")), "0 < temperature < inf"),
-        (lambda: RetrainConfig(distillation=Distillation(teacher="t", teach_augmented=True)), "taught with --netaug"),
-        (lambda: replace(RECIPE, lr=float("inf")), "0 < lr < inf"),
-        (lambda: replace(RECIPE, batch_size=1), "batch_size > 1"),
+        (lambda: NetAug(width=(1.0,), expand=(1.0,)), "augment nothing; add a factor above 1"),
+        (lambda: NetAug(width=(1.0,), sort=True), "sort needs augmented widths"),
+        (lambda: NetAug(alpha=float("inf")), "alpha must be at least 0 and finite, but is inf"),
+        (
+            lambda: Distillation(teacher="t", temperature=float("inf")),
+            "temperature must be above 0 and finite, but is inf",
+        ),
+        (
+            lambda: RetrainConfig(distillation=Distillation(teacher="t", teach_augmented=True)),
+            "teach_augmented has no effect without NetAug; add --netaug",
+        ),
+        (lambda: replace(RECIPE, lr=float("inf")), "lr must be above 0 and finite, but is inf"),
+        (lambda: replace(RECIPE, batch_size=1), "batch_size must be at least 2, but is 1"),
         (lambda: replace(RECIPE, freeze_epochs=RECIPE.epochs + 1), "freeze_epochs <= epochs"),
         (lambda: augment(load_arch("mcunet-in3"), width=(1.0, float("nan"))), "width factors begin with 1"),
         (lambda: augment(load_arch("mcunet-in3"), expand=(1.0, float("inf"))), "expand factors begin with 1"),
@@ -66,22 +52,15 @@ def test_config_refuses_settings_without_sense(make, message):
         make()
 
 
-def test_with_settings_refuses_settings_of_what_is_not_trained():
-    with pytest.raises(InputError, match=r"alpha is a setting of --netaug"):
-        with_settings(RetrainConfig(), {"alpha": 0.5})
-    with pytest.raises(InputError, match=r"temperature is a setting of --teacher"):
-        with_settings(RetrainConfig(netaug=NetAug()), {"temperature": 2.0})
-
-
 @pytest.mark.parametrize(
     "change", [{"alpha": -1.0}, {"every": 0}, {"num_augmented": 0}, {"width_until": 1.5}, {"expand_until": -0.1}]
 )
 def test_config_refuses_settings_out_of_range(change):
-    with pytest.raises(InputError, match="must hold, but got"):
+    with pytest.raises(InputError, match="must be"):
         NetAug(**change)
     for wrong in ({"dropout": 1.0}, {"dropout": -0.1}):
-        with pytest.raises(InputError, match="0 <= dropout < 1"):
+        with pytest.raises(InputError, match="dropout must be at least 0 and below 1"):
             RetrainConfig(**wrong)
     for wrong in ({"teacher_weight": 1.1}, {"temperature": 0.0}):
-        with pytest.raises(InputError, match="must hold, but got"):
+        with pytest.raises(InputError, match="must be"):
             Distillation(teacher="supernet", **wrong)

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from helpers import RECIPE, Interrupting, Quiet
-from tinynas.experiment.config import RetrainConfig, RetrainPlan
+from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.log import Log
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.pipelines.retrain import retrain
 from tinynas.utils.errors import InputError
 

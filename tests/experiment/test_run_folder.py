@@ -1,9 +1,15 @@
+import json
 import os
+from dataclasses import asdict, replace
 
 import pytest
+import yaml
 
+from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.run_folder import newest, settle_config
+from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import FileError
+from tinynas.utils.overrides import Overrides
 
 
 def test_settle_config_accepts_only_the_same_configuration(tmp_path):
@@ -34,3 +40,14 @@ def test_newest_finds_the_file_written_last(tmp_path, monkeypatch):
         path.touch()
         os.utime(path, (1000 - age, 1000 - age))
     assert newest("*/front.json").parent.name == "c"
+
+
+def test_settle_config_renames_settings_of_an_earlier_version(tmp_path):
+    older = {"data": "digits", "teaching": {"teacher": "supernet"}, "netaug": {"networks": 2}, "recipe": {"clip": 1.0}}
+    config = Overrides.read(older, RetrainConfig).apply(RetrainConfig())
+    assert (config.distillation.teacher, config.netaug.num_augmented) == ("supernet", 2)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    settle_config(tmp_path / "config.yaml", asdict(config))
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == json.loads(json.dumps(asdict(config)))
+    with pytest.raises(FileError, match=r"recipe\.max_grad_norm is 1\.0 there, 2\.0 here"):
+        settle_config(tmp_path / "config.yaml", asdict(replace(config, recipe=Recipe(max_grad_norm=2.0))))

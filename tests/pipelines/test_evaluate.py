@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from helpers import RECIPE, Quiet
-from tinynas.experiment.config import RetrainConfig, RetrainPlan
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.pipelines import evaluate as evaluate_module
 from tinynas.pipelines.retrain import retrain
 from tinynas.utils.errors import InputError

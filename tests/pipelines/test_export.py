@@ -8,7 +8,7 @@ import torch
 from helpers import Quiet
 from tinynas import load
 from tinynas.data.registry import load_data
-from tinynas.experiment.config import ExportPlan
+from tinynas.experiment.plans import ExportPlan
 from tinynas.models.network import fold
 from tinynas.pipelines.export import export
 from tinynas.tasks.detection import decode_with_nms, detections

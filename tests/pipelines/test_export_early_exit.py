@@ -7,7 +7,7 @@ from torch import nn
 
 from helpers import Quiet, model_of
 from tinynas.early_exit.model_file import deployed_parts, read_exits
-from tinynas.experiment.config import ExitPlan, ExportPlan
+from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export_early_exit import export_exits

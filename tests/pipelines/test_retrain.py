@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers import DETECTORS, RECIPE, Interrupting, Quiet
+from helpers import DETECTORS, RECIPE, Interrupting, Quiet, overrides
 from tinynas import Supernet, build, load, load_arch
 from tinynas.data.base import Batch
 from tinynas.data.registry import load_data
-from tinynas.experiment.config import Distillation, NetAug, RetrainConfig, RetrainPlan, read_settings, with_settings
+from tinynas.experiment.config import Distillation, NetAug, RetrainConfig
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.run_folder import read_config
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.planning import default_config, plan_retraining
@@ -21,7 +22,7 @@ from tinynas.utils.errors import InputError, TrainingError
 
 def test_retrain_fits_anchors_to_the_data_unless_the_space_has_its_own(detector_run, voc):
     assert load_arch(detector_run / "best.yaml").detector.anchors == tuple(DETECTORS["head"]["anchors"])
-    config = with_settings(default_config(load_arch("mcunet-in3"), voc, netaug=False, teacher=None), {"epochs": 1})
+    config = overrides(epochs=1).apply(default_config(load_arch("mcunet-in3"), voc, netaug=False))
     small = replace(
         load_arch(detector_run / "best.yaml"), head=replace(load_arch(detector_run / "best.yaml").detector, width=8)
     )
@@ -94,9 +95,7 @@ def test_retrain_starts_from_the_supernets_weights_and_is_fresh_around_them(sear
 
 
 def test_retrain_with_netaug_and_the_supernet_as_teacher(searched, watched):
-    plan = plan_retraining(
-        str(searched), name=None, resume=False, netaug=True, given={"teacher": "supernet", "epochs": 2, "lr": 0.02}
-    )
+    plan = plan_retraining(str(searched), overrides=overrides(netaug=True, teacher="supernet", epochs=2, lr=0.02))
     assert plan.folder == searched / "retrain" / "netaug-teacher"
     metrics = retrain(plan, report=Quiet())
     assert metrics["teacher"] == "supernet"
@@ -160,7 +159,7 @@ def test_retrain_sorts_channels_with_momentum_but_not_before_the_first_epoch(sea
 
     monkeypatch.setattr(Supernet, "sort_channels", noted)
     given = {"init": "supernet", "sort": True, "epochs": 4, "width_until": 1.0}
-    retrain(plan_retraining(str(searched), name=None, resume=False, netaug=True, given=given), report=Quiet())
+    retrain(plan_retraining(str(searched), overrides=overrides(netaug=True, **given)), report=Quiet())
     assert len(sorted_with) == 3, "before every epoch but the first, in which the target's weights are in front"
     assert all(momenta and all(momenta) for momenta in sorted_with)
 
@@ -233,13 +232,13 @@ def test_retrain_depends_on_every_setting(watched, space, tmp_path):
     ]
     found = []
     for i, change in enumerate(changes):
-        config = with_settings(base, change)
+        config = overrides(**change).apply(base)
         retrain(RetrainPlan(folder=tmp_path / str(i), arch=arch, config=config), report=Quiet())
         state = load(tmp_path / str(i) / "model.safetensors").state_dict()
         found.append(torch.cat([tensor.flatten().double() for tensor in state.values()]))
         written = read_config(tmp_path / str(i) / "config.yaml")
         del written["arch"]
-        assert read_settings(RetrainConfig, written, "config.yaml") == config
+        assert overrides(**written).apply(RetrainConfig()) == config
     assert len({tuple(weights.tolist()) for weights in found}) == len(changes)
 
 
@@ -251,7 +250,7 @@ def test_retrain_takes_a_trained_model_to_other_classes(watched, space, tmp_path
     path = tmp_path / "pretrained.safetensors"
     save_model(path, Model(net=net, data="other", classes=tuple("vwxyz"), normalise=watched.normalise))
     given = {"data": "small", "epochs": 1, "freeze_epochs": 0.5, "head_lr": 0.2}
-    plan = plan_retraining(None, name=None, resume=False, netaug=True, source=path, given=given)
+    plan = plan_retraining(None, source=path, overrides=overrides(netaug=True, **given))
     target = replace(plan.arch, classes=3)
     start = initial_supernet(plan, target, watched).extract(target).state_dict()
     for name, tensor in net.state_dict().items():

@@ -6,7 +6,8 @@ import pytest
 from helpers import RECIPE, Quiet
 from tinynas import Budget, cost, load, load_arch, load_space
 from tinynas.experiment.compare import compare_runs
-from tinynas.experiment.config import NetAug, RetrainConfig, RetrainPlan
+from tinynas.experiment.config import NetAug, RetrainConfig
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import search
 from tinynas.tasks.registry import TASKS

@@ -16,8 +16,8 @@ Counting rules:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..utils.units import format_bytes, format_count, format_seconds
@@ -53,36 +53,6 @@ class TimedCost(Cost):
     """Counts beside a measurement: `latency`, seconds of one inference on the machine that searches."""
 
     latency: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """Hard limits, None is no limit. Memory in bytes, latency in seconds; only a `TimedCost` can keep that one."""
-
-    macs: int | None = None
-    params: int | None = None
-    peak_sram: int | None = None
-    peak_sram_inplace_dw: int | None = None
-    flash: int | None = None
-    latency: float | None = None
-    min_macs: int | None = None  # the lower end, where a whole front between two budgets is searched
-
-    def limits(self) -> dict[str, float]:
-        """The limits that are set, by name."""
-        return {name: limit for name, limit in asdict(self).items() if limit is not None}
-
-    def excess(self, cost: Cost) -> dict[str, float]:
-        """By how much the cost breaks each limit; not above 0 where it keeps it."""
-        found = {name: getattr(cost, name) - limit for name, limit in self._upper.items()}
-        return found if self.min_macs is None else {**found, "min_macs": self.min_macs - cost.macs}
-
-    def fits(self, cost: Cost) -> bool:
-        """Whether the cost keeps every limit."""
-        return all(value <= 0 for value in self.excess(cost).values())
-
-    @cached_property
-    def _upper(self) -> dict[str, float]:
-        return {name: limit for name, limit in self.limits().items() if name != "min_macs"}
 
 
 def cost(arch: Arch) -> Cost:
@@ -197,12 +167,6 @@ def describe(name: str, value: float) -> str:
     if name == "latency":
         return format_seconds(value)
     return format_count(value) if name in ("macs", "params", "min_macs") else format_bytes(value)
-
-
-def describe_limits(limits: Mapping[str, float]) -> str:
-    """Limits as people read them: "macs <= 300K, peak_sram <= 16KB"."""
-    parts = [(f"{name.removeprefix('min_')} {'>=' if name == 'min_macs' else '<='}", name) for name in limits]
-    return ", ".join(f"{rule} {describe(name, limits[name])}" for rule, name in parts) or "no limits"
 
 
 def _block(name: str, block: Block, channels: int, size: int, kept: bool) -> Iterator[Step]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..arch.cost import describe_limits
+from ..arch.budget import Budget
 from ..utils.errors import FileError
 from ..utils.io import read_json, write
 from ..utils.pareto import hypervolume
@@ -45,7 +45,7 @@ def _searched(run: Path) -> Iterator[dict[str, Any]]:
     folders = [path for path in (run, *sorted(run.glob("earlier/*/"))) if (path / "front.json").exists()]
     for folder in folders:
         found = read_front(folder)
-        name = f"searched ({describe_limits(found['limits'])})" if len(folders) > 1 else "searched"
+        name = f"searched ({Budget(**found['limits']).describe()})" if len(folders) > 1 else "searched"
         yield _one(name, found, "search-val", found["front"], line=True)
 
 

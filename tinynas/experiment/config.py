@@ -1,46 +1,123 @@
-"""What a training is told: a run's and a retraining's config.yaml, everything resolved."""
+"""Configurations of a search and of a retraining: all settings, and their defaults by task."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from math import inf
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
-from ..arch.arch import Arch
-from ..arch.cost import Budget
 from ..training.recipe import Recipe
 from ..utils.errors import InputError, require, unknown
-from ..utils.io import unused_path
-from ..utils.schema import check_mapping, from_mapping
+from ..utils.paths import absolute_path, with_absolute_path
+from ..utils.settings import check_settings, setting
 
 Config = TypeVar("Config")
 SAMPLERS = ("predictor", "tpe", "nsga2", "random")  # implemented in study/samplers.py
+DATA_HELP = (
+    "Data set: digits, fashion-mnist, cifar10, cifar100, food101, flowers102, pets, cars, or imagefolder:PATH with "
+    "train/ and val/; for detection scattered-digits, scattered-fashion, voc:PATH or coco:PATH"
+)
+DATA_METAVAR = "NAME[:PATH]"
+_SEARCH, _SUPERNET, _NETAUG, _TEACHER, _START = "Search", "Supernet", "NetAug", "Teacher", "Initial weights"
+
+
+def _storage(text: str) -> str:
+    return text if "://" in text else absolute_path(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How a trained supernet is searched."""
+
+    pareto: bool = setting(
+        False, help="Search the whole Pareto front of accuracy and MACs within the limits", group=_SEARCH
+    )
+    trials: int = setting(50, help="Networks to evaluate", group=_SEARCH, minimum=1)
+    sampler: str = setting(
+        "predictor",
+        help="Search algorithm: predictor, tpe, nsga2 or random",
+        group=_SEARCH,
+        metavar="SAMPLER",
+        choices=SAMPLERS,
+    )
+    workers: int = setting(1, help="Processes that search on this machine", group=_SEARCH, minimum=1)
+    storage: str | None = setting(
+        None,
+        help="Optuna storage, which several processes can share",
+        group=_SEARCH,
+        metavar="URL|FILE",
+        default_text="study.journal in the run",
+        parse=_storage,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetConfig:
-    """What a run's supernet is trained on and how; a run's config.yaml."""
+    """How a run's supernet is trained, and on what; a run's config.yaml."""
 
-    space: str = "mobile32"
-    data: str = "digits"
-    num_random_subnets: int = 2  # random subnets a step, beside the largest and the smallest
-    size_balanced_sampling: bool = True  # random subnets of all sizes alike, instead of mostly middle ones
-    distillation: float = 0.5  # share of the largest network's outputs in the others' targets, beside the labels
-    largest_warmup_epochs: int = 0  # at the start, in which the largest network is trained alone
-    progressive_shrinking: bool = False  # then kernels, depths, expansions, widths become elastic one after the other
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6, max_grad_norm=1.0))
+    space: str = setting("mobile32", help="Search space, see `tinynas spaces`", group=_SUPERNET, metavar="NAME|FILE")
+    data: str = setting("digits", help=DATA_HELP, metavar=DATA_METAVAR, parse=with_absolute_path)
+    num_random_subnets: int = setting(
+        2,
+        help="Random subnets in a training step, beside the largest and the smallest",
+        group=_SUPERNET,
+        aliases=("randoms",),
+        minimum=0,
+    )
+    size_balanced_sampling: bool = setting(
+        True,
+        help="Sample random subnets of all sizes equally often, instead of mostly medium ones",
+        group=_SUPERNET,
+        aliases=("spread",),
+    )
+    distillation: float = setting(
+        0.5,
+        help="Weight of the largest network's outputs in the targets of all others; labels have the rest",
+        group=_SUPERNET,
+        minimum=0,
+        maximum=1,
+    )
+    largest_warmup_epochs: int = setting(
+        0,
+        help="Length of the first part of training, in which only the largest network is trained",
+        unit="epochs",
+        group=_SUPERNET,
+        aliases=("largest_epochs",),
+        minimum=0,
+    )
+    progressive_shrinking: bool = setting(
+        False,
+        help="Make kernels, depths, expansions and widths elastic one after the other (Once-for-All)",
+        group=_SUPERNET,
+        aliases=("shrinking",),
+    )
+    recipe: Recipe = field(default_factory=partial(Recipe, epochs=6, max_grad_norm=1.0))
 
     def __post_init__(self) -> None:
-        require(self.num_random_subnets >= 0, "num_random_subnets >= 0", num_random_subnets=self.num_random_subnets)
-        require(0 <= self.distillation <= 1, "0 <= distillation <= 1", distillation=self.distillation)
-        rule = "0 <= largest_warmup_epochs < epochs"
-        holds = 0 <= self.largest_warmup_epochs < self.recipe.epochs
-        require(holds, rule, largest_warmup_epochs=self.largest_warmup_epochs, epochs=self.recipe.epochs)
+        check_settings(self)
+        require(
+            self.largest_warmup_epochs < self.recipe.epochs,
+            "largest_warmup_epochs < epochs",
+            largest_warmup_epochs=self.largest_warmup_epochs,
+            epochs=self.recipe.epochs,
+        )
+
+    @classmethod
+    def for_task(cls, task: str) -> "SupernetConfig":
+        """Return the defaults for a task, "classify" or "detect". Raises InputError."""
+        return _for_task(_SUPERNET_DEFAULTS, task)
+
+    @classmethod
+    def variants(cls) -> dict[str, "SupernetConfig"]:
+        """Return the defaults that --help and the docs show, by case."""
+        return {"classification": _SUPERNET_DEFAULTS["classify"], "detection": _SUPERNET_DEFAULTS["detect"]}
 
     def fixed_choices(self, epoch: int) -> tuple[str, ...]:
-        """The kinds of choices that are not yet elastic in an epoch, counted from 0.
+        """Return the kinds of choices that are not yet elastic in an epoch, counted from 0.
 
-        Progressive shrinking (Cai et al., ICLR 2020, section 3.3), each kind in an equal part of the epochs.
+        Progressive shrinking (Cai et al., ICLR 2020, section 3.3); each kind takes an equal part of the epochs.
         """
         if not self.progressive_shrinking:
             return ()
@@ -49,203 +126,156 @@ class SupernetConfig:
         return kinds[part + 1 :]
 
 
+def _factors(text: str) -> tuple[float, ...]:
+    """Read "1,1.8,2.6". Raises InputError."""
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise InputError(f"cannot read {text!r}: expected factors like 1,1.8,2.6") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetAug:
     """How a target is augmented (Cai et al., ICLR 2022, sections 3.2 and 4.1)."""
 
-    width: tuple[float, ...] = (1.0, 1.8, 2.6)  # factors of the channels between blocks
-    expand: tuple[float, ...] = (1.0, 1.6, 2.2, 2.8)  # factors of the expansion ratios
-    num_augmented: int = 1  # augmented networks a step
-    alpha: float = 1.0  # weight of their losses
-    every: int = 1  # augment every n-th step
-    width_until: float = 0.5  # part of the epochs after which widths are not augmented any more
-    expand_until: float = 0.5  # the same of expansion ratios; then the target is trained alone
-    sort: bool = False  # put the most important channels first before every epoch that augments widths but the first
+    width: tuple[float, ...] = setting(
+        (1.0, 1.8, 2.6),
+        help="Factors of the widths between blocks",
+        group=_NETAUG,
+        metavar="1,A,B",
+        default_text="the paper's for the network's family, e.g. 1,1.8,2.6",
+        parse=_factors,
+    )
+    expand: tuple[float, ...] = setting(
+        (1.0, 1.6, 2.2, 2.8), help="Factors of the expand ratios", group=_NETAUG, metavar="1,A,B", parse=_factors
+    )
+    num_augmented: int = setting(
+        1, help="Augmented networks in a training step", group=_NETAUG, aliases=("networks",), minimum=1
+    )
+    alpha: float = setting(1.0, help="Weight of the augmented networks' losses", group=_NETAUG, minimum=0)
+    every: int = setting(1, help="Augment every n-th training step of an epoch", group=_NETAUG, minimum=1)
+    width_until: float = setting(
+        0.5, help="Fraction of the epochs in which widths are augmented", group=_NETAUG, minimum=0, maximum=1
+    )
+    expand_until: float = setting(
+        0.5,
+        help="Fraction of the epochs in which expand ratios are augmented; the paper uses 1",
+        group=_NETAUG,
+        minimum=0,
+        maximum=1,
+    )
+    sort: bool = setting(
+        False,
+        help="Before each epoch that augments widths, but the first, give the target the most important channels",
+        group=_NETAUG,
+    )
 
     def __post_init__(self) -> None:
-        require(self.num_augmented >= 1 and self.every >= 1, "num_augmented >= 1 and every >= 1", netaug=self)
-        require(0 <= self.alpha < inf, "0 <= alpha < inf", alpha=self.alpha)
-        widened = max(len(self.width), len(self.expand)) > 1
-        require(widened, "NetAug widens widths or expansions", width=self.width, expand=self.expand)
-        require(not self.sort or len(self.width) > 1, "only augmented widths are sorted", width=self.width)
-        for name in ("width_until", "expand_until"):
-            require(0 <= getattr(self, name) <= 1, f"0 <= {name} <= 1", **{name: getattr(self, name)})
+        check_settings(self)
+        if max(len(self.width), len(self.expand)) < 2:
+            raise InputError(f"width {self.width} and expand {self.expand} augment nothing; add a factor above 1")
+        if self.sort and len(self.width) < 2:
+            raise InputError(f"sort needs augmented widths, but width is {self.width}; add a factor above 1")
 
     def factors(self, part: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Of width and expansion, when this part of the epochs is over."""
-        return self.width if part < self.width_until else (1.0,), self.expand if part < self.expand_until else (1.0,)
+        """Return the factors of widths and of expand ratios after a fraction of the epochs."""
+        width = self.width if part < self.width_until else (1.0,)
+        expand = self.expand if part < self.expand_until else (1.0,)
+        return width, expand
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """What a teacher's soft labels are worth (Hinton et al., 2015, section 2)."""
+    """How a network learns from a teacher's outputs (Hinton et al., 2015, section 2)."""
 
-    teacher: str  # "supernet", a model.safetensors, or torchvision:NAME[:weights.pth]
-    teacher_weight: float = 0.5  # of its soft labels; the labels have the rest
-    temperature: float = 1.0
-    teach_augmented: bool = False  # the augmented networks too
+    teacher: str = setting(
+        help="Teacher whose outputs are learned beside the labels: supernet, a model's file or folder, or "
+        "torchvision:NAME[:WEIGHTS]",
+        group=_TEACHER,
+        metavar="NAME",
+        parse=with_absolute_path,
+    )
+    teacher_weight: float = setting(
+        0.5,
+        help="Weight of the teacher's outputs in the loss; labels have the rest",
+        group=_TEACHER,
+        minimum=0,
+        maximum=1,
+    )
+    temperature: float = setting(
+        1.0, help="Temperature that softens the outputs of teacher and network", group=_TEACHER, above=0
+    )
+    teach_augmented: bool = setting(
+        False, help="Use the teacher for NetAug's augmented networks as well", group=_TEACHER
+    )
 
     def __post_init__(self) -> None:
-        require(0 <= self.teacher_weight <= 1, "0 <= teacher_weight <= 1", teacher_weight=self.teacher_weight)
-        require(0 < self.temperature < inf, "0 < temperature < inf", temperature=self.temperature)
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainConfig:
-    """How a network is retrained: plain, or with NetAug, with a teacher, from weights that are there."""
+    """How a network is retrained; a retraining's config.yaml, beside the network."""
 
-    data: str = "digits"
-    init: str = "kaiming-normal"  # kaiming-normal, kaiming-uniform, "supernet", or a model.safetensors
-    dropout: float = 0.0  # share of the classifier's inputs that are dropped in training
-    netaug: NetAug | None = None
-    distillation: Distillation | None = None
+    data: str = setting("digits", help=DATA_HELP, metavar=DATA_METAVAR, parse=with_absolute_path)
+    init: str = setting(
+        "kaiming-normal",
+        help="Initial weights: kaiming-normal, kaiming-uniform, supernet, or a model's file",
+        group=_START,
+        metavar="NAME",
+        parse=with_absolute_path,
+    )
+    dropout: float = setting(
+        0.0, help="Dropout probability of the classifier's inputs", group="Training", minimum=0, below=1
+    )
+    netaug: NetAug | None = setting(
+        None, help="Train inside wider networks (NetAug, Cai et al., ICLR 2022)", group=_NETAUG
+    )
+    distillation: Distillation | None = setting(None, help="", flag=None, aliases=("teaching",))
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
-        require(0 <= self.dropout < 1, "0 <= dropout < 1", dropout=self.dropout)
-        lonely = self.distillation is not None and self.distillation.teach_augmented and not self.netaug
-        require(not lonely, "augmented networks are taught with --netaug", teach_augmented=lonely)
+        check_settings(self)
+        if self.distillation and self.distillation.teach_augmented and not self.netaug:
+            raise InputError("teach_augmented has no effect without NetAug; add --netaug, or remove it")
+
+    @classmethod
+    def for_task(cls, task: str) -> "RetrainConfig":
+        """Return the defaults for a task, "classify" or "detect". Raises InputError."""
+        return _for_task(_RETRAIN_DEFAULTS, task)
+
+    @classmethod
+    def variants(cls) -> dict[str, "RetrainConfig"]:
+        """Return the defaults that --help and the docs show, by case."""
+        plain = _RETRAIN_DEFAULTS["classify"]
+        return {
+            "classification": plain,
+            "detection": _RETRAIN_DEFAULTS["detect"],
+            "with --netaug": plain.with_netaug(NetAug()),
+        }
+
+    def with_netaug(self, netaug: NetAug) -> "RetrainConfig":
+        """Return the configuration with NetAug, and with the initial weights that suit it."""
+        return replace(self, netaug=netaug, init="kaiming-uniform")
 
 
-def read_settings(cls: type[Config], plain: Mapping[str, Any], where: str) -> Config:
-    """A config from plain data as config.yaml holds it. Raises InputError."""
-    nested = {"recipe": Recipe, "netaug": NetAug, "distillation": Distillation}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    own = {f.name for f in fields(cls) if is_dataclass(f.type) or "None" in str(f.type)}  # type: ignore[arg-type]
-    for name in nested.keys() & own & {name for name, value in given.items() if value is not None}:
-        given[name] = read_settings(nested[name], check_mapping(given[name], name), f"{name} in {where}")
-    return from_mapping(cls, given, where)
+_SUPERNET_DEFAULTS = {
+    "classify": SupernetConfig(),
+    "detect": SupernetConfig(
+        space="detect",
+        data="scattered-digits",
+        num_random_subnets=1,
+        distillation=0.0,
+        recipe=Recipe(epochs=8, label_smoothing=0.0, max_grad_norm=1.0),
+    ),
+}
+_RETRAIN_DEFAULTS = {
+    "classify": RetrainConfig(),
+    "detect": RetrainConfig(data="scattered-digits", recipe=Recipe(epochs=16, label_smoothing=0.0, max_grad_norm=1.0)),
+}
 
 
-def with_settings(config: Config, given: Mapping[str, Any]) -> Config:
-    """The config with the settings given, its own or those of the configs in it. Raises InputError."""
-    own = {f.name for f in fields(config)}  # type: ignore[arg-type]
-    changed = {name: value for name, value in given.items() if name in own}
-    left = {name: value for name, value in given.items() if name not in own}
-    for name in own - changed.keys():
-        inner = getattr(config, name)
-        if is_dataclass(inner):
-            known = {f.name for f in fields(inner)} & left.keys()
-            changed[name] = replace(inner, **{key: left.pop(key) for key in known})  # type: ignore[type-var]
-    for name in left:
-        raise InputError(f"{name} is a setting of {_PART_OF[name]}, and this training has none")
-    return replace(config, **changed)  # type: ignore[type-var]
-
-
-_PART_OF = {f.name: option for cls, option in ((NetAug, "--netaug"), (Distillation, "--teacher")) for f in fields(cls)}
-AUTO = "auto"
-SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the tiny one's run
-_OF_HEADS = ("taps", "hidden", "distillation", "temperature", "seed")  # what a cascade has no use for
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExitPlan:
-    """Exits on a delivered model: side heads at `taps` ("auto" tries every choice of stages), or `tiny` before it.
-
-    The threshold is `threshold`, or the cheapest on search-val with at least an accuracy, in percent, or the most
-    accurate within average MACs; by default the cheapest that loses nothing. Written to `out`.
-    """
-
-    model: Path
-    tiny: Path | None = None
-    out: Path | None = None
-    data: str | None = None
-    taps: tuple[str, ...] = (AUTO,)
-    hidden: int = 64
-    distillation: float = 0.0
-    temperature: float = 1.0
-    threshold: float | None = None
-    accuracy: float | None = None
-    macs: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        goals = {name: getattr(self, name) for name in ("threshold", "accuracy", "macs")}
-        given = {name: value for name, value in goals.items() if value is not None}
-        require(len(given) < 2, "a threshold is given, or one target", **given)
-        require(self.threshold is None or self.threshold >= 0, "threshold >= 0", threshold=self.threshold)
-        require(self.seed >= 0, "seed >= 0", seed=self.seed)
-        require(AUTO not in self.taps or len(self.taps) == 1, "auto is the only tap, or none", taps=self.taps)
-        rule = "a temperature is for --distillation"
-        require(self.temperature == 1 or self.distillation > 0, rule, temperature=self.temperature)
-        require(self.tiny is not None or str(self.model) != SUPERNET, "supernet is the larger network of a cascade")
-        of_heads = [f for f in fields(self) if f.name in _OF_HEADS]
-        named = {f.name: value for f in of_heads if (value := getattr(self, f.name)) != f.default}
-        require(not self.tiny or not named, "a cascade has no side heads", **named)
-        place = self.out and self.out / "model.safetensors"
-        require(not (place and place.exists()), "exits have a folder of their own", out=str(self.out))
-
-    def folder(self) -> Path:
-        """Where it is written: if nothing is said, a new folder beside the model."""
-        beside = self.tiny or self.model
-        return self.out or unused_path(beside.parent / ("cascade" if self.tiny else "sidenet"))
-
-
-FORMATS = ("onnx", "tflite")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportPlan:
-    """What is exported where. `batch` images at a time, any number if None; `data` by default the model's own."""
-
-    model: Path
-    out: Path
-    to: str = "onnx"
-    data: str | None = None
-    int8: bool = True
-    batch: int | None = 1
-    opset: int | None = None
-    calibration: int = 500  # training images that set the ranges of int8
-    margin: float = 2.0  # points of accuracy that int8 may lose without a warning
-
-    def __post_init__(self) -> None:
-        require(self.batch is None or self.batch > 0, "batch > 0", batch=self.batch)
-        if self.to not in FORMATS:
-            raise unknown("format", self.to, FORMATS)
-        only_onnx = "TFLite files have no opset and take one image at a time"
-        holds = self.to == "onnx" or (self.opset is None and self.batch == 1)
-        require(holds, only_onnx, opset=self.opset, batch=self.batch)
-        require(self.calibration > 0, "calibration > 0", calibration=self.calibration)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchPlan:
-    """A search of a run's supernet: `trials` networks within the budget are evaluated.
-
-    `pareto` looks for the whole front. `storage` is where the study is kept, by default a journal file in the run.
-    """
-
-    run: Path
-    config: SupernetConfig
-    budget: Budget
-    trials: int = 50
-    pareto: bool = False
-    sampler: str = "predictor"
-    storage: str | None = None
-    workers: int = 1
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("trials", "workers"):
-            require(getattr(self, name) > 0, f"{name} > 0", **{name: getattr(self, name)})
-        if self.sampler not in SAMPLERS:
-            raise unknown("sampler", self.sampler, SAMPLERS)
-        low, high = self.budget.min_macs, self.budget.macs
-        if low is not None:
-            require(self.pareto, "a range of MACs is for --pareto", pareto=self.pareto)
-            require(high is None or low <= high, "low <= high", low=low, high=high)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrainPlan:
-    """A retraining of one network into a folder of a run."""
-
-    folder: Path
-    arch: Arch
-    config: RetrainConfig
-    tensorboard: bool = False
-
-    @property
-    def run(self) -> Path:
-        """The run, with the supernet that the network comes from, if it comes from one."""
-        return self.folder.parent.parent
+def _for_task(defaults: Mapping[str, Config], task: str) -> Config:
+    if task not in defaults:
+        raise unknown("task", task, defaults)
+    return defaults[task]

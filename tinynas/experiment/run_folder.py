@@ -19,6 +19,8 @@ from typing import Any
 from ..utils.errors import FileError, InputError
 from ..utils.io import read_text, write_yaml
 from ..utils.schema import check_mapping, read_yaml
+from ..utils.settings import with_current_keys
+from .config import RetrainConfig, SupernetConfig
 
 RUNS = Path("runs")
 EXITS = "sidenet.safetensors"
@@ -43,16 +45,17 @@ def delivered(model: Path | None) -> Path:
 def settle_config(path: Path, config: Mapping[str, Any]) -> None:
     """Write a folder's config.yaml, or check that the one there says the same. Raises FileError.
 
-    Settings that the file does not know, since an older tinynas wrote it, are added.
+    Settings that the file of an older version lacks are added, and older names of settings are replaced.
     """
     plain = json.loads(json.dumps(config))
-    there = read_config(path) if path.exists() else {}
+    written = read_config(path) if path.exists() else {}
+    there = with_current_keys(with_current_keys(written, SupernetConfig), RetrainConfig)
     for key, was, asked in _differences(there, plain):
         raise FileError(
             f"{path.parent} is of another configuration: {key} is {_short(was)} there, {_short(asked)} here; "
             "choose another folder"
         )
-    if there != plain:
+    if written != plain:
         write_yaml(path, plain)
 
 

@@ -14,7 +14,7 @@ from ..early_exit.model_file import ExitModel, cascade_of, exits_cost, read_exit
 from ..early_exit.plots import exits_picture
 from ..early_exit.sidenet import SideNet
 from ..early_exit.thresholds import NOBODY, Operating, Swept, choose, oracle_exits, random_exits, swept, thresholds
-from ..experiment.config import AUTO, SUPERNET, ExitPlan
+from ..experiment.plans import AUTO, SUPERNET, ExitPlan
 from ..experiment.reporter import Report
 from ..experiment.run_folder import EXITS
 from ..models.model_file import Model, read_model

@@ -11,7 +11,7 @@ from ..data.base import Data
 from ..deploy.latency import median_seconds
 from ..deploy.onnx import Deployed, preprocessing, to_onnx, to_onnx_boxes
 from ..deploy.tflite import to_tflite
-from ..experiment.config import ExportPlan
+from ..experiment.plans import ExportPlan
 from ..experiment.reporter import Report
 from ..models.model_file import Model, read_model
 from ..models.network import fold

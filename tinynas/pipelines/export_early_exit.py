@@ -19,7 +19,7 @@ from ..deploy.onnx import about, exported, preprocessing, quantised, session_of,
 from ..early_exit.calibration import Outputs, fit_temperature
 from ..early_exit.model_file import ExitModel, deployed_parts, exits_cost, read_exits
 from ..early_exit.thresholds import Swept, swept
-from ..experiment.config import ExportPlan
+from ..experiment.plans import ExportPlan
 from ..experiment.reporter import Report
 from ..utils.errors import FileError, require
 from ..utils.io import check_writable, write, write_json

@@ -1,252 +1,290 @@
-"""From what the user asked for to what is done: which folder, which configuration, everything resolved."""
+"""Planning: from what a user named to a plan with everything resolved: folder, network, configuration."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from operator import itemgetter
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from ..arch.arch import Arch, detector_of
-from ..arch.cost import Budget, describe_limits
+from ..arch.arch import Arch
+from ..arch.budget import Budget
 from ..arch.netaug import family_factors
 from ..arch.zoo import load_arch, short_name
-from ..experiment.config import (
-    Distillation,
-    NetAug,
-    RetrainConfig,
-    RetrainPlan,
-    SearchPlan,
-    SupernetConfig,
-    read_settings,
-    with_settings,
-)
+from ..data.registry import load_data
+from ..experiment.config import NetAug, RetrainConfig, SearchSettings, SupernetConfig
 from ..experiment.log import last_record
+from ..experiment.plans import RetrainPlan, SearchPlan
 from ..experiment.results import read_front
-from ..experiment.run_folder import RUNS, delivered, newest, read_config
+from ..experiment.run_folder import RUNS, delivered, newest
+from ..experiment.saved import read_retraining, read_search_settings, read_supernet_config
 from ..models.model_file import read_model
 from ..models.network import INITS
 from ..study.storage import redact_password
-from ..tasks.registry import TASKS, task_named
-from ..utils.errors import BudgetError, FileError, InputError, require, unknown
+from ..tasks.registry import fit_to_data, task_named
+from ..utils.errors import BudgetError, FileError, InputError, unknown
 from ..utils.io import unused_path
+from ..utils.overrides import Overrides
+
+SUPERNET = "supernet"  # in place of a model's file: the run's supernet
+NO_LIMITS = Budget()
+NO_OVERRIDES = Overrides()
 
 
 def plan_search(
     run: Path | None,
     *,
-    resume: bool,
+    resume: bool = False,
     task: str | None = None,
-    limits: Mapping[str, Any],
-    how: Mapping[str, Any],
-    given: Mapping[str, Any],
+    budget: Budget = NO_LIMITS,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> SearchPlan:
-    """A search in a new run, or in one that is there: its supernet is then used, or trained to its end.
+    """Plan a search in a new run or in an existing one, whose supernet is used.
 
-    `task`, "classify" or "detect", decides the space and the data of a new run, where nothing else does.
+    Settings that are not overridden are those of the existing run, or the task's defaults in a new one.
 
-    `how` are the settings the user named of the search, as in `SearchPlan`; `given` those of `SupernetConfig` and
-    `Recipe`. A run that is there supplies the others, and to a resumed search also limits and settings.
-    Raises FileError or InputError.
+    Args:
+        run: Folder of the run. None: a new one; to resume, the newest.
+        resume: Whether to continue an interrupted search, with its limits and settings.
+        task: "classify" or "detect", for the defaults of a new run.
+        budget: Limits of the networks.
+        overrides: Settings of `SupernetConfig` and `SearchSettings`.
+
+    Raises:
+        InputError: The settings contradict each other.
+        FileError: There is nothing to resume, or the run's supernet is not trained.
     """
     if resume:
         run = run or newest("*/config.yaml").parent
         if not (run / "config.yaml").exists():
             raise FileError(f"nothing to resume in {run}: it has no config.yaml; search without --resume")
     if run and (run / "config.yaml").exists():
-        require(task is None, "a run that is there has its task", task=task)
-        config = _read_supernet_config(run / "config.yaml")
-        if not resume and not _is_trained(run, config):
-            raise FileError(f"the supernet of {run} is not trained to its end; add --resume to go on with it")
+        config = _config_of_run(run, task, resume)
     else:
-        defaults = task_named(task or "classify")
-        config = with_settings(
-            SupernetConfig(space=defaults.default_space, data=defaults.default_data), defaults.supernet_overrides
-        )
-    config = with_settings(config, _with_paths(given))
+        config = SupernetConfig.for_task(task or "classify")
+    config, settings = overrides.apply(config), SearchSettings()
     if resume and run and (run / "search.yaml").exists():
-        last = read_config(run / "search.yaml")
-        limits = limits or last.get("limits", {})
-        how = {name: value for name, value in last.items() if name != "limits"} | dict(how)
-    if (storage := how.get("storage")) and "://" not in storage:
-        how = {**how, "storage": _absolute(storage)}
+        last_budget, settings = read_search_settings(run)
+        budget = budget if budget.limits() else last_budget
     return SearchPlan(
         run=run or _new_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
-        budget=Budget(**limits),
-        **how,
+        budget=budget,
+        settings=overrides.apply(settings),
     )
 
 
+def _config_of_run(run: Path, task: str | None, resume: bool) -> SupernetConfig:
+    """Return the configuration of an existing run, whose supernet is trained unless it is resumed."""
+    if task is not None:
+        raise InputError(f"{run} exists and has its task; remove --task {task}, or choose another --run")
+    config = read_supernet_config(run)
+    if not resume and not _is_trained(run, config):
+        raise FileError(f"the supernet of {run} has not finished training; add --resume to continue it")
+    return config
+
+
 def search_settings(plan: SearchPlan) -> dict[str, Any]:
-    """What a resumed search takes over; a run's search.yaml."""
-    storage = plan.storage and redact_password(plan.storage)
-    names = {name: getattr(plan, name) for name in ("trials", "sampler", "pareto")}
-    return {"limits": plan.budget.limits(), **names} | ({"storage": storage} if storage else {})
+    """Return a run's search.yaml: limits and settings, which a resumed search takes over."""
+    settings = asdict(plan.settings)
+    del settings["workers"]
+    storage = settings.pop("storage")
+    if storage:
+        settings["storage"] = redact_password(storage)
+    return {"limits": plan.budget.limits(), **settings}
 
 
 def plan_retraining(
     target: str | None,
     *,
-    name: str | None,
-    resume: bool,
-    netaug: bool,
+    name: str | None = None,
+    resume: bool = False,
     task: str | None = None,
     source: Path | None = None,
-    limits: Mapping[str, Any] = MappingProxyType({}),
-    given: Mapping[str, Any],
+    budget: Budget = NO_LIMITS,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> RetrainPlan:
-    """A retraining of a run's best network, of a network by name or of a YAML file's; of the newest run by default.
+    """Plan a retraining of a run's network, of an arch, or of a trained model's network.
 
-    `task` "detect" makes a detector of a classifier's backbone. `source` is a delivered model whose network goes on
-    from its weights. `limits` choose another network of a run's front. Resumed, it is the unfinished one of that target
-    and name, or the newest, with the configuration it has.
-    Raises BudgetError, FileError or InputError.
+    Args:
+        target: A run's folder, an arch's YAML file or a network's name. None: the newest run.
+        name: Name of the retraining. None: one by its settings.
+        resume: Whether to continue an interrupted retraining: of this target and name, otherwise the newest.
+        task: "detect" makes a detector of a classifier's backbone.
+        source: Trained model whose network is trained further, in place of `target`.
+        budget: Limits that choose a network of the run's Pareto front. Without limits it is the most accurate one.
+        overrides: Settings of `RetrainConfig`.
+
+    Raises:
+        BudgetError: No network of the front keeps the limits.
+        InputError: The settings contradict each other, or do not fit the network.
+        FileError: A run or model is missing or damaged.
     """
     if name is not None and (name != Path(name).name or name in ("", "..")):
-        raise InputError(f"a name is that of one folder, not {name!r}")
+        raise InputError(f"a name must be that of one folder, but is {name!r}")
     run = Path(target) if target and Path(target).is_dir() else None
     if target and not run and Path(target).parent.name and not Path(target).suffix:
         raise FileError(f"there is no run folder {target}; `tinynas retrain` takes the newest run")
+    limits = ("limits", budget.describe() if budget.limits() else None)
     if resume:
-        named = {"task": task, "from": source, **limits}
-        require(not any(named.values()), "a resumed retraining has its network", **named)
-        return _plan_resumed(run, load_arch(target) if target and not run else None, name, netaug, given)
+        _check_unused("a resumed retraining has its network", ("--task", task), ("--from", source), limits)
+        return plan_resumed(run, None if run else target, name, overrides)
     if source:
-        require(target is None, "a model given by --from has its own network", target=target)
-        require("init" not in given, "a model given by --from has its own weights", init=given.get("init"))
-        source = delivered(source)
-        given = {"init": str(source), **given}
-    elif (init := given.get("init")) not in (None, "supernet", *INITS) and not Path(str(init)).exists():
-        raise unknown("initialisation", init, ["supernet", *INITS])
-    arch, data, run = _network_for(target, run, source, limits, given)
-    if task and task_named(task) != TASKS[arch.task]:
-        require(task == "detect", "a detector has no classifier", task=task)
-        arch, data = detector_of(arch), TASKS[task].default_data
-    config = with_settings(default_config(arch, data, netaug=netaug, teacher=given.get("teacher")), _with_paths(given))
-    if "supernet" in (config.init, config.distillation and config.distillation.teacher):
-        if not (run / "supernet.pt").exists():
-            raise InputError(f"only a run has a supernet to start or learn from, and {target or source} is none")
-        rule = "a supernet starts and teaches networks for the data it was trained on"
-        trained_on = _read_supernet_config(run / "config.yaml").data
-        require(trained_on == config.data, rule, supernet=trained_on, network=config.data)
-    return RetrainPlan(folder=_retraining_folder(run, name, config, limits), arch=arch, config=config)
+        _check_unused("a model that is trained further has its network", ("target", target), limits)
+        return plan_from_model(delivered(source), name, task, overrides)
+    if target and not run:
+        _check_unused("limits choose a network of a run's Pareto front", limits)
+        return plan_from_arch(target, name, task, overrides)
+    return plan_from_run(run or newest("*/best.yaml").parent, name, task, budget, overrides)
 
 
-def _network_for(
-    target: str | None, run: Path | None, source: Path | None, limits: Mapping[str, Any], given: Mapping[str, Any]
-) -> tuple[Arch, str, Path]:
-    """The network to retrain, the data it is for, and its run: a new one for a network that comes from none."""
-    if source:
-        model = read_model(source)
-        found = model.net.arch, model.data, _new_folder(f"transfer-{given.get('data', model.data).partition(':')[0]}")
-    elif target and not run:
-        arch = load_arch(target)
-        found = arch, TASKS[arch.task].default_data, _new_folder(short_name(target))
-    else:
-        run = run or newest("*/best.yaml").parent
-        return _network_of(run, limits), _read_supernet_config(run / "config.yaml").data, run
-    require(not limits, "limits choose a network of a run's front", **limits)
-    return found
+def plan_from_run(run: Path, name: str | None, task: str | None, budget: Budget, overrides: Overrides) -> RetrainPlan:
+    """Plan a retraining of a run's most accurate network within a budget."""
+    arch = _network_of_front(run, budget)
+    return _plan(run, arch, read_supernet_config(run).data, name, task, overrides, budget)
 
 
-def default_config(arch: Arch, data: str, *, netaug: bool, teacher: str | None) -> RetrainConfig:
-    """How a network is retrained unless settings say otherwise: NetAug with the factors of its family."""
+def plan_from_arch(target: str, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
+    """Plan a retraining of an arch, by its file or its name, in a new run."""
+    arch = load_arch(target)
+    return _plan(_new_folder(short_name(target)), arch, RetrainConfig.for_task(arch.task).data, name, task, overrides)
+
+
+def plan_from_model(model: Path, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
+    """Plan to train a model further, in a new run, on its data set or on another one."""
+    if init := overrides.get("init"):
+        raise InputError(f"a model that is trained further has its own weights; remove init {init}")
+    trained = read_model(model)
+    overrides = overrides | Overrides.read({"init": str(model)}, RetrainConfig)
+    run = _new_folder(f"transfer-{(overrides.get('data') or trained.data).partition(':')[0]}")
+    return _plan(run, trained.net.arch, trained.data, name, task, overrides)
+
+
+def plan_resumed(run: Path | None, network: str | None, name: str | None, overrides: Overrides) -> RetrainPlan:
+    """Plan to continue the newest interrupted retraining of a run, network and name, where these are named."""
+    pattern = f"retrain/{name or '*'}/config.yaml"
+    paths = (run or RUNS).glob(pattern if run else f"*/{pattern}")
+    arch = load_arch(network) if network else None
+    plans = []
+    for path in sorted(paths, key=_modified):
+        if not (path.parent / "metrics.json").exists():
+            plan = read_retraining(path.parent)
+            if arch is None or _is_network_of(plan, arch):
+                plans.append(plan)
+    if not plans:
+        named = f" {name}" if name else ""
+        raise FileError(f"no unfinished retraining{named} in {run or RUNS}; retrain without --resume")
+    plan = plans[-1]
+    if overrides.get("netaug") and not plan.config.netaug:
+        raise FileError(f"{plan.folder} is a retraining without NetAug; resume it without --netaug")
+    return replace(plan, config=overrides.apply(plan.config))
+
+
+def default_config(arch: Arch, data: str, *, netaug: bool) -> RetrainConfig:
+    """Return the default configuration for an arch: NetAug, if used, has the factors of the arch's family."""
+    config = replace(RetrainConfig.for_task(arch.task), data=data)
+    if not netaug:
+        return config
     width, expand = family_factors(arch)
-    config = RetrainConfig(
-        data=data,
-        init="kaiming-uniform" if netaug else "kaiming-normal",
-        netaug=NetAug(width=width, expand=expand) if netaug else None,
-        distillation=Distillation(teacher=teacher) if teacher else None,
+    return config.with_netaug(NetAug(width=width, expand=expand))
+
+
+def _plan(
+    run: Path,
+    arch: Arch,
+    data: str,
+    name: str | None,
+    task: str | None,
+    overrides: Overrides,
+    budget: Budget = NO_LIMITS,
+) -> RetrainPlan:
+    """Plan a retraining of an arch, on `data` unless another data set is named."""
+    if task and task != arch.task:
+        arch, data = task_named(task).convert(arch), RetrainConfig.for_task(task).data
+    config = overrides.apply(default_config(arch, data, netaug=bool(overrides.get("netaug"))))
+    _check_weights(config, run)
+    return RetrainPlan(
+        folder=_retraining_folder(run, name, config, budget), arch=_fitted(arch, config.data), config=config
     )
-    return with_settings(config, TASKS[arch.task].retrain_overrides)
 
 
-def _network_of(run: Path, limits: Mapping[str, Any]) -> Arch:
-    """A run's best network, or the most accurate of its front within the limits."""
+def _fitted(arch: Arch, data: str) -> Arch:
+    return fit_to_data(arch, load_data(data))
+
+
+def _check_weights(config: RetrainConfig, run: Path) -> None:
+    """Raise InputError unless the initial weights exist, and so does the supernet, if the run's is used."""
+    known = [SUPERNET, *INITS]
+    if config.init not in known and not Path(config.init).exists():
+        raise unknown("initialisation", config.init, known)
+    teacher = config.distillation.teacher if config.distillation else None
+    if SUPERNET not in (config.init, teacher):
+        return
+    if not (run / "supernet.pt").exists():
+        raise InputError("only a searched run has a supernet to start or learn from; choose other weights")
+    trained_on = read_supernet_config(run).data
+    if trained_on != config.data:
+        raise InputError(
+            f"the supernet of {run} was trained on {trained_on}, the network is for {config.data}; "
+            "remove --data, or choose other weights than supernet"
+        )
+
+
+def _network_of_front(run: Path, budget: Budget) -> Arch:
+    """Return a run's best network, or the most accurate of its Pareto front within a budget."""
     if not (run / "best.yaml").exists():
         raise FileError(f"{run} has no best.yaml; `tinynas search --run {run}` writes it")
+    limits = budget.limits()
     if not limits:
         return load_arch(run / "best.yaml")
-    require("min_macs" not in limits, "a network is chosen by upper limits", limits=limits)
+    if budget.min_macs is not None:
+        raise InputError("a network is chosen by upper limits; give --flops one count, not a range")
     front = read_front(run)["front"]
     fitting = [entry for entry in front if all(entry[name] <= limit for name, limit in limits.items())]
     if not fitting:
-        least = describe_limits({name: min(entry[name] for entry in front) for name in limits})
-        raise BudgetError(f"no network of {run}'s front is within {describe_limits(limits)}; its least are {least}")
-    return Arch.from_dict(max(fitting, key=lambda entry: entry["accuracy"])["arch"])
-
-
-def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, limits: Mapping[str, Any]) -> Path:
-    seed = f"seed{config.recipe.seed}" if config.recipe.seed else ""
-    parts = ("netaug" if config.netaug else "plain", config.distillation and "teacher", *_limit_names(limits), seed)
-    folder = run / "retrain" / (name or "-".join(part for part in parts if part))
-    if name and folder.exists():
-        raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
-    return folder if name else unused_path(folder)
-
-
-def _limit_names(limits: Mapping[str, Any]) -> list[str]:
-    return [f"{name}-{limit}" for name, limit in limits.items()]
-
-
-def _plan_resumed(
-    run: Path | None, arch: Arch | None, name: str | None, netaug: bool, given: Mapping[str, Any]
-) -> RetrainPlan:
-    """The newest unfinished retraining in the run, if one is named, of the arch, if one is named."""
-    pattern = f"retrain/{name or '*'}/config.yaml"
-    paths = [path for path in (run or RUNS).glob(pattern if run else f"*/{pattern}") if not _is_finished(path.parent)]
-    plans = [_read_retraining(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
-    wanted = [plan for plan in plans if arch is None or _same_network(plan.arch, arch)]
-    if not wanted:
-        raise FileError(
-            f"no unfinished retraining{f' {name}' if name else ''} in {run or RUNS}; retrain without --resume"
+        least = Budget(**{name: min(entry[name] for entry in front) for name in limits})
+        raise BudgetError(
+            f"no network of {run}'s front keeps {budget.describe()}; the smallest values are {least.describe()}; "
+            "raise the limits, or search with them"
         )
-    plan = wanted[-1]
-    if netaug and not plan.config.netaug:
-        raise FileError(f"{plan.folder} is a retraining without NetAug; resume it without --netaug")
-    return replace(plan, config=with_settings(plan.config, _with_paths(given)))
+    return Arch.from_dict(max(fitting, key=itemgetter("accuracy"))["arch"])
 
 
-def _is_finished(folder: Path) -> bool:
-    return (folder / "metrics.json").exists()
+def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget) -> Path:
+    """Return a new folder, or that of a name, which must not exist yet."""
+    if name:
+        folder = run / "retrain" / name
+        if folder.exists():
+            raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
+        return folder
+    parts = ["netaug" if config.netaug else "plain"]
+    if config.distillation:
+        parts.append("teacher")
+    for limit_name, limit in budget.limits().items():
+        parts.append(f"{limit_name}-{limit}")
+    if config.recipe.seed:
+        parts.append(f"seed{config.recipe.seed}")
+    return unused_path(run / "retrain" / "-".join(parts))
 
 
-def _same_network(one: Arch, other: Arch) -> bool:
-    """Whether the archs differ at most in what a data set decides."""
-    return replace(one, classes=other.classes, in_channels=other.in_channels) == other
+def _check_unused(reason: str, *options: tuple[str, Any]) -> None:
+    """Raise InputError if an option is set that the reason makes useless."""
+    for name, value in options:
+        if value is not None:
+            raise InputError(f"{reason}; remove {name} {value}")
 
 
-def _read_retraining(path: Path) -> RetrainPlan:
-    plain = read_config(path)
-    try:
-        arch = Arch.from_dict(plain.pop("arch", None))
-        config = read_settings(RetrainConfig, plain, str(path))
-    except InputError as error:
-        raise FileError(f"{path} is damaged: {error}") from None
-    return RetrainPlan(folder=path.parent, arch=arch, config=config)
+def _is_network_of(plan: RetrainPlan, network: Arch) -> bool:
+    """Return whether a plan's arch is this network, fitted to the plan's data set."""
 
+    def planned_anchors(count: int) -> tuple[float, ...]:
+        return plan.arch.detector.anchors
 
-def _read_supernet_config(path: Path) -> SupernetConfig:
-    try:
-        return read_settings(SupernetConfig, read_config(path), str(path))
-    except InputError as error:
-        raise FileError(f"{path} is damaged: {error}") from None
-
-
-def _with_paths(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, paths in them made absolute: NAME:PATH, or a model's file."""
-
-    def resolved(value: str) -> str:
-        words = value.split(":", 2 if value.startswith("torchvision:") else 1)
-        is_path = len(words) > (2 if words[0] == "torchvision" else 1) or Path(value).suffix
-        return ":".join([*words[:-1], _absolute(words[-1])]) if is_path and words[-1] else value
-
-    return {name: resolved(value) if name in ("data", "teacher", "init") else value for name, value in given.items()}
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    if network.task != plan.arch.task:
+        return False
+    fitted = network.fitted_to(
+        in_channels=plan.arch.in_channels, classes=plan.arch.classes, fit_anchors=planned_anchors
+    )
+    return fitted == plan.arch
 
 
 def _is_trained(run: Path, config: SupernetConfig) -> bool:
@@ -256,3 +294,7 @@ def _is_trained(run: Path, config: SupernetConfig) -> bool:
 
 def _new_folder(name: str) -> Path:
     return unused_path(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime

@@ -14,15 +14,16 @@ from ..arch.netaug import augment
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.registry import load_data
-from ..experiment.config import NetAug, RetrainConfig, RetrainPlan
+from ..experiment.config import NetAug, RetrainConfig
 from ..experiment.log import Log, last_record
+from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import Report, advance, record
 from ..experiment.run_folder import settle_config
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import INITS, Network
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.losses import Loss, TeacherLoss
-from ..tasks.registry import TASKS, fit_to_data
+from ..tasks.registry import TASKS
 from ..tasks.task import Task
 from ..training.loop import train
 from ..training.objectives import NetAugObjective, Objective, PlainObjective
@@ -121,7 +122,7 @@ def _prepare(plan: RetrainPlan, report: Report) -> _Retraining:
     """Load the data and the teacher, build the networks, and write the configuration."""
     config = plan.config
     data = load_data(config.data)
-    arch = fit_to_data(plan.arch, data)
+    arch = plan.arch
     task = TASKS[arch.task]
     supernet = initial_supernet(plan, arch, data).to(device())
     loss, augmented_loss = _losses(plan, arch, data)

@@ -15,8 +15,8 @@ from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.registry import load_data
 from ..deploy.latency import timed_cost
-from ..experiment.config import SearchPlan
 from ..experiment.log import Log
+from ..experiment.plans import SearchPlan
 from ..experiment.plots import Series, picture
 from ..experiment.reporter import Report, advance, record
 from ..experiment.results import keep_earlier
@@ -62,12 +62,12 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     supernet, data = train_supernet(plan, report=report)
     if rank() > 0:
         return {}
-    progress = _SearchProgress(report=report, trials=plan.trials)
+    progress = _SearchProgress(report=report, trials=plan.settings.trials)
     with _workers_beside(plan, report):
         evaluations = _search(plan, supernet, data, progress.after_trial)
-    if len(evaluations) < plan.trials:
+    if len(evaluations) < plan.settings.trials:
         report.note(f"search: found no more than {len(evaluations)} different networks within the limits")
-    if plan.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
+    if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
         _report_predictor(supernet.space, evaluations, report)
     return _write_front(plan, evaluations, TASKS[data.task], len(data.val))
 
@@ -183,10 +183,10 @@ def _search(
         _feasible(plan, supernet.space),
         SubnetEvaluator(supernet, data),
         weights=digest(supernet.state_dict())[:12],
-        storage=plan.storage or str(plan.run / "study.journal"),
-        trials=plan.trials,
-        sampler=plan.sampler,
-        pareto=plan.pareto,
+        storage=plan.settings.storage or str(plan.run / "study.journal"),
+        trials=plan.settings.trials,
+        sampler=plan.settings.sampler,
+        pareto=plan.settings.pareto,
         seed=plan.config.recipe.seed,
         after_trial=after_trial,
     )
@@ -196,10 +196,10 @@ def _search(
 def _workers_beside(plan: SearchPlan, report: Report) -> Iterator[None]:
     """Run all but one of the plan's workers as processes that search beside this one, the threads divided up."""
     threads = torch.get_num_threads()
-    threads_per_worker = max(1, threads // plan.workers)
+    threads_per_worker = max(1, threads // plan.settings.workers)
     context = get_context("spawn")
     workers = []
-    for _ in range(plan.workers - 1):
+    for _ in range(plan.settings.workers - 1):
         workers.append(context.Process(target=_work, args=(plan, threads_per_worker), daemon=True))
     try:
         for worker in workers:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.arch import Arch
-from ..arch.cost import Budget, Cost, cost
+from ..arch.budget import Budget
+from ..arch.cost import Cost, cost
 from ..arch.space import SearchSpace
 from ..utils.errors import BudgetError
 

@@ -13,7 +13,8 @@ import optuna
 from optuna.trial import TrialState
 
 from ..arch.arch import Arch
-from ..arch.cost import Budget, Cost, read_cost
+from ..arch.budget import Budget
+from ..arch.cost import Cost, read_cost
 from ..utils.rng import generator
 from .feasible import Feasible
 from .samplers import SAMPLERS, FeasibleSampler
@@ -176,12 +177,8 @@ class _Objective:
 
 def _study_name(budget: Budget, weights: str, *, pareto: bool) -> str:
     """Return the name of a study, with the limits to the last digit: "macs <= 60000 of supernet 1f3a"."""
-    limits = []
-    for name, limit in budget.limits().items():
-        relation = ">=" if name.startswith("min_") else "<="
-        limits.append(f"{name.removeprefix('min_')} {relation} {limit}")
     prefix = "front, " if pareto else ""
-    return f"{prefix}{', '.join(limits) or 'no limits'}{_OF}{weights}"
+    return f"{prefix}{budget.describe(exact=True)}{_OF}{weights}"
 
 
 def _evaluations(study: optuna.Study) -> list[Evaluation]:

@@ -1,8 +1,7 @@
 """What classification and detection do differently: defaults, losses, preprocessing, decoding and metrics."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from .detection_loss import DetectionDistillationLoss, DetectionLoss
 from .losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss
 from .metrics import accuracy_of, average_precision, confusion, standard_error
 
-NO_OVERRIDES: Mapping[str, Any] = MappingProxyType({})
 _TOP_CLASSES = 3  # listed in a description of an image
 
 
@@ -27,10 +25,6 @@ class Task(ABC):
     name: str  # as in `Arch.task` and `Data.task`
     metric: str  # what "accuracy" stands for, in percent
     label_kind: str  # what a data set's labels are, in words
-    default_space: str  # search space of a new run
-    default_data: str  # data set of a new run
-    supernet_overrides: Mapping[str, Any] = NO_OVERRIDES  # settings whose defaults differ, of supernets
-    retrain_overrides: Mapping[str, Any] = NO_OVERRIDES  # the same of retraining
     stretches: bool  # whether images are stretched to squares; otherwise a square is cropped from the centre
     output_names: tuple[str, ...]  # of a network's outputs in exported files
     final_output_names: tuple[str, ...] = ()  # of the outputs of `with_postprocessing`; empty if it adds nothing
@@ -124,8 +118,6 @@ class Classification(Task):
     name = "classify"
     metric = "accuracy"
     label_kind = "labelled images"
-    default_space = "mobile32"
-    default_data = "digits"
     stretches = False
     output_names = ("logits",)
     supports_early_exits = True
@@ -181,12 +173,6 @@ class Detection(Task):
     name = "detect"
     metric = "mAP"
     label_kind = "boxes"
-    default_space = "detect"
-    default_data = "scattered-digits"
-    supernet_overrides = MappingProxyType(
-        {"epochs": 8, "num_random_subnets": 1, "label_smoothing": 0.0, "distillation": 0.0}
-    )
-    retrain_overrides = MappingProxyType({"epochs": 16, "label_smoothing": 0.0, "max_grad_norm": 1.0})
     stretches = True
     output_names = ("predictions",)
     final_output_names = ("boxes", "scores", "classes")

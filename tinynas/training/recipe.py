@@ -1,60 +1,90 @@
-"""Training hyperparameters: optimizer, schedule, regularisation. No torch."""
+"""Training recipe: optimizer, schedule and regularisation."""
 
 from dataclasses import dataclass
-from math import cos, inf, pi
+from math import cos, pi
 
-from ..utils.errors import require, unknown
+from ..utils.errors import require
+from ..utils.settings import check_settings, setting
 
-AUGMENTATIONS = ("none", "standard", "strong")  # how training images are changed at random
-PRECISIONS = ("fp32", "bf16", "fp16")  # of forward passes; bf16 and fp16 are mixed precision
+AUGMENTATIONS = ("none", "standard", "strong")
+PRECISIONS = ("fp32", "bf16", "fp16")  # the last two are mixed precision
+_TRAINING = "Training"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train: SGD with Nesterov momentum, linear warm-up, then cosine to zero, set anew at every step."""
+    """How weights are trained: SGD with Nesterov momentum; the learning rate, updated every step, decays by a cosine.
 
-    epochs: int = 20  # passes over the training images
-    batch_size: int = 32  # images a step
-    lr: float = 0.1  # learning rate at the end of warm-up
-    warmup_epochs: float = 1.0  # epochs of warm-up, from 0
-    momentum: float = 0.9  # Nesterov momentum
-    weight_decay: float = 4e-5  # L2 penalty, not on norms and biases
-    label_smoothing: float = 0.1  # label smoothing
-    max_grad_norm: float = 0.0  # largest L2 norm of a step's gradient; 0 does not clip
-    augmentation: str = "standard"  # of training images: none, standard or strong
-    freeze_epochs: float = 0.0  # first epochs, in which only the classifier learns
-    head_lr: float = 0.0  # learning rate of the classifier; 0 is that of all
-    precision: str = "fp32"  # of forward passes: fp32, or mixed with bf16 or fp16
-    seed: int = 0  # of initial weights, order, augmentation, and sampled subnets
+    Example:
+        >>> Recipe(epochs=3, lr=0.2).rate(1.0)
+        0.2
+    """
+
+    epochs: int = setting(20, help="Passes over the training images", unit="epochs", group=_TRAINING, minimum=1)
+    batch_size: int = setting(32, help="Images in a training step", group=_TRAINING, minimum=2)
+    lr: float = setting(0.1, help="Peak learning rate, at the end of the warm-up", group=_TRAINING, above=0)
+    warmup_epochs: float = setting(
+        1.0,
+        help="Length of the linear warm-up, at most half of the training",
+        unit="epochs",
+        group=_TRAINING,
+        aliases=("warmup",),
+        minimum=0,
+    )
+    momentum: float = setting(0.9, help="Nesterov momentum", group=_TRAINING, minimum=0, below=1)
+    weight_decay: float = setting(
+        4e-5, help="L2 penalty of weights; batch-norm parameters and biases have none", group=_TRAINING, minimum=0
+    )
+    label_smoothing: float = setting(
+        0.1, help="Label smoothing", group=_TRAINING, aliases=("smoothing",), minimum=0, below=1
+    )
+    max_grad_norm: float = setting(
+        0.0,
+        help="Gradients of larger L2 norm are clipped to it; 0: no clipping",
+        group=_TRAINING,
+        aliases=("clip",),
+        minimum=0,
+    )
+    augmentation: str = setting(
+        "standard",
+        help="Augmentation of training images: none, standard or strong",
+        group=_TRAINING,
+        metavar="AUGMENTATION",
+        choices=AUGMENTATIONS,
+    )
+    freeze_epochs: float = setting(
+        0.0,
+        help="Length of the first part of training, in which only the classifier is trained",
+        unit="epochs",
+        group=_TRAINING,
+        aliases=("freeze",),
+        minimum=0,
+    )
+    head_lr: float = setting(
+        0.0, help="Peak learning rate of the classifier; 0: that of --lr", group=_TRAINING, minimum=0
+    )
+    precision: str = setting(
+        "fp32",
+        help="Precision of forward passes: fp32, or mixed with bf16 or fp16",
+        group=_TRAINING,
+        metavar="PRECISION",
+        choices=PRECISIONS,
+    )
+    seed: int = setting(
+        0, help="Seed of initial weights, image order, augmentation and sampled subnets", group=_TRAINING, minimum=0
+    )
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "lr"):
-            require(0 < getattr(self, name) < inf, f"0 < {name} < inf", **{name: getattr(self, name)})
-        require(self.batch_size > 1, "batch_size > 1", batch_size=self.batch_size)
-        for name in (
-            "warmup_epochs",
-            "momentum",
-            "weight_decay",
-            "label_smoothing",
-            "max_grad_norm",
-            "freeze_epochs",
-            "head_lr",
-            "seed",
-        ):
-            require(0 <= getattr(self, name) < inf, f"0 <= {name} < inf", **{name: getattr(self, name)})
+        check_settings(self)
         require(
             self.freeze_epochs <= self.epochs,
             "freeze_epochs <= epochs",
             freeze_epochs=self.freeze_epochs,
             epochs=self.epochs,
         )
-        require(self.momentum < 1 and self.label_smoothing < 1, "momentum < 1 and label_smoothing < 1", recipe=self)
-        for kind, known in (("augmentation", AUGMENTATIONS), ("precision", PRECISIONS)):
-            if getattr(self, kind) not in known:
-                raise unknown(kind, getattr(self, kind), known)
 
     def rate(self, epoch: float) -> float:
-        """Learning rate at a fractional epoch."""
+        """Return the learning rate at a point of the training, in epochs since its start."""
         warmup = min(self.warmup_epochs, self.epochs / 2)
         if epoch < warmup:
             return self.lr * epoch / warmup

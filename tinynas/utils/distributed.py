@@ -9,7 +9,7 @@ Without torchrun there is one process, of rank 0, and nothing is sent.
 import atexit
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .errors import InputError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -58,9 +59,9 @@ def shard(batch: Tensor) -> Tensor:
     return batch[rank() :: world_size()]
 
 
-def broadcast_from_rank0(make: Callable[[], T]) -> T:
-    """Call `make` in the process of rank 0 and return its result, the name of a new folder say, in all of them."""
-    values = [make() if rank() == 0 else None]
+def broadcast_from_rank0(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in the process of rank 0 and return its result, the name of a new folder say, in all of them."""
+    values = [function(*args, **kwargs) if rank() == 0 else None]
     if dist.is_initialized():
         dist.broadcast_object_list(values, src=0)
     return values[0]  # type: ignore[return-value]

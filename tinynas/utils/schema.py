@@ -1,7 +1,8 @@
-"""Checks of plain data against dataclasses, with errors that name the key."""
+"""Checks of plain data against type annotations and dataclasses, with errors that name the key."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
@@ -9,11 +10,11 @@ import yaml
 from .errors import FileError, InputError, unknown
 
 T = TypeVar("T")
-_TYPES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 def read_yaml(text: str, source: str) -> object:
-    """What a YAML text holds. Raises FileError, with the line, if it is not YAML."""
+    """Parse a YAML text. Raises FileError, with the line, if it is not YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -24,7 +25,7 @@ def read_yaml(text: str, source: str) -> object:
 
 
 def from_mapping(cls: type[T], plain: object, where: str) -> T:
-    """The flat dataclass `cls` from a mapping of its fields. Raises InputError on unknown or missing keys."""
+    """Build the flat dataclass `cls` from a mapping of its fields. Raises InputError on unknown or missing keys."""
     values = check_mapping(plain, where)
     check_keys(cls, values, where)
     check_types(cls, values, where)
@@ -43,28 +44,62 @@ def check_keys(cls: Any, values: Mapping[str, Any], where: str) -> None:
 
 
 def check_types(cls: Any, values: Mapping[str, Any], where: str) -> None:
-    """Raise InputError unless each value is of its field's type: int, float, str, bool, or a tuple of one of these."""
+    """Raise InputError unless each value has its field's type: int, float, str, bool, or a tuple of one of these."""
     hints = get_type_hints(cls)
     for name, value in values.items():
-        hint = hints[name]
-        one = get_args(hint)[0] if get_origin(hint) is tuple else hint
-        if one in (int, float, str, bool):
-            items = value if isinstance(value, tuple) and one is not hint else (value,)
-            allowed = (int, float) if one is float else (one,)
+        hint = without_none(hints[name])
+        if value is None and hint is not hints[name]:
+            continue
+        item_type = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        items = value if isinstance(value, tuple) and item_type is not hint else (value,)
+        if item_type in _TYPE_NAMES:
             for item in items:
-                if type(item) not in allowed:
-                    raise InputError(f"{name} in {where} must be {_TYPES[one]}, but is {item!r:.60}")
+                _check_type(item, item_type, f"{name} in {where}")
+
+
+def convert(value: object, hint: Any, what: str) -> Any:
+    """Return a plain value in the type of an annotation: int, float, str, bool, a tuple of these, or None with these.
+
+    A whole number becomes a float, a list a tuple.
+
+    Raises:
+        InputError: The value has another type; the message names `what`, the expected type and the value.
+    """
+    inner = without_none(hint)
+    if value is None and inner is not hint:
+        return None
+    if get_origin(inner) is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{what} must be a list, but is {value!r:.60}")
+        item_type = get_args(inner)[0]
+        return tuple([convert(item, item_type, what) for item in value])
+    _check_type(value, inner, what)
+    return float(value) if inner is float and type(value) is int else value
+
+
+def without_none(hint: Any) -> Any:
+    """Return `X` of an annotation `X | None`, and any other annotation as it is."""
+    options = get_args(hint)
+    if NoneType not in options:
+        return hint
+    return next(option for option in options if option is not NoneType)
 
 
 def check_mapping(value: object, where: str) -> Mapping[str, Any]:
-    """The value, if it is a mapping. Raises InputError."""
+    """Return the value, if it is a mapping. Raises InputError."""
     if not isinstance(value, Mapping):
         raise InputError(f"{where} must be a mapping of keys to values, but is {value!r:.60}")
     return value
 
 
 def check_list(value: object, where: str) -> list[Any]:
-    """The value, if it is a list. Raises InputError."""
+    """Return the value, if it is a list. Raises InputError."""
     if not isinstance(value, list):
         raise InputError(f"{where} must be a list, but is {value!r:.60}")
     return value
+
+
+def _check_type(value: object, expected: Any, what: str) -> None:
+    allowed = (int, float) if expected is float else (expected,)
+    if type(value) not in allowed:
+        raise InputError(f"{what} must be {_TYPE_NAMES[expected]}, but is {value!r:.60}")

@@ -1,0 +1,183 @@
+"""Plans: what a command does, all resolved. `pipelines/` carries them out."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from ..arch.arch import Arch
+from ..arch.budget import Budget
+from ..utils.errors import InputError
+from ..utils.io import unused_path
+from ..utils.settings import check_settings, setting
+from ..utils.units import parse_count
+from .config import DATA_HELP, DATA_METAVAR, RetrainConfig, SearchSettings, SupernetConfig
+
+AUTO = "auto"
+SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the small one's run
+FORMATS = ("onnx", "tflite")
+_EXITS = "Early exits"
+_OF_SIDE_HEADS = ("taps", "hidden", "distillation", "temperature", "seed")
+_MODELS_DATA = "the model's"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """A search of a run's supernet, which is trained first unless it has been."""
+
+    run: Path
+    config: SupernetConfig
+    budget: Budget
+    settings: SearchSettings = field(default_factory=SearchSettings)
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.budget.min_macs is not None and not self.settings.pareto:
+            raise InputError("a range of MACs is for --pareto; add it, or limit --flops from above only")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainPlan:
+    """A retraining of one network, already fitted to its data set, into a folder of a run."""
+
+    folder: Path
+    arch: Arch
+    config: RetrainConfig
+    tensorboard: bool = False
+
+    @property
+    def run(self) -> Path:
+        """The run's folder, which has a supernet if the network was searched in it."""
+        return self.folder.parent.parent
+
+
+def _batch(text: str) -> int | None:
+    return None if text == "dynamic" else parse_count(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """An export of a trained model to a folder."""
+
+    model: Path
+    out: Path
+    to: str = setting(
+        "onnx",
+        help="File format: onnx, or tflite, which needs the extra of that name",
+        metavar="FORMAT",
+        choices=FORMATS,
+    )
+    int8: bool = setting(True, help="Write the int8 file as well")
+    batch: int | None = setting(
+        1, help="Images in a batch; dynamic: any number", metavar="N|dynamic", minimum=1, parse=_batch
+    )
+    opset: int | None = setting(None, help="ONNX operator set", default_text="torch's")
+    calibration: int = setting(500, help="Training images that determine the ranges of int8", minimum=1)
+    margin: float = setting(
+        2.0, help="Loss of accuracy by int8 above which a warning is shown", unit="percentage points"
+    )
+    data: str | None = setting(None, help=DATA_HELP, metavar=DATA_METAVAR, default_text=_MODELS_DATA)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.to == "tflite" and (self.opset is not None or self.batch != 1):
+            raise InputError(
+                f"TFLite files have no operator set and a batch of 1, but opset is {self.opset} and batch "
+                f"{self.batch or 'dynamic'}; remove them, or export to onnx"
+            )
+
+
+def _percent(text: str) -> float:
+    """Read "90%" or "89.5". Raises InputError."""
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError:
+        raise InputError(f"cannot read {text!r}: expected a percentage like 90% or 89.5") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitPlan:
+    """Early exits for a trained model: side heads, or the model `tiny` as a cascade's first network.
+
+    By default the threshold is the cheapest that keeps the model's accuracy on search-val.
+    """
+
+    model: Path
+    tiny: Path | None = None
+    out: Path | None = None
+    taps: tuple[str, ...] = setting(
+        (AUTO,),
+        help="Module whose output a side head reads, e.g. stages.1; may be repeated; auto: try every set of stages and "
+        "keep the best",
+        group=_EXITS,
+        flag="tap",
+        metavar="auto|MODULE",
+    )
+    hidden: int = setting(64, help="Features of a side head's hidden layer", group=_EXITS, minimum=1)
+    distillation: float = setting(
+        0.0,
+        help="Weight of the model's own outputs in the side heads' targets; labels have the rest",
+        group=_EXITS,
+        minimum=0,
+        maximum=1,
+    )
+    temperature: float = setting(
+        1.0, help="Temperature that softens the model's outputs for --distillation", group=_EXITS, above=0
+    )
+    accuracy: float | None = setting(
+        None,
+        help="Choose the cheapest threshold with this accuracy on search-val",
+        unit="percent",
+        group=_EXITS,
+        flag="target-accuracy",
+        metavar="PERCENT",
+        default_text="the model's own",
+        minimum=0,
+        maximum=100,
+        parse=_percent,
+    )
+    macs: int | None = setting(
+        None,
+        help="Choose the most accurate threshold within this average of MACs",
+        group=_EXITS,
+        flag="target-flops",
+        metavar="COUNT",
+        parse=parse_count,
+    )
+    threshold: float | None = setting(
+        None,
+        help="Confidence from which an image exits early, from 0 to 1; above 1: never",
+        group=_EXITS,
+        minimum=0,
+    )
+    seed: int = setting(0, help="Seed of the side heads' weights and order of images", group=_EXITS, minimum=0)
+    data: str | None = setting(None, help=DATA_HELP, metavar=DATA_METAVAR, default_text=_MODELS_DATA)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        self._check_threshold()
+        if AUTO in self.taps and len(self.taps) > 1:
+            raise InputError(f"auto chooses all taps, but taps are {', '.join(self.taps)}; remove auto or the others")
+        if self.temperature != 1 and not self.distillation > 0:
+            raise InputError("temperature has no effect without distillation; add --distillation, or remove it")
+        if self.tiny is None and str(self.model) == SUPERNET:
+            raise InputError("supernet is a cascade's larger network; name the smaller one: --cascade MODEL supernet")
+        if self.tiny is not None:
+            self._check_no_side_heads()
+        if self.out and (self.out / "model.safetensors").exists():
+            raise InputError(f"{self.out} is the folder of a model; choose another folder for its exits")
+
+    def _check_threshold(self) -> None:
+        goals = {"threshold": self.threshold, "target-accuracy": self.accuracy, "target-flops": self.macs}
+        named = [f"--{flag} {value}" for flag, value in goals.items() if value is not None]
+        if len(named) > 1:
+            raise InputError(f"only one option can choose the threshold, but there are {', '.join(named)}; keep one")
+
+    def _check_no_side_heads(self) -> None:
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            if declared.name in _OF_SIDE_HEADS and value != declared.default:
+                raise InputError(f"a cascade has no side heads, but {declared.name} is {value!r}; remove it")
+
+    def folder(self) -> Path:
+        """Return the folder to write to: `out`, or a new one beside the model."""
+        beside = self.tiny or self.model
+        return self.out or unused_path(beside.parent / ("cascade" if self.tiny else "sidenet"))

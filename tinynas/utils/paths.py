@@ -1,0 +1,19 @@
+"""Paths in settings, made absolute so that a run can be resumed from any folder."""
+
+from pathlib import Path
+
+
+def absolute_path(path: str) -> str:
+    """Return a path made absolute; ~ is the home folder."""
+    return str(Path(path).expanduser().resolve())
+
+
+def with_absolute_path(text: str) -> str:
+    """Return "NAME:PATH", "torchvision:NAME:PATH" or a file's path with an absolute path, and a name as it is."""
+    kind, _, path = text.partition(":")
+    if kind == "torchvision":
+        name, _, path = path.partition(":")
+        kind = f"torchvision:{name}"
+    if path:
+        return f"{kind}:{absolute_path(path)}"
+    return absolute_path(text) if Path(text).suffix and ":" not in text else text

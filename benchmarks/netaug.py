@@ -28,7 +28,8 @@ from tinynas.cli.screen import Screen
 from torch import Tensor
 
 from tinynas import Arch, Budget, Supernet, augment
-from tinynas.arch.arch import Block, Head, Stem
+from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.heads import Head
 from tinynas.arch.netaug import family_factors
 from tinynas.data.base import Batch
 from tinynas.data.registry import load_data

@@ -179,9 +179,9 @@ def cell(name: str, seed: int) -> dict:
 
 
 def main_macs(mainnet: nn.Module, image: Tensor) -> int:
-    from tinynas.models.profile import macs
+    from tinynas.models.profile import macs_by_torch
 
-    return macs(mainnet, image)
+    return macs_by_torch(mainnet, image)
 
 
 @torch.inference_mode()

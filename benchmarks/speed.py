@@ -28,7 +28,7 @@ from tinynas.arch.arch import Arch
 from tinynas.data.base import Batch, Data, Normalisation
 from tinynas.data.memory import MemorySplit
 from tinynas.models.network import build
-from tinynas.models.profile import traced_macs
+from tinynas.models.profile import macs_by_fvcore
 from tinynas.study.evaluator import SubnetEvaluator
 from tinynas.study.feasible import Feasible
 from tinynas.tasks.losses import CrossEntropyLoss
@@ -174,7 +174,7 @@ def counting_pairs(space: SearchSpace, rounds: int) -> Iterator[Pair]:
     for _ in range(rounds + 1):
         archs = [space.sample(rng) for _ in range(10)]
         nets = [(build(arch).eval(), torch.zeros(1, space.in_channels, *[arch.resolution] * 2)) for arch in archs]
-        yield lambda n=nets: [traced_macs(*net) for net in n], lambda a=archs: [cost(arch) for arch in a]
+        yield lambda n=nets: [macs_by_fvcore(*net) for net in n], lambda a=archs: [cost(arch) for arch in a]
 
 
 def samples(rounds: int) -> Iterator[Row]:
@@ -239,7 +239,7 @@ def evaluations(rounds: int) -> Iterator[Row]:
             arch = replace(space.sample(rng), resolution=size)
             theirs.sample_active_subnet()
             net = theirs.get_active_subnet(preserve_weight=True).eval()
-            macs.append((cost(arch).macs, traced_macs(net, torch.zeros(1, 3, size, size))))
+            macs.append((cost(arch).macs, macs_by_fvcore(net, torch.zeros(1, 3, size, size))))
             yield lambda arch=arch: evaluate(arch), evaluate_theirs
 
     times = in_pairs(pairs())

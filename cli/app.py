@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tinynas.arch.arch import Arch
-from tinynas.arch.cost import cost, steps
+from tinynas.arch.cost import cost, layer_costs
 from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 from tinynas.experiment.plans import ExportPlan
 from tinynas.utils.overrides import Overrides
@@ -165,7 +165,7 @@ def count(
         from tinynas.utils.io import write
 
         title = f"{document['name']} at {network.resolution}x{network.resolution}: SRAM in use at every layer"
-        write(plot, memory_picture(list(steps(network)), title=title))
+        write(plot, memory_picture(list(layer_costs(network)), title=title))
         screen.note(f"picture: {plot}")
     screen.document(document)
 

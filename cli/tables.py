@@ -5,7 +5,7 @@ from typing import Any
 
 from tinynas.arch.arch import Arch
 from tinynas.arch.budget import Budget
-from tinynas.arch.cost import describe, steps
+from tinynas.arch.cost import describe, layer_costs
 from tinynas.utils.units import format_bytes
 
 from .screen import Screen
@@ -105,7 +105,7 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
         ("flash", "flash"),
     ):
         rows.append([title, f"{document[name]:,} B ({format_bytes(document[name])})"])
-    layers = list(steps(arch))
+    layers = list(layer_costs(arch))
     peak = max(layers, key=lambda step: step.sram)
     rows.append(["peak SRAM is set by", peak.name])
     if check := document.get("check"):

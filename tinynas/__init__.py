@@ -1,6 +1,14 @@
-"""tinynas: the most accurate network that fits a small device.
+"""Neural architecture search for networks that must fit on small devices.
 
-A weight-sharing supernet is searched under hard limits, and the network found is retrained with NetAug.
+A weight-sharing supernet is trained once; its subnets are searched under hard limits on MACs, memory and latency; and
+the best network is retrained, optionally with NetAug.
+
+    >>> import tinynas
+    >>> space = tinynas.load_space("micro")
+    >>> arch = space.min()
+    >>> tinynas.cost(arch).macs < 1_000_000
+    True
+    >>> network = tinynas.build(arch)
 """
 
 from pathlib import Path
@@ -36,11 +44,12 @@ __all__ = [
     "load_space",
 ]
 
-# Installed, tinynas.cli and tinynas.search_spaces lie in this package; in a checkout, beside it.
-if (_beside := Path(__file__).resolve().parent.parent / "search_spaces").is_dir():
-    __path__.append(str(_beside.parent))
+# In an installation, tinynas.cli and tinynas.search_spaces lie in this package; in a checkout, beside it.
+_checkout = Path(__file__).resolve().parent.parent
+if (_checkout / "search_spaces").is_dir():
+    __path__.append(str(_checkout))
 
-_NEEDS_TORCH = {
+_NEEDS_TORCH = {  # names that are imported at first use, so that everything else starts without torch
     "build": "models.network",
     "Supernet": "models.supernet",
     "load": "early_exit.model_file",
@@ -49,7 +58,7 @@ _NEEDS_TORCH = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch only when it is asked for: the rest answers at once."""
+    """Import a name that needs torch when it is first used."""
     if name not in _NEEDS_TORCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

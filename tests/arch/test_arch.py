@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from tinynas import Arch, Supernet, augment, build, load_arch
-from tinynas.arch.arch import Block, Stem, detector_of
+from tinynas.arch.blocks import Block, Stem
 from tinynas.arch.zoo import shipped_networks
 from tinynas.utils.errors import InputError
 
@@ -30,13 +30,13 @@ def test_arch_sampled_from_a_space_survives_yaml(shipped_space, rng):
         ({"resolutoin": 32}, "did you mean 'resolution'"),
         ({"resolution": 0}, "resolution > 0"),
         ({"classes": "ten"}, "classes > 0"),
-        ({"stages": []}, "every stage has a block"),
+        ({"stages": []}, "every stage a block"),
         ({"stages": 3}, "stages must be a list"),
         ({"stem": {"out": 8, "act": "rellu"}}, "did you mean 'relu'"),
         ({"stem": {}}, "stem lacks the key 'out'"),
         ({"stem": None}, "stem must be a mapping"),
-        ({"head": {"conv": -1}}, "head conv >= 0"),
-        ({"stages": [[{"out": 8, "kernel": 4}]]}, "kernel is odd"),
+        ({"head": {"conv": -1}}, "head.conv >= 0"),
+        ({"stages": [[{"out": 8, "kernel": 4}]]}, "kernel must be an odd whole number, but is 4"),
         ({"stages": [[{"out": 8, "kernel": 3, "residual": True, "stride": 2}]]}, "residual block has stride 1"),
     ],
 )
@@ -57,17 +57,17 @@ def test_arch_from_dict_names_a_missing_key():
 
 
 @pytest.mark.parametrize("name", ["mobilenet-v2-tiny", "mcunet-in3", "mobilenet-v3-large-w0.35"])
-def test_detector_of_keeps_a_classifiers_backbone(name):
+def test_as_detector_keeps_a_classifiers_backbone(name):
     classifier = replace(load_arch(name), classes=20)
-    detector = detector_of(classifier)
+    detector = classifier.as_detector()
     assert (detector.task, detector.stages, detector.stem) == ("detect", classifier.stages, classifier.stem)
-    assert detector_of(detector) == detector
+    assert detector.as_detector() == detector
     theirs, ours = build(classifier), Supernet(augment(detector, width=[1], expand=[1]))
     ours.adopt(theirs, leave_out="head.")
     assert torch.equal(ours.net.stages[2][0].project.conv.weight, theirs.stages[2][0].project.conv.weight)
     assert augment(detector).min() == detector
 
 
-def test_detector_of_refuses_a_network_without_the_strides(space):
-    with pytest.raises(InputError, match=r"stages of stride 16 and, the last, 32` must hold, but got \(strides=\["):
-        detector_of(space.max())
+def test_as_detector_refuses_a_network_without_the_strides(space):
+    with pytest.raises(InputError, match=r"stage of stride 16 and a last stage of stride 32, but the strides are \["):
+        space.max().as_detector()

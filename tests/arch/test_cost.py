@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tinynas import augment, build, cost, load_arch
-from tinynas.arch.cost import steps
+from tinynas.arch.cost import layer_costs
 from tinynas.arch.netaug import family_factors
 
 # Convolution and linear MACs as fvcore counts them, and learnable parameters, of the networks that the NetAug paper
@@ -64,13 +64,13 @@ def test_cost_counts_every_kind_of_layer(any_space, rng):
 def test_steps_are_named_like_modules(space):
     modules = dict(build(space.max()).named_modules())
     free = ("add", "pool", "scale")
-    for step in steps(space.max()):
+    for step in layer_costs(space.max()):
         assert step.name in modules or step.name.endswith(free), step.name
 
 
 def test_steps_hold_a_shortcut_until_it_is_added():
     arch = load_arch("mobilenet-v2-tiny")
-    by_name = {step.name: step.sram for step in steps(arch)}
+    by_name = {step.name: step.sram for step in layer_costs(arch)}
     size = 36 * 36  # of stage 1 at 144 px, 8 channels in and out, 48 between
     assert by_name["stages.1.1.expand"] == (8 + 48) * size
     assert by_name["stages.1.1.depthwise"] == (48 + 48 + 8) * size

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tinynas import build, cost, load_arch, load_space
-from tinynas.arch.cost import steps as layers
+from tinynas.arch.cost import layer_costs as layers
 from tinynas.arch.zoo import shipped_networks, shipped_spaces
 from tinynas.models.network import fold
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tinynas.arch.cost import steps
+from tinynas.arch.cost import layer_costs
 from tinynas.arch.zoo import load_arch, shipped_networks
 
 
@@ -24,7 +24,7 @@ def test_cost_command_shows_the_memory_of_every_layer(tinynas, tmp_path):
     code, out, _ = tinynas("cost", "mcunet-in3", "--plot", "memory.png")
     assert code == 0
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if "█" in line}
-    assert len(lines) == len(list(steps(load_arch("mcunet-in3"))))
+    assert len(lines) == len(list(layer_costs(load_arch("mcunet-in3"))))
     assert lines["stages.1.1.depthwise"] == ["█" * 40, "340,736"]
     assert lines["stem"][1] == f"{176 * 176 * 3 + 88 * 88 * 16:,}"
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")

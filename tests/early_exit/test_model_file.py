@@ -5,7 +5,7 @@ import torch
 
 from helpers import images_for, model_of, sidenet_of
 from tinynas import SideNet, cost
-from tinynas.arch.cost import steps
+from tinynas.arch.cost import layer_costs
 from tinynas.early_exit.model_file import ExitModel, cascade_of, exits_cost, read_exits, save_exits
 from tinynas.early_exit.thresholds import NOBODY
 from tinynas.models.model_file import read_model, save_model
@@ -20,7 +20,7 @@ def test_exits_cost_counts_trunk_heads_and_rest(space, rng):
         counted, whole = exits_cost(model), cost(arch)
         macs = model.exits.macs(model.example())
         assert macs[-1] == counted.macs
-        layers, channels = list(steps(arch)), [stage[-1].out for stage in arch.stages]
+        layers, channels = list(layer_costs(arch)), [stage[-1].out for stage in arch.stages]
         until = max(i for i, step in enumerate(layers) if step.name.startswith("stages.0"))
         first = channels[0] * 5 + 5 * arch.classes
         assert macs[0] == sum(step.macs for step in layers[: until + 1]) + first
@@ -50,10 +50,10 @@ def test_exits_cost_of_a_cascade_keeps_its_image(space):
     both = cost(tiny.net.arch), cost(big.net.arch)
     assert exits_cost(model).macs == sum(one.macs for one in both) == model.exits.macs(model.example())[-1]
     assert exits_cost(model).peak_sram == max(
-        both[1].peak_sram, *(step.sram + model.example().numel() for step in steps(tiny.net.arch))
+        both[1].peak_sram, *(step.sram + model.example().numel() for step in layer_costs(tiny.net.arch))
     )
     same = replace(model, models=(tiny, tiny), exits=cascade_of(tiny, tiny))
-    first, *others = (step.sram for step in steps(tiny.net.arch))
+    first, *others = (step.sram for step in layer_costs(tiny.net.arch))
     assert exits_cost(same).peak_sram == max(first, *(sram + same.example().numel() for sram in others))
 
 

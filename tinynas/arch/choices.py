@@ -1,16 +1,25 @@
-"""The options that a search space is made of, each from small to large."""
+"""The options of a search space's stem, blocks and stages, each from small to large. Those of heads: `heads.py`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
-from ..utils.errors import require
-from .arch import DetectorHead, FitAnchors, Head
+from ..utils.errors import InputError, require
+from ..utils.schema import check_types, from_mapping
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StemChoices:
-    """Options of the stem: output channels, smallest first."""
+    """Options of the stem.
+
+    Attributes:
+        width: Output channels, smallest first.
+        kernel: Kernel size in pixels.
+        stride: Stride in pixels.
+        act: Activation.
+    """
 
     width: tuple[int, ...]
     kernel: int = 3
@@ -20,14 +29,22 @@ class StemChoices:
     def __post_init__(self) -> None:
         check_ascending("stem width", self.width)
 
+    def fixed_choices(self, kinds: Sequence[str]) -> "StemChoices":
+        """Return the choices with those of these kinds fixed to their largest options."""
+        return replace(self, width=largest_if("width" in kinds, self.width))
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlockChoices:
     """Options of one block, each from small to large.
 
-    `expand` gives mid = in * expand; without it the block is depthwise-separable. `se` is the squeeze-excite
-    reduction: the squeeze layer has mid / se channels, 0 is no squeeze-excite. A block without `width` is residual:
-    it keeps the channels it is given.
+    Attributes:
+        kernel: Kernel sizes of the depthwise convolution in pixels.
+        expand: Expansion ratios, mid channels = input channels * ratio; empty for a depthwise-separable block.
+        width: Output channels; empty for a residual block, which keeps its input's channels.
+        se: Squeeze-excite reductions, squeezed channels = mid channels / reduction; 0 for no squeeze-excite.
+        act: Activations.
+        stride: Stride in pixels; 1 for a residual block.
     """
 
     kernel: tuple[int, ...]
@@ -43,91 +60,84 @@ class BlockChoices:
             check_ascending("expand", self.expand)
         if self.width:
             check_ascending("width", self.width)
-        sizes = tuple(1 / reduction if reduction else 0 for reduction in self.se)
-        require(
-            sizes == tuple(sorted(set(sizes))), "se goes from small to large: 0, then falling reductions", se=self.se
+        squeezed = [1 / reduction if reduction else 0 for reduction in self.se]
+        if squeezed != sorted(set(squeezed)):
+            raise InputError(f"se goes from small to large: 0, then falling reductions, but is {list(self.se)}")
+        if not self.act:
+            raise InputError("a block needs at least one activation to choose from, but act is empty")
+        if not self.width and self.stride != 1:
+            raise InputError(f"a block without width is residual, with stride 1, but its stride is {self.stride}")
+
+    def fixed_choices(self, kinds: Sequence[str]) -> "BlockChoices":
+        """Return the choices with those of these kinds fixed to their largest options."""
+        return replace(
+            self,
+            kernel=largest_if("kernel" in kinds, self.kernel),
+            expand=largest_if("expand" in kinds, self.expand),
+            width=largest_if("width" in kinds, self.width),
         )
-        require(len(self.act) > 0, "act has an option", act=self.act)
-        require(self.stride == 1 or bool(self.width), "a residual block has stride 1", stride=self.stride)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageChoices:
-    """Options of one stage: how many of its blocks are used, counted from the first, and the blocks' own options."""
+    """Options of one stage.
+
+    Attributes:
+        depth: Numbers of blocks that are used, counted from the first.
+        blocks: The options of each block; as many as the largest depth.
+    """
 
     depth: tuple[int, ...]
     blocks: tuple[BlockChoices, ...]
 
     def __post_init__(self) -> None:
         check_ascending("depth", self.depth)
-        require(self.depth[-1] == len(self.blocks), "largest depth is the number of blocks", depth=self.depth)
+        require(self.depth[-1] == len(self.blocks), "depth[-1] == len(blocks)", depth=self.depth)
+
+    def fixed_choices(self, kinds: Sequence[str]) -> "StageChoices":
+        """Return the choices with those of these kinds fixed to their largest options."""
+        blocks = tuple(block.fixed_choices(kinds) for block in self.blocks)
+        return StageChoices(depth=largest_if("depth" in kinds, self.depth), blocks=blocks)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeadChoices:
-    """Options of the head, see `Head`; 0 leaves the layer out."""
-
-    conv: tuple[int, ...] = (0,)
-    hidden: tuple[int, ...] = (0,)
-    act: str = "relu6"
-
-    def __post_init__(self) -> None:
-        for name, sizes in (("head conv", self.conv), ("head hidden", self.hidden)):
-            if sizes != (0,):
-                check_ascending(name, sizes)
-
-    def with_anchors(self, fit: FitAnchors) -> "HeadChoices":
-        """As a head's."""
-        return self
-
-    def compose(self, pick: "Pick") -> Head:
-        """The head of these choices."""
-        return Head(conv=pick("head.conv", self.conv), hidden=pick("head.hidden", self.hidden), act=self.act)
-
-    def fixed_choices(self, *choices: str) -> "HeadChoices":
-        """As a space's."""
-        return replace(self, conv=self.conv[-1:], hidden=self.hidden[-1:]) if "width" in choices else self
+def largest_if(fixed: bool, options: tuple[T, ...]) -> tuple[T, ...]:
+    """Return only the largest option if the choice is fixed, else all options."""
+    return options[-1:] if fixed else options
 
 
-@dataclass(frozen=True, kw_only=True)
-class DetectorChoices:
-    """Options of a detector's head, see `DetectorHead`."""
-
-    width: tuple[int, ...]
-    kernel: tuple[int, ...] = (3,)
-    act: str = "relu6"
-    anchors: tuple[float, ...] = DetectorHead.anchors
-
-    def __post_init__(self) -> None:
-        check_ascending("head width", self.width)
-        check_ascending("head kernel", self.kernel)
-
-    def with_anchors(self, fit: FitAnchors) -> "DetectorChoices":
-        """As a head's."""
-        if self.anchors != DetectorHead.anchors:
-            return self
-        return replace(self, anchors=fit(len(self.anchors) // 2))
-
-    def compose(self, pick: "Pick") -> DetectorHead:
-        """The head of these choices."""
-        width, kernel = pick("head.width", self.width), pick("head.kernel", self.kernel)
-        return DetectorHead(width=width, kernel=kernel, act=self.act, anchors=self.anchors)
-
-    def fixed_choices(self, *choices: str) -> "DetectorChoices":
-        """As a space's."""
-        kinds = {"width", "kernel"} & set(choices)
-        return replace(self, **{kind: getattr(self, kind)[-1:] for kind in kinds})
+def check_ascending(name: str, options: Sequence[Any]) -> None:
+    """Raise InputError unless the options are positive numbers in ascending order, and at least one."""
+    previous = 0
+    for option in options or [0]:
+        if type(option) not in (int, float) or not option > previous:
+            raise InputError(f"{name} options are positive and ascend, but got {list(options)}")
+        previous = option
 
 
-class Pick(Protocol):
-    """How a gene is decided: one of the options, resolved to the value of the arch's field."""
+def stage_from_dict(plain: Mapping[str, Any], act: str, where: str) -> StageChoices:
+    """Return a stage from its YAML form, in which all blocks share the options and the first has width and stride.
 
-    def __call__(self, name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = ...) -> Any: ...
+    `act` is the activation if the stage names none.
+
+    Raises:
+        InputError: A key is unknown or missing, or a value is impossible; the text begins with `where`.
+    """
+    values = with_options({"act": act, "depth": 1, **plain}, "depth", "width", "kernel", "expand", "se", "act")
+    depth = values.pop("depth")
+    check_types(StageChoices, {"depth": depth}, where)
+    if "width" not in values:
+        raise InputError(f"{where} lacks the key 'width'")
+    first = from_mapping(BlockChoices, values, where)
+    check_ascending(f"{where} depth", depth)
+    residual = BlockChoices(kernel=first.kernel, expand=first.expand, se=first.se, act=first.act)
+    return StageChoices(depth=depth, blocks=(first, *[residual] * (depth[-1] - 1)))
 
 
-def check_ascending(name: str, options: tuple[Any, ...]) -> None:
-    """Raise InputError unless there are options, positive, the smallest first."""
-    numbers = len(options) > 0 and all(type(o) in (int, float) and o > 0 for o in options)
-    require(
-        numbers and list(options) == sorted(set(options)), f"{name} options are positive and ascend", options=options
-    )
+def with_options(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the values, those of these names as tuples of options."""
+    return {name: as_options(value) if name in names else value for name, value in values.items()}
+
+
+def as_options(value: Any) -> tuple[Any, ...]:
+    """Return the options that a list names, or the only option that another value is."""
+    return tuple(value) if isinstance(value, list) else (value,)

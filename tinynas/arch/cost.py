@@ -2,44 +2,46 @@
 
 Counting rules:
 
-- macs: multiply-accumulates of convolutions and linear layers, one each, batch norm folded. The mobile-NAS
+- macs: multiply-accumulates of convolutions and linear layers, each counted as one, batch norm folded. The mobile-NAS
   papers and fvcore call them FLOPs.
-- params: learnable parameters of `build(arch)`, batch-norm affine included.
+- params: learnable parameters of `build(arch)`, batch-norm scales and shifts included.
 - flash: bytes of int8 weights plus 4 B bias and 4 B scale per output channel; the runtime's code is not counted.
-- peak_sram: bytes of int8 activations alive at the worst step, the network's input counted, weights not.
-  A step holds its input, its output, and a residual block's input from after the expansion until the addition,
-  which accumulates in place (so does the squeeze-excite scaling).
-- peak_sram_inplace_dw: the same where a depthwise convolution overwrites its input (TinyEngine, Lin et al., 2020,
-  section 3.2), plus TinyEngine's two buffers at their largest: `scratch` for input columns, 2*(H+2p)*(W+2p) of a
-  depthwise convolution and 4*k*k*C_in of any other, and `kernel_buffer` for weights, 2*k*k*C_in*C_out of a
+- peak_sram: bytes of the int8 activations in memory at the worst layer, network input included, weights excluded.
+  A layer holds its input, its output and a residual block's input, the latter from after the expansion until the
+  addition. Additions and squeeze-excite scaling write to one of their inputs.
+- peak_sram_inplace_dw: the same if depthwise convolutions overwrite their input (TinyEngine, Lin et al., 2020,
+  section 3.2), plus TinyEngine's two buffers, each at its largest: `scratch` for input columns, 2*(H+2p)*(W+2p) for a
+  depthwise convolution and 4*k*k*C_in for any other, and `kernel_buffer` for weights, 2*k*k*C_in*C_out for a
   convolution with k > 1.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..utils.units import format_bytes, format_count, format_seconds
-from .arch import Arch, Block, DetectorHead, Head
-
-
-class Step(NamedTuple):
-    """One layer as the device runs it. Memory in bytes."""
-
-    name: str
-    macs: int
-    params: int
-    flash: int
-    sram: int  # input + output + what a shortcut still needs
-    sram_inplace_dw: int  # the same with depthwise convolutions in place, without scratch
-    scratch: int
-    kernel_buffer: int
+from .arch import Arch
+from .blocks import Block
+from .layer_cost import FeatureMap, LayerCost, conv_cost, linear_cost, output_size, weightless_cost
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Counts of one inference of one image; memory in bytes. The module's text has the rules."""
+    """Counts of one inference of one image, by the rules at the top of the module.
+
+    Attributes:
+        macs: Multiply-accumulates of convolutions and linear layers.
+        params: Learnable parameters.
+        peak_sram: Largest memory of int8 activations, in bytes.
+        peak_sram_inplace_dw: The same with in-place depthwise convolutions and scratch buffers, in bytes.
+        flash: Memory of int8 weights, biases and scales, in bytes.
+
+    Example:
+        >>> from tinynas import cost, load_arch
+        >>> cost(load_arch("mobilenet-v2-tiny"))
+        Cost(macs=23499152, params=750280, peak_sram=311040, peak_sram_inplace_dw=302120, flash=794528)
+    """
 
     macs: int
     params: int
@@ -50,14 +52,35 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedCost(Cost):
-    """Counts beside a measurement: `latency`, seconds of one inference on the machine that searches."""
+    """Counts and a measurement.
+
+    Attributes:
+        latency: Seconds of one inference on the machine that runs the search.
+    """
 
     latency: float
 
 
 def cost(arch: Arch) -> Cost:
-    """Count an arch."""
-    total = _total(_layers(arch, lambda name, *block: (_block_total(*block),)))
+    """Count what one inference of one image costs on the device, from the arch alone.
+
+    The counting rules stand at the top of the module `tinynas.arch.cost`.
+
+    Args:
+        arch: Classifier or detector; its `resolution` is the image size.
+
+    Returns:
+        Multiply-accumulates and parameters (counts), peak SRAM and flash (bytes of an int8 network).
+
+    Example:
+        >>> from tinynas import cost, load_arch
+        >>> counts = cost(load_arch("mcunet-in3"))
+        >>> counts.macs, counts.params
+        (81785520, 737408)
+        >>> counts.peak_sram, counts.flash
+        (340736, 790536)
+    """
+    total = LayerCost.total(_layers(arch, _block_total))
     return Cost(
         macs=total.macs,
         params=total.params,
@@ -67,98 +90,66 @@ def cost(arch: Arch) -> Cost:
     )
 
 
-def steps(arch: Arch) -> Iterator[Step]:
-    """The layers in the order in which they run, named like the modules of `build(arch)`."""
-    return _layers(arch, _block)
+def layer_costs(arch: Arch) -> Iterator[LayerCost]:
+    """Yield the cost of each layer in the order in which they run, named like the modules of `build(arch)`."""
+    return _layers(arch, _block_layers)
 
 
-def _layers(arch: Arch, of_block: Callable[[str, Block, int, int, bool], Iterable[Step]]) -> Iterator[Step]:
-    """The layers, or what `of_block` makes of those of a block.
-
-    It is given the block's name, the block, its input's channels and size, and whether the head needs that input too.
-    """
-    stem = arch.stem
-    yield _conv("stem", arch.in_channels, stem.out, arch.resolution, stem.kernel, stem.stride)
-    channels, size = stem.out, out_size(arch.resolution, stem.stride)
-    maps: list[tuple[int, int]] = []  # that the head reads: channels and size
+def _layers(arch: Arch, block_costs: "_BlockCosts") -> Iterator[LayerCost]:
+    """Yield the costs of the stem, of the blocks as `block_costs` counts them, and of the head's layers."""
+    stem, size = arch.stem, arch.resolution
+    yield conv_cost(
+        "stem",
+        in_channels=arch.in_channels,
+        out_channels=stem.out,
+        size=size,
+        kernel=stem.kernel,
+        stride=stem.stride,
+    )
+    channels, size = stem.out, output_size(size, stem.stride)
     taps = arch.taps()
+    tapped: list[FeatureMap] = []  # kept in memory for the head
+    tapped_bytes = 0
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
-            reads_map = b == 0 and s - 1 in taps
-            held = 0 if reads_map else sum(width * side**2 for width, side in maps)
-            for step in of_block(f"stages.{s}.{b}", block, channels, size, reads_map):
-                yield _beside(step, held)
-            channels, size = block.out, out_size(size, block.stride)
+            reads_tapped = b == 0 and s - 1 in taps
+            beside_input = tapped_bytes - channels * size**2 if reads_tapped else tapped_bytes
+            for layer in block_costs(f"stages.{s}.{b}", block, channels, size, reads_tapped):
+                yield layer.holding(beside_input) if beside_input else layer
+            channels, size = block.out, output_size(size, block.stride)
         if s in taps:
-            maps.append((channels, size))
-    if isinstance(arch.head, DetectorHead):
-        yield from _detector_head(arch.head, maps, arch.classes)
-    else:
-        yield from _classifier_head(arch.head, *maps[0], arch.classes)
+            tapped.append(FeatureMap(channels, size))
+            tapped_bytes += tapped[-1].num_bytes
+    yield from arch.head.layer_costs(tapped, arch.classes)
 
 
-def _classifier_head(head: Head, channels: int, size: int, classes: int) -> Iterator[Step]:
-    if head.conv:
-        yield _conv("head.conv", channels, head.conv, size)
-        channels = head.conv
-    yield _free("head.pool", channels * size**2 + channels)
-    if head.hidden:
-        yield _conv("head.hidden", channels, head.hidden, norm=False)
-        channels = head.hidden
-    yield _conv("head.classifier", channels, classes, norm=False)
+_BlockCosts = Callable[[str, Block, int, int, bool], Iterable[LayerCost]]  # name, block, channels, size, keep input?
 
 
-def side_head(features: int, hidden: int, classes: int, held: int) -> list[Step]:
-    """The layers of a side head on feature maps of `features` channels, beside the `held` bytes that are to go on."""
+def _block_layers(name: str, block: Block, channels: int, size: int, keep_input: bool) -> Iterable[LayerCost]:
+    return block.layer_costs(name, channels, size, keep_input=keep_input)
+
+
+def _block_total(name: str, block: Block, channels: int, size: int, keep_input: bool) -> Iterable[LayerCost]:
+    return (_cached_total(block, channels, size, keep_input),)
+
+
+@lru_cache(maxsize=2**14)  # the archs of a space share a few thousand different blocks
+def _cached_total(block: Block, channels: int, size: int, keep_input: bool) -> LayerCost:
+    return LayerCost.total(block.layer_costs("", channels, size, keep_input=keep_input))
+
+
+def side_head_costs(features: int, hidden: int, classes: int, held: int) -> list[LayerCost]:
+    """Return the costs of a side head's layers on `features` channels while `held` bytes are kept for later layers."""
     return [
-        _free("side.pool", held + features),
-        _conv("side.hidden", features, hidden, held=held, norm=False),
-        _conv("side.classifier", hidden, classes, held=held, norm=False),
+        weightless_cost("side.pool", held + features),
+        linear_cost("side.hidden", in_features=features, out_features=hidden, held=held),
+        linear_cost("side.classifier", in_features=hidden, out_features=classes, held=held),
     ]
 
 
-def _detector_head(head: DetectorHead, maps: Sequence[tuple[int, int]], classes: int) -> Iterator[Step]:
-    """The coarse map's part runs first, and its outputs are held until the fine map's are there."""
-    (channels, size), (deep, small) = maps
-    fine, coarse, doubled = (head.width * side**2 for side in (size, small, 2 * small))
-    made = head.per_cell * (5 + classes)
-    yield _conv("head.lateral.1", deep, head.width, small, held=channels * size**2)
-    yield _conv("head.lateral.0", channels, head.width, size, held=coarse)
-    yield _free("head.double", coarse + fine + doubled)
-    if doubled != fine:
-        yield _free("head.crop", coarse + 2 * fine + doubled)
-    yield _free("head.merge", coarse + 2 * fine)
-    block = Block(out=head.width, kernel=head.kernel)
-    for level, side, held in ((1, small, fine), (0, size, made * small**2)):
-        yield _beside(_depthwise(f"head.depthwise.{level}", block, head.width, side, 0), held)
-        yield _conv(f"head.pointwise.{level}", head.width, head.width, side, held=held)
-        yield _conv(f"head.classifier.{level}", head.width, made, side, held=held, norm=False)
-    yield _free("head.outputs", made * (size**2 + small**2))
-
-
-def _beside(step: Step, held: int) -> Step:
-    """The step while other bytes are held too."""
-    return step._replace(sram=step.sram + held, sram_inplace_dw=step.sram_inplace_dw + held) if held else step
-
-
-def _total(layers: Iterable[Step]) -> Step:
-    """Counts added up, and the most of each kind of memory."""
-    _, macs, params, flash, *memory = zip(*layers, strict=True)
-    return Step("", sum(macs), sum(params), sum(flash), *map(max, memory))
-
-
-@lru_cache(maxsize=2**14)  # the archs of a space are made of the same few thousand blocks
-def _block_total(block: Block, channels: int, size: int, kept: bool) -> Step:
-    return _total(_block("", block, channels, size, kept))
-
-
-def out_size(size: int, stride: int) -> int:
-    """Pixels along one side after a convolution with padding kernel // 2."""
-    return (size - 1) // stride + 1
-
-
 def read_cost(plain: Mapping[str, Any]) -> Cost:
-    """The cost that `asdict` made plain."""
+    """Return the cost that `asdict` turned into plain data."""
     return (TimedCost if "latency" in plain else Cost)(**plain)
 
 
@@ -167,46 +158,3 @@ def describe(name: str, value: float) -> str:
     if name == "latency":
         return format_seconds(value)
     return format_count(value) if name in ("macs", "params", "min_macs") else format_bytes(value)
-
-
-def _block(name: str, block: Block, channels: int, size: int, kept: bool) -> Iterator[Step]:
-    """A block's layers; its input is a shortcut, or `kept` for the head, or dead after the first of them."""
-    mid, small = block.mid or channels, out_size(size, block.stride)
-    shortcut = channels * size**2 if block.residual or kept else 0
-    if block.mid:
-        yield _conv(f"{name}.expand", channels, mid, size)  # its input is the shortcut
-    yield _depthwise(f"{name}.depthwise", block, mid, size, shortcut)
-    if block.se:
-        alive = mid * small**2 + shortcut
-        yield _free(f"{name}.se.pool", alive + mid)
-        yield _conv(f"{name}.se.reduce", mid, block.se, held=alive, norm=False)
-        yield _conv(f"{name}.se.expand", block.se, mid, held=alive, norm=False)
-        yield _free(f"{name}.se.scale", alive + mid)
-    yield _conv(f"{name}.project", mid, block.out, small, held=shortcut)
-    if block.residual:
-        yield _free(f"{name}.add", shortcut + block.out * small**2)
-
-
-def _conv(
-    name: str, cin: int, cout: int, size: int = 1, kernel: int = 1, stride: int = 1, held: int = 0, norm: bool = True
-) -> Step:
-    out = out_size(size, stride)
-    weights = cin * cout * kernel**2
-    sram = cin * size**2 + cout * out**2 + held
-    params = weights + (2 if norm else 1) * cout  # scale and shift, or a bias
-    buffers = 4 * kernel**2 * cin, 2 * weights if kernel > 1 else 0
-    return Step(name, weights * out**2, params, weights + 8 * cout, sram, sram, *buffers)
-
-
-def _depthwise(name: str, block: Block, channels: int, size: int, shortcut: int) -> Step:
-    kernel, out = block.kernel, out_size(size, block.stride)
-    before, after = channels * size**2, channels * out**2
-    weights = channels * kernel**2
-    held = shortcut if block.mid else 0  # without expansion the input itself is the shortcut
-    inplace = max(before, after) + shortcut  # overwriting it would lose the shortcut, so there it is held
-    memory = before + after + held, inplace, 2 * (size + 2 * (kernel // 2)) ** 2, 0
-    return Step(name, weights * out**2, weights + 2 * channels, weights + 8 * channels, *memory)
-
-
-def _free(name: str, sram: int) -> Step:
-    return Step(name, 0, 0, 0, sram, sram, 0, 0)

@@ -3,75 +3,96 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from ..utils.errors import require
-from .arch import Arch, Block, DetectorHead, Head
-from .choices import BlockChoices, DetectorChoices, HeadChoices, StageChoices, StemChoices
+from ..utils.errors import InputError
+from .arch import Arch
+from .blocks import Block
+from .choices import BlockChoices, StageChoices, StemChoices
+from .heads import multiplied
 from .space import SearchSpace
+
+_EXPAND = (1.0, 1.6, 2.2, 2.8)
 
 
 def augment(
-    target: Arch, *, width: Sequence[float] = (1.0, 1.8, 2.6), expand: Sequence[float] = (1.0, 1.6, 2.2, 2.8)
+    target: Arch, *, width: Sequence[float] = (1.0, 1.8, 2.6), expand: Sequence[float] = _EXPAND
 ) -> SearchSpace:
-    """The wider networks around a target that share its weights; the smallest is the target itself.
+    """Return the space of wider networks around a target that share its weights.
 
-    NetAug (Cai et al., ICLR 2022, section 3.2). `width` multiplies the channels of the stem, of every block without
-    shortcut and of the head; `expand` the expansion ratio of every inverted residual. Both begin with 1.
+    The augmented networks of NetAug (Cai et al., ICLR 2022, section 3.2).
+
+    Args:
+        target: The network to be augmented, the smallest of the space.
+        width: Factors of the channels of the stem, of every block without shortcut and of the head; ascending from 1.
+        expand: Factors of the expansion ratio of every inverted residual; ascending from 1.
+
+    Returns:
+        A search space whose `min()` is the target.
+
+    Raises:
+        InputError: The factors do not begin with 1, do not grow or are not finite.
+
+    Example:
+        >>> from tinynas import augment, load_arch
+        >>> target = load_arch("mobilenet-v2-tiny")
+        >>> space = augment(target, width=[1, 2], expand=[1, 1.5])
+        >>> space.min() == target
+        True
+        >>> space.max().stem.out == 2 * target.stem.out
+        True
     """
-    for name, factors in (("width", width), ("expand", expand)):
-        rule = f"{name} factors begin with 1 and grow"
-        grow = list(factors) == sorted(set(factors)) and list(factors[:1]) == [1]
-        require(grow and all(map(isfinite, factors)), rule, **{name: list(factors)})
-    floors = [block.se for stage in target.stages for block in stage if block.se]
-    stages, channels = [], target.stem.out
+    _check_factors("width", width)
+    _check_factors("expand", expand)
+    stem, channels = target.stem, target.stem.out
+    squeezed = [16]
+    stages = []
     for stage in target.stages:
         blocks = []
         for block in stage:
             blocks.append(_augmented_block(block, channels, width, expand))
             channels = block.out
+            if block.se:
+                squeezed.append(block.se)
         stages.append(StageChoices(depth=(len(stage),), blocks=tuple(blocks)))
-    stem, head = target.stem, target.head
     return SearchSpace(
         resolution=(target.resolution,),
-        stem=StemChoices(width=_widened(stem.out, width), kernel=stem.kernel, stride=stem.stride, act=stem.act),
+        stem=StemChoices(width=multiplied(stem.out, width), kernel=stem.kernel, stride=stem.stride, act=stem.act),
         stages=tuple(stages),
-        head=_augmented_head(head, width),
+        head=target.head.widened(width),
         divisor=1,
-        se_floor=min([16, *floors]),
+        se_floor=min(squeezed),
         in_channels=target.in_channels,
         classes=target.classes,
     )
 
 
 def family_factors(target: Arch) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The factors of width and of expansion that the paper takes for networks like this one (section 4.1).
+    """Return the factors of width and of expansion ratios that the paper uses for this family (section 4.1).
 
-    MobileNetV3 is told by its h-swish, MCUNet by having no convolution before its classifier; else MobileNetV2's.
+    MobileNetV3 is recognised by h-swish, MCUNet by having no convolution before its classifier; any other network
+    gets the factors of MobileNetV2.
     """
-    if target.head.act == "hswish" or target.stem.act == "hswish":
-        width: tuple[float, ...] = (1.0, 2.0, 3.0)
-    else:
-        mcunet = isinstance(target.head, Head) and not target.head.conv
-        width = (1.0, 1.6, 2.2) if mcunet else (1.0, 1.8, 2.6)
-    return width, (1.0, 1.6, 2.2, 2.8)
+    if "hswish" in (target.head.act, target.stem.act):
+        return (1.0, 2.0, 3.0), _EXPAND
+    if not target.head.has_conv:
+        return (1.0, 1.6, 2.2), _EXPAND
+    return (1.0, 1.8, 2.6), _EXPAND
 
 
 def _augmented_block(block: Block, channels: int, width: Sequence[float], expand: Sequence[float]) -> BlockChoices:
+    mid = block.mid or channels
     return BlockChoices(
         kernel=(block.kernel,),
         expand=tuple(block.mid / channels * factor for factor in expand) if block.mid else (),
-        width=() if block.residual else _widened(block.out, width),
-        se=((block.mid or channels) / block.se if block.se else 0,),
+        width=() if block.residual else multiplied(block.out, width),
+        se=(mid / block.se,) if block.se else (0,),
         act=(block.act,),
         stride=block.stride,
     )
 
 
-def _augmented_head(head: Head | DetectorHead, width: Sequence[float]) -> HeadChoices | DetectorChoices:
-    if isinstance(head, Head):
-        return HeadChoices(conv=_widened(head.conv, width), hidden=_widened(head.hidden, width), act=head.act)
-    widths = _widened(head.width, width)
-    return DetectorChoices(width=widths, kernel=(head.kernel,), act=head.act, anchors=head.anchors)
-
-
-def _widened(channels: int, factors: Sequence[float]) -> tuple[int, ...]:
-    return tuple(sorted({int(channels * factor + 0.5) for factor in factors}))
+def _check_factors(name: str, factors: Sequence[float]) -> None:
+    ascending = list(factors) == sorted(set(factors)) and list(factors[:1]) == [1]
+    if not ascending or not all(map(isfinite, factors)):
+        raise InputError(
+            f"{name} factors begin with 1 and grow, but are {list(factors)}; pass factors such as [1, 1.8, 2.6]"
+        )

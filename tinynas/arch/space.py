@@ -1,40 +1,62 @@
 """Search spaces: which archs there are to choose from, and how choices become an arch.
 
 A gene is one choice, named after the field of the arch that it decides ("stages.2.0.kernel"; "stages.2.depth" for
-the number of blocks) and given as the index of an option, smallest first. Rounding of channels happens here only.
+the number of blocks) and represented by the index of an option, smallest first. Rounding of channels happens here only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
-from .arch import Arch, Block, FitAnchors, Stem, read_head
-from .choices import BlockChoices, DetectorChoices, HeadChoices, Pick, StageChoices, StemChoices, check_ascending
+from .arch import Arch
+from .blocks import Block, Stem
+from .choices import BlockChoices, StageChoices, StemChoices, as_options, check_ascending, stage_from_dict, with_options
+from .genes import Chooser, count_options, decoded, draw, draw_leaning, encode_value, largest, smallest
+from .heads import AnyHeadChoices, FitAnchors, HeadChoices, head_choices_from_dict
 
 if TYPE_CHECKING:
     import numpy as np
 
+FIXABLE = ("kernel", "depth", "expand", "width")  # kinds of choices that `fixed_choices` knows
 
-_shared = lru_cache(maxsize=2**14)(Block)  # the archs of a space are made of the same few thousand blocks
-
-
-def _same(option: Any) -> Any:
-    return option
+_block = lru_cache(maxsize=2**14)(Block)  # the archs of a space share a few thousand different blocks
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """All archs that the choices make. `divisor`: expanded and squeezed channels are rounded to multiples of it."""
+    """The archs that can be composed from options for every size.
+
+    Attributes:
+        resolution: Image sizes in pixels, smallest first.
+        stem: Options of the first convolution.
+        stages: Options of each stage.
+        head: Options of the head, of a classifier or of a detector.
+        divisor: Expanded and squeezed channels are rounded to multiples of it.
+        se_floor: Least number of channels of a squeeze layer.
+        in_channels: Channels of the images.
+        classes: Number of classes.
+
+    Raises:
+        InputError: Options are not positive, not in ascending order, or contradict each other.
+
+    Example:
+        >>> from tinynas import cost, load_space
+        >>> space = load_space("micro")
+        >>> cost(space.min()).macs < cost(space.max()).macs
+        True
+        >>> space.contains(space.min())
+        True
+    """
 
     resolution: tuple[int, ...]
     stem: StemChoices
     stages: tuple[StageChoices, ...]
-    head: HeadChoices | DetectorChoices = field(default_factory=HeadChoices)
+    head: AnyHeadChoices = field(default_factory=HeadChoices)
     divisor: int = 8
-    se_floor: int = 8  # fewest channels of a squeeze layer
+    se_floor: int = 8
     in_channels: int = 3
     classes: int = 1000
 
@@ -44,102 +66,144 @@ class SearchSpace:
 
     @property
     def task(self) -> str:
-        """As an arch's."""
-        return "classify" if isinstance(self.head, HeadChoices) else "detect"
+        """What the networks do: "classify" or "detect"."""
+        return self.head.task
 
     def min(self) -> Arch:
-        """The arch of all smallest options."""
-        return self._compose(lambda name, options, resolve=_same: resolve(options[0]))
+        """Return the smallest arch.
+
+        Returns:
+            The arch of all smallest options.
+        """
+        return self._compose(smallest)
 
     def max(self) -> Arch:
-        """The arch of all largest options; every other arch is a part of it."""
-        return self._compose(lambda name, options, resolve=_same: resolve(options[-1]))
+        """Return the largest arch.
+
+        Returns:
+            The arch of all largest options; every other arch of the space is a part of it.
+        """
+        return self._compose(largest)
 
     def sample(self, rng: "np.random.Generator", *, size_balanced: bool = False) -> Arch:
-        """Every gene that matters drawn uniformly: each on its own, so that most archs are of middle size.
+        """Draw a random arch; every option of a gene is equally likely.
 
-        With `size_balanced` each gene is still uniform, but all lean the same way, small or large (binomial draws of
-        one random probability): sizes are spread from the smallest arch to the largest.
+        Args:
+            rng: Source of randomness.
+            size_balanced: Whether all genes lean the same way, small or large (binomial draws of one random
+                probability), so that sizes are distributed from the smallest arch to the largest. Otherwise genes are
+                drawn independently, and most archs are of middle size.
+
+        Returns:
+            An arch of the space.
         """
         if size_balanced:
-            lean = rng.random()
-            return self._compose(
-                lambda name, options, resolve=_same: resolve(options[rng.binomial(len(options) - 1, lean)])
-            )
-        return self._compose(lambda name, options, resolve=_same: resolve(options[int(rng.random() * len(options))]))
+            return self._compose(partial(draw_leaning, rng, rng.random()))
+        return self._compose(partial(draw, rng))
 
     def genes(self) -> dict[str, int]:
-        """The genes with more than one option, and their numbers of options."""
+        """Return the genes that leave a choice.
+
+        Returns:
+            Number of options, at least 2, by name of the gene.
+        """
         return dict(self._genes)
 
     @cached_property
     def _genes(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-
-        def note(name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = _same) -> Any:
-            found[name] = len(options)
-            return resolve(options[-1])
-
-        self._compose(note)
-        return {name: count for name, count in found.items() if count > 1}
+        counts: dict[str, int] = {}
+        self._compose(partial(count_options, counts))
+        return {name: count for name, count in counts.items() if count > 1}
 
     def decode(self, genes: Mapping[str, int]) -> Arch:
-        """The arch of these option indices; a gene left out is 0."""
-        return self._compose(lambda name, options, resolve=_same: resolve(options[genes.get(name, 0)]))
+        """Return the arch that genes describe.
+
+        Args:
+            genes: Index of the chosen option by name of the gene; 0 for those left out.
+
+        Returns:
+            The arch of these options.
+        """
+        return self._compose(partial(decoded, genes))
 
     def encode(self, arch: Arch) -> dict[str, int]:
-        """The one encoding of an arch: genes it does not use are 0. Raises InputError if it is not of this space."""
+        """Return the genes that describe an arch, the inverse of `decode`.
+
+        Args:
+            arch: An arch of the space.
+
+        Returns:
+            Index of the chosen option by name of the gene. Equal archs have equal genes: the index is 0 for genes that
+            the arch does not use, such as those of blocks beyond its depth.
+
+        Raises:
+            InputError: The arch is not in this search space.
+        """
         genes = dict.fromkeys(self._genes, 0)
-        values = _flatten(arch)
-
-        def find(name: str, options: Sequence[Any], resolve: Callable[[Any], Any] = _same) -> Any:
-            for index, option in enumerate(options):
-                if resolve(option) == values.get(name):
-                    if name in genes:
-                        genes[name] = index
-                    return values[name]
-            raise InputError(f"not of this search space: {name} is {values.get(name)}, options are {list(options)}")
-
-        if self._compose(find) != arch:
-            raise InputError("not of this search space: it differs in a part that the space leaves no choice about")
+        if self._compose(partial(encode_value, genes, _values_by_gene(arch))) != arch:
+            raise InputError("not in this search space: it differs in a part that the space leaves no choice about")
         return genes
 
     def fitted_to(self, *, in_channels: int, classes: int, fit_anchors: FitAnchors) -> "SearchSpace":
-        """The space with a data set's input channels and classes and, for detectors, anchors."""
+        """Return the space adapted to a data set.
+
+        Args:
+            in_channels: Channels of the data set's images.
+            classes: Number of the data set's classes.
+            fit_anchors: Function from a number of anchors to their widths and heights; called only for detectors
+                that still have the default anchors.
+
+        Returns:
+            A copy with these input channels, classes and anchors.
+        """
         return replace(self, in_channels=in_channels, classes=classes, head=self.head.with_anchors(fit_anchors))
 
     def contains(self, arch: Arch) -> bool:
-        """Whether the arch is one of this space's."""
+        """Return whether an arch is in this search space.
+
+        Args:
+            arch: Any arch.
+
+        Returns:
+            Whether `encode` accepts it.
+        """
         try:
             self.encode(arch)
         except InputError:
             return False
         return True
 
-    def fixed_choices(self, *choices: str) -> "SearchSpace":
-        """The space with choices of kind "kernel", "depth", "expand" or "width" fixed to their largest options."""
-        unknown_kinds = set(choices) - {"kernel", "depth", "expand", "width"}
-        require(not unknown_kinds, "choices are kernel, depth, expand or width", choices=choices)
-        per_block = [name for name in ("kernel", "expand", "width") if name in choices]
-        stages = tuple(
-            StageChoices(
-                depth=stage.depth[-1:] if "depth" in choices else stage.depth,
-                blocks=tuple(replace(b, **{name: getattr(b, name)[-1:] for name in per_block}) for b in stage.blocks),
-            )
-            for stage in self.stages
-        )
-        stem = replace(self.stem, width=self.stem.width[-1:]) if "width" in choices else self.stem
-        return replace(self, stages=stages, stem=stem, head=self.head.fixed_choices(*choices))
+    def fixed_choices(self, *kinds: str) -> "SearchSpace":
+        """Return the space with some kinds of choices fixed to their largest options.
 
-    def _compose(self, pick: Pick) -> Arch:
-        resolution = pick("resolution", self.resolution)
-        channels = pick("stem.out", self.stem.width)
+        Args:
+            *kinds: Any of "kernel", "depth", "expand" and "width".
+
+        Returns:
+            A copy without these choices.
+
+        Raises:
+            InputError: A kind is not one of these.
+        """
+        if not set(kinds) <= set(FIXABLE):
+            raise InputError(f"choices are kernel, depth, expand or width, but got {', '.join(kinds)}")
+        return replace(
+            self,
+            stem=self.stem.fixed_choices(kinds),
+            stages=tuple(stage.fixed_choices(kinds) for stage in self.stages),
+            head=self.head.fixed_choices(kinds),
+        )
+
+    def _compose(self, choose: Chooser) -> Arch:
+        """Return the arch of the values that `choose` decides on, gene by gene."""
+        resolution = choose("resolution", self.resolution)
+        channels = choose("stem.out", self.stem.width)
         stem = Stem(out=channels, kernel=self.stem.kernel, stride=self.stem.stride, act=self.stem.act)
         stages = []
         for s, stage in enumerate(self.stages):
             blocks = []
-            for b in range(pick(f"stages.{s}.depth", stage.depth)):
-                blocks.append(self._block(f"stages.{s}.{b}", stage.blocks[b], channels, pick))
+            for b in range(choose(f"stages.{s}.depth", stage.depth)):
+                blocks.append(self._compose_block(f"stages.{s}.{b}", stage.blocks[b], channels, choose))
                 channels = blocks[-1].out
             stages.append(tuple(blocks))
         return Arch(
@@ -148,78 +212,78 @@ class SearchSpace:
             classes=self.classes,
             stem=stem,
             stages=tuple(stages),
-            head=self.head.compose(pick),
+            head=self.head.compose(choose),
         )
 
-    def _block(self, name: str, choices: BlockChoices, channels: int, pick: Pick) -> Block:
-        out = pick(f"{name}.out", choices.width) if choices.width else channels
-        mid = 0
+    def _compose_block(self, name: str, choices: BlockChoices, channels: int, choose: Chooser) -> Block:
+        out, mid = channels, 0
+        if choices.width:
+            out = choose(f"{name}.out", choices.width)
         if choices.expand:
-            mid = pick(f"{name}.mid", choices.expand, lambda expand: self._round(channels * expand))
-        return _shared(
+            mid = choose(f"{name}.mid", _expanded(choices.expand, channels, self.divisor))
+        squeezed = _squeezed(choices.se, mid or channels, self.divisor, self.se_floor)
+        return _block(
             out=out,
-            kernel=pick(f"{name}.kernel", choices.kernel),
+            kernel=choose(f"{name}.kernel", choices.kernel),
             stride=choices.stride,
             mid=mid,
-            se=pick(f"{name}.se", choices.se, lambda reduction: self._squeeze(mid or channels, reduction)),
-            act=pick(f"{name}.act", choices.act),
+            se=choose(f"{name}.se", squeezed),
+            act=choose(f"{name}.act", choices.act),
             residual=not choices.width,
         )
 
-    def _round(self, channels: float) -> int:
-        return max(self.divisor, int(channels / self.divisor + 0.5) * self.divisor)
-
-    def _squeeze(self, mid: int, reduction: float) -> int:
-        if not reduction:
-            return 0
-        return max(self.se_floor, round(mid / reduction / self.divisor) * self.divisor)
-
     @classmethod
     def from_dict(cls, plain: object) -> "SearchSpace":
-        """The space that a YAML file of search_spaces/ describes. Raises InputError on unknown or missing keys."""
+        """Return the search space that plain data describes.
+
+        Args:
+            plain: A mapping with the keys of a YAML file in search_spaces/.
+
+        Returns:
+            The search space.
+
+        Raises:
+            InputError: A key is unknown or missing, or a value is impossible.
+        """
         values = dict(check_mapping(plain, "a search space"))
         act = values.pop("act", "relu6")  # of every layer that names none
         check_keys(cls, values, "a search space")
-        check_types(cls, {**values, "resolution": _options(values["resolution"])}, "a search space")
-        values["resolution"] = _options(values["resolution"])
+        values["resolution"] = as_options(values["resolution"])
+        check_types(cls, values, "a search space")
         stem = {"act": act, **check_mapping(values["stem"], "stem")}
-        values["stem"] = from_mapping(StemChoices, _with_options(stem, "width"), "stem")
+        values["stem"] = from_mapping(StemChoices, with_options(stem, "width"), "stem")
         values["stages"] = tuple(
-            _stage(check_mapping(stage, f"stage {s}"), act, f"stage {s}")
+            stage_from_dict(check_mapping(stage, f"stage {s}"), act, f"stage {s}")
             for s, stage in enumerate(check_list(values["stages"], "stages"))
         )
         head = {"act": act, **check_mapping(values.get("head", {}), "head")}
-        kinds = {"classify": HeadChoices, "detect": DetectorChoices}
-        values["head"] = read_head(kinds, _with_options(head, "conv", "hidden", "width", "kernel"))
+        values["head"] = head_choices_from_dict(with_options(head, "conv", "hidden", "width", "kernel"))
         return cls(**values)
 
 
-def _stage(plain: Mapping[str, Any], act: str, where: str) -> StageChoices:
-    """A stage of the YAML form: depth, and the options of its blocks; the first takes width and stride."""
-    values = _with_options({"act": act, "depth": 1, **plain}, "depth", "width", "kernel", "expand", "se", "act")
-    depth = values.pop("depth")
-    check_types(StageChoices, {"depth": depth}, where)
-    if "width" not in values:
-        raise InputError(f"{where} lacks the key 'width'")
-    first = from_mapping(BlockChoices, values, where)
-    check_ascending(f"{where} depth", depth)
-    rest = BlockChoices(kernel=first.kernel, expand=first.expand, se=first.se, act=first.act)
-    return StageChoices(depth=depth, blocks=(first, *[rest] * (depth[-1] - 1)))
+@lru_cache(maxsize=2**12)
+def _expanded(ratios: tuple[float, ...], channels: int, divisor: int) -> tuple[int, ...]:
+    """Return the channels times each expansion ratio, rounded to multiples of the divisor."""
+    return tuple(max(divisor, int(channels * ratio / divisor + 0.5) * divisor) for ratio in ratios)
 
 
-def _with_options(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: _options(value) if name in names else value for name, value in values.items()}
+@lru_cache(maxsize=2**12)
+def _squeezed(reductions: tuple[float, ...], channels: int, divisor: int, floor: int) -> tuple[int, ...]:
+    """Return the channels divided by each reduction, rounded to multiples of the divisor; 0 for a reduction of 0."""
+    sizes = []
+    for reduction in reductions:
+        rounded = round(channels / reduction / divisor) * divisor if reduction else 0
+        sizes.append(max(floor, rounded) if reduction else 0)
+    return tuple(sizes)
 
 
-def _options(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _flatten(arch: Arch) -> dict[str, Any]:
-    """The arch's values by gene name."""
+def _values_by_gene(arch: Arch) -> dict[str, Any]:
     values: dict[str, Any] = {"resolution": arch.resolution, "stem.out": arch.stem.out}
     for s, stage in enumerate(arch.stages):
         values[f"stages.{s}.depth"] = len(stage)
         for b, block in enumerate(stage):
-            values |= {f"stages.{s}.{b}.{name}": value for name, value in vars(block).items()}
-    return values | {f"head.{name}": value for name, value in vars(arch.head).items()}
+            for name, value in vars(block).items():
+                values[f"stages.{s}.{b}.{name}"] = value
+    for name, value in vars(arch.head).items():
+        values[f"head.{name}"] = value
+    return values

@@ -1,4 +1,4 @@
-"""The search spaces and networks that come with tinynas, and their like in the user's own YAML files."""
+"""Search spaces and networks by name: those that come with tinynas, and the user's own YAML files."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -12,48 +12,83 @@ from .arch import Arch
 from .space import SearchSpace
 
 T = TypeVar("T")
-_ENDINGS = (".yaml", ".yml")
+_SUFFIXES = (".yaml", ".yml")
 
 
 def load_space(name: str | Path) -> SearchSpace:
-    """A shipped search space by name, or one from a YAML file. Raises InputError or FileError."""
+    """Return a search space by name or from a YAML file.
+
+    Args:
+        name: A shipped space, such as "mobile32" (`tinynas spaces` lists them), or the path of a YAML file.
+
+    Returns:
+        The search space.
+
+    Raises:
+        InputError: The name is unknown, or the file describes no search space.
+        FileError: The file cannot be read.
+
+    Example:
+        >>> from tinynas import load_space
+        >>> load_space("micro").task
+        'classify'
+    """
     return _load(name, "search space", shipped_spaces(), SearchSpace.from_dict)
 
 
 def load_arch(name: str | Path) -> Arch:
-    """A shipped network by name, or an arch from a YAML file. Raises InputError or FileError."""
+    """Return an architecture by name or from a YAML file.
+
+    Args:
+        name: A shipped network, such as "mcunet-in3" (`tinynas spaces` lists them), or the path of a YAML file, such as
+            the `best.yaml` of a search.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        InputError: The name is unknown, or the file describes no architecture.
+        FileError: The file cannot be read.
+
+    Example:
+        >>> from tinynas import load_arch
+        >>> load_arch("mobilenet-v2-tiny").resolution
+        144
+    """
     return _load(name, "network", shipped_networks(), Arch.from_dict)
 
 
 def short_name(name: str | Path) -> str:
-    """A shipped name as it is, a YAML file's name without folder and ending."""
+    """Return a shipped name as it is, and a YAML file's name without folder and suffix."""
     path = Path(name)
-    return path.stem if path.suffix in _ENDINGS else path.name
+    return path.stem if path.suffix in _SUFFIXES else path.name
 
 
 def shipped_spaces() -> dict[str, str]:
-    """The YAML texts of the search spaces that come with tinynas, by name."""
+    """Return the YAML texts of the search spaces that come with tinynas, by name."""
     return _shipped("")
 
 
 def shipped_networks() -> dict[str, str]:
-    """The YAML texts of the published networks that come with tinynas, by name."""
+    """Return the YAML texts of the published networks that come with tinynas, by name."""
     return _shipped("networks")
 
 
 def _shipped(folder: str) -> dict[str, str]:
-    entries = files("tinynas.search_spaces").joinpath(folder).iterdir()
-    texts = {Path(e.name).stem: e.read_text("utf-8") for e in entries if e.name.endswith(".yaml")}
+    texts = {}
+    for entry in files("tinynas.search_spaces").joinpath(folder).iterdir():
+        if entry.name.endswith(".yaml"):
+            texts[Path(entry.name).stem] = entry.read_text("utf-8")
     return dict(sorted(texts.items()))
 
 
-def _load(name: str | Path, what: str, shipped: dict[str, str], make: Callable[[object], T]) -> T:
+def _load(name: str | Path, what: str, shipped: dict[str, str], from_dict: Callable[[object], T]) -> T:
     path = Path(name)
-    if path.suffix not in _ENDINGS:
+    if path.suffix not in _SUFFIXES:
         if str(name) not in shipped:
             raise unknown(what, name, shipped)
-        return make(read_yaml(shipped[str(name)], str(name)))
+        return from_dict(read_yaml(shipped[str(name)], str(name)))
     try:
-        return make(read_yaml(read_text(path), str(path)))
+        return from_dict(read_yaml(read_text(path), str(path)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..arch.cost import Cost, Step, cost, side_head, steps
+from ..arch.cost import Cost, cost, layer_costs, side_head_costs
+from ..arch.layer_cost import LayerCost
 from ..models.model_file import Model, describe, kind_of, read_model, read_weights, rebuild, save_weights
 from ..models.network import Network, fold
 from .sidenet import Cascade, EarlyExits, Resized, SideNet
@@ -80,22 +81,22 @@ def exits_cost(model: ExitModel) -> Cost:
     return Cost(**counts, **{name: max(peak, *beside) for name, peak in peaks.items()})
 
 
-def _side_steps(model: ExitModel) -> list[Step]:
+def _side_steps(model: ExitModel) -> list[LayerCost]:
     """The side heads' layers, beside the tapped output and whatever else is to go on."""
-    found: list[Step] = []
+    found: list[LayerCost] = []
     handed: Sequence[Tensor] = [model.example()]
     for side, head in zip(model.exits.exits, model.exits.heads, strict=False):
         with torch.no_grad():
             tapped, *handed = side.part(*handed)  # type: ignore[operator]
         held = sum(each.numel() for each in {id(each): each for each in (tapped, *handed)}.values())  # a byte each
-        found += side_head(head.hidden.in_features, head.hidden.out_features, head.classifier.out_features, held)
+        found += side_head_costs(head.hidden.in_features, head.hidden.out_features, head.classifier.out_features, held)
     return found
 
 
 def _beside_image(model: ExitModel) -> int:
     """The tiny network's peak, with the image beside it that the larger one may still need."""
     tiny = model.models[0].net.arch
-    first, *others = (step.sram for step in steps(tiny))
+    first, *others = (step.sram for step in layer_costs(tiny))
     held = model.example().numel()
     return max(first + (held if tiny.resolution != model.resolution else 0), *(sram + held for sram in others))
 

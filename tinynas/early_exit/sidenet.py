@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.transforms import resize
-from ..models.profile import macs
+from ..models.profile import macs_by_torch
 from ..utils.errors import require
 from ..utils.rng import generator
 from .calibration import Outputs, confidence, fit_temperature
@@ -101,7 +101,7 @@ class EarlyExits(nn.Module):
         """Of one image that takes each exit: all that has run until then. `inputs` are examples."""
         handed, counts = [each[:1] for each in inputs], [0]
         for part in self.exits:
-            counts.append(counts[-1] + macs(part, *handed))
+            counts.append(counts[-1] + macs_by_torch(part, *handed))
             with torch.no_grad():
                 _, *handed = part(*handed)
         return counts[1:]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from ..arch.cost import Step
+from ..arch.layer_cost import LayerCost
 from ..utils.pareto import Point, pareto_front
 from ..utils.units import format_count
 
@@ -50,7 +50,7 @@ def picture(series: Sequence[Series], *, title: str, budgets: Sequence[float] = 
     return buffer.getvalue()
 
 
-def memory_picture(layers: Sequence[Step], *, title: str) -> bytes:
+def memory_picture(layers: Sequence[LayerCost], *, title: str) -> bytes:
     """A PNG of the int8 SRAM that is in use at every layer, in both models; the layer that sets the peak is red."""
     figure = Figure(figsize=(7, 0.17 * len(layers) + 1.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a network on its own: a subnet's differ from those of the supernet it was cut from."""
+"""Batch-norm recalibration: a subnet's statistics differ from those of the supernet it is part of."""
 
 from collections.abc import Iterable
 
@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set all running statistics to their means over the batches of images, and the model to eval mode.
+    """Set all running statistics to their means over batches of images (N, C, H, W), and the model to eval mode.
 
-    Precise batch norm (Wu and Johnson, 2021, section 3): one pass with weights fixed, every batch weighing the same.
-    Images are (N, C, H, W).
+    Precise batch norm (Wu and Johnson, 2021, section 3): one pass with fixed weights, all batches weighted equally.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

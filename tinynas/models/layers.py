@@ -1,22 +1,31 @@
 """The building blocks of networks: convolutions with batch norm, squeeze-excite, inverted residuals."""
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
-from ..arch.arch import Block
+from ..arch.blocks import Block
+from .channels import ChannelGroup
 
-_ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm and, if named, an activation. (N, cin, H, W) -> (N, cout, H', W')."""
+    """Convolution, batch norm and, if named, an activation.
 
-    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: str = "") -> None:
+    (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride), rounded up.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: str = ""
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(cout)
-        self.act = _ACTIVATIONS[act](inplace=True) if act else nn.Identity()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.act = ACTIVATIONS[act](inplace=True) if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the layers."""
         y: Tensor = self.act(self.norm(self.conv(x)))
         return y
 
@@ -30,12 +39,13 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Conv2d(squeeze, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Multiply every channel by its gate."""
         gate = self.expand(self.reduce(x.mean((2, 3), keepdim=True)).relu())  # (N, C, 1, 1)
         return x * nn.functional.hardsigmoid(gate)
 
 
 class InvertedResidual(nn.Module):
-    """The network of a `Block`: (N, channels, H, W) -> (N, block.out, H / stride, W / stride)."""
+    """The module of a `Block`: (N, channels, H, W) -> (N, block.out, H / stride, W / stride), rounded up."""
 
     def __init__(self, block: Block, channels: int) -> None:
         super().__init__()
@@ -47,5 +57,20 @@ class InvertedResidual(nn.Module):
         self.residual = block.residual
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the layers; a residual block adds its input."""
         y: Tensor = self.project(self.se(self.depthwise(self.expand(x))))
         return y + x if self.residual else y
+
+
+def block_channel_groups(block: Block, name: str, inputs: ChannelGroup) -> Iterator[ChannelGroup]:
+    """Add the readers of the block called `name` to the group of its input, and yield the groups within the block."""
+    inner = inputs
+    if block.mid:
+        inputs.read_by(f"{name}.expand.conv")
+        inner = ChannelGroup().written_by(f"{name}.expand")
+    inner.written_by(f"{name}.depthwise").read_by(f"{name}.project.conv")
+    if block.se:
+        inner.read_by(f"{name}.se.reduce").written_with_bias_by(f"{name}.se.expand")
+        yield ChannelGroup().written_with_bias_by(f"{name}.se.reduce").read_by(f"{name}.se.expand")
+    if block.mid:
+        yield inner

@@ -1,73 +1,154 @@
-"""The plain modules, and `build(arch)`: the network that is searched, trained, measured and deployed.
+"""`Network`, in plain PyTorch, and `build(arch)`: what is searched, trained, measured and deployed.
 
-Parameters are named by place (stages.2.0.project.conv.weight), so that networks of different size name the same
-part alike; that is all a supernet needs to know.
+Parameters are named by position (stages.2.0.project.conv.weight), so that networks of different size use the same name
+for the same part; a supernet relies on nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..arch.arch import Arch, Head
-from .heads import ClassifierHead, DetectionHead
-from .layers import ConvNorm, InvertedResidual
+from ..arch.arch import Arch
+from ..utils.errors import unknown
+from .channels import ChannelGroup
+from .heads import HEAD_MODULES, HeadModule
+from .layers import ConvNorm, InvertedResidual, block_channel_groups
 
-_RARE = -4.0  # logit of objectness before training: few places have an object (Lin et al., ICCV 2017, section 3.3)
 INITS: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions (He et al., 2015)
     "kaiming-normal": partial(nn.init.kaiming_normal_, mode="fan_out"),
-    "kaiming-uniform": partial(nn.init.kaiming_uniform_, a=5**0.5),  # by fan-in, and smaller: PyTorch's own
+    "kaiming-uniform": partial(nn.init.kaiming_uniform_, a=5**0.5),  # by fan-in, and smaller: PyTorch's default
 }
 
 
-class Network(nn.Module):
-    """The network of an `Arch`: images (N, in_channels, resolution, resolution) -> what its head gives.
+class ModuleSpec(NamedTuple):
+    """How a module of a network is built; networks with equal specs can share the module."""
 
-    `make` makes each part with weights: given its name here, its class, and what that takes.
+    name: str  # in the network: "stem", "stages.2.0" or "head"
+    kind: Callable[..., nn.Module]
+    args: tuple[Any, ...]
+
+    def build(self) -> nn.Module:
+        """Return a new module."""
+        return self.kind(*self.args)
+
+
+class Network(nn.Module):
+    """The network of an `Arch`, as plain PyTorch modules.
+
+    Args:
+        arch: The architecture.
+        modules: The modules to assemble, by name as in `module_specs(arch)`; by default they are built.
+
+    Attributes:
+        arch: The architecture.
+
+    Example:
+        >>> from tinynas import build, load_arch
+        >>> network = build(load_arch("mobilenet-v2-tiny"))
+        >>> network.arch.resolution
+        144
     """
 
-    def __init__(self, arch: Arch, make: Callable[..., Any] = lambda name, kind, *args: kind(*args)) -> None:
+    def __init__(self, arch: Arch, modules: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
+        if modules is None:
+            modules = {spec.name: spec.build() for spec in module_specs(arch)}
         self.arch = arch
-        stem = arch.stem
-        self.stem = make("stem", ConvNorm, arch.in_channels, stem.out, stem.kernel, stem.stride, 1, stem.act)
-        channels = stem.out
-        stages, self.taps, widths = [], arch.taps(), []
+        self.taps = arch.taps()
+        self.stem = modules["stem"]
+        self.stages = nn.Sequential()
         for s, stage in enumerate(arch.stages):
-            blocks = []
-            for b, block in enumerate(stage):
-                blocks.append(make(f"stages.{s}.{b}", InvertedResidual, block, channels))
-                channels = block.out
-            stages.append(nn.Sequential(*blocks))
-            if s in self.taps:
-                widths.append(channels)
-        self.stages = nn.Sequential(*stages)
-        classify = isinstance(arch.head, Head)
-        kind, taken = (ClassifierHead, channels) if classify else (DetectionHead, tuple(widths))
-        self.head: ClassifierHead | DetectionHead = make("head", kind, arch.head, taken, arch.classes)
+            blocks = nn.Sequential()
+            for b in range(len(stage)):
+                blocks.append(modules[f"stages.{s}.{b}"])
+            self.stages.append(blocks)
+        self.head = cast(HeadModule, modules["head"])
 
     def forward(self, images: Tensor) -> Tensor:
-        x, maps = self.stem(images), []
+        """Run the network.
+
+        Args:
+            images: (N, in_channels, resolution, resolution), normalised.
+
+        Returns:
+            Logits (N, classes) of a classifier, or predictions (N, P, 5 + classes) of a detector.
+        """
+        x = self.stem(images)
+        tapped = []
         for s, stage in enumerate(self.stages):
             x = stage(x)
             if s in self.taps:
-                maps.append(x)
-        made: Tensor = self.head(*maps)
-        return made
+                tapped.append(x)
+        outputs: Tensor = self.head(*tapped)
+        return outputs
+
+    def channel_groups(self) -> Iterator[ChannelGroup]:
+        """Find the channels that can be reordered without changing what the network computes.
+
+        Yields:
+            Groups of channels, together with the tensors to be reordered.
+        """
+        stream = ChannelGroup().written_by("stem")  # of the feature maps between blocks
+        for s, stage in enumerate(self.arch.stages):
+            for b, block in enumerate(stage):
+                name = f"stages.{s}.{b}"
+                yield from block_channel_groups(block, name, stream)
+                if not block.residual:
+                    yield stream
+                    stream = ChannelGroup()
+                stream.written_by(f"{name}.project")
+            if s in self.taps:
+                stream.read_by(self.head.input_layer(self.taps.index(s)))
+        yield stream
+        yield from self.head.channel_groups()
+
+
+def module_specs(arch: Arch) -> Iterator[ModuleSpec]:
+    """Yield the specs of the stem, of all blocks and of the head, in the order of computation."""
+    stem = arch.stem
+    yield ModuleSpec("stem", ConvNorm, (arch.in_channels, stem.out, stem.kernel, stem.stride, 1, stem.act))
+    channels = stem.out
+    for s, stage in enumerate(arch.stages):
+        for b, block in enumerate(stage):
+            yield ModuleSpec(f"stages.{s}.{b}", InvertedResidual, (block, channels))
+            channels = block.out
+    tapped = tuple(arch.stages[s][-1].out for s in arch.taps())
+    yield ModuleSpec("head", HEAD_MODULES[type(arch.head)], (arch.head, tapped, arch.classes))
 
 
 def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
-    """The plain network of an arch, freshly initialised.
+    """Build the network of an architecture, newly initialised.
 
-    Convolutions by `init`, one of INITS, linear layers by fan-in (LeCun et al., 1998). A block with a shortcut
-    begins as the identity, its last norm's scale being 0 (Goyal et al., 2017, section 5.1): in a supernet, subnets of
-    different depth then begin alike. The weights lie channels-last in memory, and so then do all feature maps,
-    which is faster (benchmarks/speed.py).
+    Linear layers are initialised by fan-in (LeCun et al., 1998). The last norm of a block with a shortcut has scale 0,
+    so that the block begins as the identity (Goyal et al., 2017, section 5.1): subnets of different depth then begin
+    alike in a supernet. Weights, and therefore feature maps, are channels-last in memory, which is faster.
+
+    Args:
+        arch: The architecture.
+        init: Initialisation of convolutions: "kaiming-normal" (by fan-out) or "kaiming-uniform" (by fan-in, smaller,
+            PyTorch's default).
+
+    Returns:
+        A network in training mode, from images (N, in_channels, resolution, resolution) to logits (N, classes) or, of
+        a detector, to predictions (N, P, 5 + classes).
+
+    Raises:
+        InputError: The initialisation is unknown.
+
+    Example:
+        >>> import torch
+        >>> from tinynas import build, load_arch
+        >>> network = build(load_arch("mobilenet-v2-tiny")).eval()
+        >>> network(torch.zeros(2, 3, 144, 144)).shape
+        torch.Size([2, 1000])
     """
+    if init not in INITS:
+        raise unknown("initialisation", init, INITS)
     net = Network(arch)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -78,17 +159,20 @@ def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
             nn.init.zeros_(module.bias)
         if isinstance(module, InvertedResidual) and module.residual:
             nn.init.zeros_(module.project.norm.weight)
-    if isinstance(net.head, DetectionHead):
-        for level in (0, 1):
-            bias = net.head.get_parameter(f"classifier.{level}.bias").detach()
-            bias.view(net.head.per_cell, -1)[:, 4] = _RARE
+    net.head.init_biases()
     return net.to(memory_format=torch.channels_last)
 
 
-def fold(net: Network, keep: Sequence[str] = ()) -> Network:
-    """A copy in eval mode with every norm folded into the convolution before it: the same function up to rounding.
+def example_input(arch: Arch, batch: int = 1) -> Tensor:
+    """Return a batch of black images (batch, in_channels, resolution, resolution), as the arch's network takes them."""
+    return torch.zeros(batch, arch.in_channels, arch.resolution, arch.resolution)
 
-    The modules named in `keep` give what they gave.
+
+def fold(net: Network, keep: Sequence[str] = ()) -> Network:
+    """Return a copy in eval mode with every batch norm folded into the convolution before it.
+
+    The copy computes the same up to rounding. The convolutions named in `keep` are left as they are, and so are the
+    norms behind them.
     """
     folded = deepcopy(net).eval()
     for name, module in folded.named_modules():

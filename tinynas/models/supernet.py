@@ -1,28 +1,45 @@
 """The supernet: one set of weights, of which every network of a search space is a view."""
 
 from collections import OrderedDict
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..arch.space import SearchSpace
-from ..utils.errors import require
+from ..utils.errors import InputError
 from .batchnorm import recalibrate
-from .channels import channel_groups
-from .network import Network, build
+from .binding import BoundModule, ParameterBinding, slots_of, view
+from .network import ModuleSpec, Network, build, module_specs
 
-_CACHED_SKELETONS = 256
+_CACHED_SUBNETS = 256
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class Supernet(nn.Module):
-    """The weights of `build(space.max())`; any smaller arch runs on views of them.
+    """The weights of a search space's largest network; every smaller arch runs on views of them.
 
     The views are the leading slice in channel dimensions and the centre crop in kernel dimensions. Batch-norm
-    statistics are updated through the same views. `init` as in `build`; `dropout` is the share of the classifier's
-    inputs that are dropped in training.
+    statistics are updated through the same views.
+
+    Args:
+        space: The search space; `build(space.max())` holds the weights.
+        init: Initialisation of convolutions, as in `build`.
+        dropout: Fraction of the classifier's inputs that are dropped in training.
+
+    Attributes:
+        space: The search space.
+        net: The largest network.
+
+    Example:
+        >>> import torch
+        >>> from tinynas import Supernet, load_space
+        >>> space = load_space("micro")
+        >>> supernet = Supernet(space).eval()
+        >>> arch = space.min()
+        >>> images = torch.zeros(2, arch.in_channels, arch.resolution, arch.resolution)
+        >>> torch.equal(supernet(images, arch), supernet.extract(arch)(images))
+        True
     """
 
     def __init__(self, space: SearchSpace, *, init: str = "kaiming-normal", dropout: float = 0.0) -> None:
@@ -31,43 +48,65 @@ class Supernet(nn.Module):
         self.dropout = dropout
         self.net = build(space.max(), init=init)
         self.net.head.dropout.p = dropout
-        self._owners = _places(self.net)
-        self._skeletons: OrderedDict[tuple[Arch, bool], _Skeleton] = OrderedDict()
-        self._parts: dict[tuple[Any, bool], _Skeleton] = {}
+        self._slots = slots_of(self.net)
+        self._subnets: OrderedDict[tuple[Arch, bool], BoundModule] = OrderedDict()  # by arch and mode
+        self._shared: dict[tuple[ModuleSpec, bool], BoundModule] = {}  # by spec and mode
 
     def forward(self, images: Tensor, arch: Arch, *, statistics: bool = True) -> Tensor:
-        """Logits (N, classes) of the subnet for images (N, in_channels, resolution, resolution).
+        """Run a subnet.
 
-        Without `statistics` a pass in training mode leaves the running statistics as they are.
+        Args:
+            images: (N, in_channels, resolution, resolution), normalised.
+            arch: The subnet, an arch of the search space.
+            statistics: Whether a pass in training mode updates the running statistics of batch norms.
+
+        Returns:
+            Logits (N, classes) of a classifier, or predictions (N, P, 5 + classes) of a detector.
+
+        Raises:
+            InputError: The arch is not part of the supernet.
         """
-        statistics = statistics or not self.training
+        if not self.training:
+            statistics = True
         if statistics and arch == self.net.arch:
             return self.net(images)  # type: ignore[no-any-return]
-        net, loans = self._skeleton(arch)
+        subnet = self._subnet(arch)
         try:
-            for loan in loans:
-                if not statistics and loan.key in _STATISTICS:
-                    continue
-                loan.borrower[loan.key] = view(loan.owner[loan.key], loan.shape)
-            return net(images)  # type: ignore[no-any-return]
+            for binding in subnet.bindings:
+                if statistics or binding.key not in _STATISTICS:
+                    binding.bind()
+            return subnet.module(images)  # type: ignore[no-any-return]
         finally:
-            for loan in loans:
-                loan.borrower[loan.key] = None
+            for binding in subnet.bindings:
+                binding.unbind()
 
+    @torch.no_grad()
     def extract(self, arch: Arch) -> Network:
-        """The subnet as a plain network with its own copy of the weights."""
+        """Copy a subnet.
+
+        Args:
+            arch: The subnet, an arch of the search space.
+
+        Returns:
+            A plain network with its own copy of the weights, on the supernet's device and in its mode.
+
+        Raises:
+            InputError: The arch is not part of the supernet.
+        """
         net = build(arch).to(next(self.net.parameters()).device)
-        with torch.no_grad():
-            for loan in self._loans(net):
-                loan.borrower[loan.key].copy_(view(loan.owner[loan.key], loan.shape))
+        for binding in self._bindings(net):
+            binding.copy()
         return net.train(self.training)
 
     @torch.no_grad()
     def adopt(self, net: nn.Module, *, leave_out: str = "") -> None:
-        """Take over another network's weights and statistics, as far as its tensors and these overlap.
+        """Copy another network's weights and statistics, as far as its tensors and the supernet's overlap.
 
-        Tensors of one name overlap in the leading channels and in the centre of kernels. `leave_out` begins the names
-        of those that keep their own values.
+        Tensors of the same name overlap in the leading channels and in the centre of kernels.
+
+        Args:
+            net: A network with the same names of tensors, of any size.
+            leave_out: Prefix of the names of tensors that keep their own values, such as "head.".
         """
         theirs, own = net.state_dict(), self.net.state_dict()
         for name in own.keys() & theirs.keys():
@@ -77,113 +116,85 @@ class Supernet(nn.Module):
 
     @torch.no_grad()
     def sort_channels(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Reorder all channels by importance, so that smaller networks get the most important ones.
+        """Sort all channels by importance, so that smaller networks get the most important ones.
 
         A channel's importance is the L1 norm of the weights that read it (Cai et al., ICLR 2020, section 3.3). All
-        tensors tied to a channel move with it, the optimizer's momentum too: the largest network's function and its
-        next update stay the same, up to rounding.
+        tensors that are indexed by a channel are sorted alike: the largest network's function and its next update stay
+        the same up to rounding.
+
+        Args:
+            optimizer: Optimizer of the supernet's parameters, whose momentum is sorted as well.
         """
         tensors = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
-        for group in channel_groups(self.space.max()):
-            norms = [tensors[name].abs().transpose(0, dim).flatten(1).sum(1) for name, dim in group.readers]
+        for group in self.net.channel_groups():
+            norms = []
+            for name, dim in group.readers:
+                norms.append(tensors[name].abs().transpose(0, dim).flatten(1).sum(1))
             order = torch.stack(norms).sum(0).argsort(descending=True, stable=True)
             for name, dim in group.writers + group.readers:
-                for tensor in (tensors[name], *_momentum(optimizer, tensors[name])):
+                for tensor in _with_momentum(tensors[name], optimizer):
                     tensor.copy_(tensor.index_select(dim, order))
 
-    def _skeleton(self, arch: Arch) -> "_Skeleton":
+    def _subnet(self, arch: Arch) -> BoundModule:
+        """Return the subnet without weights, from a cache of the last ones."""
         key = arch, self.training
-        if key not in self._skeletons:
-            self._skeletons[key] = self._without_weights(arch)
-            if len(self._skeletons) > _CACHED_SKELETONS:
-                self._skeletons.popitem(last=False)
-        self._skeletons.move_to_end(key)
-        return self._skeletons[key]
+        if key not in self._subnets:
+            self._subnets[key] = self._assemble(arch)
+            if len(self._subnets) > _CACHED_SUBNETS:
+                self._subnets.popitem(last=False)
+        self._subnets.move_to_end(key)
+        return self._subnets[key]
 
-    def _without_weights(self, arch: Arch) -> "_Skeleton":
-        """Networks share their parts, so that most of a new one is there already."""
-        loans: list[_Loan] = []
-
-        def part(*key: Any) -> nn.Module:
-            name, kind, *args = key
-            if (key, self.training) not in self._parts:
-                with torch.device("meta"):
-                    self._parts[key, self.training] = self._emptied(kind(*args), f"{name}.")
-            found = self._parts[key, self.training]
-            loans.extend(found.loans)
-            return found.net
-
-        net = Network(arch, part)
+    def _assemble(self, arch: Arch) -> BoundModule:
+        """Return a subnet without weights. Subnets share their modules, so that few have to be built."""
+        modules, bindings = {}, []
+        for spec in module_specs(arch):
+            bound = self._shared_module(spec)
+            modules[spec.name] = bound.module
+            bindings += bound.bindings
+        net = Network(arch, modules)
         net.head.dropout.p = self.dropout
         net.training = self.training
-        return _Skeleton(net, loans)
+        return BoundModule(net, bindings)
 
-    def _emptied(self, net: nn.Module, prefix: str) -> "_Skeleton":
-        loans = self._loans(net, prefix)
-        for loan in loans:
-            loan.borrower[loan.key] = None
-        return _Skeleton(net.train(self.training), loans)
+    def _shared_module(self, spec: ModuleSpec) -> BoundModule:
+        """Return a module of subnets without weights."""
+        key = spec, self.training
+        if key not in self._shared:
+            with torch.device("meta"):
+                module = spec.build().train(self.training)
+            bindings = self._bindings(module, f"{spec.name}.")
+            for binding in bindings:
+                binding.unbind()
+            self._shared[key] = BoundModule(module, bindings)
+        return self._shared[key]
 
-    def _loans(self, net: nn.Module, prefix: str = "") -> "list[_Loan]":
-        """What a smaller network borrows, or the part of it that has this prefix. Raises InputError if it is larger."""
-        loans = []
-        for name, (key, tensors) in _places(net, prefix).items():
-            owner, part = self._owners[name][1], tensors[key].shape
-            fits = all(want <= have for want, have in zip(part, owner[key].shape, strict=True))
-            require(fits, "a subnet is a part of the supernet", tensor=name, subnet=part, supernet=owner[key].shape)
-            loans.append(_Loan(key, owner, tensors, part))
-        return loans
-
-
-class _Loan(NamedTuple):
-    """A tensor of the supernet, and where in a smaller network the view of this shape belongs."""
-
-    key: str
-    owner: dict[str, Any]  # tensors of the supernet's module, by key
-    borrower: dict[str, Any]  # of the smaller network's module
-    shape: torch.Size
-
-
-class _Skeleton(NamedTuple):
-    """A plain network without weights, and what it borrows while it runs."""
-
-    net: nn.Module
-    loans: list[_Loan]
+    def _bindings(self, module: nn.Module, prefix: str = "") -> list[ParameterBinding]:
+        """Return the bindings of a subnet, or of its module with this prefix. Raises InputError if it is too large."""
+        bindings = []
+        for name, (tensors, key) in slots_of(module, prefix).items():
+            source, shape = self._slots[name].tensors, tensors[key].shape
+            if any(size > available for size, available in zip(shape, source[key].shape, strict=True)):
+                raise InputError(
+                    f"the arch is not part of the supernet: its {name} has shape {tuple(shape)}, "
+                    f"the supernet's {tuple(source[key].shape)}; choose an arch of the supernet's search space"
+                )
+            bindings.append(ParameterBinding(key, source, tensors, shape))
+        return bindings
 
 
-def _places(net: nn.Module, prefix: str = "") -> dict[str, tuple[str, dict[str, Any]]]:
-    """Where every parameter and buffer is, by its full name: its key, and the tensors of its module by key."""
-    return {
-        f"{prefix}{path}.{key}": (key, tensors)
-        for path, module in net.named_modules()
-        for tensors in (module._parameters, module._buffers)
-        for key, tensor in tensors.items()
-        if tensor is not None
-    }
-
-
-def view(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The part of a supernet's tensor that a smaller layer uses; no copy.
-
-    Leading slice in the first two dimensions (channels), centre crop in the others (kernel). One strided view and not
-    a slice for each dimension: its gradient is made in one pass.
-    """
-    if tensor.shape == shape:
-        return tensor
-    strides = tensor.stride()
-    margins = zip(tensor.shape[2:], shape[2:], strides[2:], strict=True)
-    start = sum((have - want) // 2 * stride for have, want, stride in margins)
-    return tensor.as_strided(shape, strides, tensor.storage_offset() + start)
-
-
-def _momentum(optimizer: torch.optim.Optimizer | None, tensor: Tensor) -> list[Tensor]:
-    """The optimizer's own tensors of a parameter's shape."""
-    state = optimizer.state.get(tensor, {}) if optimizer else {}
-    return [value for value in state.values() if isinstance(value, Tensor) and value.shape == tensor.shape]
+def _with_momentum(parameter: Tensor, optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
+    """Return the parameter and the optimizer's tensors of its shape."""
+    tensors = [parameter]
+    if optimizer is not None:
+        for value in optimizer.state.get(parameter, {}).values():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                tensors.append(value)
+    return tensors
 
 
 def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]) -> Network:
-    """A subnet on its own, in eval mode, its statistics set by the images (N, C, H, W). The supernet stays as it is."""
+    """Return a copy of a subnet in eval mode, batch norm recalibrated on batches of images (N, C, H, W)."""
     net = supernet.extract(arch)
     device = next(net.parameters()).device
     recalibrate(net, (images.to(device) for images in calibration))

@@ -11,7 +11,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from ..arch.arch import Arch, DetectorHead
+from ..arch.arch import Arch
+from ..arch.heads import DetectorHead
 
 _STRIDES = (16, 32)
 _MAX_DETECTIONS = 100  # of an image

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import one_hot, smooth_l1_loss
 from torchvision.ops import complete_box_iou_loss
 
-from ..arch.arch import DetectorHead
+from ..arch.heads import DetectorHead
 from ..data.base import Batch
 from .detection import AnchorGrid, anchor_grid, decode
 from .losses import DistillationLoss, Loss

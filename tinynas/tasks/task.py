@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..arch.arch import Arch, detector_of
+from ..arch.arch import Arch
 from ..data.base import Data, Split
 from ..data.transforms import center_crop, stretch
 from ..utils.errors import InputError
@@ -202,7 +202,7 @@ class Detection(Task):
         return outputs.shape[-1] - 5
 
     def convert(self, arch: Arch) -> Arch:
-        return detector_of(arch)
+        return arch.as_detector()
 
     def check_teacher(self, teacher: Arch, student: Arch) -> None:
         if teacher.task == self.name and teacher.detector.anchors != student.detector.anchors:

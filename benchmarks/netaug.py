@@ -35,7 +35,7 @@ from tinynas.data.base import Batch
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
-from tinynas.experiment.plots import Series, picture
+from tinynas.experiment.plots import Series, pareto_plot
 from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import train_supernet
@@ -115,7 +115,7 @@ def trained(arch: Arch, change: dict, key: str, seed: int, epochs: int) -> dict:
     metrics = retrain(RetrainPlan(folder=folder, arch=arch, config=config), report=Screen())
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     curve = [[round(line["seconds"], 1), round(line["val_accuracy"], 3)] for line in lines]
-    return {**metrics, "config": asdict(config), "curve": curve}
+    return {**metrics.to_dict(), "config": asdict(config), "curve": curve}
 
 
 def epoch_times(
@@ -278,7 +278,7 @@ def budgets(cells: dict) -> None:
         points = [(of_size[0]["macs"], mean(cell["accuracy"] for cell in of_size)) for of_size in found if of_size]
         if points:
             series.append(Series(label=name, points=points, marker=marker))
-    drawn = picture(series, title="Searched networks, retrained: test accuracy on Fashion-MNIST, mean over seeds")
+    drawn = pareto_plot(series, title="Searched networks, retrained: test accuracy on Fashion-MNIST, mean over seeds")
     (RESULTS / "netaug.png").write_bytes(drawn)
 
 

@@ -21,7 +21,7 @@ from tinynas import Arch, Budget, cost, load_space
 from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
 from tinynas.experiment.log import last_record
 from tinynas.experiment.plans import RetrainPlan, SearchPlan
-from tinynas.experiment.plots import Series, picture
+from tinynas.experiment.plots import Series, pareto_plot
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import train_supernet
 from tinynas.study.evaluator import SubnetEvaluator
@@ -70,7 +70,7 @@ def alone(arch: Arch, index: int, seed: int) -> dict:
     """Trained on its own: metrics.json."""
     config = RetrainConfig(data=DATA, recipe=Recipe(seed=seed, **ALONE))
     plan = RetrainPlan(folder=SCRATCH / f"alone-{index}-{seed}", arch=arch, config=config)
-    return retrain(plan, report=Screen())
+    return retrain(plan, report=Screen()).to_dict()
 
 
 def plan_supernet(name: str, *, budget: Budget, trials: int = 50) -> SearchPlan:
@@ -142,7 +142,7 @@ def show(archs: list[Arch], cells: dict) -> None:
         if cell := cells.get(f"supernet {name}"):
             points = list(zip(macs, cell["accuracies"], strict=True))
             series.append(Series(label=f"under the supernet, {name}, on search-val", points=points, marker="x"))
-    (RESULTS / "ranking.png").write_bytes(picture(series, title="micro on Fashion-MNIST"))
+    (RESULTS / "ranking.png").write_bytes(pareto_plot(series, title="micro on Fashion-MNIST"))
 
 
 def main() -> None:

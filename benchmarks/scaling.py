@@ -63,14 +63,15 @@ def by_hand(budget: int) -> Arch:
 def searched(budget: int) -> Arch:
     """The best network of a search."""
     plan = plan_supernet(SUPERNET, budget=Budget(macs=budget), trials=100)
-    front = search(plan, report=Screen())
-    return Arch.from_dict(front["front"][front["best"]]["arch"])
+    return search(plan, report=Screen()).best_entry.arch
 
 
 def trained(arch: Arch, name: str, seed: int) -> dict:
     """Retrained on its own: metrics.json."""
     config = RetrainConfig(data=DATA, recipe=Recipe(seed=seed, **RECIPE))
-    return retrain(RetrainPlan(folder=SCRATCH / f"scaling-{name}-{seed}", arch=arch, config=config), report=Screen())
+    return retrain(
+        RetrainPlan(folder=SCRATCH / f"scaling-{name}-{seed}", arch=arch, config=config), report=Screen()
+    ).to_dict()
 
 
 def show(cells: dict) -> None:

@@ -6,7 +6,7 @@ from tinynas.utils.errors import TinyNASError
 
 from .app import app
 
-_INTERRUPTED = 130  # what the shell's convention and typer make of Ctrl-C
+_INTERRUPTED = 130  # exit code after Ctrl-C, by the shells' convention
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
         app(prog_name="tinynas")
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            print("tinynas: interrupted; what was done is kept, --resume goes on with it", file=sys.stderr)
+            print("tinynas: interrupted; add --resume to continue from the last checkpoint", file=sys.stderr)
         raise
     except (TinyNASError, OSError) as error:
         print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)

@@ -16,15 +16,10 @@ from tinynas.utils.units import parse_count
 from .exits import sidenet
 from .options import AsJson, DataName, ModelFile, OutFolder, settings_options
 from .screen import Screen
-from .tables import (
-    show_comparison,
-    show_cost,
-    show_evaluation,
-    show_export,
-    show_export_of_exits,
-    show_predictions,
-    show_spaces,
-)
+from .tables.deploy import show_export, show_export_of_exits
+from .tables.models import show_evaluation, show_predictions
+from .tables.networks import show_cost, show_spaces
+from .tables.search import show_comparison
 from .training import quickstart, retrain, search
 
 app = typer.Typer(
@@ -53,14 +48,14 @@ def compare(
 ) -> None:
     """Compare the Pareto fronts and retrained networks of runs in a table and a plot."""
     from tinynas.experiment.compare import compare_runs
-    from tinynas.experiment.run_folder import newest
+    from tinynas.experiment.run_folder import FRONT, RunFolder, newest_run
 
-    folders = runs or [newest("*/front.json").parent]
-    out = out or (folders[0] if len(folders) == 1 else Path()) / "compare.png"
+    folders = runs or [newest_run(FRONT).path]
+    out = out or RunFolder(folders[0] if len(folders) == 1 else Path()).comparison_plot
     screen = Screen(as_json)
     comparison = compare_runs(folders, out)
     show_comparison(screen, comparison, out)
-    screen.document(comparison | {"picture": str(out)})
+    screen.document(comparison.to_dict() | {"picture": str(out)})
 
 
 @app.command("eval")
@@ -78,12 +73,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained model on the test split: accuracy over all images and by class."""
-    from tinynas.experiment.run_folder import delivered
+    from tinynas.experiment.run_folder import find_model
     from tinynas.pipelines.evaluate import evaluate as evaluate_model
 
     screen = Screen(as_json)
     sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
-    result = evaluate_model(delivered(model), data, sizes)
+    result = evaluate_model(find_model(model), data, sizes)
     show_evaluation(screen, result)
     screen.document(result)
 
@@ -104,11 +99,11 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict the classes of image files, or the boxes in them, which are drawn as well."""
-    from tinynas.experiment.run_folder import delivered
+    from tinynas.experiment.run_folder import find_model
     from tinynas.pipelines.predict import predict as predict_images
 
     screen = Screen(as_json)
-    answers = predict_images(delivered(model), images, out, threshold=threshold)
+    answers = predict_images(find_model(model), images, out, threshold=threshold)
     show_predictions(screen, out, answers)
     screen.document(answers)
 
@@ -124,11 +119,11 @@ def export(
 ) -> None:
     """Write a trained model as files for its target, fp32 and int8, and run them on the test split."""
     from tinynas.early_exit.model_file import has_exits
-    from tinynas.experiment.run_folder import delivered
+    from tinynas.experiment.run_folder import find_model
     from tinynas.pipelines.export import export as export_model
     from tinynas.pipelines.export_early_exit import export_exits
 
-    path = delivered(model)
+    path = find_model(model)
     plan = overrides.apply(ExportPlan(model=path, out=out or path.parent))
     with_exits = has_exits(path)
     with Screen(as_json) as screen:
@@ -161,11 +156,11 @@ def count(
     screen = Screen(as_json)
     show_cost(screen, network, document)
     if plot:
-        from tinynas.experiment.plots import memory_picture
+        from tinynas.experiment.plots import memory_plot
         from tinynas.utils.io import write
 
         title = f"{document['name']} at {network.resolution}x{network.resolution}: SRAM in use at every layer"
-        write(plot, memory_picture(list(layer_costs(network)), title=title))
+        write(plot, memory_plot(list(layer_costs(network)), title=title))
         screen.note(f"picture: {plot}")
     screen.document(document)
 

@@ -8,7 +8,7 @@ from tinynas.utils.overrides import Overrides
 
 from . import options as opt
 from .screen import Screen
-from .tables import show_exits
+from .tables.models import show_early_exits
 
 
 @opt.settings_options(ExitPlan)
@@ -25,18 +25,18 @@ def sidenet(
     An image exits where the exit's calibrated confidence reaches a threshold; the rest of the network runs only for the
     others.
     """
-    from tinynas.experiment.run_folder import delivered
+    from tinynas.experiment.run_folder import find_model
     from tinynas.pipelines.early_exit import make_exits
 
     if cascade and (model or overrides.get("taps")):
         raise InputError("--cascade names both of its networks; remove MODEL and --tap")
     tiny, big = cascade or (None, None)
     plan = ExitPlan(
-        model=Path(SUPERNET) if big == SUPERNET else delivered(Path(big) if big else model),
-        tiny=delivered(Path(tiny)) if tiny else None,
+        model=Path(SUPERNET) if big == SUPERNET else find_model(Path(big) if big else model),
+        tiny=find_model(Path(tiny)) if tiny else None,
         out=out,
     )
     with Screen(as_json) as screen:
         result = make_exits(overrides.apply(plan), report=screen)
-    show_exits(screen, result)
+    show_early_exits(screen, result)
     screen.document(result)

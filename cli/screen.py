@@ -1,4 +1,4 @@
-"""What the user sees: rich tables and progress on a terminal, plain lines in a pipe, one JSON document with --json."""
+"""Output of commands: tables and progress bars on a terminal, plain lines in a pipe, one JSON document with --json."""
 
 import json
 import os
@@ -7,24 +7,32 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+Row = dict[str, str]  # a table's cells by the titles of their columns
 _LINE_SECONDS = 10.0  # between two lines of progress in a pipe
 
 
 class Screen:
-    """Where a command writes. With `as_json`, stdout takes only the document and everything else goes to stderr."""
+    """Output of a command; a `ProgressReporter`. As a context manager it shows progress bars on a terminal.
+
+    Under torchrun only the first process shows anything.
+
+    Args:
+        as_json: Write only the JSON document to stdout, and everything else to stderr.
+    """
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.quiet = os.environ.get("RANK", "0") != "0"  # another process of torchrun's speaks
+        self.quiet = os.environ.get("RANK", "0") != "0"
         self.console = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=self.quiet)
         self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._line_at: dict[str, float] = {}
-        self._began: dict[str, tuple[float, int]] = {}  # when, and how much was done then
+        self._bars: dict[str, TaskID] = {}  # by task
+        self._lines: dict[str, _TaskLines] = {}
 
     def __enter__(self) -> "Screen":
         if self.console.is_terminal:
@@ -44,51 +52,95 @@ class Screen:
             self._progress.stop()
 
     def note(self, text: str) -> None:
-        """A line."""
+        """Print a line."""
         self.console.print(text, markup=False)
 
     def advance(self, task: str, done: int, total: int, text: str) -> None:
-        """A task's progress bar; in a pipe a line at its start, every ten seconds, and at its end."""
+        """Update a task's progress bar; in a pipe, print a line at its start, every ten seconds, and at its end."""
         if self._progress:
-            if task not in self._tasks:
-                self._tasks[task] = self._progress.add_task(task, total=total, text=text)
-            self._progress.update(self._tasks[task], completed=done, text=text)
+            if task not in self._bars:
+                self._bars[task] = self._progress.add_task(task, total=total, text=text)
+            self._progress.update(self._bars[task], completed=done, text=text)
             return
-        now = time.monotonic()
-        began, first = self._began.setdefault(task, (now, done))
-        if done == total or now - self._line_at.get(task, float("-inf")) > _LINE_SECONDS:
-            self._line_at[task] = now
-            self.note(f"{task} {done}/{total}: {text}{_time_left(now - began, done - first, total - done)}")
+        if task not in self._lines:
+            self._lines[task] = _TaskLines(done)
+        lines = self._lines[task]
+        if lines.is_due(done, total):
+            self.note(f"{task} {done}/{total}: {text}{lines.time_left(done, total)}")
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-        """A table, unless JSON was asked for; the first `left` columns are words, the others figures."""
+    def table(self, title: str, rows: Sequence[Row], *, left: int = 1) -> None:
+        """Show a table, unless the output is JSON.
+
+        Args:
+            title: Its title.
+            rows: At least one row; all have the same columns in the same order.
+            left: How many of the first columns are words, aligned left; the others are numbers, aligned right.
+        """
         if self.as_json:
             return
-        if self.console.is_terminal:
-            shown = Table(title=title, title_justify="left")
-            for i, column in enumerate(columns):
-                shown.add_column(column, justify="left" if i < left else "right", no_wrap=True)
-            for row in rows:
-                shown.add_row(*row)
-            self.console.print(shown)
+        if not self.console.is_terminal:
+            self.note(title)
+            for line in _plain_lines(rows, left):
+                self.note(line)
             return
-        widths = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
-        self.note(title)
-        for row in (columns, *rows):
-            cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-            self.note("  ".join(cells).rstrip())
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for number, column in enumerate(rows[0]):
+            justify: JustifyMethod = "left" if number < left else "right"
+            table.add_column(column, justify=justify, min_width=_unwrapped_width(column, rows))
+        for row in rows:
+            table.add_row(*row.values())
+        width = max(self.console.width, Measurement.get(self.console, self.console.options, table).minimum)
+        self.console.print(table, width=width, crop=False)
 
     def document(self, content: Any) -> None:
-        """The command's result, if it was asked for as JSON."""
+        """Print the command's result as JSON, if --json is set."""
         if self.as_json and not self.quiet:
             print(json.dumps(content, indent=1))
 
 
-def _time_left(seconds: float, done: int, left: int) -> str:
-    """How long the rest takes, if it goes on as it did: ", 3 min left"; nothing before that can be told."""
-    if not done or not left:
-        return ""
-    estimate = seconds / done * left
-    if estimate < 90:
-        return f", {estimate:.0f} s left"
-    return f", {estimate / 60:.0f} min left" if estimate < 5400 else f", {estimate / 3600:.1f} h left"
+class _TaskLines:
+    """When to print a line on a task's progress, and how long the rest may take."""
+
+    def __init__(self, done: int) -> None:
+        self._started_at = time.monotonic()
+        self._done_at_start = done
+        self._printed_at = float("-inf")
+
+    def is_due(self, done: int, total: int) -> bool:
+        """Return whether a line is due, and count it as printed if it is."""
+        now = time.monotonic()
+        due = done == total or now - self._printed_at > _LINE_SECONDS
+        if due:
+            self._printed_at = now
+        return due
+
+    def time_left(self, done: int, total: int) -> str:
+        """Return ", 3 min left" at the speed so far; an empty text at the start and at the end."""
+        progress, left = done - self._done_at_start, total - done
+        if not progress or not left:
+            return ""
+        seconds = (time.monotonic() - self._started_at) / progress * left
+        if seconds < 90:
+            return f", {seconds:.0f} s left"
+        return f", {seconds / 60:.0f} min left" if seconds < 5400 else f", {seconds / 3600:.1f} h left"
+
+
+def _unwrapped_width(column: str, rows: Sequence[Row]) -> int:
+    """Return the width at which a title wraps between words only, and no cell wraps."""
+    texts = column.split()
+    for row in rows:
+        texts.append(row[column])
+    return max(map(len, texts))
+
+
+def _plain_lines(rows: Sequence[Row], left: int) -> list[str]:
+    """Return titles and rows as lines of aligned columns, the first `left` columns aligned left."""
+    lines = [""] * (len(rows) + 1)
+    for number, column in enumerate(rows[0]):
+        cells = [column]
+        for row in rows:
+            cells.append(row[column])
+        width = max(map(len, cells))
+        for i, cell in enumerate(cells):
+            lines[i] += (cell.ljust(width) if number < left else cell.rjust(width)) + "  "
+    return [line.rstrip() for line in lines]

@@ -12,7 +12,7 @@ from tinynas.utils.overrides import Overrides
 
 from . import options as opt
 from .screen import Screen
-from .tables import show_comparison, show_front, show_metrics
+from .tables.search import show_comparison, show_front, show_metrics
 
 
 @opt.settings_options(SearchSettings, SupernetConfig)
@@ -39,7 +39,7 @@ def search(
     """
     from tinynas.pipelines.planning import plan_search
     from tinynas.pipelines.search import search as run_search
-    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed, rank
+    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
 
     budget = Budget.parse(flops=flops, params=params, sram=sram, sram_model=sram_model, flash=flash, latency=latency)
     if config:
@@ -49,11 +49,11 @@ def search(
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
         _note_default_data(screen, plan.config.data, overrides)
-        front = run_search(plan, report=screen)
-    if rank() > 0:
+        result = run_search(plan, report=screen)
+    if result is None:  # torchrun's first process shows it
         return
-    show_front(screen, plan.run, front)
-    screen.document(front | {"run": str(plan.run)})
+    show_front(screen, plan.run, result)
+    screen.document(result.to_dict() | {"run": str(plan.run)})
 
 
 @opt.settings_options(RetrainConfig)
@@ -79,9 +79,10 @@ def retrain(
     Limits choose a network of the run's Pareto front; without them it is the run's best.
     The data set is that of the run or model that the network comes from, unless another one is named.
     """
+    from tinynas.experiment.run_folder import RetrainFolder
     from tinynas.pipelines.planning import plan_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
-    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed, rank
+    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
 
     budget = Budget.parse(flops=flops, params=params, sram=sram, sram_model=sram_model, flash=flash)
     if config:
@@ -95,10 +96,10 @@ def retrain(
     with Screen(as_json) as screen:
         _note_default_data(screen, plan.config.data, overrides)
         metrics = run_retrain(plan, report=screen)
-    if rank() > 0:
+    if metrics is None:  # torchrun's first process shows it
         return
     show_metrics(screen, plan.folder, metrics)
-    screen.document(metrics | {"model": str(plan.folder / "model.safetensors")})
+    screen.document(metrics.to_dict() | {"model": str(RetrainFolder(plan.folder).model)})
 
 
 def quickstart(
@@ -109,6 +110,7 @@ def quickstart(
     as_json: opt.AsJson = False,
 ) -> None:
     """Search, retrain plain and with NetAug, and compare, on real images in a few minutes."""
+    from tinynas.experiment.run_folder import RunFolder
     from tinynas.pipelines.planning import plan_search
     from tinynas.pipelines.quickstart import quickstart as run_quickstart
 
@@ -118,9 +120,9 @@ def quickstart(
     with Screen(as_json) as screen:
         _note_default_data(screen, plan.config.data, overrides)
         comparison = run_quickstart(plan, Overrides.read(training, RetrainConfig), report=screen)
-    picture = plan.run / "compare.png"
-    show_comparison(screen, comparison, picture)
-    screen.document(comparison | {"picture": str(picture)})
+    plot = RunFolder(plan.run).comparison_plot
+    show_comparison(screen, comparison, plot)
+    screen.document(comparison.to_dict() | {"picture": str(plot)})
 
 
 def _note_default_data(screen: Screen, data: str, overrides: Overrides) -> None:

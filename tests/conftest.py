@@ -184,7 +184,7 @@ def detector_run(voc, tmp_path_factory):
         run=folder / "run", config=config, budget=Budget(macs=2_000_000), settings=SearchSettings(trials=4)
     )
     front = search(plan, report=Quiet())
-    assert (front["metric"], front["front"][0]["standard_error"]) == ("mAP", None)
+    assert (front.metric, front.front[0].standard_error) == ("mAP", None)
     for name, netaug, teacher in (("plain", False, {}), ("both", True, {"teacher": "supernet"})):
         arch = load_arch(plan.run / "best.yaml")
         recipe = {"epochs": 25 if name == "plain" else 1, "batch_size": 6, "lr": 0.05, "warmup_epochs": 1.0}

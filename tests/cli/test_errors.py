@@ -27,7 +27,7 @@ import pytest
         (["search", "--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'?"),
         (["search", "--resume"], "no */config.yaml in runs"),
         (["search", "--resume", "--run", "nothing"], "nothing to resume in nothing"),
-        (["retrain"], "no */best.yaml in runs; `tinynas search --flops 50M` makes a run"),
+        (["retrain"], "no */best.yaml in runs; `tinynas search --flops 50M` creates a run"),
         (["retrain", "--resume"], "no unfinished retraining in runs"),
         (["retrain", "mcunet-in3", "--resume"], "no unfinished retraining in runs"),
         (["retrain", "runs/nothing"], "there is no run folder runs/nothing"),

@@ -20,7 +20,7 @@ def test_search_command_resumes_with_its_limits(tinynas, tmp_path, monkeypatch):
         patch.setattr(searching, "search_space", killed)
         code, _, err = tinynas(*words)
         assert code == 130
-        assert "--resume goes on" in err
+        assert "add --resume to continue" in err
     code, out, err = tinynas("search", "--resume", "--json")
     assert code == 0, err
     document = json.loads(out)

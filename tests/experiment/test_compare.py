@@ -23,7 +23,7 @@ def test_compare_runs_shows_the_curves_of_early_exits(watched, space, tmp_path):
     entry = {"arch": space.min().to_dict(), "accuracy": 40.0, "macs": 9, "params": 9, "peak_sram": 9, "flash": 9}
     found = {"space": "s", "data": "a", "limits": {}, "best": 0, "front": [entry]}
     (tmp_path / "run" / "front.json").write_text(json.dumps(found))
-    searched, cascade, with_exits, int8 = compare_runs([tmp_path / "run"], tmp_path / "compare.png")["series"]
+    searched, cascade, with_exits, int8 = compare_runs([tmp_path / "run"], tmp_path / "compare.png").to_dict()["series"]
     name = f"plain with exits at {', '.join(document['taps'])}"
     assert [searched["name"], cascade["name"]] == ["searched", "plain in a cascade"]
     assert [with_exits["name"], int8["name"]] == [name, f"{name}, int8"]
@@ -35,9 +35,9 @@ def test_compare_runs_shows_the_curves_of_early_exits(watched, space, tmp_path):
     assert macs == sorted(macs)
     assert all(point["peak_sram"] == document["peak_sram"] for point in with_exits["points"])
     make_exits(ExitPlan(model=path, taps=("stem",), out=folder), report=Quiet())
-    names = [one["name"] for one in compare_runs([tmp_path / "run"], tmp_path / "compare.png")["series"]]
+    names = [one.name for one in compare_runs([tmp_path / "run"], tmp_path / "compare.png").series]
     assert names == ["searched", "plain in a cascade", "plain with exits at stem"], "no int8 of what was there before"
     for name in ("export.json", "sidenet.json"):
         (folder / name).write_text("{}")
-        with pytest.raises(FileError, match=rf"{name} is damaged or of an older tinynas"):
+        with pytest.raises(FileError, match=rf"{name} is damaged or from an older version of tinynas"):
             compare_runs([tmp_path / "run"], tmp_path / "compare.png")

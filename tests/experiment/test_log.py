@@ -5,7 +5,7 @@ import pytest
 
 from helpers import RECIPE, Interrupting, Quiet
 from tinynas.experiment.config import RetrainConfig
-from tinynas.experiment.log import Log
+from tinynas.experiment.log import RunLog
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.pipelines.retrain import retrain
 from tinynas.utils.errors import InputError
@@ -35,12 +35,12 @@ def test_log_names_the_missing_tensorboard(watched, space, tmp_path, monkeypatch
 
 def test_log_drops_repeated_steps(tmp_path):
     path = tmp_path / "log.jsonl"
-    first = Log(path)
+    first = RunLog(path)
     for step in (10, 20, 30):
         first.add({"step": step, "loss": 1})
     with open(path, "a") as file:
         file.write('{"step": 40, "lo')  # cut off
-    second = Log(path)
+    second = RunLog(path)
     for step in (20, 30, 40):
         second.add({"step": step, "loss": 2})
     records = [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,53 +1,83 @@
-import json
 import os
-from dataclasses import asdict, replace
 
 import pytest
-import yaml
 
-from tinynas.experiment.config import RetrainConfig
-from tinynas.experiment.run_folder import newest, settle_config
-from tinynas.training.recipe import Recipe
+from tinynas.experiment.run_folder import (
+    FRONT,
+    RUNS,
+    EarlyExitFolder,
+    RunFolder,
+    find_model,
+    newest_run,
+    unfinished_retrainings,
+)
 from tinynas.utils.errors import FileError
-from tinynas.utils.overrides import Overrides
 
 
-def test_settle_config_accepts_only_the_same_configuration(tmp_path):
-    path = tmp_path / "config.yaml"
-    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
-    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
-    with pytest.raises(FileError, match='of another configuration: space is "micro" there, "mcu" here'):
-        settle_config(path, {"space": "mcu", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
-
-
-def test_settle_config_adds_settings_that_an_older_version_did_not_have(tmp_path):
-    path = tmp_path / "config.yaml"
-    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1}})
-    settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 2})
-    with pytest.raises(FileError, match="another configuration: num_random_subnets is 2 there, 3 here"):
-        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 3})
-    with pytest.raises(FileError, match=r"another configuration: recipe\.max_grad_norm is 0\.0 there, 1\.0 here"):
-        settle_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 1.0}, "num_random_subnets": 2})
-
-
-def test_newest_finds_the_file_written_last(tmp_path, monkeypatch):
+def test_newest_run_is_that_of_the_file_written_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileError, match=r"no \*/front.json in runs"):
-        newest("*/front.json")
+        newest_run(FRONT)
     for age, name in enumerate(("c", "a", "b")):
         path = tmp_path / "runs" / name / "front.json"
         path.parent.mkdir(parents=True)
         path.touch()
         os.utime(path, (1000 - age, 1000 - age))
-    assert newest("*/front.json").parent.name == "c"
+    assert newest_run(FRONT).path.name == "c"
 
 
-def test_settle_config_renames_settings_of_an_earlier_version(tmp_path):
-    older = {"data": "digits", "teaching": {"teacher": "supernet"}, "netaug": {"networks": 2}, "recipe": {"clip": 1.0}}
-    config = Overrides.read(older, RetrainConfig).apply(RetrainConfig())
-    assert (config.distillation.teacher, config.netaug.num_augmented) == ("supernet", 2)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
-    settle_config(tmp_path / "config.yaml", asdict(config))
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == json.loads(json.dumps(asdict(config)))
-    with pytest.raises(FileError, match=r"recipe\.max_grad_norm is 1\.0 there, 2\.0 here"):
-        settle_config(tmp_path / "config.yaml", asdict(replace(config, recipe=Recipe(max_grad_norm=2.0))))
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"front": []}', '{"front": [{}], "best": 0, "space": "", "data": "", "limits": {}}']
+)
+def test_read_front_names_a_damaged_front(tmp_path, content):
+    (tmp_path / "front.json").write_text(content)
+    with pytest.raises(FileError, match=r"front\.json is damaged"):
+        RunFolder(tmp_path).read_front()
+
+
+def touch(path, age: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.utime(path, (1000 - age, 1000 - age))
+
+
+def test_unfinished_retrainings_end_with_the_one_begun_last(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    for age, name in enumerate(("c", "a", "b", "finished")):
+        touch(run.retraining(name).config, age)
+    touch(run.retraining("finished").metrics, 0)
+    run.retraining("empty").path.mkdir()
+    assert [retraining.name for retraining in unfinished_retrainings(run)] == ["b", "a", "c"]
+    assert [retraining.name for retraining in unfinished_retrainings(run, "a")] == ["a"]
+    assert unfinished_retrainings(run, "finished") == []
+
+
+def test_unfinished_retrainings_are_of_every_run_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for age, name in enumerate(("r", "q")):
+        touch(RunFolder(RUNS / name).retraining("plain").config, age)
+    runs = [retraining.run.path.name for retraining in unfinished_retrainings()]
+    assert runs == ["q", "r"]
+
+
+def test_find_model_prefers_the_early_exits_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"no \*/retrain/\*/model\.safetensors in runs"):
+        find_model(None)
+    older, newer = (RunFolder(RUNS / "r").retraining(name) for name in ("older", "newer"))
+    touch(older.model, 1)
+    touch(newer.model, 0)
+    exits = EarlyExitFolder(newer.path / "sidenet")
+    touch(exits.model, 0)
+    assert find_model(None) == newer.model
+    assert find_model(older.path) == older.model
+    assert find_model(exits.path) == exits.model
+    assert find_model(older.model) == older.model
+
+
+def test_early_exits_are_those_with_a_report(tmp_path):
+    retraining = RunFolder(tmp_path).retraining("plain")
+    for name in ("sidenet-2", "cascade"):
+        touch(EarlyExitFolder(retraining.path / name).report, 0)
+    (retraining.path / "tensorboard").mkdir()
+    assert [folder.name for folder in retraining.early_exits()] == ["cascade", "sidenet-2"]

@@ -10,7 +10,7 @@ from tinynas.data.base import Batch
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import Distillation, NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
-from tinynas.experiment.run_folder import read_config
+from tinynas.experiment.saved import read_config
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.planning import default_config, plan_retraining
 from tinynas.pipelines.retrain import initial_supernet, retrain
@@ -98,8 +98,8 @@ def test_retrain_with_netaug_and_the_supernet_as_teacher(searched, watched):
     plan = plan_retraining(str(searched), overrides=overrides(netaug=True, teacher="supernet", epochs=2, lr=0.02))
     assert plan.folder == searched / "retrain" / "netaug-teacher"
     metrics = retrain(plan, report=Quiet())
-    assert metrics["teacher"] == "supernet"
-    assert metrics["netaug"] is True
+    assert metrics.teacher == "supernet"
+    assert metrics.netaug is True
     assert load(plan.folder / "model.safetensors").arch == load_arch(searched / "best.yaml")
 
 
@@ -182,7 +182,7 @@ def test_retrain_resumes_without_its_source(watched, space, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         retrain(plan, report=Interrupting(after=8))
     source.unlink()
-    assert retrain(plan, report=Quiet())["init"] == str(source)
+    assert retrain(plan, report=Quiet()).init == str(source)
 
 
 def test_retrain_leaves_no_folder_of_what_cannot_be_trained(watched, space, tmp_path):

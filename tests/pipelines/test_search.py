@@ -15,7 +15,7 @@ from tinynas.utils.errors import BudgetError, FileError
 
 
 def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
-    front = search(plan, report=Quiet())
+    front = search(plan, report=Quiet()).to_dict()
     assert not watched.test.looked, "the search looked at test images"
     assert json.loads((plan.run / "front.json").read_text()) == front
     assert front["limits"] == {"macs": 60_000}
@@ -37,7 +37,7 @@ def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
         )
         watched.test.looked.clear()
         vars(watched.test)["not_before"] = folder / "model.safetensors"
-        metrics = retrain(retraining, report=Quiet())
+        metrics = retrain(retraining, report=Quiet()).to_dict()
         assert len(watched.test.looked) == 1, "test images are looked at once, at the end"
         assert metrics == json.loads((folder / "metrics.json").read_text())
         assert metrics["macs"] == cost(best).macs
@@ -47,7 +47,7 @@ def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
         assert TASKS["classify"].accuracy(net, best, watched, watched.test) == metrics["accuracy"]
         assert len((folder / "log.jsonl").read_text().splitlines()) == RECIPE.epochs
 
-    comparison = compare_runs([plan.run], plan.run / "compare.png")
+    comparison = compare_runs([plan.run], plan.run / "compare.png").to_dict()
     assert [s["name"] for s in comparison["series"]] == ["searched", "retrained", "retrained + NetAug"]
     assert [(s["data"], s["split"]) for s in comparison["series"]] == [
         ("digits", "search-val"),
@@ -60,7 +60,7 @@ def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
 def test_search_limits_the_memory_of_engines_that_work_in_place(watched, plan):
     smallest = cost(replace(load_space(plan.config.space), in_channels=1, classes=3).min())
     limit = 2 * smallest.peak_sram_inplace_dw
-    front = search(replace(plan, budget=Budget(peak_sram_inplace_dw=limit)), report=Quiet())
+    front = search(replace(plan, budget=Budget(peak_sram_inplace_dw=limit)), report=Quiet()).to_dict()
     assert front["limits"] == {"peak_sram_inplace_dw": limit}
     assert all(entry["peak_sram_inplace_dw"] <= limit for entry in front["front"])
     assert cost(load_space(plan.config.space).max()).peak_sram_inplace_dw > limit
@@ -71,7 +71,7 @@ def test_search_again_keeps_the_trained_supernet(watched, plan, monkeypatch):
     weights = (plan.run / "supernet.pt").read_bytes()
     first = (plan.run / "front.json").read_bytes()
     tighter = replace(plan, budget=Budget(macs=40_000, peak_sram=2_000))
-    front = search(tighter, report=Quiet())
+    front = search(tighter, report=Quiet()).to_dict()
     assert (plan.run / "supernet.pt").read_bytes() == weights
     assert all(entry["macs"] <= 40_000 and entry["peak_sram"] <= 2_000 for entry in front["front"])
     assert (plan.run / "earlier" / "macs-60000" / "front.json").read_bytes() == first
@@ -83,7 +83,7 @@ def test_search_puts_a_damaged_front_aside(watched, plan):
     with pytest.raises(FileError, match=r"front\.json is damaged"):
         compare_runs([plan.run], plan.run / "compare.png")
     search(plan, report=Quiet())
-    assert compare_runs([plan.run], plan.run / "compare.png")["series"]
+    assert compare_runs([plan.run], plan.run / "compare.png").series
     assert (plan.run / "damaged" / "front.json").read_text() == '{"front": ['
 
 
@@ -97,7 +97,7 @@ def test_search_refuses_a_budget_that_nothing_fits_before_training(watched, plan
 def test_search_refuses_a_run_of_another_configuration(watched, plan):
     search(plan, report=Quiet())
     other = replace(plan, config=replace(plan.config, recipe=replace(RECIPE, lr=0.07)))
-    with pytest.raises(FileError, match=r"is of another configuration: recipe\.lr is 0\.05 there, 0\.07 here"):
+    with pytest.raises(FileError, match=r"has another configuration: recipe\.lr is 0\.05 there, 0\.07 here"):
         search(other, report=Quiet())
 
 
@@ -114,4 +114,4 @@ def test_search_trains_a_supernet_that_begins_largest_and_shrinks(watched, plan)
         progressive_shrinking=True,
         recipe=replace(RECIPE, epochs=5, max_grad_norm=1.0),
     )
-    assert search(replace(plan, config=config), report=Quiet())["evaluations"] == 12
+    assert search(replace(plan, config=config), report=Quiet()).evaluations == 12

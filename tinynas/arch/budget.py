@@ -74,7 +74,7 @@ class Budget:
             raise unknown("SRAM model", sram_model, _SRAM_MODELS)
         if sram_model is not None and sram is None:
             raise InputError("--sram-model is the counting rule of --sram, which is missing; add --sram")
-        low, range_given, high = (flops or "").rpartition(":")
+        low, is_range, high = (flops or "").rpartition(":")
         sram_bytes = None if sram is None else parse_bytes(sram)
         in_place = sram_model == "inplace_dw"
         return cls(
@@ -84,7 +84,7 @@ class Budget:
             peak_sram_inplace_dw=sram_bytes if in_place else None,
             flash=None if flash is None else parse_bytes(flash),
             latency=None if latency is None else parse_seconds(latency),
-            min_macs=parse_count(low) if range_given else None,
+            min_macs=parse_count(low) if is_range else None,
         )
 
     def limits(self) -> dict[str, float]:

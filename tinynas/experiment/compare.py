@@ -1,131 +1,208 @@
-"""Several runs side by side: their fronts, and their retrained networks."""
+"""Compare runs: their Pareto fronts, their retrained networks, other image sizes and early exits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..arch.budget import Budget
+from ..arch.cost import Cost
 from ..utils.errors import FileError
 from ..utils.io import read_json, write
-from ..utils.pareto import hypervolume
-from .plots import Series, picture
-from .results import COSTS, read_front, retrainings
+from ..utils.pareto import Point, hypervolume
+from .comparison import ComparedPoint, ComparedSeries, Comparison
+from .plots import Series, pareto_plot
+from .results import COSTS, RetrainMetrics
+from .run_folder import EarlyExitFolder, RetrainFolder, RunFolder
 
 
-def compare_runs(runs: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Draw the runs' series into a PNG and return them as plain data.
+def compare_runs(runs: Sequence[Path], out: Path) -> Comparison:
+    """Compare runs and plot them.
 
-    A series is a front (accuracy on search-val, under the supernet's weights), the networks of a run retrained in one
-    way (accuracy on test), a network at several image sizes, or one with early exits at several thresholds, its MACs
-    those of an average image. Hypervolumes are measured from twice the largest MACs and the lowest accuracy of all
-    points. Raises FileError.
+    A series is a Pareto front (accuracy on search-val, with the supernet's weights), the networks of a run retrained
+    in one way (accuracy on test), a network at several image sizes, or one with early exits at several thresholds, its
+    MACs those of an average image. Hypervolumes are measured from twice the largest MACs and the lowest accuracy of
+    all points.
+
+    Args:
+        runs: Run folders.
+        out: The PNG file to write.
+
+    Raises:
+        FileError: A run has nothing to compare, or one of its files is damaged.
     """
-    series: list[dict[str, Any]] = []
-    for run in runs:
-        prefix = f"{run.resolve().name}: " if len(runs) > 1 else ""
-        series += [one | {"name": prefix + one["name"]} for one in _series_of(run)]
-    points = [point for one in series for point in one["points"]]
-    reference = 2 * max(p["macs"] for p in points), min(p["accuracy"] for p in points)
-    for one in series:
-        one["hypervolume"] = hypervolume([(p["macs"], p["accuracy"]) for p in one["points"]], reference)
-    metric = " or ".join(dict.fromkeys(one["metric"] for one in series))
+    series = []
+    for path in runs:
+        prefix = f"{path.resolve().name}: " if len(runs) > 1 else ""
+        for item in _series_of(RunFolder(path)):
+            series.append(replace(item, name=prefix + item.name))
+    reference = _reference(series)
+    measured = []
+    for item in series:
+        measured.append(replace(item, hypervolume=hypervolume(item.positions(), reference)))
+    write(out, _plot(measured))
+    return Comparison(series=tuple(measured), reference=reference)
+
+
+def _reference(series: Sequence[ComparedSeries]) -> Point:
+    """Return twice the largest MACs and the lowest accuracy of all points."""
+    macs, accuracies = [], []
+    for item in series:
+        for point in item.points:
+            macs.append(point.macs)
+            accuracies.append(point.accuracy)
+    return 2 * max(macs), min(accuracies)
+
+
+def _plot(series: Sequence[ComparedSeries]) -> bytes:
+    metric = " or ".join(dict.fromkeys(item.metric for item in series))
     title = f"{metric} over MACs".replace("accuracy", "Accuracy", 1)
-    write(out, picture([_drawn(one) for one in series], title=title, metric=metric))
-    return {"series": series, "reference": {"macs": reference[0], "accuracy": reference[1]}}
+    drawn = []
+    for item in series:
+        drawn.append(_plot_series(item))
+    return pareto_plot(drawn, title=title, metric=metric)
 
 
-def _series_of(run: Path) -> list[dict[str, Any]]:
-    series = [*_searched(run), *_retrained(run), *_resized(run), *_with_exits(run)]
+def _plot_series(series: ComparedSeries) -> Series:
+    """Return the series as it is drawn: accuracies are written beside points that no line joins."""
+    label = f"{series.name} ({series.data} {series.split})"
+    if series.line:
+        return Series(label=label, points=series.positions(), line=True)
+    marker = "*" if "NetAug" in series.name else "s"
+    texts = [f"{point.accuracy:.1f}" for point in series.points]
+    return Series(label=label, points=series.positions(), marker=marker, annotate=texts)
+
+
+def _series_of(run: RunFolder) -> list[ComparedSeries]:
+    series = _fronts(run) + _retrained(run)
+    for retraining in run.retrainings():
+        if retraining.resolutions.exists():
+            series.append(_resized(retraining))
+    for retraining in run.retrainings():
+        for folder in retraining.early_exits():
+            series += _early_exits(folder, retraining.name)
     if not series:
-        raise FileError(f"nothing to compare in {run}: it has no front.json and no finished retraining")
+        raise FileError(f"nothing to compare in {run.path}: it has no front.json and no finished retraining")
     return series
 
 
-def _searched(run: Path) -> Iterator[dict[str, Any]]:
-    folders = [path for path in (run, *sorted(run.glob("earlier/*/"))) if (path / "front.json").exists()]
+def _fronts(run: RunFolder) -> list[ComparedSeries]:
+    """Return the Pareto front of the newest search and those of searches with other limits."""
+    series = []
+    folders = run.fronts()
     for folder in folders:
-        found = read_front(folder)
-        name = f"searched ({Budget(**found['limits']).describe()})" if len(folders) > 1 else "searched"
-        yield _one(name, found, "search-val", found["front"], line=True)
+        result = folder.read_front()
+        points = []
+        for entry in result.front:
+            points.append(_point(entry.accuracy, entry.cost))
+        series.append(
+            ComparedSeries(
+                name=f"searched ({result.budget.describe()})" if len(folders) > 1 else "searched",
+                data=result.data,
+                metric=result.metric,
+                split="search-val",
+                line=True,
+                points=tuple(points),
+            )
+        )
+    return series
 
 
-def _retrained(run: Path) -> Iterator[dict[str, Any]]:
-    trained = retrainings(run)
-    for kind in sorted({_kind(metrics) for metrics in trained.values()}, key=len):
-        chosen = {name: metrics for name, metrics in trained.items() if _kind(metrics) == kind}
-        for data in dict.fromkeys(metrics["data"] for metrics in chosen.values()):
-            points = {name: metrics for name, metrics in chosen.items() if metrics["data"] == data}
-            yield _one(kind, next(iter(points.values())), "test", list(points.values()), list(points))
+def _retrained(run: RunFolder) -> list[ComparedSeries]:
+    """Return a series for every way of retraining and every data set."""
+    groups: dict[tuple[str, str, str], list[ComparedPoint]] = {}
+    for name, metrics in run.read_metrics().items():
+        key = _kind(metrics), metrics.data, metrics.metric
+        groups.setdefault(key, []).append(_point(metrics.accuracy, metrics.cost, name))
+    series = []
+    for kind, data, metric in sorted(groups, key=_kind_length):
+        points = tuple(groups[kind, data, metric])
+        series.append(ComparedSeries(name=kind, data=data, metric=metric, split="test", line=False, points=points))
+    return series
 
 
-def _resized(run: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(run.glob("retrain/*/resolutions.json")):
-        sizes = read_json(path)
-        names = [f"{point['resolution']} px" for point in sizes["resolutions"]]
-        name = f"{path.parent.name} at other sizes"
-        yield _one(name, sizes, "test", sizes["resolutions"], names, line=True)
+def _kind(metrics: RetrainMetrics) -> str:
+    """Return how a network was retrained."""
+    kind = "retrained"
+    if metrics.netaug:
+        kind += " + NetAug"
+    if metrics.teacher:
+        kind += " + teacher"
+    return kind
 
 
-def _with_exits(run: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(run.glob("retrain/*/*/sidenet.json")):
-        exits, folder, name = _read_exits(path), path.parent.name, path.parent.parent.name
-        how = f"{name} with exits at {', '.join(exits['taps'])}" if exits["taps"] else f"{name} in a cascade"
-        how += f" ({folder})" if folder not in ("sidenet", "cascade") else ""
-        written = path.with_name("export.json")
-        forms = _read_forms(written) if written.exists() else []
-        int8 = [form["points"] for form in forms if form.get("int8")]  # fp32 is what torch is
-        fixed = {name: exits[name] for name in COSTS if name != "macs"}
-        for form, points in (("", exits["points"]), *((", int8", points) for points in int8)):
-            names = [f"over {point['threshold']:.3g}" for point in points]
-            yield _one(how + form, exits, "test", [point | fixed for point in points], names, line=True)
+def _kind_length(key: tuple[str, str, str]) -> int:
+    """Order ways of retraining from plain to NetAug with a teacher: the longer the name, the more it has."""
+    return len(key[0])
+
+
+def _resized(retraining: RetrainFolder) -> ComparedSeries:
+    """Return the series of a network that was evaluated at several image sizes."""
+    document = read_json(retraining.resolutions)
+    points = []
+    for entry in document["resolutions"]:
+        costs = {key: entry[key] for key in COSTS}
+        points.append(ComparedPoint(accuracy=entry["accuracy"], name=f"{entry['resolution']} px", **costs))
+    return ComparedSeries(
+        name=f"{retraining.name} at other sizes",
+        data=document["data"],
+        metric=document.get("metric", "accuracy"),
+        split="test",
+        line=True,
+        points=tuple(points),
+    )
+
+
+def _early_exits(folder: EarlyExitFolder, network: str) -> list[ComparedSeries]:
+    """Return the series of a network with early exits at several thresholds, and of its int8 files if it has any."""
+    report = _read_exits(folder.report)
+    name = f"{network} with exits at {', '.join(report['taps'])}" if report["taps"] else f"{network} in a cascade"
+    if folder.name not in ("sidenet", "cascade"):
+        name += f" ({folder.name})"
+    series = [_thresholds(name, report, report["points"])]
+    for form in _read_forms(folder.export) if folder.export.exists() else []:
+        if form.get("int8"):  # the fp32 files compute what torch does
+            series.append(_thresholds(f"{name}, int8", report, form["points"]))
+    return series
+
+
+def _thresholds(name: str, report: dict[str, Any], entries: Sequence[dict[str, float]]) -> ComparedSeries:
+    points = []
+    for entry in entries:
+        points.append(
+            ComparedPoint(
+                accuracy=entry["accuracy"],
+                macs=entry["macs"],
+                params=report["params"],
+                peak_sram=report["peak_sram"],
+                flash=report["flash"],
+                name=f"over {entry['threshold']:.3g}",
+            )
+        )
+    metric = report.get("metric", "accuracy")
+    return ComparedSeries(name=name, data=report["data"], metric=metric, split="test", line=True, points=tuple(points))
 
 
 def _read_exits(path: Path) -> dict[str, Any]:
-    """A sidenet.json. Raises FileError."""
-    exits = read_json(path)
-    if not isinstance(exits, dict) or not {"taps", "points", "data", *COSTS} - {"macs"} <= set(exits):
-        raise FileError(f"{path} is damaged or of an older tinynas; make it again with tinynas sidenet")
-    return exits
+    report = read_json(path)
+    if not isinstance(report, dict) or not {"taps", "points", "data", *COSTS} - {"macs"} <= set(report):
+        raise FileError(f"{path} is damaged or from an older version of tinynas; recreate it with tinynas sidenet")
+    return report
 
 
 def _read_forms(path: Path) -> list[dict[str, Any]]:
-    """What an export.json says of exported early exits. Raises FileError."""
-    written = read_json(path)
-    forms = written.get("forms") if isinstance(written, dict) else None
+    document = read_json(path)
+    forms = document.get("forms") if isinstance(document, dict) else None
     if not isinstance(forms, list) or not all("points" in form for form in forms if form.get("int8")):
-        raise FileError(f"{path} is damaged or of an older tinynas; make it again with tinynas export")
+        raise FileError(f"{path} is damaged or from an older version of tinynas; recreate it with tinynas export")
     return forms
 
 
-def _kind(metrics: dict[str, Any]) -> str:
-    """In which way a network was retrained."""
-    return "retrained" + " + NetAug" * bool(metrics["netaug"]) + " + teacher" * bool(metrics["teacher"])
-
-
-def _one(
-    name: str,
-    of: dict[str, Any],
-    split: str,
-    entries: Sequence[dict[str, Any]],
-    names: Sequence[str] = (),
-    *,
-    line: bool = False,
-) -> dict[str, Any]:
-    """A series of entries, of the data and the metric that `of` names; drawn as a line, if it is one to choose from."""
-    points = [{key: entry[key] for key in ("accuracy", *COSTS)} for entry in entries]
-    for point, label in zip(points, names, strict=False):
-        point["name"] = label
-    metric = of.get("metric", "accuracy")
-    return {"name": name, "data": of["data"], "metric": metric, "split": split, "line": line, "points": points}
-
-
-def _drawn(series: dict[str, Any]) -> Series:
-    points = [(p["macs"], p["accuracy"]) for p in series["points"]]
-    marker = "o" if series["line"] else "*" if "NetAug" in series["name"] else "s"
-    return Series(
-        label=f"{series['name']} ({series['data']} {series['split']})",
-        points=points,
-        line=series["line"],
-        marker=marker,
-        annotate=[f"{accuracy:.1f}" for _, accuracy in points] if not series["line"] else (),
+def _point(accuracy: float, cost: Cost, name: str = "") -> ComparedPoint:
+    return ComparedPoint(
+        accuracy=accuracy,
+        macs=cost.macs,
+        params=cost.params,
+        peak_sram=cost.peak_sram,
+        flash=cost.flash,
+        name=name,
     )

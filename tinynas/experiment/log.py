@@ -1,4 +1,4 @@
-"""log.jsonl: one line an epoch, and the same as TensorBoard scalars."""
+"""log.jsonl: one line per epoch, and optionally the same figures as TensorBoard scalars."""
 
 import json
 from importlib.util import find_spec
@@ -9,10 +9,18 @@ from ..utils.errors import InputError
 from ..utils.io import append_line, read_text, write
 
 
-class Log:
-    """A log.jsonl. What a resumed training repeats replaces what the killed one had written after its checkpoint.
+class RunLog:
+    """Appends records to a log.jsonl.
 
-    With `tensorboard` the figures are also written as scalars, beside it. Raises InputError if that is not installed.
+    A resumed training repeats the steps after its last checkpoint: its first record replaces all records of the same
+    or later steps that an interrupted process had written.
+
+    Args:
+        path: The file.
+        tensorboard: Also write every figure as a TensorBoard scalar, into tensorboard/ beside the file.
+
+    Raises:
+        InputError: TensorBoard is requested but not installed.
     """
 
     def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
@@ -24,14 +32,25 @@ class Log:
         self._writer: Any = None
 
     def add(self, record: dict[str, Any]) -> None:
-        """Append a record that has a "step". Raises FileError."""
+        """Append a record of numbers, one of them the "step".
+
+        Raises:
+            FileError: The file cannot be written.
+        """
         if not self._opened and self.path.exists():
-            lines = [line for line in read_text(self.path).splitlines() if _step_of(line) < record["step"]]
-            write(self.path, "".join(f"{line}\n" for line in lines))
+            self._drop_from(record["step"])
         self._opened = True
         append_line(self.path, record)
         if self._tensorboard:
             self._write_scalars(record)
+
+    def _drop_from(self, step: int) -> None:
+        """Drop the records of this step and later ones, and a line that was cut off."""
+        kept = ""
+        for line in read_text(self.path).splitlines():
+            if _step_of(line) < step:
+                kept += line + "\n"
+        write(self.path, kept)
 
     def _write_scalars(self, record: dict[str, Any]) -> None:
         if not self._writer:
@@ -44,13 +63,20 @@ class Log:
 
 
 def last_record(path: Path) -> dict[str, Any]:
-    """The last whole record of a log.jsonl, or an empty one."""
-    lines = [line for line in read_text(path).splitlines() if _step_of(line) < float("inf")]
-    return dict(json.loads(lines[-1])) if lines else {}
+    """Return the last complete record of a log.jsonl, or an empty one.
+
+    Raises:
+        FileError: The file cannot be read.
+    """
+    for line in reversed(read_text(path).splitlines()):
+        if _step_of(line) < float("inf"):
+            return dict(json.loads(line))
+    return {}
 
 
 def _step_of(line: str) -> float:
+    """Return the step of a record; infinity if the line was cut off while it was written."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # half a line, from a write that was cut off
+        return float("inf")

@@ -1,9 +1,9 @@
-"""Accuracy-cost fronts: which networks are on them, how much they cover, and their pictures."""
+"""Plots of accuracy over MACs and of SRAM by layer, as PNG files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from math import log10
+from math import inf, log10
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,49 +16,81 @@ from ..utils.units import format_count
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points of one kind in a picture; `line` joins those on the front."""
+    """Points that are drawn alike.
+
+    Attributes:
+        label: Its text in the legend.
+        points: MACs and accuracy in percent of each network.
+        line: Join the points on the Pareto front by steps.
+        faint: Draw the points small and transparent.
+        marker: Matplotlib's name of the marker.
+        annotate: A text beside each point.
+    """
 
     label: str
     points: Sequence[Point]
     line: bool = False
     faint: bool = False
     marker: str = "o"
-    annotate: Sequence[str] = ()  # a text at each point
+    annotate: Sequence[str] = ()
 
 
-def picture(series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy") -> bytes:
-    """A PNG of accuracy, or another metric in percent, over MACs (log axis), each budget of MACs a vertical line."""
+def pareto_plot(
+    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy"
+) -> bytes:
+    """Plot accuracy over MACs (log axis).
+
+    Args:
+        series: What is plotted; at least one of them has points.
+        title: Title of the plot.
+        budgets: MACs at which a vertical line is drawn.
+        metric: Name of the metric, which is in percent.
+
+    Returns:
+        A PNG file.
+    """
     figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for i, one in enumerate(series):
-        _draw(axes, one, f"C{i}")
+    smallest, largest = inf, max(budgets, default=0)
+    for number, item in enumerate(series):
+        _draw(axes, item, f"C{number}")
+        for macs, _ in item.points:
+            smallest, largest = min(smallest, macs), max(largest, macs)
     for budget in budgets:
         axes.axvline(budget, color="0.5", linestyle="--", linewidth=1, label=f"budget {format_count(budget)}")
     axes.set_xscale("log")
-    macs = [m for one in series for m, _ in one.points]
-    axes.set_xlim(min(macs) / 1.4, max([*macs, *budgets]) * 1.4)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: _minor_label(value)))
+    axes.set_xlim(smallest / 1.4, largest * 1.4)
+    axes.xaxis.set_major_formatter(FuncFormatter(_major_label))
+    axes.xaxis.set_minor_formatter(FuncFormatter(_minor_label))
     axes.tick_params(axis="x", which="minor", labelsize=7)
     axes.set_xlabel("MACs (multiply-accumulates; the FLOPs of mobile-NAS papers)")
     axes.set_ylabel(f"{metric} (%)")
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="best")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return _png(figure)
 
 
-def memory_picture(layers: Sequence[LayerCost], *, title: str) -> bytes:
-    """A PNG of the int8 SRAM that is in use at every layer, in both models; the layer that sets the peak is red."""
+def memory_plot(layers: Sequence[LayerCost], *, title: str) -> bytes:
+    """Plot the int8 SRAM in use while each layer runs, for both memory models; layers at the peak are red.
+
+    Args:
+        layers: The layers in the order in which they run.
+        title: Title of the plot.
+
+    Returns:
+        A PNG file.
+    """
     figure = Figure(figsize=(7, 0.17 * len(layers) + 1.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    peak = max(step.sram for step in layers)
-    colors = ["C3" if step.sram == peak else "C0" for step in layers]
-    axes.barh([step.name for step in layers], [step.sram / 1024 for step in layers], color=colors)
-    inplace = [step.sram_inplace_dw / 1024 for step in layers]
+    peak = max(layer.sram for layer in layers)
+    names, inplace = [], []
+    for row, layer in enumerate(layers):
+        axes.barh(row, layer.sram / 1024, color="C3" if layer.sram == peak else "C0")
+        names.append(layer.name)
+        inplace.append(layer.sram_inplace_dw / 1024)
     axes.plot(inplace, range(len(layers)), "k|", markersize=6, label="depthwise convolutions in place, without scratch")
+    axes.set_yticks(range(len(layers)), names)
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=6)
     axes.margins(y=0.01)
@@ -66,6 +98,10 @@ def memory_picture(layers: Sequence[LayerCost], *, title: str) -> bytes:
     axes.set_title(title, fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize=7)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -74,16 +110,30 @@ def memory_picture(layers: Sequence[LayerCost], *, title: str) -> bytes:
 def _draw(axes: Axes, series: Series, color: str) -> None:
     if not series.points:
         return
-    macs, accuracy = zip(*series.points, strict=True)
-    style = {"alpha": 0.35, "s": 14} if series.faint else {"alpha": 1.0, "s": 36}
-    axes.scatter(macs, accuracy, color=color, marker=series.marker, label=series.label, zorder=3, **style)  # type: ignore[arg-type]
+    macs, accuracy = _columns(series.points)
+    alpha, size = (0.35, 14) if series.faint else (1.0, 36)
+    axes.scatter(macs, accuracy, color=color, marker=series.marker, label=series.label, zorder=3, alpha=alpha, s=size)
     if series.line:
-        steps = pareto_front(series.points)
-        axes.step([m for m, _ in steps], [a for _, a in steps], where="post", color=color, linewidth=1.2)
+        steps_x, steps_y = _columns(pareto_front(series.points))
+        axes.step(steps_x, steps_y, where="post", color=color, linewidth=1.2)
     for text, point in zip(series.annotate, series.points, strict=False):
         axes.annotate(text, point, xytext=(7, -3), textcoords="offset points", fontsize=7)
 
 
-def _minor_label(value: float) -> str:
+def _columns(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Return the MACs and the accuracies of the points."""
+    macs, accuracies = [], []
+    for point in points:
+        macs.append(point[0])
+        accuracies.append(point[1])
+    return macs, accuracies
+
+
+def _major_label(value: float, position: int | None) -> str:
+    return format_count(value)
+
+
+def _minor_label(value: float, position: int | None) -> str:
+    """Return the label of a minor tick on the log axis: only 2 and 5 of every decade have one."""
     leading = value / 10 ** int(log10(value))
     return format_count(value) if round(leading, 6) in (2, 5) else ""

@@ -1,29 +1,39 @@
-"""Who is told how a job gets on, and what of a training is told and logged."""
+"""Progress reporting: what long-running functions report to, and how a training is reported and logged."""
 
 from typing import Any, Protocol
 
 from ..training.progress import Progress
 
 
-class Report(Protocol):
-    """Who is told how a job gets on."""
+class ProgressReporter(Protocol):
+    """Receives messages and progress while a pipeline runs."""
 
     def note(self, text: str) -> None:
-        """A line worth reading."""
+        """Show a message of one line."""
 
     def advance(self, task: str, done: int, total: int, text: str) -> None:
-        """`done` of `total` parts of the task, and how it stands."""
+        """Show that `done` of `total` parts of a task are complete, with its state as text."""
 
 
-def advance(report: Report, task: str, progress: Progress) -> None:
-    """Tell how a training gets on."""
+class NullReporter:
+    """A `ProgressReporter` that shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Ignore the message."""
+
+    def advance(self, task: str, done: int, total: int, text: str) -> None:
+        """Ignore the progress."""
+
+
+def log_progress(reporter: ProgressReporter, task: str, progress: Progress) -> None:
+    """Report the progress of a training under the name `task`."""
     speed = f"{progress.batches_per_second:.1f} batches/s"
     text = f"epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.3f}, {speed}"
-    report.advance(task, progress.step, progress.steps, text)
+    reporter.advance(task, progress.step, progress.steps, text)
 
 
-def record(progress: Progress) -> dict[str, Any]:
-    """A training's line of log.jsonl."""
+def log_record(progress: Progress) -> dict[str, Any]:
+    """Return the line of log.jsonl for the progress of a training."""
     return {
         "step": progress.step,
         "epoch": progress.epoch,
@@ -33,3 +43,8 @@ def record(progress: Progress) -> dict[str, Any]:
         "seconds": progress.seconds,
         "skipped": progress.skipped,
     }
+
+
+Report = ProgressReporter  # until its users are renamed
+advance = log_progress
+record = log_record

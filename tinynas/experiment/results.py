@@ -1,53 +1,266 @@
-"""Result files of a run: front.json and metrics.json, read and checked."""
+"""Result files as dataclasses: front.json of a search and metrics.json of a retraining.
 
+Each class has `to_dict`, whose keys and their order are the file's, and `from_dict`. `read_result` reads any of them.
+"""
+
+import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 from ..arch.arch import Arch
+from ..arch.budget import Budget
+from ..arch.cost import Cost, TimedCost, cost
 from ..utils.errors import FileError, InputError
-from ..utils.io import read, read_json, write
+from ..utils.io import read_text
+from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
 
+T = TypeVar("T")
 COSTS = ("macs", "params", "peak_sram", "flash")  # that fronts and metrics hold for each network
 
 
-def keep_earlier(run: Path, document: Mapping[str, Any]) -> None:
-    """Before a front replaces a run's: copy that to earlier/ if it has other limits, to damaged/ if it is damaged."""
-    if not (run / "front.json").exists():
-        return
+class Result(Protocol):
+    """What a result file holds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as the JSON file has it."""
+
+    @classmethod
+    def from_dict(cls, plain: object) -> Self:
+        """Return the result that `to_dict` made plain.
+
+        Raises:
+            InputError: A key is missing, or its value is of the wrong type.
+        """
+
+
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontEntry:
+    """A network on the Pareto front of a search.
+
+    Attributes:
+        arch: The network.
+        accuracy: The task's metric on search-val, with the supernet's weights, in percent.
+        standard_error: Of the accuracy, in percentage points, if it is known.
+        cost: Counted cost, and measured latency if that was limited.
+    """
+
+    arch: Arch
+    accuracy: float
+    standard_error: float | None = None
+    cost: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return an entry of front.json."""
+        return {
+            "arch": self.arch.to_dict(),
+            "accuracy": self.accuracy,
+            "standard_error": self.standard_error,
+            **asdict(self.cost),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: object) -> "FrontEntry":
+        """Return the entry that `to_dict` made plain.
+
+        Raises:
+            InputError: A key is missing, or its value is of the wrong type.
+        """
+        values = check_mapping(plain, "an entry of the front")
+        arch = Arch.from_dict(values.get("arch"))
+        inplace = {"peak_sram_inplace_dw": cost(arch).peak_sram_inplace_dw}  # a file may leave it out
+        return read_fields(cls, values, "an entry of the front", arch=arch, cost=read_cost(inplace | dict(values)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """The Pareto front of a search: a run's front.json.
+
+    Attributes:
+        space: The search space, by name or path.
+        data: The data set.
+        metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
+        budget: Limits of the search.
+        evaluations: How many networks were evaluated.
+        front: Networks that no other beats in both MACs and accuracy, in ascending order of both.
+        best: Index in `front` of the most accurate network.
+    """
+
+    space: str
+    data: str
+    metric: str = "accuracy"
+    budget: Budget
+    evaluations: int = 0
+    front: tuple[FrontEntry, ...]
+    best: int
+
+    @property
+    def best_entry(self) -> FrontEntry:
+        """The most accurate network."""
+        return self.front[self.best]
+
+    def best_within(self, budget: Budget) -> FrontEntry | None:
+        """Return the most accurate network of the front within a budget, or None."""
+        best = None
+        for entry in self.front:
+            if budget.fits(entry.cost) and (best is None or entry.accuracy > best.accuracy):
+                best = entry
+        return best
+
+    def smallest(self, budget: Budget) -> Budget:
+        """Return the smallest value on the front for each limit of a budget."""
+        values = {}
+        for name in budget.limits():
+            values[name] = min(getattr(entry.cost, name) for entry in self.front)
+        return Budget(**values)
+
+    def best_yaml(self) -> str:
+        """Return the content of best.yaml: the most accurate network, its results in a comment above."""
+        entry = self.best_entry
+        error = "" if entry.standard_error is None else f" (standard error {entry.standard_error:.2f})"
+        costs = ", ".join(f"{name} {value}" for name, value in asdict(entry.cost).items())
+        return (
+            f"# The best of {self.evaluations} networks of {self.space} evaluated on {self.data}:\n"
+            f"# {entry.accuracy:.2f}% {self.metric} on search-val{error}; {costs}.\n"
+        ) + entry.arch.to_yaml()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of front.json."""
+        return {
+            "space": self.space,
+            "data": self.data,
+            "metric": self.metric,
+            "limits": self.budget.limits(),
+            "evaluations": self.evaluations,
+            "front": [entry.to_dict() for entry in self.front],
+            "best": self.best,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: object) -> "SearchResult":
+        """Return the result that `to_dict` made plain.
+
+        Raises:
+            InputError: A key is missing, its value is of the wrong type, or `best` is no index of the front.
+        """
+        values = check_mapping(plain, "the file")
+        entries = []
+        for entry in check_list(values.get("front"), "front"):
+            entries.append(FrontEntry.from_dict(entry))
+        budget = from_mapping(Budget, values.get("limits"), "limits")
+        result = read_fields(cls, values, "the file", front=tuple(entries), budget=budget)
+        if not 0 <= result.best < len(entries):
+            raise InputError(f"best is {result.best}, but the front has {len(entries)} networks")
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainMetrics:
+    """What a retraining measured: its metrics.json.
+
+    Attributes:
+        metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
+        accuracy: On the test split, in percent.
+        ap50: Of a detector, mean average precision at IoU 0.5 on the test split, in percent.
+        by_class: Accuracy on the test split by class name, in percent; of a detector, average precision at IoU 0.5.
+        train_accuracy: On the training split, in percent.
+        cost: Counted cost.
+        seconds: Training time, without evaluation and writing.
+        epochs: Epochs of the training.
+        netaug: Whether it was trained with NetAug.
+        teacher: The teacher, if it had one.
+        init: Which weights it started from.
+        seed: Seed of every random choice.
+        data: The data set.
+    """
+
+    metric: str = "accuracy"
+    accuracy: float
+    ap50: float | None = None
+    by_class: dict[str, float] = field(default_factory=dict)
+    train_accuracy: float
+    cost: Cost
+    seconds: float
+    epochs: int
+    netaug: bool
+    teacher: str | None
+    init: str = "kaiming-normal"
+    seed: int
+    data: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of metrics.json; `ap50` only of a detector."""
+        plain: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "cost":
+                plain.update(asdict(self.cost))
+            elif item.name != "ap50" or value is not None:
+                plain[item.name] = value
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: object) -> "RetrainMetrics":
+        """Return the metrics that `to_dict` made plain.
+
+        Raises:
+            InputError: A key is missing, or its value is of the wrong type.
+        """
+        values = check_mapping(plain, "the file")
+        return read_fields(cls, values, "the file", cost=read_cost(values))
+
+
+def read_result(cls: type[R], path: Path, *, advice: str) -> R:
+    """Read a result file.
+
+    Args:
+        cls: The class of its content.
+        path: The JSON file.
+        advice: What the user can do if the file is damaged, as the end of an error message: "run the search again".
+
+    Raises:
+        FileError: The file is missing, damaged, or lacks a key.
+    """
+    text = read_text(path)
     try:
-        limits = read_front(run)["limits"]
-    except FileError:
-        folder = run / "damaged"
-    else:
-        if limits == document["limits"]:
-            return
-        folder = run / "earlier" / ("-".join(f"{name}-{limit}" for name, limit in limits.items()) or "no-limits")
-    for name in ("front.json", "front.png", "best.yaml"):
-        if (run / name).exists():
-            write(folder / name, read(run / name))
+        return cls.from_dict(json.loads(text))
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg} in line {error.lineno}"
+    except (InputError, TypeError, ValueError) as error:
+        problem = str(error)
+    raise FileError(f"{path} is damaged or from an older version of tinynas: {problem}; {advice}")
 
 
-def read_front(run: Path) -> dict[str, Any]:
-    """A run's front.json. Raises FileError if it is missing, damaged or incomplete."""
-    path = run / "front.json"
-    document = read_json(path)
-    try:
-        for entry in document["front"]:
-            Arch.from_dict(entry["arch"])
-            _ = [float(entry[key]) for key in ("accuracy", *COSTS)]
-        _ = document["front"][document["best"]], document["space"], document["data"], document["limits"]
-    except (KeyError, IndexError, TypeError, ValueError, InputError):
-        raise FileError(f"{path} is damaged; run the search again with --run {run}") from None
-    return dict(document)
+def read_fields(cls: type[T], values: Mapping[str, Any], where: str, **nested: Any) -> T:
+    """Return the dataclass `cls` from those keys that are its fields; other keys are ignored.
+
+    Args:
+        cls: The dataclass.
+        values: Its fields as plain data.
+        where: What holds the values, for error messages.
+        nested: Fields that are already read, and replace their plain data.
+
+    Raises:
+        InputError: A field without default is missing, or a number, string or truth value is of the wrong type.
+    """
+    kept = {}
+    for item in fields(cls):  # type: ignore[arg-type]
+        if item.name in values:
+            kept[item.name] = values[item.name]
+    kept |= nested
+    check_keys(cls, kept, where)
+    check_types(cls, kept, where)
+    return cls(**kept)
 
 
-def retrainings(run: Path) -> dict[str, dict[str, Any]]:
-    """The metrics.json of every finished retraining of a run, by name, oldest first. Raises FileError."""
-    found = {}
-    for path in sorted(run.glob("retrain/*/metrics.json"), key=lambda path: path.stat().st_mtime):
-        metrics = read_json(path)
-        if not isinstance(metrics, dict) or not {"accuracy", "netaug", "teacher", "data", *COSTS} <= set(metrics):
-            raise FileError(f"{path} is damaged; delete it and retrain with --resume --name {path.parent.name}")
-        found[path.parent.name] = metrics
-    return found
+def read_cost(values: Mapping[str, Any]) -> Cost:
+    """Return the cost among the keys of a result, with latency if there is one.
+
+    Raises:
+        InputError: A key is missing, or its value is of the wrong type.
+    """
+    return read_fields(TimedCost if "latency" in values else Cost, values, "the cost")

@@ -1,82 +1,282 @@
-"""The run folder: what is written where, and how it is read back.
+"""The run folder: its files, and how they are found and read.
 
 runs/NAME/
-  config.yaml    everything resolved      supernet.pt    the supernet's checkpoint
-  space.yaml     the search space         study.journal  the Optuna studies (JournalStorage)
-  log.jsonl      a line an epoch          search.yaml    limits and settings of the newest search
-  front.json, front.png, best.yaml        what it found
-  earlier/       the same of searches with other limits
-  compare.png    the newest comparison
-  retrain/NAME/  config.yaml, log.jsonl, checkpoint.pt, metrics.json, model.safetensors
-  retrain/NAME/sidenet/, cascade/  early exits: sidenet.safetensors, sidenet.json, sidenet.png
+  config.yaml        settings of the supernet, all resolved
+  space.yaml         the search space
+  supernet.pt        checkpoint of the supernet
+  log.jsonl          one line per epoch
+  search.yaml        limits and settings of the newest search
+  study.journal      Optuna studies (JournalStorage)
+  front.json, front.png, best.yaml      Pareto front, its plot, the most accurate network on it
+  earlier/LIMITS/    front.json, front.png and best.yaml of searches with other limits
+  damaged/           the same, if front.json could not be read
+  compare.png        the newest comparison
+  retrain/NAME/      config.yaml, log.jsonl, checkpoint.pt, metrics.json, model.safetensors; resolutions.json
+  retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from ..utils.errors import FileError, InputError
-from ..utils.io import read_text, write_yaml
-from ..utils.schema import check_mapping, read_yaml
-from ..utils.settings import with_current_keys
-from .config import RetrainConfig, SupernetConfig
+from ..arch.budget import Budget
+from ..utils.errors import FileError
+from ..utils.io import read, write, write_json
+from .results import RetrainMetrics, SearchResult, read_result
 
 RUNS = Path("runs")
+CONFIG = "config.yaml"
+FRONT = "front.json"
+BEST = "best.yaml"
+MODEL = "model.safetensors"
 EXITS = "sidenet.safetensors"
 
 
-def newest(pattern: str) -> Path:
-    """The file last written among those in runs/ that match. Raises FileError if there is none."""
-    found = list(RUNS.glob(pattern))
-    if not found:
-        raise FileError(f"no {pattern} in {RUNS}; `tinynas search --flops 50M` makes a run")
-    return max(found, key=lambda path: path.stat().st_mtime)
+class RunFolder:
+    """The files of a run.
 
+    Attributes:
+        path: The folder.
+        config: Settings of the supernet, all resolved.
+        space: The search space.
+        supernet: Checkpoint of the supernet.
+        lock: Held by the process that trains the supernet.
+        log: Log of the supernet's training.
+        search: Limits and settings of the newest search.
+        study: Optuna studies, unless another storage is used.
+        front: Pareto front of the newest search.
+        front_plot: Its plot.
+        best: The most accurate network on it.
+        comparison_plot: The newest comparison.
 
-def delivered(model: Path | None) -> Path:
-    """The file of a delivered model, given by itself or by its folder; by default the newest. Raises FileError."""
-    path = model or newest("*/retrain/*/model.safetensors")
-    if path.is_dir() and (path / EXITS).exists():
-        return path / EXITS
-    return path / "model.safetensors" if path.is_dir() else path
-
-
-def settle_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Write a folder's config.yaml, or check that the one there says the same. Raises FileError.
-
-    Settings that the file of an older version lacks are added, and older names of settings are replaced.
+    Example:
+        >>> run = RunFolder(Path("runs/digits"))
+        >>> run.retraining("plain").model.as_posix()
+        'runs/digits/retrain/plain/model.safetensors'
     """
-    plain = json.loads(json.dumps(config))
-    written = read_config(path) if path.exists() else {}
-    there = with_current_keys(with_current_keys(written, SupernetConfig), RetrainConfig)
-    for key, was, asked in _differences(there, plain):
-        raise FileError(
-            f"{path.parent} is of another configuration: {key} is {_short(was)} there, {_short(asked)} here; "
-            "choose another folder"
-        )
-    if written != plain:
-        write_yaml(path, plain)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / CONFIG
+        self.space = path / "space.yaml"
+        self.supernet = path / "supernet.pt"
+        self.lock = path / ".training"
+        self.log = path / "log.jsonl"
+        self.search = path / "search.yaml"
+        self.study = path / "study.journal"
+        self.front = path / FRONT
+        self.front_plot = path / "front.png"
+        self.best = path / BEST
+        self.comparison_plot = path / "compare.png"
+
+    def retraining(self, name: str) -> "RetrainFolder":
+        """Return the folder of a retraining, which need not exist."""
+        return RetrainFolder(self.path / "retrain" / name)
+
+    def retrainings(self) -> list["RetrainFolder"]:
+        """Return the folders of all retrainings, finished or not, in the order of their names."""
+        return [RetrainFolder(path) for path in sorted(self.path.glob("retrain/*/"))]
+
+    def read_front(self) -> SearchResult:
+        """Read front.json.
+
+        Raises:
+            FileError: It is missing or damaged.
+        """
+        return read_result(SearchResult, self.front, advice=f"run the search again with --run {self.path}")
+
+    def read_metrics(self) -> dict[str, RetrainMetrics]:
+        """Read the metrics of every finished retraining, by name, in the order in which they finished.
+
+        Raises:
+            FileError: A metrics.json is damaged.
+        """
+        finished = [retraining for retraining in self.retrainings() if retraining.is_finished()]
+        metrics = {}
+        for retraining in sorted(finished, key=RetrainFolder.finished_at):
+            metrics[retraining.name] = retraining.read_metrics()
+        return metrics
+
+    def fronts(self) -> list["RunFolder"]:
+        """Return the folders that hold a front.json: the run's own, and those of searches with other limits."""
+        folders = []
+        for path in [self.path, *sorted(self.path.glob("earlier/*/"))]:
+            folder = RunFolder(path)
+            if folder.front.exists():
+                folders.append(folder)
+        return folders
+
+    def write_front(self, result: SearchResult, plot: bytes) -> None:
+        """Write front.json, front.png and best.yaml; those of a search with other limits are kept in earlier/.
+
+        Args:
+            result: Content of front.json.
+            plot: Content of front.png.
+
+        Raises:
+            FileError: A file cannot be written.
+        """
+        self._archive_front(result.budget)
+        write(self.front_plot, plot)
+        write_json(self.front, result.to_dict())
+        write(self.best, result.best_yaml())
+
+    def _archive_front(self, budget: Budget) -> None:
+        """Copy the files of the last search before one within this budget replaces them.
+
+        They are copied to earlier/ if their limits differ, to damaged/ if front.json cannot be read.
+        """
+        if not self.front.exists():
+            return
+        try:
+            previous = self.read_front().budget
+        except FileError:
+            folder = self.path / "damaged"
+        else:
+            if previous == budget:
+                return
+            folder = self.path / "earlier" / (limits_slug(previous.limits()) or "no-limits")
+        for path in (self.front, self.front_plot, self.best):
+            if path.exists():
+                write(folder / path.name, read(path))
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A config.yaml. Raises FileError."""
-    try:
-        return dict(check_mapping(read_yaml(read_text(path), str(path)), str(path)))
-    except InputError as error:
-        raise FileError(str(error)) from None
+class RetrainFolder:
+    """The files of a retraining.
+
+    Attributes:
+        path: The folder.
+        name: Its name.
+        config: The arch and all settings, resolved.
+        log: Log of the training.
+        checkpoint: Checkpoint of the training.
+        metrics: Its results; written last.
+        model: The trained model.
+        resolutions: The model evaluated at other image sizes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.config = path / CONFIG
+        self.log = path / "log.jsonl"
+        self.checkpoint = path / "checkpoint.pt"
+        self.metrics = path / "metrics.json"
+        self.model = path / MODEL
+        self.resolutions = path / "resolutions.json"
+
+    @property
+    def run(self) -> RunFolder:
+        """The run it belongs to."""
+        return RunFolder(self.path.parent.parent)
+
+    def is_finished(self) -> bool:
+        """Return whether its results are written."""
+        return self.metrics.exists()
+
+    def begun_at(self) -> float:
+        """Return when its settings were written, in seconds since 1970."""
+        return self.config.stat().st_mtime
+
+    def finished_at(self) -> float:
+        """Return when its results were written, in seconds since 1970."""
+        return self.metrics.stat().st_mtime
+
+    def read_metrics(self) -> RetrainMetrics:
+        """Read metrics.json.
+
+        Raises:
+            FileError: It is missing or damaged.
+        """
+        advice = f"delete it and retrain with --resume --name {self.name}"
+        return read_result(RetrainMetrics, self.metrics, advice=advice)
+
+    def early_exits(self) -> list["EarlyExitFolder"]:
+        """Return the folders of early exits on its model, in the order of their names."""
+        folders = []
+        for path in sorted(self.path.glob("*/sidenet.json")):
+            folders.append(EarlyExitFolder(path.parent))
+        return folders
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """What is there and not the same here: its name and both values."""
-    for key, was in there.items():
-        asked = here.get(key)
-        if isinstance(was, dict) and isinstance(asked, dict):
-            yield from _differences(was, asked, f"{of}{key}.")
-        elif was != asked:
-            yield of + key, was, asked
+class EarlyExitFolder:
+    """The files of a network with early exits.
+
+    Attributes:
+        path: The folder.
+        name: Its name: "sidenet" or "cascade", unless the user named it.
+        model: The network.
+        report: What it measured.
+        plot: Accuracy over average MACs.
+        export: What its exported files measured.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.model = path / EXITS
+        self.report = path / "sidenet.json"
+        self.plot = path / "sidenet.png"
+        self.export = path / "export.json"
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def limits_slug(limits: Mapping[str, float]) -> str:
+    """Return limits as a part of a folder's name: "macs-300000-peak_sram-16384"."""
+    return "-".join(f"{name}-{limit}" for name, limit in limits.items())
+
+
+def all_runs() -> list[RunFolder]:
+    """Return the runs in runs/, in the order of their names."""
+    return [RunFolder(path) for path in sorted(RUNS.glob("*/"))]
+
+
+def unfinished_retrainings(run: RunFolder | None = None, name: str | None = None) -> list[RetrainFolder]:
+    """Return retrainings that have begun but not finished, the one begun last at the end.
+
+    Args:
+        run: Only retrainings of this run; by default of every run in runs/.
+        name: Only retrainings of this name.
+    """
+    retrainings = []
+    for folder in [run] if run else all_runs():
+        for retraining in folder.retrainings():
+            begun = retraining.config.exists() and not retraining.is_finished()
+            if begun and name in (None, retraining.name):
+                retrainings.append(retraining)
+    retrainings.sort(key=RetrainFolder.begun_at)
+    return retrainings
+
+
+def newest_run(file: str) -> RunFolder:
+    """Return the run in runs/ in which the file of this name was written last.
+
+    Raises:
+        FileError: No run has such a file.
+    """
+    return RunFolder(_newest(f"*/{file}").parent)
+
+
+def find_model(model: Path | None) -> Path:
+    """Return the file of a trained model: of this path or in this folder, by default the newest in runs/.
+
+    In a folder with early exits that is the network with early exits.
+
+    Raises:
+        FileError: None is named, and there is none in runs/.
+    """
+    path = model or _newest(f"*/retrain/*/{MODEL}")
+    if not path.is_dir():
+        return path
+    exits = EarlyExitFolder(path).model
+    return exits if exits.exists() else RetrainFolder(path).model
+
+
+def _newest(pattern: str) -> Path:
+    """Return the file written last among those in runs/ that match."""
+    paths = list(RUNS.glob(pattern))
+    if not paths:
+        raise FileError(f"no {pattern} in {RUNS}; `tinynas search --flops 50M` creates a run")
+    return max(paths, key=_modified_at)
+
+
+def _modified_at(path: Path) -> float:
+    return path.stat().st_mtime

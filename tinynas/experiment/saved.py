@@ -1,19 +1,54 @@
 """Settings in files: those that runs have saved, and those that a user wrote."""
 
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..utils.errors import FileError, InputError
-from ..utils.io import read_text
+from ..utils.io import read_text, write_yaml
 from ..utils.overrides import Overrides
 from ..utils.schema import check_mapping, from_mapping, read_yaml
+from ..utils.settings import with_current_keys
 from .config import RetrainConfig, SearchSettings, SupernetConfig
 from .plans import RetrainPlan
-from .run_folder import read_config
+from .run_folder import RetrainFolder, RunFolder
 
 Config = TypeVar("Config")
+
+
+def save_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Write a config.yaml, or check that an existing one agrees with the settings.
+
+    Settings that the file of an older version lacks are added, and older names of settings are replaced.
+
+    Raises:
+        FileError: The existing file has another value for a setting.
+    """
+    plain = json.loads(json.dumps(config))
+    written = read_config(path) if path.exists() else {}
+    existing = with_current_keys(with_current_keys(written, SupernetConfig), RetrainConfig)
+    for key, value, requested in _differences(existing, plain):
+        raise FileError(
+            f"{path.parent} has another configuration: {key} is {_shortened(value)} there, "
+            f"{_shortened(requested)} here; choose another folder"
+        )
+    if written != plain:
+        write_yaml(path, plain)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the settings in a config.yaml, or in another YAML file of keys and values.
+
+    Raises:
+        FileError: The file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        return dict(check_mapping(read_yaml(read_text(path), str(path)), str(path)))
+    except InputError as error:
+        raise FileError(str(error)) from None
 
 
 def read_config_file(path: Path, *configs: Any) -> Overrides:
@@ -32,26 +67,26 @@ def read_config_file(path: Path, *configs: Any) -> Overrides:
     return Overrides.read(plain, *configs, where=str(path))
 
 
-def read_retraining(folder: Path) -> RetrainPlan:
+def read_retraining(folder: RetrainFolder) -> RetrainPlan:
     """Read the plan of a retraining from its config.yaml. Raises FileError."""
-    path = folder / "config.yaml"
+    path = folder.config
     plain = read_config(path)
     try:
         arch = Arch.from_dict(plain.pop("arch", None))
     except InputError as error:
         raise FileError(f"{path} is damaged: {error}") from None
-    return RetrainPlan(folder=folder, arch=arch, config=_settings_in(plain, RetrainConfig(), path))
+    return RetrainPlan(folder=folder.path, arch=arch, config=_settings_in(plain, RetrainConfig(), path))
 
 
 def read_supernet_config(run: Path) -> SupernetConfig:
     """Read a run's config.yaml. Raises FileError."""
-    path = run / "config.yaml"
+    path = RunFolder(run).config
     return _settings_in(read_config(path), SupernetConfig(), path)
 
 
 def read_search_settings(run: Path) -> tuple[Budget, SearchSettings]:
     """Read the limits and settings of a run's newest search from its search.yaml. Raises FileError."""
-    path = run / "search.yaml"
+    path = RunFolder(run).search
     plain = read_config(path)
     try:
         budget = from_mapping(Budget, plain.pop("limits", {}), f"limits in {path}")
@@ -66,3 +101,20 @@ def _settings_in(plain: dict[str, Any], default: Config, path: Path) -> Config:
         return Overrides.read(plain, type(default), where=str(path)).apply(default)
     except InputError as error:
         raise FileError(f"{path} is damaged: {error}") from None
+
+
+def _differences(
+    existing: Mapping[str, Any], requested: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted key, the existing and the requested value of every existing setting that differs."""
+    for key, value in existing.items():
+        other = requested.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _differences(value, other, f"{prefix}{key}.")
+        elif value != other:
+            yield prefix + key, value, other
+
+
+def _shortened(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import asdict, replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,16 @@ from ..data.registry import load_data
 from ..experiment.config import NetAug, RetrainConfig, SearchSettings, SupernetConfig
 from ..experiment.log import last_record
 from ..experiment.plans import RetrainPlan, SearchPlan
-from ..experiment.results import read_front
-from ..experiment.run_folder import RUNS, delivered, newest
+from ..experiment.run_folder import (
+    BEST,
+    CONFIG,
+    RUNS,
+    RunFolder,
+    find_model,
+    limits_slug,
+    newest_run,
+    unfinished_retrainings,
+)
 from ..experiment.saved import read_retraining, read_search_settings, read_supernet_config
 from ..models.model_file import read_model
 from ..models.network import INITS
@@ -54,15 +61,15 @@ def plan_search(
         FileError: There is nothing to resume, or the run's supernet is not trained.
     """
     if resume:
-        run = run or newest("*/config.yaml").parent
-        if not (run / "config.yaml").exists():
+        run = run or newest_run(CONFIG).path
+        if not RunFolder(run).config.exists():
             raise FileError(f"nothing to resume in {run}: it has no config.yaml; search without --resume")
-    if run and (run / "config.yaml").exists():
+    if run and RunFolder(run).config.exists():
         config = _config_of_run(run, task, resume)
     else:
         config = SupernetConfig.for_task(task or "classify")
     config, settings = overrides.apply(config), SearchSettings()
-    if resume and run and (run / "search.yaml").exists():
+    if resume and run and RunFolder(run).search.exists():
         last_budget, settings = read_search_settings(run)
         budget = budget if budget.limits() else last_budget
     return SearchPlan(
@@ -130,11 +137,11 @@ def plan_retraining(
         return plan_resumed(run, None if run else target, name, overrides)
     if source:
         _check_unused("a model that is trained further has its network", ("target", target), limits)
-        return plan_from_model(delivered(source), name, task, overrides)
+        return plan_from_model(find_model(source), name, task, overrides)
     if target and not run:
         _check_unused("limits choose a network of a run's Pareto front", limits)
         return plan_from_arch(target, name, task, overrides)
-    return plan_from_run(run or newest("*/best.yaml").parent, name, task, budget, overrides)
+    return plan_from_run(run or newest_run(BEST).path, name, task, budget, overrides)
 
 
 def plan_from_run(run: Path, name: str | None, task: str | None, budget: Budget, overrides: Overrides) -> RetrainPlan:
@@ -161,15 +168,12 @@ def plan_from_model(model: Path, name: str | None, task: str | None, overrides: 
 
 def plan_resumed(run: Path | None, network: str | None, name: str | None, overrides: Overrides) -> RetrainPlan:
     """Plan to continue the newest interrupted retraining of a run, network and name, where these are named."""
-    pattern = f"retrain/{name or '*'}/config.yaml"
-    paths = (run or RUNS).glob(pattern if run else f"*/{pattern}")
     arch = load_arch(network) if network else None
     plans = []
-    for path in sorted(paths, key=_modified):
-        if not (path.parent / "metrics.json").exists():
-            plan = read_retraining(path.parent)
-            if arch is None or _is_network_of(plan, arch):
-                plans.append(plan)
+    for retraining in unfinished_retrainings(RunFolder(run) if run else None, name):
+        plan = read_retraining(retraining)
+        if arch is None or _is_network_of(plan, arch):
+            plans.append(plan)
     if not plans:
         named = f" {name}" if name else ""
         raise FileError(f"no unfinished retraining{named} in {run or RUNS}; retrain without --resume")
@@ -219,7 +223,7 @@ def _check_weights(config: RetrainConfig, run: Path) -> None:
     teacher = config.distillation.teacher if config.distillation else None
     if SUPERNET not in (config.init, teacher):
         return
-    if not (run / "supernet.pt").exists():
+    if not RunFolder(run).supernet.exists():
         raise InputError("only a searched run has a supernet to start or learn from; choose other weights")
     trained_on = read_supernet_config(run).data
     if trained_on != config.data:
@@ -231,39 +235,39 @@ def _check_weights(config: RetrainConfig, run: Path) -> None:
 
 def _network_of_front(run: Path, budget: Budget) -> Arch:
     """Return a run's best network, or the most accurate of its Pareto front within a budget."""
-    if not (run / "best.yaml").exists():
+    best = RunFolder(run).best
+    if not best.exists():
         raise FileError(f"{run} has no best.yaml; `tinynas search --run {run}` writes it")
-    limits = budget.limits()
-    if not limits:
-        return load_arch(run / "best.yaml")
+    if not budget.limits():
+        return load_arch(best)
     if budget.min_macs is not None:
         raise InputError("a network is chosen by upper limits; give --flops one count, not a range")
-    front = read_front(run)["front"]
-    fitting = [entry for entry in front if all(entry[name] <= limit for name, limit in limits.items())]
-    if not fitting:
-        least = Budget(**{name: min(entry[name] for entry in front) for name in limits})
+    result = RunFolder(run).read_front()
+    entry = result.best_within(budget)
+    if entry is None:
+        smallest = result.smallest(budget)
         raise BudgetError(
-            f"no network of {run}'s front keeps {budget.describe()}; the smallest values are {least.describe()}; "
+            f"no network of {run}'s front keeps {budget.describe()}; the smallest values are {smallest.describe()}; "
             "raise the limits, or search with them"
         )
-    return Arch.from_dict(max(fitting, key=itemgetter("accuracy"))["arch"])
+    return entry.arch
 
 
 def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget) -> Path:
     """Return a new folder, or that of a name, which must not exist yet."""
     if name:
-        folder = run / "retrain" / name
+        folder = RunFolder(run).retraining(name).path
         if folder.exists():
             raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
         return folder
     parts = ["netaug" if config.netaug else "plain"]
     if config.distillation:
         parts.append("teacher")
-    for limit_name, limit in budget.limits().items():
-        parts.append(f"{limit_name}-{limit}")
+    if budget.limits():
+        parts.append(limits_slug(budget.limits()))
     if config.recipe.seed:
         parts.append(f"seed{config.recipe.seed}")
-    return unused_path(run / "retrain" / "-".join(parts))
+    return unused_path(RunFolder(run).retraining("-".join(parts)).path)
 
 
 def _check_unused(reason: str, *options: tuple[str, Any]) -> None:
@@ -288,13 +292,9 @@ def _is_network_of(plan: RetrainPlan, network: Arch) -> bool:
 
 
 def _is_trained(run: Path, config: SupernetConfig) -> bool:
-    log = run / "log.jsonl"
+    log = RunFolder(run).log
     return log.exists() and last_record(log).get("epoch") == config.recipe.epochs
 
 
 def _new_folder(name: str) -> Path:
     return unused_path(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime

@@ -15,10 +15,12 @@ from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.registry import load_data
 from ..experiment.config import NetAug, RetrainConfig
-from ..experiment.log import Log, last_record
+from ..experiment.log import RunLog, last_record
 from ..experiment.plans import RetrainPlan
-from ..experiment.reporter import Report, advance, record
-from ..experiment.run_folder import settle_config
+from ..experiment.reporter import ProgressReporter, log_progress, log_record
+from ..experiment.results import RetrainMetrics
+from ..experiment.run_folder import RetrainFolder
+from ..experiment.saved import save_config
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import INITS, Network
 from ..models.supernet import Supernet, extract_calibrated
@@ -36,16 +38,16 @@ from .run_supernet import read_supernet
 from .teachers import load_teacher
 
 
-def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
+def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | None:
     """Train a network, with NetAug or a teacher if the plan says so, and write it to the plan's folder.
 
     Every retraining trains a supernet: with NetAug, one of the wider networks around the target; without, one whose
     only network is the target, which is then the same as training `build(arch)`. So there is one training loop, one
     checkpoint format and one way to the final model. An interrupted retraining resumes from its checkpoint. Under
-    torchrun all processes train; all but the first return an empty result.
+    torchrun all processes train; all but the first return None.
 
     Returns:
-        The content of metrics.json.
+        What it measured, as it is written to metrics.json.
 
     Raises:
         InputError: The data set, the teacher or the initial weights do not suit the network.
@@ -55,11 +57,12 @@ def retrain(plan: RetrainPlan, *, report: Report) -> dict[str, Any]:
     training = _prepare(plan, report)
     _train(training)
     if rank() > 0:
-        return {}
+        return None
     model = _finalize(training)
-    save_model(plan.folder / "model.safetensors", model)
+    folder = RetrainFolder(plan.folder)
+    save_model(folder.model, model)
     metrics = _evaluate(training, model.net)
-    write_json(plan.folder / "metrics.json", metrics)
+    write_json(folder.metrics, metrics.to_dict())
     return metrics
 
 
@@ -75,8 +78,8 @@ class _Retraining:
     supernet: Supernet  # the target and, with NetAug, the networks around it
     loss: Loss[Any]  # of the target
     augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
-    log: Log
-    report: Report
+    log: RunLog
+    report: ProgressReporter
 
     def space(self, epoch: int) -> SearchSpace:
         """Return the networks that are trained in an epoch."""
@@ -108,17 +111,17 @@ class _Retraining:
 
     def after_step(self, progress: Progress) -> None:
         """Report progress; after an epoch also log the target's accuracy on search-val."""
-        advance(self.report, self.plan.folder.name, progress)
+        log_progress(self.report, self.plan.folder.name, progress)
         if progress.ends_epoch:
             accuracy = self.task.accuracy(self.extract(), self.arch, self.data, self.data.val)
-            self.log.add(record(progress) | {"val_accuracy": accuracy})
+            self.log.add(log_record(progress) | {"val_accuracy": accuracy})
 
     def extract(self) -> Network:
         """Return the target as a network of its own, recalibrated."""
         return extract_calibrated(self.supernet, self.arch, self.calibration)
 
 
-def _prepare(plan: RetrainPlan, report: Report) -> _Retraining:
+def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     """Load the data and the teacher, build the networks, and write the configuration."""
     config = plan.config
     data = load_data(config.data)
@@ -127,9 +130,10 @@ def _prepare(plan: RetrainPlan, report: Report) -> _Retraining:
     supernet = initial_supernet(plan, arch, data).to(device())
     loss, augmented_loss = _losses(plan, arch, data)
     check_precision(config.recipe.precision, device())
-    log = Log(plan.folder / "log.jsonl", tensorboard=plan.tensorboard)
+    folder = RetrainFolder(plan.folder)
+    log = RunLog(folder.log, tensorboard=plan.tensorboard)
     if rank() == 0:
-        settle_config(plan.folder / "config.yaml", {"arch": arch.to_dict(), **asdict(config)})
+        save_config(folder.config, {"arch": arch.to_dict(), **asdict(config)})
     return _Retraining(
         plan=plan,
         arch=arch,
@@ -152,7 +156,7 @@ def _train(training: _Retraining) -> None:
         training.data,
         training.plan.config.recipe,
         resolutions=(training.arch.resolution,),
-        checkpoint=training.plan.folder / "checkpoint.pt",
+        checkpoint=RetrainFolder(training.plan.folder).checkpoint,
         before_epoch=training.before_epoch,
         after_step=training.after_step,
     )
@@ -176,22 +180,25 @@ def _finalize(training: _Retraining) -> Model:
     )
 
 
-def _evaluate(training: _Retraining, net: Network) -> dict[str, Any]:
-    """Evaluate the final network on the test and training splits; return the content of metrics.json."""
+def _evaluate(training: _Retraining, net: Network) -> RetrainMetrics:
+    """Evaluate the final network on the test and training splits."""
     config, arch, task, data = training.plan.config, training.arch, training.task, training.data
-    return {
-        "metric": task.metric,
-        **task.evaluate(net, arch, data, data.test),
-        "train_accuracy": task.accuracy(net, arch, data, data.train),
-        **asdict(cost(arch)),
-        "seconds": last_record(training.plan.folder / "log.jsonl")["seconds"],
-        "epochs": config.recipe.epochs,
-        "netaug": config.netaug is not None,
-        "teacher": config.distillation.teacher if config.distillation else None,
-        "init": config.init,
-        "seed": config.recipe.seed,
-        "data": config.data,
-    }
+    score = task.evaluate(net, arch, data, data.test)
+    return RetrainMetrics(
+        metric=task.metric,
+        accuracy=score["accuracy"],
+        ap50=score.get("ap50"),
+        by_class=score["by_class"],
+        train_accuracy=task.accuracy(net, arch, data, data.train),
+        cost=cost(arch),
+        seconds=last_record(RetrainFolder(training.plan.folder).log)["seconds"],
+        epochs=config.recipe.epochs,
+        netaug=config.netaug is not None,
+        teacher=config.distillation.teacher if config.distillation else None,
+        init=config.init,
+        seed=config.recipe.seed,
+        data=config.data,
+    )
 
 
 def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None = None) -> SearchSpace:
@@ -220,7 +227,7 @@ def initial_supernet(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
     config = plan.config
     torch.manual_seed(config.recipe.seed)
     supernet = Supernet(augmented_space(arch, config.netaug), init=_fresh_init(config), dropout=config.dropout)
-    if (plan.folder / "checkpoint.pt").exists():
+    if RetrainFolder(plan.folder).checkpoint.exists():
         return supernet
     if config.init == "supernet":
         supernet.adopt(read_supernet(plan.run, data).net)

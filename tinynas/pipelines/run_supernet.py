@@ -5,7 +5,8 @@ from pathlib import Path
 from ..arch.space import SearchSpace
 from ..arch.zoo import load_space, shipped_spaces
 from ..data.base import Data
-from ..experiment.run_folder import read_config
+from ..experiment.run_folder import RunFolder
+from ..experiment.saved import read_config
 from ..models.supernet import Supernet
 from ..tasks.registry import fit_to_data
 from ..training.checkpoint import read_checkpoint
@@ -21,8 +22,9 @@ def space_text(run: Path, space: str) -> str:
         InputError: There is no such space, or it is not valid.
         FileError: The file cannot be read.
     """
-    if (run / "space.yaml").exists():
-        return read_text(run / "space.yaml")
+    saved = RunFolder(run).space
+    if saved.exists():
+        return read_text(saved)
     load_space(space)  # raises an error that names what is not valid
     return shipped_spaces().get(space) or read_text(Path(space))
 
@@ -44,12 +46,12 @@ def read_supernet(run: Path, data: Data) -> Supernet:
     Raises:
         FileError: A file is missing or corrupt, or the supernet was trained on another data set.
     """
-    path = run / "space.yaml"
-    supernet = Supernet(space_for(data, read_text(path), str(path)))
+    folder = RunFolder(run)
+    supernet = Supernet(space_for(data, read_text(folder.space), str(folder.space)))
     try:
-        supernet.load_state_dict(read_checkpoint(run / "supernet.pt")["model"])
+        supernet.load_state_dict(read_checkpoint(folder.supernet)["model"])
     except RuntimeError:
-        trained_on = read_config(run / "config.yaml").get("data")
+        trained_on = read_config(folder.config).get("data")
         raise FileError(
             f"the supernet of {run} was trained on {trained_on}, which differs from this data set with "
             f"{len(data.classes)} classes and {data.channels} input channels; use --data {trained_on}"

@@ -3,24 +3,24 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
-from typing import Any
 
 import torch
 
-from ..arch.cost import TimedCost, cost
+from ..arch.cost import cost
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.registry import load_data
 from ..deploy.latency import timed_cost
-from ..experiment.log import Log
+from ..experiment.log import RunLog
 from ..experiment.plans import SearchPlan
-from ..experiment.plots import Series, picture
-from ..experiment.reporter import Report, advance, record
-from ..experiment.results import keep_earlier
-from ..experiment.run_folder import settle_config
+from ..experiment.plots import Series, pareto_plot
+from ..experiment.reporter import NullReporter, ProgressReporter, log_progress, log_record
+from ..experiment.results import FrontEntry, SearchResult
+from ..experiment.run_folder import RunFolder
+from ..experiment.saved import save_config
 from ..models.model_file import digest
 from ..models.supernet import Supernet
 from ..study.evaluator import SubnetEvaluator
@@ -36,7 +36,7 @@ from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
 from ..utils.errors import TinyNASError
-from ..utils.io import exclusive_lock, write, write_json, write_yaml
+from ..utils.io import exclusive_lock, write, write_yaml
 from ..utils.pareto import pareto_front
 from .planning import search_settings
 from .run_supernet import space_for, space_text
@@ -44,14 +44,14 @@ from .run_supernet import space_for, space_text
 _MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
 
 
-def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
+def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None:
     """Train the run's supernet unless it is trained, search it within the budget, and write the Pareto front.
 
     An interrupted search resumes where it stopped; several processes may search one run together. Under torchrun all
-    processes train, and the first one searches; the others return an empty result.
+    processes train, and the first one searches; the others return None.
 
     Returns:
-        The content of front.json.
+        The Pareto front, as it is written to front.json.
 
     Raises:
         BudgetError: No network of the space is within the budget; raised before anything is trained.
@@ -61,7 +61,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
     """
     supernet, data = train_supernet(plan, report=report)
     if rank() > 0:
-        return {}
+        return None
     progress = _SearchProgress(report=report, trials=plan.settings.trials)
     with _workers_beside(plan, report):
         evaluations = _search(plan, supernet, data, progress.after_trial)
@@ -76,7 +76,7 @@ def search(plan: SearchPlan, *, report: Report) -> dict[str, Any]:
 class _SearchProgress:
     """Reports the progress of a search."""
 
-    report: Report
+    report: ProgressReporter
     trials: int
 
     def after_trial(self, evaluations: list[Evaluation], rejected: int) -> None:
@@ -87,7 +87,7 @@ class _SearchProgress:
         self.report.advance("search", min(len(evaluations), self.trials), self.trials, text)
 
 
-def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: Report) -> None:
+def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:
     """Report how well the predictor ranks networks that it was not fitted to."""
     archs, accuracies = [], []
     for evaluation in evaluations:
@@ -97,7 +97,7 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
     report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
 
 
-def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]:
+def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Supernet, Data]:
     """Train the run's supernet to its end, unless it is trained; return it, and the data.
 
     One process trains it; others that come meanwhile wait.
@@ -105,19 +105,19 @@ def train_supernet(plan: SearchPlan, *, report: Report) -> tuple[Supernet, Data]
     Raises:
         BudgetError: No network of the space is within the budget; raised before anything is trained.
     """
-    run, config = plan.run, plan.config
-    text = space_text(run, config.space)
+    run, config = RunFolder(plan.run), plan.config
+    text = space_text(plan.run, config.space)
     data = load_data(config.data)
     space = space_for(data, text, config.space)
     _feasible(plan, space).check()
     check_precision(config.recipe.precision, device())
-    log = Log(run / "log.jsonl", tensorboard=plan.tensorboard)
+    log = RunLog(run.log, tensorboard=plan.tensorboard)
     if rank() > 0:
         return _train(plan, space, data, log, report), data
-    with exclusive_lock(run / ".training", partial(report.note, f"waiting for another process to train {run}")):
-        settle_config(run / "config.yaml", asdict(config))
-        write(run / "space.yaml", text)
-        write_yaml(run / "search.yaml", search_settings(plan))
+    with exclusive_lock(run.lock, partial(report.note, f"waiting for another process to train {run.path}")):
+        save_config(run.config, asdict(config))
+        write(run.space, text)
+        write_yaml(run.search, search_settings(plan))
         return _train(plan, space, data, log, report), data
 
 
@@ -128,8 +128,8 @@ class _SupernetTraining:
     plan: SearchPlan
     space: SearchSpace
     task: Task
-    log: Log
-    report: Report
+    log: RunLog
+    report: ProgressReporter
 
     def objective(self, epoch: int) -> Objective:
         """Return the objective of an epoch: the largest network alone at first, then the sandwich rule."""
@@ -148,12 +148,12 @@ class _SupernetTraining:
 
     def after_step(self, progress: Progress) -> None:
         """Report progress; after an epoch also log it."""
-        advance(self.report, "supernet", progress)
+        log_progress(self.report, "supernet", progress)
         if progress.ends_epoch:
-            self.log.add(record(progress))
+            self.log.add(log_record(progress))
 
 
-def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: Report) -> Supernet:
+def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: RunLog, report: ProgressReporter) -> Supernet:
     """Train a supernet of the space, resuming from the run's checkpoint."""
     torch.manual_seed(plan.config.recipe.seed)
     supernet = Supernet(space).to(device())
@@ -164,7 +164,7 @@ def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: Log, report: R
         data,
         plan.config.recipe,
         resolutions=space.resolution,
-        checkpoint=plan.run / "supernet.pt",
+        checkpoint=RunFolder(plan.run).supernet,
         after_step=training.after_step,
     )
     return supernet
@@ -183,7 +183,7 @@ def _search(
         _feasible(plan, supernet.space),
         SubnetEvaluator(supernet, data),
         weights=digest(supernet.state_dict())[:12],
-        storage=plan.settings.storage or str(plan.run / "study.journal"),
+        storage=plan.settings.storage or str(RunFolder(plan.run).study),
         trials=plan.settings.trials,
         sampler=plan.settings.sampler,
         pareto=plan.settings.pareto,
@@ -193,7 +193,7 @@ def _search(
 
 
 @contextmanager
-def _workers_beside(plan: SearchPlan, report: Report) -> Iterator[None]:
+def _workers_beside(plan: SearchPlan, report: ProgressReporter) -> Iterator[None]:
     """Run all but one of the plan's workers as processes that search beside this one, the threads divided up."""
     threads = torch.get_num_threads()
     threads_per_worker = max(1, threads // plan.settings.workers)
@@ -220,7 +220,7 @@ def _work(plan: SearchPlan, threads: int) -> None:
     """Search in a worker process until the study is complete, or the process that started it is gone."""
     torch.set_num_threads(threads)
     try:
-        supernet, data = train_supernet(plan, report=_Silent())
+        supernet, data = train_supernet(plan, report=NullReporter())
         _search(plan, supernet, data, _exit_if_orphaned)
     except KeyboardInterrupt:
         sys.exit(1)
@@ -235,57 +235,34 @@ def _exit_if_orphaned(evaluations: list[Evaluation], rejected: int) -> None:
         sys.exit(1)
 
 
-class _Silent:
-    """A report that nobody reads."""
-
-    def note(self, text: str) -> None: ...
-
-    def advance(self, task: str, done: int, total: int, text: str) -> None: ...
-
-
-def _write_front(plan: SearchPlan, found: list[Evaluation], task: Task, images: int) -> dict[str, Any]:
-    """Write what a search found, by a measure on so many images of search-val."""
-    run, config, budget = plan.run, plan.config, plan.budget
-    on_front = pareto_front(found, _point)
-    document = {
-        "space": config.space,
-        "data": config.data,
-        "metric": task.metric,
-        "limits": budget.limits(),
-        "evaluations": len(found),
-        "front": [
-            {
-                "arch": e.arch.to_dict(),
-                "accuracy": e.accuracy,
-                "standard_error": task.standard_error(e.accuracy, images),
-                **asdict(e.cost),
-            }
-            for e in on_front
-        ],
-        "best": len(on_front) - 1,  # the front ascends in accuracy
-    }
-    keep_earlier(run, document)
-    series = [
-        Series(label="evaluated", points=[_point(e) for e in found], faint=True),
-        Series(label="front", points=[_point(e) for e in on_front], line=True),
-    ]
-    budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
-    title = f"{config.space} on {config.data}: subnets on search-val"
-    write(run / "front.png", picture(series, title=title, budgets=budgets, metric=task.metric))
-    write_json(run / "front.json", document)
-    write(run / "best.yaml", _headline(document) + on_front[-1].arch.to_yaml())
-    return document
-
-
-def _headline(document: dict[str, Any]) -> str:
-    """What the best network is, as YAML comments."""
-    best = document["front"][document["best"]]
-    costs = ", ".join(f"{field.name} {best[field.name]}" for field in fields(TimedCost) if field.name in best)
-    error = f" (standard error {best['standard_error']:.2f})" if best["standard_error"] is not None else ""
-    return (
-        f"# The best of {document['evaluations']} networks of {document['space']} evaluated on {document['data']}:\n"
-        f"# {best['accuracy']:.2f}% {document['metric']} on search-val{error}; {costs}.\n"
+def _write_front(plan: SearchPlan, evaluations: list[Evaluation], task: Task, images: int) -> SearchResult:
+    """Write the Pareto front of the evaluations, measured on so many images of search-val, into the run."""
+    config, budget = plan.config, plan.budget
+    best = pareto_front(evaluations, _point)
+    entries = []
+    for evaluation in best:
+        error = task.standard_error(evaluation.accuracy, images)
+        entries.append(
+            FrontEntry(arch=evaluation.arch, accuracy=evaluation.accuracy, standard_error=error, cost=evaluation.cost)
+        )
+    result = SearchResult(
+        space=config.space,
+        data=config.data,
+        metric=task.metric,
+        budget=budget,
+        evaluations=len(evaluations),
+        front=tuple(entries),
+        best=len(entries) - 1,  # the front ascends in accuracy
     )
+    series = [
+        Series(label="evaluated", points=list(map(_point, evaluations)), faint=True),
+        Series(label="Pareto front", points=list(map(_point, best)), line=True),
+    ]
+    title = f"{config.space} on {config.data}: subnets on search-val"
+    budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
+    plot = pareto_plot(series, title=title, budgets=budgets, metric=task.metric)
+    RunFolder(plan.run).write_front(result, plot)
+    return result
 
 
 def _point(evaluation: Evaluation) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..data.base import Data
-from ..experiment.run_folder import delivered
+from ..experiment.run_folder import find_model
 from ..models.model_file import read_model
 from ..models.network import Network, build, fold
 from ..models.supernet import extract_calibrated
@@ -60,7 +60,7 @@ def largest_subnet(run: Path, resolution: int, data: Data) -> Network:
 
 def _load_model(path: Path, arch: Arch, data: Data) -> nn.Module:
     """Load a trained model of tinynas; raise InputError unless it sees what the network sees and has its classes."""
-    model = read_model(delivered(path))
+    model = read_model(find_model(path))
     teacher = model.net.arch
     if teacher.resolution != arch.resolution:
         raise InputError(

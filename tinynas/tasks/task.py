@@ -1,4 +1,4 @@
-"""What classification and detection do differently: defaults, losses, preprocessing, decoding and metrics."""
+"""What classification and detection do differently: losses, preprocessing, decoding and metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

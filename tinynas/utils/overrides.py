@@ -45,7 +45,7 @@ class Overrides:
         values: dict[str, Any] = {}
         for path, value in keys.flatten(plain, where):
             if path in values:
-                raise InputError(f"{path} is set twice in {where}; remove one of both")
+                raise InputError(f"{path} is set twice in {where}; remove one of the two")
             values[path] = value
         return cls(values)
 

@@ -1,0 +1,112 @@
+"""Tables of trained models: evaluations, predictions, early exits."""
+
+from pathlib import Path
+from typing import Any
+
+from tinynas.arch.cost import describe
+
+from ..screen import Screen
+from .cells import cost_cells_of, fraction, percent
+
+
+def show_evaluation(screen: Screen, result: dict[str, Any]) -> None:
+    """Show the accuracy of a model, over all classes and by class."""
+    accuracies = {"all classes": result["accuracy"]}
+    column = f"{result['metric']} %"
+    if "ap50" in result:
+        accuracies["all classes, AP50"] = result["ap50"]
+        column += ", AP50 by class"
+    accuracies |= result["by_class"]
+    rows = []
+    for name, accuracy in accuracies.items():
+        rows.append({"": name, column: percent(accuracy)})
+    screen.table(f"{result['model']} on the test split of {result['data']}", rows)
+    if "resolutions" in result:
+        rows = []
+        for point in result["resolutions"]:
+            row = {"resolution": str(point["resolution"]), f"{result['metric']} %": percent(point["accuracy"])}
+            rows.append(row | cost_cells_of(point))
+        screen.table("At other image sizes", rows)
+    costs = [f"{title} {text}" for title, text in cost_cells_of(result).items()]
+    screen.note(", ".join(costs))
+
+
+def show_predictions(screen: Screen, folder: Path, predictions: list[dict[str, Any]]) -> None:
+    """Show the classes or the boxes predicted for images."""
+    rows = []
+    written = "predictions.json"
+    for prediction in predictions:
+        rows.append({"image": Path(prediction["image"]).name, "": _prediction_text(prediction)})
+        if "picture" in prediction:
+            written = "predictions.json and pictures"
+    screen.table("Predictions", rows, left=2)
+    screen.note(f"written to {folder}: {written}")
+
+
+def _prediction_text(prediction: dict[str, Any]) -> str:
+    """Return "cat 0.91, dog 0.05", with the exit if there are early exits; "nothing" for no box."""
+    parts = []
+    for name, probability in prediction.get("classes", {}).items():
+        parts.append(f"{name} {probability:.2f}")
+    for box in prediction.get("boxes", []):
+        parts.append(f"{box['class']} {box['score']:.2f}")
+    text = ", ".join(parts) or "nothing"
+    return f"{text} (exit {prediction['exit']})" if "exit" in prediction else text
+
+
+def show_early_exits(screen: Screen, result: dict[str, Any]) -> None:
+    """Show a network with early exits beside the network without, its exits, and other thresholds."""
+    kind = f"Exits at {', '.join(result['taps'])}" if result["taps"] else "Cascade"
+    title = f"{kind} on {result['test_images']} test images of {result['data']}, threshold {result['threshold']:.4g}"
+    mainnet = result["mainnet"]
+    rows = []
+    for name, values in (("MainNet", mainnet), ("with exits", result)):
+        costs = cost_cells_of(values)
+        average = costs.pop("MACs (FLOPs)")
+        saved = 1 - values["macs"] / mainnet["macs"]
+        row = {"": name, "test accuracy %": percent(values["accuracy"]), "average MACs": average}
+        row["saved"] = fraction(saved) if values is result else ""
+        row["worst MACs"] = describe("macs", values.get("worst_macs", values["macs"]))
+        rows.append(row | costs)
+    screen.table(title, rows)
+    _show_exits(screen, result["exits"])
+    _show_losses(screen, result["losses"])
+    screen.note(
+        "ECE: expected calibration error, in percentage points; peak SRAM includes side heads and the activations "
+        "that are kept while one runs"
+    )
+    screen.note(f"written to {result['folder']}: sidenet.safetensors, sidenet.json, sidenet.png")
+
+
+def _show_exits(screen: Screen, exits: list[dict[str, Any]]) -> None:
+    """Show every exit: the images that exit there, and its accuracy and calibration over all images."""
+    rows = []
+    for entry in exits:
+        rows.append(
+            {
+                "exit": entry["name"],
+                "MACs": describe("macs", entry["macs"]),
+                "images %": f"{100 * entry['share']:.1f}",
+                "accuracy, all images %": percent(entry["accuracy"]),
+                "temperature": f"{entry['temperature']:.2f}",
+                "ECE before": f"{entry['calibration_error_before']:.2f}",
+                "ECE calibrated": f"{entry['calibration_error']:.2f}",
+            }
+        )
+    screen.table("Exits", rows)
+
+
+def _show_losses(screen: Screen, losses: list[dict[str, Any]]) -> None:
+    """Show the cheapest threshold for some losses of accuracy on search-val."""
+    rows = []
+    for entry in losses:
+        rows.append(
+            {
+                "percentage points lost on search-val": f"{entry['allowed']:g}",
+                "threshold": f"{entry['threshold']:.4g}",
+                "test accuracy %": percent(entry["accuracy"]),
+                "average MACs": describe("macs", entry["macs"]),
+                "saved": fraction(entry["saved"]),
+            }
+        )
+    screen.table("Other thresholds", rows, left=0)

@@ -1,0 +1,63 @@
+"""Tables of counted costs: of one network by layer, of shipped spaces and networks."""
+
+from typing import Any
+
+from tinynas.arch.arch import Arch
+from tinynas.arch.cost import describe, layer_costs
+from tinynas.utils.units import format_bytes
+
+from ..screen import Row, Screen
+from .cells import COST_TITLES, value_range
+
+_BAR = 40  # characters of the longest bar
+_MEMORY = {
+    "peak_sram": "peak SRAM",
+    "peak_sram_inplace_dw": "peak SRAM, in-place depthwise",
+    "flash": "flash",
+}
+_KINDS = {"spaces": "Search spaces, smallest to largest network", "networks": "Published networks"}
+
+
+def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
+    """Show the cost of a network, and the SRAM in use while each layer runs."""
+    layers = list(layer_costs(arch))
+    peak = layers[0]
+    for layer in layers:
+        if layer.sram > peak.sram:
+            peak = layer
+    values = {"MACs (FLOPs)": f"{document['macs']:,}", "params": f"{document['params']:,}"}
+    for name, title in _MEMORY.items():
+        values[title] = f"{document[name]:,} B ({format_bytes(document[name])})"
+    values["layer at the SRAM peak"] = peak.name
+    if check := document.get("check"):
+        values["MACs counted by fvcore"] = f"{check['macs']:,}"
+        values["params counted by torch"] = f"{check['params']:,}"
+    rows = []
+    for title, value in values.items():
+        rows.append({"": title, "one image, int8": value})
+    size = document["resolution"]
+    screen.table(f"{document['name']} at {size}x{size}, {arch.classes} classes", rows)
+    bars = []
+    for layer in layers:
+        length = -(-_BAR * layer.sram // peak.sram)  # rounded up
+        bars.append({"layer": layer.name, "": "█" * length, "bytes": f"{layer.sram:,}"})
+    screen.table("SRAM in use while each layer runs", bars, left=2)
+
+
+def show_spaces(screen: Screen, document: dict[str, Any]) -> None:
+    """Show the shipped search spaces and networks."""
+    for kind, title in _KINDS.items():
+        rows = []
+        for name, ends in document[kind].items():
+            rows.append(_ends_row(name, ends))
+        screen.table(title, rows)
+    screen.note("counted with the input channels and classes in each file; those of the data set replace them")
+
+
+def _ends_row(name: str, ends: dict[str, Any]) -> Row:
+    """Return the row of a space: costs of its smallest and its largest network."""
+    low, high = ends["min"], ends["max"]
+    row = {"name": name, "resolution": value_range(str(low["resolution"]), str(high["resolution"]))}
+    for cost, title in COST_TITLES.items():
+        row[title] = value_range(describe(cost, low[cost]), describe(cost, high[cost]))
+    return row

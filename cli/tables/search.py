@@ -1,0 +1,73 @@
+"""Tables of searches, retrainings and comparisons."""
+
+from pathlib import Path
+
+from tinynas.arch.cost import describe
+from tinynas.experiment.comparison import Comparison
+from tinynas.experiment.results import RetrainMetrics, SearchResult
+
+from ..screen import Screen
+from .cells import cost_cells, percent, percent_with_error
+
+_IF_LIMITED = {"latency": "latency", "peak_sram_inplace_dw": "in-place SRAM"}  # columns shown only if they were limited
+
+
+def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
+    """Show the Pareto front of a search, its best network marked."""
+    rows = []
+    for entry in result.front:
+        row = {
+            "": "best" if entry is result.best_entry else "",
+            "resolution": str(entry.arch.resolution),
+            f"search-val {result.metric} %": percent_with_error(entry.accuracy, entry.standard_error),
+        } | cost_cells(entry.cost)
+        for name, title in _IF_LIMITED.items():
+            if name in result.budget.limits():
+                row[title] = describe(name, getattr(entry.cost, name))
+        rows.append(row)
+    limits = result.budget.describe()
+    title = f"Pareto front of {result.space} on {result.data} ({limits}; {result.evaluations} networks evaluated)"
+    screen.table(title, rows)
+    screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
+
+
+def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
+    """Show what a finished retraining measured."""
+    row = {f"test {metrics.metric} %": percent(metrics.accuracy)}
+    if metrics.ap50 is not None:
+        row["test AP50 %"] = percent(metrics.ap50)
+    row[f"train {metrics.metric} %"] = percent(metrics.train_accuracy)
+    row |= cost_cells(metrics.cost)
+    row["seconds"] = f"{metrics.seconds:.0f}"
+    screen.table(f"Retrained: {folder.name}", [row], left=0)
+    screen.note(f"written to {folder}: model.safetensors, metrics.json")
+
+
+def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
+    """Show the Pareto fronts and retrained networks of runs; name and hypervolume stand in a series' first row."""
+    metrics, data_sets = set(), set()
+    for series in comparison.series:
+        metrics.add(series.metric)
+        data_sets.add(series.data)
+    rows = []
+    for series in comparison.series:
+        name, volume = series.name, f"{series.hypervolume:.2f}"
+        images = f"{series.data} {series.split}"
+        if len(metrics) > 1:
+            images += f", {series.metric}"
+        for point in series.points:
+            row = {"series": name, "name": point.name, "images": images}
+            row[" or ".join(sorted(metrics)) + " %"] = percent(point.accuracy)
+            row |= cost_cells(point)
+            row["hypervolume"] = volume
+            rows.append(row)
+            name, volume = "", ""
+    screen.table("Comparison", rows, left=3)
+    macs, accuracy = comparison.reference
+    screen.note(
+        "hypervolume: percentage points x decades of MACs that a series dominates, "
+        f"measured from {accuracy:.1f}% and {describe('macs', macs)} MACs"
+    )
+    if len(data_sets) > 1 or len(metrics) > 1:
+        screen.note("accuracies on different data sets are not comparable")
+    screen.note(f"plot written to {plot}")

@@ -1,0 +1,40 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import yaml
+
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.saved import save_config
+from tinynas.training.recipe import Recipe
+from tinynas.utils.errors import FileError
+from tinynas.utils.overrides import Overrides
+
+
+def test_save_config_accepts_only_the_same_configuration(tmp_path):
+    path = tmp_path / "config.yaml"
+    save_config(path, {"space": "micro", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
+    save_config(path, {"space": "micro", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
+    with pytest.raises(FileError, match='another configuration: space is "micro" there, "mcu" here'):
+        save_config(path, {"space": "mcu", "recipe": {"lr": 0.1}, "width": (1.0, 2.0)})
+
+
+def test_save_config_adds_settings_that_an_older_version_did_not_have(tmp_path):
+    path = tmp_path / "config.yaml"
+    save_config(path, {"space": "micro", "recipe": {"lr": 0.1}})
+    save_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 2})
+    with pytest.raises(FileError, match="another configuration: num_random_subnets is 2 there, 3 here"):
+        save_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 0.0}, "num_random_subnets": 3})
+    with pytest.raises(FileError, match=r"another configuration: recipe\.max_grad_norm is 0\.0 there, 1\.0 here"):
+        save_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 1.0}, "num_random_subnets": 2})
+
+
+def test_save_config_renames_settings_of_an_earlier_version(tmp_path):
+    older = {"data": "digits", "teaching": {"teacher": "supernet"}, "netaug": {"networks": 2}, "recipe": {"clip": 1.0}}
+    config = Overrides.read(older, RetrainConfig).apply(RetrainConfig())
+    assert (config.distillation.teacher, config.netaug.num_augmented) == ("supernet", 2)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    save_config(tmp_path / "config.yaml", asdict(config))
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == json.loads(json.dumps(asdict(config)))
+    with pytest.raises(FileError, match=r"recipe\.max_grad_norm is 1\.0 there, 2\.0 here"):
+        save_config(tmp_path / "config.yaml", asdict(replace(config, recipe=Recipe(max_grad_norm=2.0))))

@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from helpers import overrides
-from tinynas import Budget, build
+from tinynas import Budget, build, load_arch
 from tinynas.experiment.config import RetrainConfig
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.planning import plan_retraining
@@ -67,3 +68,9 @@ def test_plan_retraining_makes_paths_absolute(tmp_path, monkeypatch):
     for data, teacher in (("digits", "torchvision:resnet18"), ("fashion-mnist:", "torchvision:resnet18")):
         config = overrides(data=data, teacher=teacher).apply(RetrainConfig())
         assert (config.data, config.distillation.teacher) == (data, teacher)
+
+
+def test_plan_retraining_fits_the_arch_to_the_data(watched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_retraining("mcunet-in3", overrides=overrides(data="other"))
+    assert plan.arch == replace(load_arch("mcunet-in3"), in_channels=1, classes=3)

@@ -15,6 +15,7 @@ from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.planning import default_config, plan_retraining
 from tinynas.pipelines.retrain import initial_supernet, retrain
 from tinynas.pipelines.run_supernet import read_supernet
+from tinynas.tasks.registry import fit_to_data
 from tinynas.training.distillation import Teacher
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import InputError, TrainingError
@@ -26,7 +27,7 @@ def test_retrain_fits_anchors_to_the_data_unless_the_space_has_its_own(detector_
     small = replace(
         load_arch(detector_run / "best.yaml"), head=replace(load_arch(detector_run / "best.yaml").detector, width=8)
     )
-    default = replace(small, head=type(small.detector)(width=8))
+    default = fit_to_data(replace(small, head=type(small.detector)(width=8)), load_data(voc))
     retrain(RetrainPlan(folder=detector_run / "retrain" / "anchors", arch=default, config=config), report=Quiet())
     net = load(detector_run / "retrain" / "anchors" / "model.safetensors")
     sides = torch.tensor(net.arch.detector.anchors).view(-1, 2)
@@ -42,12 +43,11 @@ def test_retrain_trains_a_detector(detector_run, voc):
     assert (both["netaug"], both["teacher"], both["macs"]) == (True, "supernet", metrics["macs"])
 
 
-def test_retrain_takes_classes_and_input_channels_from_the_data(watched, tmp_path):
-    arch = replace(load_arch("mcunet-in3"), resolution=32)
+def test_retrain_refuses_an_arch_that_is_not_fitted_to_the_data(watched, tmp_path):
     config = RetrainConfig(recipe=Recipe(epochs=1, batch_size=96))
-    retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
-    net = load(tmp_path / "r" / "model.safetensors")
-    assert (net.arch.classes, net.arch.in_channels) == (3, 1)
+    with pytest.raises(InputError, match=r"the network has 3 input channels and 1000 classes, the data set 1 and 3"):
+        retrain(RetrainPlan(folder=tmp_path / "r", arch=load_arch("mcunet-in3"), config=config), report=Quiet())
+    assert not (tmp_path / "r").exists()
 
 
 def test_retrain_with_netaug_writes_a_file_like_a_plain_one(watched, space, tmp_path):
@@ -79,7 +79,7 @@ def overlap(one, other):
 def test_retrain_starts_from_the_supernets_weights_and_is_fresh_around_them(searched, watched, netaug):
     arch = load_arch(searched / "best.yaml")
     config = RetrainConfig(init="supernet", netaug=netaug, recipe=RECIPE)
-    start = initial_supernet(RetrainPlan(folder=searched / "retrain" / "r", arch=arch, config=config), arch, watched)
+    start = initial_supernet(RetrainPlan(folder=searched / "retrain" / "r", arch=arch, config=config), watched)
     theirs = read_supernet(searched, watched).net.state_dict()
     larger = 0
     for name, tensor in start.net.state_dict().items():
@@ -167,9 +167,7 @@ def test_retrain_sorts_channels_with_momentum_but_not_before_the_first_epoch(sea
 def test_retrain_seed_decides_the_initial_weights(watched, space, tmp_path):
     def start(seed):
         config = RetrainConfig(recipe=replace(RECIPE, seed=seed))
-        return initial_supernet(
-            RetrainPlan(folder=tmp_path, arch=space.min(), config=config), space.min(), watched
-        ).net.stem
+        return initial_supernet(RetrainPlan(folder=tmp_path, arch=space.min(), config=config), watched).net.stem
 
     assert torch.equal(start(1).conv.weight, start(1).conv.weight)
     assert not torch.equal(start(1).conv.weight, start(2).conv.weight)
@@ -252,7 +250,7 @@ def test_retrain_takes_a_trained_model_to_other_classes(watched, space, tmp_path
     given = {"data": "small", "epochs": 1, "freeze_epochs": 0.5, "head_lr": 0.2}
     plan = plan_retraining(None, source=path, overrides=overrides(netaug=True, **given))
     target = replace(plan.arch, classes=3)
-    start = initial_supernet(plan, target, watched).extract(target).state_dict()
+    start = initial_supernet(plan, watched).extract(target).state_dict()
     for name, tensor in net.state_dict().items():
         if not name.startswith("head.classifier"):
             assert torch.equal(start[name], tensor), name
@@ -267,7 +265,7 @@ def test_retrain_keeps_the_classifier_of_the_same_classes(watched, space, tmp_pa
     net, path = build(arch), tmp_path / "pretrained.safetensors"
     save_model(path, Model(net=net, data="small", classes=watched.classes, normalise=watched.normalise))
     config = RetrainConfig(init=str(path), recipe=RECIPE)
-    start = initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched).extract(arch)
+    start = initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), watched).extract(arch)
     assert all(torch.equal(start.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
 
 
@@ -276,4 +274,4 @@ def test_retrain_refuses_a_model_of_other_input_channels(watched, space, tmp_pat
     save_model(path, Model(net=build(arch), data="other", classes=("a", "b", "c"), normalise=watched.normalise))
     config = RetrainConfig(init=str(path), recipe=RECIPE)
     with pytest.raises(InputError, match=r"same number of input channels: the model .* has 3, the data set 1"):
-        initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), arch, watched)
+        initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), watched)

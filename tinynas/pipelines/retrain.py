@@ -25,7 +25,7 @@ from ..models.model_file import Model, read_model, save_model
 from ..models.network import INITS, Network
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.losses import Loss, TeacherLoss
-from ..tasks.registry import TASKS
+from ..tasks.registry import TASKS, check_fits
 from ..tasks.task import Task
 from ..training.loop import train
 from ..training.objectives import NetAugObjective, Objective, PlainObjective
@@ -71,7 +71,6 @@ class _Retraining:
     """A retraining that is ready to start: the plan, and what was loaded and built for it."""
 
     plan: RetrainPlan
-    arch: Arch  # the target, fitted to the data
     task: Task
     data: Data
     calibration: list[Tensor]  # images for batch-norm recalibration
@@ -80,6 +79,11 @@ class _Retraining:
     augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
     log: RunLog
     report: ProgressReporter
+
+    @property
+    def arch(self) -> Arch:
+        """The target."""
+        return self.plan.arch
 
     def space(self, epoch: int) -> SearchSpace:
         """Return the networks that are trained in an epoch."""
@@ -125,21 +129,19 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     """Load the data and the teacher, build the networks, and write the configuration."""
     config = plan.config
     data = load_data(config.data)
-    arch = plan.arch
-    task = TASKS[arch.task]
-    supernet = initial_supernet(plan, arch, data).to(device())
-    loss, augmented_loss = _losses(plan, arch, data)
+    check_fits(plan.arch, data)
+    supernet = initial_supernet(plan, data).to(device())
+    loss, augmented_loss = _losses(plan, data)
     check_precision(config.recipe.precision, device())
     folder = RetrainFolder(plan.folder)
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
     if rank() == 0:
-        save_config(folder.config, {"arch": arch.to_dict(), **asdict(config)})
+        save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(config)})
     return _Retraining(
         plan=plan,
-        arch=arch,
-        task=task,
+        task=TASKS[plan.arch.task],
         data=data,
-        calibration=data.calibration_batches(arch.resolution),
+        calibration=data.calibration_batches(plan.arch.resolution),
         supernet=supernet,
         loss=loss,
         augmented_loss=augmented_loss,
@@ -214,7 +216,7 @@ def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None 
     return augment(target, width=width, expand=expand)
 
 
-def initial_supernet(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
+def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     """Build the networks around the target, with the weights that training starts from.
 
     These are fresh, or a trained network's with fresh ones around them. If there is a checkpoint, they are about to be
@@ -226,13 +228,13 @@ def initial_supernet(plan: RetrainPlan, arch: Arch, data: Data) -> Supernet:
     """
     config = plan.config
     torch.manual_seed(config.recipe.seed)
-    supernet = Supernet(augmented_space(arch, config.netaug), init=_fresh_init(config), dropout=config.dropout)
+    supernet = Supernet(augmented_space(plan.arch, config.netaug), init=_fresh_init(config), dropout=config.dropout)
     if RetrainFolder(plan.folder).checkpoint.exists():
         return supernet
     if config.init == "supernet":
         supernet.adopt(read_supernet(plan.run, data).net)
     elif config.init not in INITS:
-        _adopt_model(supernet, Path(config.init), arch, data)
+        _adopt_model(supernet, Path(config.init), plan.arch, data)
     return supernet
 
 
@@ -260,8 +262,9 @@ def _adopt_model(supernet: Supernet, path: Path, arch: Arch, data: Data) -> None
         supernet.adopt(model.net, leave_out="head.")
 
 
-def _losses(plan: RetrainPlan, arch: Arch, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:
+def _losses(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:
     """Load the plan's teacher; return the loss of the target, and that of the augmented networks if it differs."""
+    arch = plan.arch
     task, distillation, recipe = TASKS[arch.task], plan.config.distillation, plan.config.recipe
     label_loss = task.loss(arch, recipe.label_smoothing)
     if distillation is None:

@@ -48,3 +48,17 @@ def fit_to_data(network: Fitted, data: Data) -> Fitted:
     return network.fitted_to(
         in_channels=data.channels, classes=len(data.classes), fit_anchors=partial(fit_anchors, data)
     )
+
+
+def check_fits(network: Arch | SearchSpace, data: Data) -> None:
+    """Check that an arch or search space is fitted to a data set.
+
+    Raises:
+        InputError: They differ in their task, input channels or number of classes.
+    """
+    check_task(network.task, data)
+    if (network.in_channels, network.classes) != (data.channels, len(data.classes)):
+        raise InputError(
+            f"the network has {network.in_channels} input channels and {network.classes} classes, the data set "
+            f"{data.channels} and {len(data.classes)}; fit it with `fit_to_data`, or take the data set it was made for"
+        )

@@ -10,6 +10,7 @@ from typing import Any
 from tinynas.utils.io import write
 
 RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parent.parent / "docs" / "assets"
 SCRATCH = Path("runs/benchmarks")  # checkpoints and models; may be deleted when a table is finished
 
 

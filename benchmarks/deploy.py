@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from cells import RESULTS, SCRATCH, Cells
+from cells import PICTURES, SCRATCH, Cells
 from matplotlib.figure import Figure
 from netaug import SEEDS, SIZES
 from rich.console import Console
@@ -152,7 +152,7 @@ def correlations(cells: dict, console: Console) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     console.print(table)
-    figure.savefig(RESULTS / "deploy.png")
+    figure.savefig(PICTURES / "deploy.png")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from statistics import mean, stdev
 
 import numpy as np
 import torch
-from cells import RESULTS, SCRATCH, Cells
+from cells import PICTURES, SCRATCH, Cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -116,7 +116,7 @@ def show(cells: dict) -> None:
         for name in ROWS:
             if share := saved(cells, size, name):
                 console.print(f"  {size}: {name} has plain's AP50 at a smaller image of {100 * share:.0f}% fewer MACs")
-    figure.savefig(RESULTS / "detect.png")
+    figure.savefig(PICTURES / "detect.png")
 
 
 def sizes_of(cells: dict, size: str, name: str) -> np.ndarray:
@@ -188,7 +188,7 @@ def example(key: str) -> None:
             place.axis("off")
     axes[0, 0].set_title("ground truth", loc="left", fontsize=9)
     axes[1, 0].set_title(key, loc="left", fontsize=9)
-    figure.savefig(RESULTS / "detect-examples.png")
+    figure.savefig(PICTURES / "detect-examples.png")
 
 
 def _decoded(png: bytes) -> np.ndarray:

@@ -16,7 +16,7 @@ from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
 import torch
-from cells import RESULTS, SCRATCH, Cells
+from cells import PICTURES, SCRATCH, Cells
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from ranking import DATA, plan_supernet
@@ -279,7 +279,7 @@ def budgets(cells: dict) -> None:
         if points:
             series.append(Series(label=name, points=points, marker=marker))
     drawn = pareto_plot(series, title="Searched networks, retrained: test accuracy on Fashion-MNIST, mean over seeds")
-    (RESULTS / "netaug.png").write_bytes(drawn)
+    (PICTURES / "netaug.png").write_bytes(drawn)
 
 
 def with_deviation(values: list[float]) -> str:
@@ -309,7 +309,7 @@ def curves(size: str, rows: dict, times: dict[str, float] | None) -> None:
     figure.axes[0].legend(fontsize=8)
     title = f"{size} MACs" if size in SIZES else "large"
     figure.suptitle(f"{title}, mean of {len(seeds)} seeds" if len(seeds) > 1 else f"{title}, one seed", fontsize=11)
-    figure.savefig(RESULTS / f"netaug-{size}.png")
+    figure.savefig(PICTURES / f"netaug-{size}.png")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from statistics import mean
 
 import numpy as np
-from cells import RESULTS, SCRATCH, Cells
+from cells import PICTURES, SCRATCH, Cells
 from rich.console import Console
 from rich.table import Table
 from tinynas.cli.screen import Screen
@@ -142,7 +142,7 @@ def show(archs: list[Arch], cells: dict) -> None:
         if cell := cells.get(f"supernet {name}"):
             points = list(zip(macs, cell["accuracies"], strict=True))
             series.append(Series(label=f"under the supernet, {name}, on search-val", points=points, marker="x"))
-    (RESULTS / "ranking.png").write_bytes(pareto_plot(series, title="micro on Fashion-MNIST"))
+    (PICTURES / "ranking.png").write_bytes(pareto_plot(series, title="micro on Fashion-MNIST"))
 
 
 def main() -> None:

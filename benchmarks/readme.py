@@ -1,4 +1,4 @@
-"""README's tables of trainings, int8 and early exits, written anew from the benchmarks' cells.
+"""Write the tables of docs/results/ from the benchmarks' cells: trainings, int8, detection, early exits.
 
 python benchmarks/readme.py
 """
@@ -12,7 +12,7 @@ import netaug
 import sidenet
 from cells import Cells
 
-README = Path(__file__).parent.parent / "README.md"
+PAGES = Path(__file__).parent.parent / "docs" / "results"
 NAMES = {  # of netaug.py's rows
     "NetAug": "NetAug, the paper's schedule: `--expand-until 1`",
     "NetAug, in the first half only": "NetAug (the default)",
@@ -28,7 +28,7 @@ NAMES = {  # of netaug.py's rows
     "NetAug, every 2nd step": "`--every 2`",
     "NetAug, alpha 0.5": "`--alpha 0.5`",
     "NetAug, alpha 2": "`--alpha 2`",
-    "NetAug, two augmented networks": "`--networks 2`",
+    "NetAug, two augmented networks": "`--num-augmented 2`",
     "NetAug, kaiming-normal": "`--init kaiming-normal`",
     "NetAug, small factors": "`--width 1,1.4 --expand 1,1.6`",
 }
@@ -61,8 +61,8 @@ def int8_row(cells: dict, size: str, name: str) -> list[str]:
     return [size, NAMES.get(name, name), str(len(found)), *means, f"{mean(lost):+.2f}{spread}"]
 
 
-def tables() -> dict[str, list[list[str]]]:
-    """By their first lines: rows of cells."""
+def tables() -> dict[str, tuple[str, list[list[str]]]]:
+    """Return the head and the rows of every table, by the page and the name in its markers."""
     trained, deployed = Cells("netaug").read(), Cells("deploy").read()
     main = [
         [size, *row]
@@ -72,33 +72,43 @@ def tables() -> dict[str, list[list[str]]]:
     ]
     ablation = [netaug_row(trained, "0.1M", f"NetAug, {name}") for name in netaug.ABLATION]
     return {
-        "| | | seeds | test % | train % | difference to plain | training time |": main,
-        "| NetAug (the paper's schedule), changed | seeds | test % | difference to plain | training time |": [
-            [row[0], row[1], row[2], row[4], row[5]] for row in ablation if row
-        ],
-        "| MACs | | seeds | AP50 | mAP | mAP, train | AP50's difference to plain | training time |": [
-            [size, NAMES_OF_DETECT.get(name, name), *figures]
-            for size in detect.SIZES
-            for name, figures in detect.rows_of(Cells("detect").read(), size).items()
-        ],
-        f"| {' | '.join(sidenet.COLUMNS)} |": list(sidenet.rows(Cells("sidenet").read())),
-        "| | | seeds | fp32 % | int8 % | int8 - fp32 |": [
-            row for size in deploy.SIZES for name in deploy.TRAININGS if (row := int8_row(deployed, size, name))
-        ],
+        "netaug/netaug": ("| | | seeds | test % | train % | difference to plain | training time |", main),
+        "netaug/netaug-settings": (
+            "| NetAug (the paper's schedule), changed | seeds | test % | difference to plain | training time |",
+            [[row[0], row[1], row[2], row[4], row[5]] for row in ablation if row],
+        ),
+        "detection/detection": (
+            "| MACs | | seeds | AP50 | mAP | mAP, train | AP50's difference to plain | training time |",
+            [
+                [size, NAMES_OF_DETECT.get(name, name), *figures]
+                for size in detect.SIZES
+                for name, figures in detect.rows_of(Cells("detect").read(), size).items()
+            ],
+        ),
+        "early-exits/early-exits": (
+            f"| {' | '.join(sidenet.COLUMNS)} |",
+            list(sidenet.rows(Cells("sidenet").read())),
+        ),
+        "deployment/int8": (
+            "| | | seeds | fp32 % | int8 % | int8 - fp32 |",
+            [row for size in deploy.SIZES for name in deploy.TRAININGS if (row := int8_row(deployed, size, name))],
+        ),
     }
 
 
 def main() -> None:
-    """Replace each table, which ends at the first empty line."""
-    text = README.read_text()
-    for head, rows in tables().items():
+    """Replace every table between its markers."""
+    for place, (head, rows) in tables().items():
         if not rows:
             continue
-        before, after = text.split(head)
+        page, _, name = place.partition("/")
+        path = PAGES / f"{page}.md"
+        begin, end = f"<!-- begin:{name} -->\n", f"<!-- end:{name} -->"
+        before, rest = path.read_text().split(begin)
+        after = rest.partition(end)[2]
         rule = "|" + "---|" * (head.count("|") - 1)
         lines = [head, rule, *("| " + " | ".join(row) + " |" for row in rows)]
-        text = before + "\n".join(lines) + after[after.index("\n\n") :]
-    README.write_text(text)
+        path.write_text(before + begin + "\n".join(lines) + "\n" + end + after)
 
 
 if __name__ == "__main__":

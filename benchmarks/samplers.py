@@ -10,7 +10,7 @@ begin with the same start points, and all are kept to networks that fit and are 
 from collections.abc import Callable
 from statistics import mean, stdev
 
-from cells import RESULTS, SCRATCH, Cells
+from cells import PICTURES, SCRATCH, Cells
 from matplotlib.figure import Figure
 from ranking import plan_supernet
 from rich.console import Console
@@ -78,7 +78,7 @@ def show(cells: dict[str, Found]) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     Console(width=120).print(table)
-    figure.savefig(RESULTS / "samplers.png")
+    figure.savefig(PICTURES / "samplers.png")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from cells import RESULTS, SCRATCH, Cells
+from cells import PICTURES, SCRATCH, Cells
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from netaug import with_deviation
@@ -262,7 +262,7 @@ def show(cells: dict) -> None:
         axes.set_xlabel("average MACs")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("test accuracy (%); star: MainNet")
-    figure.savefig(RESULTS / "sidenet.png")
+    figure.savefig(PICTURES / "sidenet.png")
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ from tinynas.training.recipe import Recipe
 from tinynas.utils.overrides import Overrides
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
 
 SMALL = {
     "resolution": [8, 12],

@@ -12,7 +12,7 @@ import tinynas
 from tinynas.models.network import Network
 
 RETURNED = {"Network": Network}  # classes that public functions return and that are not public names themselves
-INCOMPLETE = {"Budget", "SideNet", "load"}  # documented in another form until their modules are revised
+INCOMPLETE = {"SideNet", "load"}  # documented in another form until their modules are revised
 PUBLIC = {name: getattr(tinynas, name) for name in tinynas.__all__ if name not in INCOMPLETE} | RETURNED
 CLASSES = {name: obj for name, obj in PUBLIC.items() if inspect.isclass(obj)}
 SECTIONS = ("Args:", "Attributes:", "Returns:", "Yields:", "Raises:", "Example:")

@@ -24,8 +24,11 @@ class Budget:
         latency: Time of one inference, in seconds; only a `TimedCost` has it.
         min_macs: Fewest multiply-accumulates, where a search covers a range of them.
 
+    Raises:
+        InputError: `min_macs` is larger than `macs`.
+
     Example:
-        >>> from tinynas import cost, load_arch
+        >>> from tinynas import Budget, cost, load_arch
         >>> Budget(macs=100_000_000).fits(cost(load_arch("mcunet-in3")))
         True
     """
@@ -63,10 +66,14 @@ class Budget:
             flash: Size of the int8 weights: "1MB".
             latency: Time of one inference: "5ms".
 
+        Returns:
+            The budget of these limits.
+
         Raises:
             InputError: A text is not a count, size or time, the range is empty, or the SRAM model is unknown.
 
         Example:
+            >>> from tinynas import Budget
             >>> Budget.parse(flops="50M", sram="256KB").limits()
             {'macs': 50000000, 'peak_sram': 262144}
         """
@@ -88,18 +95,36 @@ class Budget:
         )
 
     def limits(self) -> dict[str, float]:
-        """Return the limits that are set, by name."""
+        """Return the limits that are set.
+
+        Returns:
+            Limit by name of the field: counts, bytes or seconds.
+        """
         return dict(self._limits)
 
     def excess(self, cost: Cost) -> dict[str, float]:
-        """Return by how much a cost exceeds each limit; at most 0 where it keeps it."""
+        """Return by how much a cost exceeds each limit.
+
+        Args:
+            cost: The cost of a network; a `TimedCost` if the latency is limited.
+
+        Returns:
+            Excess by name of the limit, at most 0 where the cost is within the limit.
+        """
         excess = {}
         for name, limit in self._limits.items():
             excess[name] = limit - cost.macs if name == "min_macs" else getattr(cost, name) - limit
         return excess
 
     def fits(self, cost: Cost) -> bool:
-        """Return whether a cost keeps every limit."""
+        """Return whether a cost is within every limit.
+
+        Args:
+            cost: The cost of a network; a `TimedCost` if the latency is limited.
+
+        Returns:
+            Whether no limit is exceeded.
+        """
         return all(value <= 0 for value in self.excess(cost).values())
 
     def describe(self, *, exact: bool = False) -> str:
@@ -108,7 +133,11 @@ class Budget:
         Args:
             exact: Whether to write every digit, instead of three and a unit.
 
+        Returns:
+            All limits in one line.
+
         Example:
+            >>> from tinynas import Budget
             >>> Budget(macs=300_000, peak_sram=16_384).describe()
             'macs <= 300K, peak_sram <= 16KB'
         """

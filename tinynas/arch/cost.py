@@ -154,7 +154,7 @@ def read_cost(plain: Mapping[str, Any]) -> Cost:
 
 
 def describe(name: str, value: float) -> str:
-    """A cost as people read it: describe("peak_sram", 262144) is "256KB"."""
+    """Return a cost as text with a unit, such as "256KB" for 262144 of `peak_sram`."""
     if name == "latency":
         return format_seconds(value)
     return format_count(value) if name in ("macs", "params", "min_macs") else format_bytes(value)

@@ -1,7 +1,12 @@
+"""Every program and every cheap command on README and the pages of docs/ runs."""
+
+import contextlib
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,8 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import README, ROOT, Quiet, model_of
+from helpers import ROOT, Quiet, model_of
+from pages import DOCS, blocks_of, commands_of, every_page, program, run_command
+from tinynas import load_space
 from tinynas.data.registry import load_data
+from tinynas.deploy.onnx import to_onnx_boxes
 from tinynas.early_exit.model_file import read_exits
 from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
@@ -18,12 +26,65 @@ from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export
 from tinynas.pipelines.export_early_exit import Parts, export_exits
 
-EXAMPLE = next(part for part in README.split("```")[1::2] if "InferenceSession(" in part)
-EXAMPLE = EXAMPLE.removeprefix("python\n")
+SCRIPTS = {"classify.py", "detect.py", "classify_early.py"}  # programs with arguments, each run by a test of its own
+CHEAP = ("cost", "spaces", "compare", "eval", "predict")  # commands that are run, not only parsed
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """A folder with the run that the pages name, runs/example, its two retrainings, and image files."""
+    folder = tmp_path_factory.mktemp("docs")
+    quick = ("--epochs", "1", "--batch-size", "256")
+    with contextlib.chdir(folder):
+        run_command("search", "--space", "micro", "--flops", "150K", "--trials", "2", "--run", "runs/example", *quick)
+        run_command("retrain", "runs/example", "--name", "plain", *quick)
+        run_command("retrain", "runs/example", "--name", "netaug", "--netaug", *quick)
+        pixels = load_data("digits").test.images[0, 0].numpy()
+        for name in ("digit.png", "street.png"):
+            Image.fromarray(pixels).save(name)
+    return folder
+
+
+@every_page
+def test_page_python_programs_run_in_order(page, example, monkeypatch, capsys):
+    monkeypatch.chdir(example)
+    namespace = {}
+    for block in blocks_of(page, "python"):
+        assert not block.title or block.title in SCRIPTS
+        if not block.title:
+            exec(block.text, namespace)
+    check_output(page, capsys.readouterr().out)
+
+
+def check_output(page, printed):
+    """Check what the programs of some pages print."""
+    if page == ROOT / "README.md":
+        assert "Cost(macs=" in printed
+    if page == DOCS / "early-exits.md":
+        first, second, whole = json.loads(printed)  # MACs of an image that takes each exit
+        assert 0 < first < second < whole
+
+
+@every_page
+def test_page_cheap_commands_run(page, example, monkeypatch):
+    monkeypatch.chdir(example)
+    for words in commands_of(page):
+        if words[0] in CHEAP:
+            run_command(*words)
+
+
+@every_page
+def test_page_console_blocks_show_the_real_output(page, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks_of(page, "console"):
+        command, _, output = block.text.partition("\n")
+        capsys.readouterr()
+        run_command(*shlex.split(command)[2:])
+        assert capsys.readouterr().out == output
 
 
 @pytest.mark.parametrize("kind", ["imagefolder", "digits"])
-def test_readme_onnxruntime_program_names_the_classes_that_torch_finds(space, image_folder, tmp_path, kind):
+def test_onnxruntime_program_names_the_classes_that_torch_finds(space, image_folder, tmp_path, kind):
     name = f"imagefolder:{image_folder}" if kind == "imagefolder" else kind
     data = load_data(name)
     arch = replace(space.min(), in_channels=data.channels, classes=len(data.classes), resolution=32)
@@ -35,12 +96,11 @@ def test_readme_onnxruntime_program_names_the_classes_that_torch_finds(space, im
         expected = [data.classes[i] for i in model.net(images).argmax(1)]
     save_model(tmp_path / "model.safetensors", model)
     export(ExportPlan(model=tmp_path / "model.safetensors", out=tmp_path, int8=False), report=Quiet())
-    (tmp_path / "classify.py").write_text(EXAMPLE)
+    (tmp_path / "classify.py").write_text(program("deployment.md", "classify.py"))
     words = [sys.executable, tmp_path / "classify.py", tmp_path / "model.onnx", *files]
     out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert [line.rsplit(" ", 1)[1] for line in out.splitlines()] == expected
     assert len(set(expected)) > 1
-    assert len(EXAMPLE.splitlines()) < 30
 
 
 def written(images, folder):
@@ -50,30 +110,34 @@ def written(images, folder):
     return paths
 
 
-def test_readme_python_example_runs(capsys):
-    code = README.split("```python\n")[-1].split("```")[0]
-    lines = [line for line in code.splitlines() if "runs/NAME" not in line]
-    assert len(lines) > 8
-    exec("\n".join(lines), {})
-    assert "Cost(macs=" in capsys.readouterr().out
-
-
-def test_readme_sidenet_example_runs(capsys):
-    code = next(part for part in README.split("```python\n") if "import SideNet" in part).split("```")[0]
-    exec(code, {})
-    first, second, whole = json.loads(capsys.readouterr().out)
-    assert 0 < first < second < whole
-
-
-def test_readme_pictures_exist():
-    pictures = [part.split(")")[0] for part in README.split("](") if part.split(")")[0].endswith(".png")]
-    assert len(pictures) >= 2
-    assert all((ROOT / picture).is_file() for picture in pictures)
+def test_detection_program_prints_the_boxes_that_predict_finds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = load_data("scattered-digits")
+    arch = replace(load_space("detect").min(), resolution=96)
+    model = model_of(arch, classes=data.classes)
+    model = replace(model, data="scattered-digits", normalise=data.normalise, crop=data.crop)
+    with torch.no_grad():
+        for bias in (level.bias for level in model.net.head.classifier):
+            bias.view(arch.head.per_cell, -1)[:, 4] += 3  # fresh weights find nothing
+    save_model(Path("model.safetensors"), model)
+    files = [f"{i}.png" for i in range(3)]
+    for index, file in enumerate(files):
+        Image.fromarray(data.test.read(index)[0].numpy()).resize((200, 120)).save(file)
+    Path("model.boxes.onnx").write_bytes(to_onnx_boxes(model).content)
+    run_command("predict", "model.safetensors", *files)
+    predictions = json.loads(Path("predictions/predictions.json").read_text())
+    expected = [(entry["image"], box["class"]) for entry in predictions for box in entry["boxes"]]
+    Path("detect.py").write_text(program("deployment.md", "detect.py"))
+    words = [sys.executable, "detect.py", "model.boxes.onnx", *files]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    printed = [tuple(line.split()[:2]) for line in lines]
+    assert sorted(printed) == sorted(expected)
+    assert len(expected) > 3
 
 
 @pytest.mark.parametrize(("kind", "exits"), [("fp32", "three"), ("int8", "three"), ("fp32", "cascade")])
-def test_readme_early_exit_program_stops_where_torch_does(space, tmp_path, kind, exits):
-    """On image files, with onnxruntime alone: the first program of README, its end replaced."""
+def test_early_exit_program_stops_where_torch_does(space, tmp_path, kind, exits):
+    """On image files, with onnxruntime alone."""
     data = load_data("digits")
     arch = replace(space.max(), classes=10, resolution=16)
     tiny = tmp_path / "tiny.safetensors"
@@ -92,19 +156,14 @@ def test_readme_early_exit_program_stops_where_torch_does(space, tmp_path, kind,
     threshold = float(levels[widest : widest + 2].mean())
     make_exits(replace(plan, threshold=threshold), report=Quiet())
     document = export_exits(ExportPlan(model=made / "sidenet.safetensors", out=tmp_path), report=Quiet())
-    programs = [part.split("```")[0] for part in README.split("```python\n")]
-    whole = next(part for part in programs if part.startswith("import json, sys"))
-    end, before = (next(part for part in programs if what in part) for what in ("handed = ", "import glob"))
-    start, loop = "".join(whole.splitlines(keepends=True)[:-2]).split("for name in sys.argv[2:]:")
-    code = start + before + "for name in sys.argv[2:]:" + loop + end + "    print(parts.index(part))\n"
-    (tmp_path / "classify.py").write_text(code)
+    (tmp_path / "classify.py").write_text(program("early-exits.md", "classify_early.py"))
     files = [tmp_path / f"{i}.png" for i in range(60)]
     for path, image in zip(files, data.test.images, strict=False):
         Image.fromarray(image[0].numpy()).save(path)
     first = document["forms"][1 if kind == "fp32" else 2]["files"][0]
     words = [sys.executable, tmp_path / "classify.py", tmp_path / first, *files]
     out = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
-    said, places = [line.rsplit(" ", 1)[1] for line in out[::2]], [int(line) for line in out[1::2]]
+    said, places = [line.split(" ")[-2] for line in out], [int(line.split(" ")[-1]) - 1 for line in out]
     form = document["forms"][1 if kind == "fp32" else 2]
     enlarged = [np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)) for path in files]
     seen = data.normalise(torch.from_numpy(np.stack(enlarged))[:, None])  # PIL's pixels are bytes, torch's are not

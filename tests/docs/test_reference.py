@@ -1,0 +1,64 @@
+"""The generated parts of docs/, and the page of search spaces, cover everything that they describe."""
+
+import re
+from dataclasses import fields
+
+import yaml
+
+from pages import COMMANDS, DOCS, blocks_of, script_of_docs, visible_flags
+from tinynas import Arch, SearchSpace
+from tinynas.arch.choices import BlockChoices, StageChoices, StemChoices
+from tinynas.arch.heads import DetectorChoices, HeadChoices
+
+
+def test_command_reference_has_every_option_that_help_shows():
+    text = script_of_docs("commands").reference()
+    for name, command in COMMANDS.items():
+        section = text.partition(f"## tinynas {name}\n")[2].partition("\n## ")[0]
+        assert all(flag in section for flag in visible_flags(command)), name
+
+
+def test_settings_tables_name_flags_that_help_shows():
+    known = set().union(*map(visible_flags, COMMANDS.values()))
+    settings = script_of_docs("settings")
+    names = re.findall(r"generate: settings (\w+)", (DOCS / "settings.md").read_text())
+    assert len(names) > 4
+    for name in names:
+        flags = re.findall(r"\| `(--[\w-]+)", settings.table(name))
+        assert flags
+        assert set(flags) <= known, name
+
+
+def test_package_picture_is_of_the_code():
+    packages = script_of_docs("packages")
+    assert packages.PICTURE.read_text() == packages.draw(), "run python docs/scripts/packages.py"
+
+
+def yaml_examples():
+    return [yaml.safe_load(block.text) for block in blocks_of(DOCS / "search-spaces.md", "yaml")]
+
+
+def test_search_space_examples_load():
+    classifiers, detectors, network = yaml_examples()
+    assert SearchSpace.from_dict(classifiers).task == "classify"
+    assert SearchSpace.from_dict(detectors).task == "detect"
+    assert Arch.from_dict(network).resolution == 32
+
+
+def test_search_space_page_names_every_key():
+    text = (DOCS / "search-spaces.md").read_text()
+    classifiers, detectors, _ = yaml_examples()
+    sections = {
+        "": (names_of(SearchSpace) - {"stem", "stages", "head"} | {"act"}, [classifiers]),
+        "stem.": (names_of(StemChoices), [classifiers["stem"]]),
+        "stages[].": (names_of(StageChoices) - {"blocks"} | names_of(BlockChoices), classifiers["stages"]),
+        "head.": (names_of(HeadChoices) | names_of(DetectorChoices), [classifiers["head"], detectors["head"]]),
+    }
+    for prefix, (keys, examples) in sections.items():
+        for key in keys:
+            assert f"`{prefix}{key}`" in text, f"the table lacks {prefix}{key}"
+            assert any(key in example for example in examples), f"no example has {prefix}{key}"
+
+
+def names_of(cls):
+    return {field.name for field in fields(cls)}

@@ -54,7 +54,7 @@ def delivered(size: str, training: str, seed: int) -> Path:
 
 def exported(path: Path) -> dict:
     with TemporaryDirectory() as folder:
-        return export(ExportPlan(model=path, out=Path(folder)), report=Silent())
+        return export(ExportPlan(model=path, out=Path(folder)), report=Silent()).to_dict()
 
 
 def timed(arch: Arch) -> dict:

@@ -34,11 +34,11 @@ from tinynas.experiment.plans import RetrainPlan
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.evaluate import evaluate
 from tinynas.pipelines.planning import default_config
-from tinynas.pipelines.predict import drawn
+from tinynas.pipelines.predict import draw_boxes
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import space_for
 from tinynas.study.feasible import Feasible
-from tinynas.tasks.detection import Detections, detections
+from tinynas.tasks.registry import TASKS
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import format_count
 
@@ -175,16 +175,19 @@ def example(key: str) -> None:
     data, arch = load_data(DATA), model.net.arch
     images, labels = next(iter(data.evaluation_batches(data.test, arch.resolution, 4)))
     with torch.no_grad():
-        guesses = detections(model.net(images), arch.detector, arch.resolution, threshold=0.3)
+        outputs = model.net(images)
     figure = Figure(figsize=(10, 5.2), dpi=150, layout="constrained")
     axes = figure.subplots(2, 4)
     for i in range(4):
-        truth = labels[labels[:, 0] == i]
-        known = Detections(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
         pixels = data.test.read(i)
-        for place, found in zip(axes[:, i], (known, guesses[i]), strict=True):
-            boxes = found._replace(boxes=found.boxes * pixels.shape[-1])
-            place.imshow(_decoded(drawn(pixels, boxes, data.classes)))
+        truth = []
+        for row in labels[labels[:, 0] == i]:
+            box = (row[2:] * pixels.shape[-1]).tolist()
+            truth.append({"class": data.classes[int(row[1])], "score": 1.0, "box": box})
+        size = (pixels.shape[-2], pixels.shape[-1])
+        predicted = TASKS["detect"].describe(outputs[i : i + 1], arch, data.classes, size, 0.3)["boxes"]
+        for place, boxes in zip(axes[:, i], (truth, predicted), strict=True):
+            place.imshow(_decoded(draw_boxes(pixels, boxes, data.classes)))
             place.axis("off")
     axes[0, 0].set_title("ground truth", loc="left", fontsize=9)
     axes[1, 0].set_title(key, loc="left", fontsize=9)

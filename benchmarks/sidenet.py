@@ -29,8 +29,9 @@ from tinynas import SideNet, load_space
 from tinynas.data.base import Data
 from tinynas.data.registry import load_data
 from tinynas.early_exit.calibration import calibration_error, reliability
-from tinynas.early_exit.sidenet import Cascade, EarlyExits
-from tinynas.early_exit.thresholds import Swept, choose, swept
+from tinynas.early_exit.cascade import Cascade
+from tinynas.early_exit.network import EarlyExits
+from tinynas.early_exit.thresholds import ThresholdSweep, choose, sweep
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.models.model_file import read_model
@@ -116,7 +117,9 @@ def tapped(net: nn.Module, taps: list[str], resolution: int, data: Data) -> tupl
     image = torch.zeros(1, 1, resolution, resolution)
     whole = SideNet(net, taps, inputs=image)
     whole.fit(data.evaluation_batches(data.train, resolution))
-    areas = observed(whole, image, data, data.val, calibrate=True).subsets([head.macs for head in whole.heads])
+    areas = observed(whole, image, data, data.val, calibrate=True).subset_hypervolumes(
+        [head.macs for head in whole.heads]
+    )
     places = max(areas, key=areas.__getitem__)
     chosen = SideNet(net, [taps[i] for i in places], inputs=image)
     for head, place in zip(chosen.heads, places, strict=True):
@@ -124,11 +127,11 @@ def tapped(net: nn.Module, taps: list[str], resolution: int, data: Data) -> tupl
     return chosen, [taps[i] for i in places]
 
 
-def observed(net: EarlyExits, image: Tensor, data: Data, split: object, *, calibrate: bool = False) -> Swept:
+def observed(net: EarlyExits, image: Tensor, data: Data, split: object, *, calibrate: bool = False) -> ThresholdSweep:
     outputs = net.observe(data.evaluation_batches(split, image.shape[-1]))
     if calibrate:
         net.calibrate(outputs)
-    return swept(outputs, net.temperatures.tolist(), net.macs(image))
+    return sweep(outputs, net.temperatures.tolist(), net.macs(image))
 
 
 def made(name: str, seed: int, data: Data) -> tuple[nn.Module, EarlyExits, list[str], int]:

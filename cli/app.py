@@ -16,7 +16,7 @@ from tinynas.utils.units import parse_count
 from .exits import sidenet
 from .options import AsJson, DataName, ModelFile, OutFolder, settings_options
 from .screen import Screen
-from .tables.deploy import show_export, show_export_of_exits
+from .tables.deploy import show_export
 from .tables.models import show_evaluation, show_predictions
 from .tables.networks import show_cost, show_spaces
 from .tables.search import show_comparison
@@ -118,18 +118,15 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model as files for its target, fp32 and int8, and run them on the test split."""
-    from tinynas.early_exit.model_file import has_exits
     from tinynas.experiment.run_folder import find_model
     from tinynas.pipelines.export import export as export_model
-    from tinynas.pipelines.export_early_exit import export_exits
 
     path = find_model(model)
     plan = overrides.apply(ExportPlan(model=path, out=out or path.parent))
-    with_exits = has_exits(path)
     with Screen(as_json) as screen:
-        result = (export_exits if with_exits else export_model)(plan, report=screen)
-    (show_export_of_exits if with_exits else show_export)(screen, plan.out, result, plan.margin)
-    screen.document(result)
+        report = export_model(plan, report=screen)
+    show_export(report, screen, plan.out, plan.margin)
+    screen.document(report.to_dict())
 
 
 app.command()(sidenet)

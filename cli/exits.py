@@ -38,5 +38,5 @@ def sidenet(
     )
     with Screen(as_json) as screen:
         result = make_exits(overrides.apply(plan), report=screen)
-    show_early_exits(screen, result)
-    screen.document(result)
+    show_early_exits(screen, result.folder, result.report)
+    screen.document(result.to_dict())

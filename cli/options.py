@@ -17,8 +17,8 @@ from tinynas.utils.settings import Setting, SettingRow, rows
 Command = Callable[..., None]
 
 
-def _option(*flags: str, panel: str | None = None, help: str, **more: Any) -> Any:
-    return typer.Option(*flags, rich_help_panel=panel, help=help, show_default=False, **more)
+def _option(flag: str, *, panel: str | None = None, help: str, **more: Any) -> Any:
+    return typer.Option(flag, rich_help_panel=panel, help=help, show_default=False, **more)
 
 
 AsJson = Annotated[bool, _option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]

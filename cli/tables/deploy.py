@@ -1,74 +1,83 @@
 """Tables of exported files."""
 
+from functools import singledispatch
 from pathlib import Path
-from typing import Any
 
 from tinynas.arch.cost import describe
+from tinynas.experiment.export_report import EarlyExitExportReport, ExportReport, PartFiles
 from tinynas.utils.units import format_bytes
 
 from ..screen import Row, Screen
 from .cells import fraction, percent
 
 
-def show_export(screen: Screen, folder: Path, export: dict[str, Any], margin: float) -> None:
+@singledispatch
+def show_export(report: ExportReport | EarlyExitExportReport, screen: Screen, folder: Path, margin: float) -> None:
     """Show exported files beside the model in PyTorch."""
+    raise NotImplementedError
+
+
+@show_export.register
+def _show_files(report: ExportReport, screen: Screen, folder: Path, margin: float) -> None:
     rows, names = [], []
-    for file in export["files"]:
+    for file in report.files:
         rows.append(
             {
-                "": f"{file['kind']} int8" if file["int8"] else f"{file['kind']} fp32",
-                f"test {export['metric']} %": percent(file["accuracy"]),
-                "outputs differ by": f"{file['difference']:.2g}",
-                "file": format_bytes(file["bytes"]),
-                f"latency, batch {export['batch'] or 1}": describe("latency", file["latency"]),
-                "peak memory": format_bytes(file["peak_memory"]),
+                "": f"{file.kind} int8" if file.int8 else f"{file.kind} fp32",
+                f"test {report.metric} %": percent(file.accuracy),
+                "outputs differ by": f"{file.difference:.2g}",
+                "file": format_bytes(file.bytes),
+                f"latency, batch {report.batch or 1}": describe("latency", file.latency),
+                "peak memory": format_bytes(file.peak_memory),
             }
         )
-        names.append(file["file"])
-    screen.table(f"{export['model']} on {export['test_images']} test images of {export['data']}", rows)
-    accuracy = export["files"][0]["accuracy"]  # of the model in PyTorch
-    for file in export["files"]:
-        if file["int8"]:
-            _warn_if_below(screen, file["file"], accuracy - file["accuracy"], margin)
-    flash = format_bytes(export["flash"])
+        names.append(file.file)
+    screen.table(f"{report.model} on {report.test_images} test images of {report.data}", rows)
+    in_torch = report.files[0]
+    for file in report.files:
+        if file.int8:
+            _warn_if_below(screen, file.file, in_torch.accuracy - file.accuracy, margin)
+    flash = format_bytes(report.cost.flash)
     screen.note(f"measured on one thread; peak memory counts activations only; the int8 weights take {flash} of flash")
     screen.note(f"written to {folder}: {', '.join(names[1:])}, export.json")
 
 
-def show_export_of_exits(screen: Screen, folder: Path, export: dict[str, Any], margin: float) -> None:
-    """Show the exported files of a network with early exits beside it in PyTorch."""
-    rows, names = [], []
-    for form in export["forms"]:
+@show_export.register
+def _show_forms(report: EarlyExitExportReport, screen: Screen, folder: Path, margin: float) -> None:
+    rows: list[Row] = []
+    names: list[str] = []
+    for form in report.forms:
         row = {
-            "": form["kind"],
-            "MainNet %": percent(form["mainnet_accuracy"]),
-            "with exits %": percent(form["accuracy"]),
-            "average MACs": describe("macs", form["macs"]),
-            "saved": fraction(form["saved"]),
+            "": form.kind,
+            "MainNet %": percent(form.mainnet_accuracy),
+            "with exits %": percent(form.point.accuracy),
+            "average MACs": describe("macs", form.point.macs),
+            "saved": fraction(form.saved),
         }
-        rows.append(row | _file_cells(form))
-        names += form.get("files", [])
-    images = f"{export['test_images']} test images of {export['data']}"
-    screen.table(f"{export['model']} on {images}, threshold {export['threshold']:.4g}", rows)
-    accuracy = export["forms"][0]["accuracy"]  # of the model in PyTorch
-    for form in export["forms"]:
-        if form["int8"]:
-            _warn_if_below(screen, form["kind"], accuracy - form["accuracy"], margin)
+        rows.append(row | _file_cells(form.parts))
+        if form.parts:
+            names += form.parts.files
+    images = f"{report.test_images} test images of {report.data}"
+    screen.table(f"{report.model} on {images}, threshold {report.threshold:.4g}", rows)
+    in_torch = report.forms[0]
+    for form in report.forms:
+        if form.int8:
+            _warn_if_below(screen, form.kind, in_torch.point.accuracy - form.point.accuracy, margin)
     screen.note("measured on one thread, one image at a time; latency is the average over the test images")
     screen.note(f"written to {folder}: {', '.join(names)}, export.json")
 
 
-def _file_cells(form: dict[str, Any]) -> Row:
+def _file_cells(parts: PartFiles | None) -> Row:
     """Return the cells that are measured of files; they are empty for the model in PyTorch."""
-    titles = {"latency": "latency", "worst_latency": "worst latency", "mainnet_latency": "MainNet's latency"}
-    has_files = "files" in form
-    cells = {
-        "outputs differ by": f"{form['difference']:.2g}" if has_files else "",
-        "files": format_bytes(form["bytes"]) if has_files else "",
+    if parts is None:
+        return dict.fromkeys(("outputs differ by", "files", "latency", "worst latency", "MainNet's latency"), "")
+    return {
+        "outputs differ by": f"{parts.difference:.2g}",
+        "files": format_bytes(parts.bytes),
+        "latency": describe("latency", parts.latency),
+        "worst latency": describe("latency", parts.worst_latency),
+        "MainNet's latency": describe("latency", parts.mainnet_latency),
     }
-    for name, title in titles.items():
-        cells[title] = describe("latency", form[name]) if has_files else ""
-    return cells
 
 
 def _warn_if_below(screen: Screen, name: str, loss: float, margin: float) -> None:

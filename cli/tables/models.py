@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from tinynas.arch.cost import describe
+from tinynas.arch.cost import Cost, describe
+from tinynas.experiment.early_exit_report import EarlyExitReport
 
-from ..screen import Screen
-from .cells import cost_cells_of, fraction, percent
+from ..screen import Row, Screen
+from .cells import COST_TITLES, cost_cells, cost_cells_of, fraction, percent
 
 
 def show_evaluation(screen: Screen, result: dict[str, Any]) -> None:
@@ -54,59 +55,59 @@ def _prediction_text(prediction: dict[str, Any]) -> str:
     return f"{text} (exit {prediction['exit']})" if "exit" in prediction else text
 
 
-def show_early_exits(screen: Screen, result: dict[str, Any]) -> None:
+def show_early_exits(screen: Screen, folder: Path, report: EarlyExitReport) -> None:
     """Show a network with early exits beside the network without, its exits, and other thresholds."""
-    kind = f"Exits at {', '.join(result['taps'])}" if result["taps"] else "Cascade"
-    title = f"{kind} on {result['test_images']} test images of {result['data']}, threshold {result['threshold']:.4g}"
-    mainnet = result["mainnet"]
-    rows = []
-    for name, values in (("MainNet", mainnet), ("with exits", result)):
-        costs = cost_cells_of(values)
-        average = costs.pop("MACs (FLOPs)")
-        saved = 1 - values["macs"] / mainnet["macs"]
-        row = {"": name, "test accuracy %": percent(values["accuracy"]), "average MACs": average}
-        row["saved"] = fraction(saved) if values is result else ""
-        row["worst MACs"] = describe("macs", values.get("worst_macs", values["macs"]))
-        rows.append(row | costs)
-    screen.table(title, rows)
-    _show_exits(screen, result["exits"])
-    _show_losses(screen, result["losses"])
+    images = f"{report.test_images} test images of {report.data}"
+    mainnet, chosen = report.mainnet_cost, report.point
+    with_exits = _comparison_row("with exits", chosen.accuracy, chosen.macs, report.worst_case)
+    with_exits["saved"] = fraction(1 - chosen.macs / mainnet.macs)
+    rows = [_comparison_row("MainNet", report.mainnet_accuracy, mainnet.macs, mainnet), with_exits]
+    screen.table(f"{report.title} on {images}, threshold {chosen.threshold:.4g}", rows)
+    _show_exits(screen, report)
+    _show_losses(screen, report)
     screen.note(
         "ECE: expected calibration error, in percentage points; peak SRAM includes side heads and the activations "
         "that are kept while one runs"
     )
-    screen.note(f"written to {result['folder']}: sidenet.safetensors, sidenet.json, sidenet.png")
+    screen.note(f"written to {folder}: sidenet.safetensors, sidenet.json, sidenet.png")
 
 
-def _show_exits(screen: Screen, exits: list[dict[str, Any]]) -> None:
+def _comparison_row(name: str, accuracy: float, macs: float, worst_case: Cost) -> Row:
+    costs = cost_cells(worst_case)
+    worst_macs = costs.pop(COST_TITLES["macs"])
+    row = {"": name, "test accuracy %": percent(accuracy), "average MACs": describe("macs", macs), "saved": ""}
+    return row | {"worst MACs": worst_macs} | costs
+
+
+def _show_exits(screen: Screen, report: EarlyExitReport) -> None:
     """Show every exit: the images that exit there, and its accuracy and calibration over all images."""
     rows = []
-    for entry in exits:
+    for entry in report.exits:
         rows.append(
             {
-                "exit": entry["name"],
-                "MACs": describe("macs", entry["macs"]),
-                "images %": f"{100 * entry['share']:.1f}",
-                "accuracy, all images %": percent(entry["accuracy"]),
-                "temperature": f"{entry['temperature']:.2f}",
-                "ECE before": f"{entry['calibration_error_before']:.2f}",
-                "ECE calibrated": f"{entry['calibration_error']:.2f}",
+                "exit": entry.name,
+                "MACs": describe("macs", entry.macs),
+                "images %": f"{100 * entry.share:.1f}",
+                "accuracy, all images %": percent(entry.accuracy),
+                "temperature": f"{entry.temperature:.2f}",
+                "ECE before": f"{entry.calibration_error_before:.2f}",
+                "ECE calibrated": f"{entry.calibration_error:.2f}",
             }
         )
     screen.table("Exits", rows)
 
 
-def _show_losses(screen: Screen, losses: list[dict[str, Any]]) -> None:
+def _show_losses(screen: Screen, report: EarlyExitReport) -> None:
     """Show the cheapest threshold for some losses of accuracy on search-val."""
     rows = []
-    for entry in losses:
+    for entry in report.losses:
         rows.append(
             {
-                "percentage points lost on search-val": f"{entry['allowed']:g}",
-                "threshold": f"{entry['threshold']:.4g}",
-                "test accuracy %": percent(entry["accuracy"]),
-                "average MACs": describe("macs", entry["macs"]),
-                "saved": fraction(entry["saved"]),
+                "percentage points lost on search-val": f"{entry.allowed:g}",
+                "threshold": f"{entry.threshold:.4g}",
+                "test accuracy %": percent(entry.accuracy),
+                "average MACs": describe("macs", entry.macs),
+                "saved": fraction(entry.saved),
             }
         )
     screen.table("Other thresholds", rows, left=0)

@@ -55,4 +55,4 @@ def test_sidenet_command_feeds_eval_predict_and_export(delivered_file, watched, 
     renamed.write_bytes((newest.parent / "sidenet" / "sidenet.safetensors").read_bytes())
     assert tinynas("eval", renamed)[0] == 0
     assert load(renamed)(torch.zeros(2, 1, 8, 8), threshold=0.5).logits.shape == (2, 3)
-    assert "a threshold is for a detector's boxes" in fails("predict", renamed, "one.png", "--threshold", "0.5")
+    assert "a threshold selects the boxes of a detector" in fails("predict", renamed, "one.png", "--threshold", "0.5")

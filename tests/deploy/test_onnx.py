@@ -9,7 +9,8 @@ from onnx import numpy_helper
 from helpers import images_for, model_of
 from tinynas import cost, load_arch, load_space
 from tinynas.arch.zoo import shipped_networks, shipped_spaces
-from tinynas.deploy.onnx import preprocessing, to_onnx
+from tinynas.deploy.exported_file import preprocessing
+from tinynas.deploy.onnx import to_onnx
 from tinynas.utils.errors import InputError
 
 

@@ -18,13 +18,14 @@ from helpers import ROOT, Quiet, model_of
 from pages import DOCS, blocks_of, commands_of, every_page, program, run_command
 from tinynas import load_space
 from tinynas.data.registry import load_data
-from tinynas.deploy.onnx import to_onnx_boxes
-from tinynas.early_exit.model_file import read_exits
+from tinynas.deploy.onnx import to_onnx_with_postprocessing
+from tinynas.deploy.onnx_parts import OnnxParts
+from tinynas.early_exit.calibration import ExitOutputs
+from tinynas.early_exit.model_file import read_early_exits
 from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export
-from tinynas.pipelines.export_early_exit import Parts, export_exits
 
 SCRIPTS = {"classify.py", "detect.py", "classify_early.py"}  # programs with arguments, each run by a test of its own
 CHEAP = ("cost", "spaces", "compare", "eval", "predict")  # commands that are run, not only parsed
@@ -123,7 +124,7 @@ def test_detection_program_prints_the_boxes_that_predict_finds(tmp_path, monkeyp
     files = [f"{i}.png" for i in range(3)]
     for index, file in enumerate(files):
         Image.fromarray(data.test.read(index)[0].numpy()).resize((200, 120)).save(file)
-    Path("model.boxes.onnx").write_bytes(to_onnx_boxes(model).content)
+    Path("model.boxes.onnx").write_bytes(to_onnx_with_postprocessing(model).content)
     run_command("predict", "model.safetensors", *files)
     predictions = json.loads(Path("predictions/predictions.json").read_text())
     expected = [(entry["image"], box["class"]) for entry in predictions for box in entry["boxes"]]
@@ -149,13 +150,13 @@ def test_early_exit_program_stops_where_torch_does(space, tmp_path, kind, exits)
     plan = ExitPlan(model=tmp_path / "model.safetensors", threshold=1.1, out=made, **how)
     make_exits(plan, report=Quiet())
     images, labels = (each[:60] for each in next(iter(data.evaluation_batches(data.test, 16))))
-    free = read_exits(made / "sidenet.safetensors").exits
+    free = read_early_exits(made / "sidenet.safetensors").exits
     levels = np.sort(free.observe([(images, labels)]).confidences(free.temperatures.tolist())[:-1], None)
     levels = levels[len(levels) // 4 : -len(levels) // 4]
     widest = np.diff(levels).argmax()  # for PIL rounds pixels to bytes
     threshold = float(levels[widest : widest + 2].mean())
     make_exits(replace(plan, threshold=threshold), report=Quiet())
-    document = export_exits(ExportPlan(model=made / "sidenet.safetensors", out=tmp_path), report=Quiet())
+    document = export(ExportPlan(model=made / "sidenet.safetensors", out=tmp_path), report=Quiet()).to_dict()
     (tmp_path / "classify.py").write_text(program("early-exits.md", "classify_early.py"))
     files = [tmp_path / f"{i}.png" for i in range(60)]
     for path, image in zip(files, data.test.images, strict=False):
@@ -167,13 +168,14 @@ def test_early_exit_program_stops_where_torch_does(space, tmp_path, kind, exits)
     form = document["forms"][1 if kind == "fp32" else 2]
     enlarged = [np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)) for path in files]
     seen = data.normalise(torch.from_numpy(np.stack(enlarged))[:, None])  # PIL's pixels are bytes, torch's are not
-    outputs = Parts([onnx.load(tmp_path / file) for file in form["files"]], int8=True).observe([(seen, labels)])
+    logits = OnnxParts([onnx.load(tmp_path / file) for file in form["files"]], int8=True).run(seen)
+    outputs = ExitOutputs(logits.transpose(0, 1), labels)
     stops = np.argmax(outputs.confidences(form["temperatures"]) >= [[threshold]] * (len(form["files"]) - 1) + [[0]], 0)
     named = [data.classes[outputs.logits[stop, i].argmax()] for i, stop in enumerate(stops)]
     agreed = np.mean([a == b and p == x for a, b, p, x in zip(said, named, places, stops, strict=True)])
     assert agreed == 1
     if kind == "fp32":
-        expected = read_exits(made / "sidenet.safetensors").exits(images, threshold=threshold).exits
+        expected = read_early_exits(made / "sidenet.safetensors").exits(images, threshold=threshold).exits
         assert torch.equal(expected, torch.from_numpy(stops))
         assert set(places) == set(range(len(form["files"]))), "some images stop at every exit"
     assert len(set(places)) > 1, "not all images stop at one exit"

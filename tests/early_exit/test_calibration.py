@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinynas.early_exit.calibration import Outputs, calibration_error, fit_temperature, reliability
+from tinynas.early_exit.calibration import ExitOutputs, calibration_error, fit_temperature, reliability
 
 
 def test_calibration_error_equals_a_count_by_hand():
@@ -23,7 +23,7 @@ def test_fit_temperature_finds_a_known_temperature(temperature):
 def test_fit_temperature_lowers_the_calibration_error():
     torch.manual_seed(0)
     logits = 2 * torch.randn(5_000, 5)
-    outputs = Outputs(5 * logits[None], torch.distributions.Categorical(logits=logits).sample())
+    outputs = ExitOutputs(5 * logits[None], torch.distributions.Categorical(logits=logits).sample())
     before = calibration_error(reliability(outputs.confidences([1.0])[0], outputs.correct()[0]))
     temperature = fit_temperature(outputs.logits[0], outputs.labels)
     after = calibration_error(reliability(outputs.confidences([temperature])[0], outputs.correct()[0]))

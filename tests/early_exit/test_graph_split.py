@@ -6,7 +6,7 @@ from torch import nn
 
 from helpers import Encoder
 from tinynas import build, load_arch
-from tinynas.early_exit.graph_split import cut
+from tinynas.early_exit.graph_split import split_network
 from tinynas.models.profile import macs_by_torch
 from tinynas.utils.errors import InputError
 
@@ -74,7 +74,7 @@ def run(parts, *inputs):
 def test_cut_parts_compute_the_network_to_the_bit(case):
     torch.manual_seed(0)
     net, inputs, taps = CASES[case]()
-    parts, seen = cut(net, taps, [inputs]), []
+    parts, seen = split_network(net, taps, [inputs]), []
     hooks = [net.get_submodule(tap).register_forward_hook(lambda m, i, out: seen.append(out.clone())) for tap in taps]
     with torch.no_grad():
         for count in (5, 1, 3):
@@ -90,7 +90,7 @@ def test_cut_parts_compute_the_network_to_the_bit(case):
 def test_cut_parts_compute_nothing_twice(case):
     net, inputs, taps = CASES[case]()
     handed, counts = (inputs[:1],), []
-    for part in cut(net, taps, [inputs]):
+    for part in split_network(net, taps, [inputs]):
         counts.append(macs_by_torch(part, *handed))
         with torch.no_grad():
             _, *handed = part(*handed)
@@ -100,20 +100,23 @@ def test_cut_parts_compute_nothing_twice(case):
 
 def test_cut_takes_several_inputs():
     net, inputs = Two(), (torch.randn(3, 4), torch.randn(3, 3))
-    parts = cut(net, ["one"], inputs)
+    parts = split_network(net, ["one"], inputs)
     assert len(parts[0].batch_dims) == 2, "what the first made, and the second input"
     with torch.no_grad():
         assert torch.equal(run(parts, *inputs)[-1], net(*inputs))
 
 
 def test_cut_finds_the_batch_dimension():
-    dims = [part.batch_dim for part in cut(Encoder(batch_first=False), ["layers.layers.0"], [torch.randn(1, 1, 9, 12)])]
+    dims = [
+        part.batch_dim
+        for part in split_network(Encoder(batch_first=False), ["layers.layers.0"], [torch.randn(1, 1, 9, 12)])
+    ]
     assert dims == [1, 0]
 
 
 def test_cut_parts_ignore_training_mode():
     net, images = Residual(), torch.randn(4, 3, 8, 8)
-    parts = cut(net, ["norm"], [images])
+    parts = split_network(net, ["norm"], [images])
     with torch.no_grad():
         expected = run(parts, images)[-1]
         for part in parts:
@@ -122,8 +125,8 @@ def test_cut_parts_ignore_training_mode():
 
 
 def test_cut_parts_refuse_inputs_of_other_sizes():
-    parts = cut(Encoder(words=True), ["layers.layers.0"], [torch.ones(1, 9, dtype=torch.long)])
-    with pytest.raises(InputError, match=r"of the size that the network was cut for.*inputs=\(2, 8\), cut=\(None, 9\)"):
+    parts = split_network(Encoder(words=True), ["layers.layers.0"], [torch.ones(1, 9, dtype=torch.long)])
+    with pytest.raises(InputError, match=r"size that the network was split for: \(None, 9\) .*but have \(2, 8\)"):
         parts[0](torch.ones(2, 8, dtype=torch.long))
 
 
@@ -136,8 +139,10 @@ def test_cut_refuses_a_network_that_computes_otherwise_when_traced():
     net.layers = nn.TransformerEncoder(layer, 3)
     words = torch.tensor([[3, 4, 5, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
     net.requires_grad_(False)
-    with pytest.raises(InputError, match=r"Encoder computes otherwise .* needs enable_nested_tensor=False"):
-        cut(net, ["layers.layers.0"], [words])
+    with pytest.raises(
+        InputError, match=r"Encoder computes something else when it is traced .* needs enable_nested_tensor=False"
+    ):
+        split_network(net, ["layers.layers.0"], [words])
 
 
 class Choosy(nn.Module):
@@ -177,27 +182,32 @@ class Summed(Choosy):
 @pytest.mark.parametrize(
     ("net", "tap", "inputs", "message"),
     [
-        (Two(), "tow", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module 'tow'; near it are two"),
-        (Two(), "", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module ''; near it are one, two"),
-        (Choosy(), "a", (torch.zeros(2, 3),), "Choosy cannot be cut, since torch.export cannot follow it: "),
+        (Two(), "tow", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module 'tow'; did you mean two?"),
+        (Two(), "", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module ''; its first modules are one, two"),
+        (Choosy(), "a", (torch.zeros(2, 3),), "Choosy cannot be split, because torch.export cannot trace it: "),
         (Unused(), "b", (torch.zeros(2, 3),), "the network does not call its module 'b'"),
-        (Unused(), "pair", (torch.zeros(2, 3),), "the module 'pair' gives a tuple, and not one tensor"),
-        (Summed(), "a", (torch.zeros(2, 3),), "no dimension of a, of the shape (3,), counts the examples"),
-        (Chain(), ["b", "b"], (torch.zeros(2, 3),), "`a tap is named once` must hold"),
+        (Unused(), "pair", (torch.zeros(2, 3),), "the module 'pair' returns a tuple, not a tensor"),
+        (
+            Summed(),
+            "a",
+            (torch.zeros(2, 3),),
+            "the output of a has the shape (3,), no dimension of which counts the examples",
+        ),
+        (Chain(), ["b", "b"], (torch.zeros(2, 3),), "every tap must be a different module, but the taps are b, b"),
         (
             Chain(),
             ["b", "a"],
             (torch.zeros(2, 3),),
-            "taps are named in the order in which they are computed: a before b",
+            "taps must be in the order of computation; name a before b",
         ),
-        (Chain(), "a", (torch.zeros(0, 3),), "`an example or more` must hold"),
+        (Chain(), "a", (torch.zeros(0, 3),), "a tensor has no example; pass at least one"),
         (Pair(), "", (torch.zeros(2, 3),), "Pair has no module ''"),
-        (Paired(), "a", (torch.zeros(2, 3),), "a network to cut gives one tensor, not a tuple"),
+        (Paired(), "a", (torch.zeros(2, 3),), "a network to split must return one tensor, not a tuple"),
     ],
 )
 def test_cut_refuses_what_it_cannot_split(net, tap, inputs, message, capfd):
     with pytest.raises(InputError) as error:
-        cut(net, [tap] if isinstance(tap, str) else tap, inputs)
+        split_network(net, [tap] if isinstance(tap, str) else tap, inputs)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not any(capfd.readouterr())

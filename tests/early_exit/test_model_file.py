@@ -6,8 +6,9 @@ import torch
 from helpers import images_for, model_of, sidenet_of
 from tinynas import SideNet, cost
 from tinynas.arch.cost import layer_costs
-from tinynas.early_exit.model_file import ExitModel, cascade_of, exits_cost, read_exits, save_exits
-from tinynas.early_exit.thresholds import NOBODY
+from tinynas.early_exit.model import EarlyExitModel, build_cascade, worst_case_cost
+from tinynas.early_exit.model_file import read_early_exits, save_early_exits
+from tinynas.early_exit.thresholds import NEVER_EXIT
 from tinynas.models.model_file import read_model, save_model
 from tinynas.utils.errors import FileError
 
@@ -16,8 +17,8 @@ def test_exits_cost_counts_trunk_heads_and_rest(space, rng):
     for _ in range(4):
         arch = space.sample(rng)
         taps = ["stages.0", "stages.1"]
-        model = ExitModel(models=(model_of(arch),), exits=sidenet_of(arch, taps), threshold=0.5)
-        counted, whole = exits_cost(model), cost(arch)
+        model = EarlyExitModel(models=(model_of(arch),), exits=sidenet_of(arch, taps), threshold=0.5)
+        counted, whole = worst_case_cost(model), cost(arch)
         macs = model.exits.macs(model.example())
         assert macs[-1] == counted.macs
         layers, channels = list(layer_costs(arch)), [stage[-1].out for stage in arch.stages]
@@ -38,38 +39,38 @@ def test_exits_cost_keeps_the_tap_in_memory(space):
     """A head wider than the network's own peak: its hidden layer beside the tapped map."""
     arch = space.min()
     net = SideNet(model_of(arch).net, "stages.0", 20_000, inputs=images_for(arch))
-    model = ExitModel(models=(model_of(arch),), exits=net, threshold=0.5)
+    model = EarlyExitModel(models=(model_of(arch),), exits=net, threshold=0.5)
     size = arch.resolution // 2
     tap = arch.stages[0][-1].out * size**2
-    assert exits_cost(model).peak_sram == tap + 20_000 + arch.stages[0][-1].out
+    assert worst_case_cost(model).peak_sram == tap + 20_000 + arch.stages[0][-1].out
 
 
 def test_exits_cost_of_a_cascade_keeps_its_image(space):
     tiny, big = model_of(space.min()), model_of(space.max())
-    model = ExitModel(models=(tiny, big), exits=cascade_of(tiny, big), threshold=0.5)
+    model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=0.5)
     both = cost(tiny.net.arch), cost(big.net.arch)
-    assert exits_cost(model).macs == sum(one.macs for one in both) == model.exits.macs(model.example())[-1]
-    assert exits_cost(model).peak_sram == max(
+    assert worst_case_cost(model).macs == sum(one.macs for one in both) == model.exits.macs(model.example())[-1]
+    assert worst_case_cost(model).peak_sram == max(
         both[1].peak_sram, *(step.sram + model.example().numel() for step in layer_costs(tiny.net.arch))
     )
-    same = replace(model, models=(tiny, tiny), exits=cascade_of(tiny, tiny))
+    same = replace(model, models=(tiny, tiny), exits=build_cascade(tiny, tiny))
     first, *others = (step.sram for step in layer_costs(tiny.net.arch))
-    assert exits_cost(same).peak_sram == max(first, *(sram + same.example().numel() for sram in others))
+    assert worst_case_cost(same).peak_sram == max(first, *(sram + same.example().numel() for sram in others))
 
 
 @pytest.mark.parametrize("kind", ["sidenet", "cascade"])
 def test_save_exits_and_read_exits_round_trip(space, tmp_path, kind):
     big = model_of(space.max())
     if kind == "sidenet":
-        model = ExitModel(models=(big,), exits=sidenet_of(space.max(), ["stages.0", "stages.1"]), threshold=0.7)
+        model = EarlyExitModel(models=(big,), exits=sidenet_of(space.max(), ["stages.0", "stages.1"]), threshold=0.7)
     else:
         tiny = model_of(space.min())
-        model = ExitModel(models=(tiny, big), exits=cascade_of(tiny, big), threshold=0.7)
+        model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=0.7)
     model.exits.temperatures.uniform_(0.5, 2)
-    save_exits(tmp_path / "sidenet.safetensors", model)
-    again = read_exits(tmp_path / "sidenet.safetensors")
+    save_early_exits(tmp_path / "sidenet.safetensors", model)
+    again = read_early_exits(tmp_path / "sidenet.safetensors")
     images = images_for(space.max(), 9)
-    for threshold in (0, 0.6, NOBODY):
+    for threshold in (0, 0.6, NEVER_EXIT):
         assert torch.equal(
             again.exits(images, threshold=threshold).logits, model.exits(images, threshold=threshold).logits
         )
@@ -77,13 +78,13 @@ def test_save_exits_and_read_exits_round_trip(space, tmp_path, kind):
     assert torch.equal(again.exits.temperatures, model.exits.temperatures)
     save_model(tmp_path / "model.safetensors", big)
     with pytest.raises(
-        FileError, match="is of the kind 'tinynas', and no network with early exits; make it with tinynas sidenet"
+        FileError, match="is of the kind 'tinynas', not a network with early exits; recreate it with tinynas sidenet"
     ):
-        read_exits(tmp_path / "model.safetensors")
-    with pytest.raises(FileError, match="is of the kind 'tinynas-exits', and no tinynas model"):
+        read_early_exits(tmp_path / "model.safetensors")
+    with pytest.raises(FileError, match="is of the kind 'tinynas-exits', not a tinynas model"):
         read_model(tmp_path / "sidenet.safetensors")
     raw = bytearray((tmp_path / "sidenet.safetensors").read_bytes())
     raw[-3] ^= 1
     (tmp_path / "sidenet.safetensors").write_bytes(raw)
-    with pytest.raises(FileError, match="is damaged or no network with early exits"):
-        read_exits(tmp_path / "sidenet.safetensors")
+    with pytest.raises(FileError, match="is corrupt, or not a network with early exits"):
+        read_early_exits(tmp_path / "sidenet.safetensors")

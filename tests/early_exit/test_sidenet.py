@@ -8,9 +8,9 @@ from helpers import Encoder, images_for, model_of, sidenet_of
 from tinynas import SideNet
 from tinynas.data.transforms import resize
 from tinynas.early_exit.calibration import confidence
-from tinynas.early_exit.model_file import cascade_of
-from tinynas.early_exit.sidenet import Cascade
-from tinynas.early_exit.thresholds import NOBODY
+from tinynas.early_exit.cascade import Cascade
+from tinynas.early_exit.model import build_cascade
+from tinynas.early_exit.thresholds import NEVER_EXIT
 from tinynas.utils.errors import InputError
 
 
@@ -112,12 +112,17 @@ def test_sidenet_takes_any_precision_layout_and_feature():
 @pytest.mark.parametrize(
     ("net", "tap", "inputs", "message"),
     [
-        (nn.Sequential(nn.Conv1d(3, 4, 1)), "0", torch.zeros(1, 3, 5), r"logits \(N, classes\)"),
+        (
+            nn.Sequential(nn.Conv1d(3, 4, 1)),
+            "0",
+            torch.zeros(1, 3, 5),
+            r"returns logits \(N, classes\), but Sequential returns",
+        ),
         (
             nn.Sequential(nn.Identity(), nn.EmbeddingBag(9, 4)),
             "0",
             torch.zeros(1, 3, dtype=torch.long),
-            "gives features",
+            "needs features of each image",
         ),
     ],
 )
@@ -125,7 +130,7 @@ def test_sidenet_refuses_what_is_no_classifier_and_no_tap(net, tap, inputs, mess
     with pytest.raises(InputError, match=message):
         SideNet(net, tap, inputs=inputs)
     net = nn.Sequential(nn.Linear(3, 4))
-    with pytest.raises(InputError, match="a batch or more"):
+    with pytest.raises(InputError, match="there is no batch"):
         SideNet(net, "0", inputs=torch.zeros(1, 3)).fit([])
 
 
@@ -134,7 +139,7 @@ def test_sidenet_at_the_ends_of_the_threshold(arch):
     net.exits = nn.ModuleList(Counted(part) for part in net.exits)
     assert net(images, threshold=0).exits.tolist() == [0] * 4
     assert net.exits[-1].runs == [], "nobody is left"
-    assert net(images, threshold=NOBODY).exits.tolist() == [1] * 4
+    assert net(images, threshold=NEVER_EXIT).exits.tolist() == [1] * 4
     assert net(images[:1], threshold=0).logits.shape == (1, arch.classes)
 
 
@@ -171,7 +176,7 @@ def test_cascade_gives_each_network_its_image_size(space):
     tiny, big = model_of(space.min()), model_of(space.max())
     assert tiny.net.arch.resolution < big.net.arch.resolution
     images = images_for(big.net.arch, 6)
-    outputs = cascade_of(tiny, big).observe([(images, torch.zeros(6))])
+    outputs = build_cascade(tiny, big).observe([(images, torch.zeros(6))])
     with torch.no_grad():
         assert torch.equal(outputs.logits[1], big.net(images))
     assert outputs.logits.shape == (2, 6, 3)

@@ -3,7 +3,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tinynas.early_exit.thresholds import NOBODY, Swept, choose, oracle_exits, random_exits, thresholds
+from tinynas.early_exit.thresholds import (
+    NEVER_EXIT,
+    ThresholdSweep,
+    candidate_thresholds,
+    choose,
+    oracle_exits,
+    random_exits,
+)
 from tinynas.utils.errors import InputError
 
 # three images, two early exits and the whole network
@@ -14,7 +21,7 @@ MACS = [10, 20, 30]
 
 
 def hand_made():
-    return Swept(confidences=CONFIDENCES, uncalibrated=CONFIDENCES, correct=CORRECT, macs=MACS)
+    return ThresholdSweep(confidences=CONFIDENCES, uncalibrated=CONFIDENCES, correct=CORRECT, macs=MACS)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +31,7 @@ def hand_made():
         (0.4, (2, 0, 1), 2),
         (0.41, (1, 1, 1), 3),
         (0.85, (1, 0, 2), 3),
-        (NOBODY, (0, 0, 3), 3),
+        (NEVER_EXIT, (0, 0, 3), 3),
     ],
 )
 def test_threshold_sweep_at_a_threshold(threshold, shares, hits):
@@ -35,8 +42,8 @@ def test_threshold_sweep_at_a_threshold(threshold, shares, hits):
 
 
 def test_thresholds_rise_between_the_ends():
-    found = thresholds(CONFIDENCES)
-    assert found[0] == 0 and found[-1] == NOBODY  # noqa: PT018
+    found = candidate_thresholds(CONFIDENCES)
+    assert found[0] == 0 and found[-1] == NEVER_EXIT  # noqa: PT018
     assert all(a < b for a, b in pairwise(found))
     assert set(found[1:-1]) <= set(CONFIDENCES[:-1].flatten())
 
@@ -64,8 +71,8 @@ def test_threshold_sweep_chooses_points_to_compare_without_the_test_split():
     rng = np.random.default_rng(0)
     correct = rng.random((2, 400)) < np.array([[0.6], [0.9]])
     confidences = np.clip(correct * 0.3 + rng.random((2, 400)) * 0.7, 0, 1)
-    one = Swept(confidences=confidences, uncalibrated=confidences, correct=correct, macs=[10, 100])
-    points = one.at(one.spread())
+    one = ThresholdSweep(confidences=confidences, uncalibrated=confidences, correct=correct, macs=[10, 100])
+    points = one.at(one.pareto_thresholds())
     assert 3 < len(points) <= 7
     assert points[-1].accuracy == max(point.accuracy for point in one.curve())
     assert points[0].accuracy > points[-1].accuracy - 10

@@ -41,14 +41,14 @@ def test_load_names_a_damaged_model(model, tmp_path, damage):
     path = tmp_path / "model.safetensors"
     save_model(path, model)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(FileError, match=r"model\.safetensors is damaged or no tinynas model"):
+    with pytest.raises(FileError, match=r"model\.safetensors is corrupt, or not a tinynas model"):
         load(path)
 
 
 def test_load_refuses_other_model_files(tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(save({"weight": torch.ones(3)}))
-    with pytest.raises(FileError, match="damaged or no tinynas model"):
+    with pytest.raises(FileError, match="corrupt, or not a tinynas model"):
         load(path)
     path.write_bytes(save({"weight": torch.ones(3)}, {"format": "tinynas 99"}))
     with pytest.raises(FileError, match="has format 99, newer than this tinynas reads"):

@@ -7,7 +7,7 @@ from helpers import Encoder
 from tinynas import build, cost, load_arch
 from tinynas.arch.cost import layer_costs
 from tinynas.arch.zoo import shipped_networks
-from tinynas.early_exit.graph_split import cut
+from tinynas.early_exit.graph_split import split_network
 from tinynas.models.profile import macs_by_torch, recount
 
 
@@ -22,7 +22,7 @@ def test_macs_are_those_of_the_cost_model(name):
     arch = load_arch(name)
     net, image = build(arch), torch.zeros(1, 3, arch.resolution, arch.resolution)
     assert macs_by_torch(net.eval(), image) == cost(arch).macs
-    first, _ = cut(net, ["stages.2"], [image])
+    first, _ = split_network(net, ["stages.2"], [image])
     counted = np.array([step.macs for step in layer_costs(arch) if not step.name.startswith(("stages.3", "head"))])
     names = [step.name for step in layer_costs(arch)]
     last = max(i for i, step in enumerate(names) if step.startswith("stages.2."))

@@ -17,7 +17,7 @@ from tinynas.utils.errors import FileError, InputError
 
 def test_export_of_a_detector_gives_torchs_boxes(detector_run, voc, tmp_path):
     model = detector_run / "retrain" / "plain" / "model.safetensors"
-    document = export(ExportPlan(model=model, out=tmp_path), report=Quiet())
+    document = export(ExportPlan(model=model, out=tmp_path), report=Quiet()).to_dict()
     assert [row["file"] for row in document["files"][1:]] == ["model.onnx", "model.int8.onnx", "model.boxes.onnx"]
     accuracies = [row["accuracy"] for row in document["files"]]
     assert accuracies[0] == accuracies[1] == pytest.approx(accuracies[3], abs=0.01)
@@ -39,7 +39,7 @@ def test_export_discards_a_file_with_other_boxes(detector_run, tmp_path, monkeyp
         return decode_with_nms(outputs, at, threshold=0.2)
 
     monkeypatch.setattr("tinynas.tasks.detection.DetectorWithNMS.forward", lambda self, x: _forward(self, x, stricter))
-    with pytest.raises(FileError, match=r"model.boxes.onnx would give other boxes than torch for \d of 6 images"):
+    with pytest.raises(FileError, match=r"model.boxes.onnx would return other boxes than PyTorch for \d of 6 images"):
         export(ExportPlan(model=detector_run / "retrain" / "both" / "model.safetensors", out=tmp_path), report=Quiet())
     assert not list(tmp_path.iterdir())
 
@@ -51,7 +51,7 @@ def _forward(module, image, suppress):
 
 
 def test_export_measures_all_forms_on_the_test_split(delivered_file, watched, tmp_path):
-    document = export(ExportPlan(model=delivered_file, out=tmp_path / "out"), report=Quiet())
+    document = export(ExportPlan(model=delivered_file, out=tmp_path / "out"), report=Quiet()).to_dict()
     assert document == json.loads((tmp_path / "out" / "export.json").read_text())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "export.json",

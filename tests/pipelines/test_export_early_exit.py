@@ -6,11 +6,12 @@ import pytest
 from torch import nn
 
 from helpers import Quiet, model_of
-from tinynas.early_exit.model_file import deployed_parts, read_exits
+from tinynas.early_exit.model import folded_parts
+from tinynas.early_exit.model_file import read_early_exits
 from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
-from tinynas.pipelines.export_early_exit import export_exits
+from tinynas.pipelines.export import export
 from tinynas.utils.errors import FileError, InputError
 from tinynas.utils.io import read_json
 
@@ -19,8 +20,8 @@ from tinynas.utils.io import read_json
 def test_export_exits_writes_parts_that_compute_what_torch_does(space, watched, tmp_path, tap):
     path = tmp_path / "model" / "model.safetensors"
     save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
-    folder = Path(make_exits(ExitPlan(model=path, taps=(tap,), threshold=0.4), report=Quiet())["folder"])
-    document = export_exits(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet())
+    folder = Path(make_exits(ExitPlan(model=path, taps=(tap,), threshold=0.4), report=Quiet()).to_dict()["folder"])
+    document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet()).to_dict()
     assert read_json(folder / "export.json") == document
     torchs, fp32, int8 = document["forms"]
     assert fp32["difference"] < 1e-4
@@ -34,17 +35,17 @@ def test_export_exits_writes_parts_that_compute_what_torch_does(space, watched, 
 
 
 def test_export_exits_discards_files_that_compute_something_else(delivered_file, watched, monkeypatch):
-    folder = Path(make_exits(ExitPlan(model=delivered_file), report=Quiet())["folder"])
+    folder = Path(make_exits(ExitPlan(model=delivered_file), report=Quiet()).to_dict()["folder"])
     plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out")
 
     def wrong(model):
-        parts = deployed_parts(model)
+        parts = folded_parts(model)
         nn.init.ones_(parts[-1].get_parameter("body.net_head_classifier_weight"))
         return parts
 
-    monkeypatch.setattr("tinynas.pipelines.export_early_exit.deployed_parts", wrong)
+    monkeypatch.setattr("tinynas.pipelines.export_early_exit.folded_parts", wrong)
     with pytest.raises(FileError, match="the files would differ from the model by"):
-        export_exits(plan, report=Quiet())
+        export(plan, report=Quiet())
     assert list((folder / "out").iterdir()) == []
 
 
@@ -53,11 +54,13 @@ def test_export_exits_resizes_inside_a_cascade_where_image_sizes_differ(delivere
     for path, arch in ((small, replace(space.max(), resolution=8)), (large, space.max())):
         save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))
     for big, resizes in ((small, 0), (large, 1)):
-        folder = Path(make_exits(ExitPlan(model=big, tiny=delivered_file, threshold=0.4), report=Quiet())["folder"])
-        document = export_exits(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet())
+        folder = Path(
+            make_exits(ExitPlan(model=big, tiny=delivered_file, threshold=0.4), report=Quiet()).to_dict()["folder"]
+        )
+        document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet()).to_dict()
         assert document["forms"][1]["accuracy"] == document["forms"][0]["accuracy"]
         nodes = onnx.load(folder / "part1.onnx").graph.node
         assert sum(node.op_type == "Resize" for node in nodes) == resizes
-        assert document["preprocessing"]["crop"] == read_exits(folder / "sidenet.safetensors").resolution
+        assert document["preprocessing"]["crop"] == read_early_exits(folder / "sidenet.safetensors").resolution
     with pytest.raises(InputError, match="for one image at a time"):
-        export_exits(ExportPlan(model=folder, out=tmp_path / "p", batch=2), report=Quiet())
+        export(ExportPlan(model=folder / "sidenet.safetensors", out=tmp_path / "p", batch=2), report=Quiet())

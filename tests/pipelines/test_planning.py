@@ -1,14 +1,16 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from helpers import overrides
 from tinynas import Budget, build, load_arch
-from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
+from tinynas.experiment.saved import save_config
 from tinynas.models.model_file import Model, save_model
-from tinynas.pipelines.planning import plan_retraining
+from tinynas.pipelines.planning import plan_retraining, plan_search
 from tinynas.utils.errors import BudgetError, FileError, InputError
+from tinynas.utils.overrides import Overrides
 
 
 def test_plan_retraining_refuses_contradictions(searched, watched, monkeypatch):
@@ -74,3 +76,24 @@ def test_plan_retraining_fits_the_arch_to_the_data(watched, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     plan = plan_retraining("mcunet-in3", overrides=overrides(data="other"))
     assert plan.arch == replace(load_arch("mcunet-in3"), in_channels=1, classes=3)
+
+
+def test_plan_retraining_resumes_a_retraining_of_the_network(watched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_retraining("mcunet-in3", overrides=overrides(data="other", alpha=0.5, netaug=True))
+    save_config(plan.folder / "config.yaml", {"arch": plan.arch.to_dict(), **asdict(plan.config)})
+    assert plan_retraining("mcunet-in3", resume=True) == plan
+    assert plan_retraining(None, resume=True, overrides=overrides(alpha=0.5)) == plan
+    with pytest.raises(FileError, match=r"no unfinished retraining in runs"):
+        plan_retraining("mobilenet-v2-tiny", resume=True)
+
+
+def test_plan_search_takes_flags_then_the_file_then_task_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    declared = (SearchSettings, SupernetConfig)
+    file = Overrides.read({"recipe": {"epochs": 5, "lr": 0.2}, "trials": 7, "sampler": "tpe"}, *declared)
+    flags = Overrides.read({"lr": 0.3, "sampler": "random"}, *declared)
+    plan = plan_search(None, task="detect", overrides=file | flags)
+    assert (plan.config.recipe.lr, plan.config.recipe.epochs) == (0.3, 5)
+    assert (plan.settings.sampler, plan.settings.trials, plan.settings.workers) == ("random", 7, 1)
+    assert (plan.config.num_random_subnets, plan.config.recipe.batch_size) == (1, 32)

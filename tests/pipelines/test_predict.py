@@ -9,7 +9,8 @@ from tinynas import build
 from tinynas.data.loading import read_image
 from tinynas.data.registry import load_data
 from tinynas.models.model_file import Model, save_model
-from tinynas.pipelines.predict import network_input, predict
+from tinynas.pipelines.predict import predict
+from tinynas.pipelines.trained_model import network_input
 from tinynas.utils.errors import FileError
 
 

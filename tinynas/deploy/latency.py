@@ -1,34 +1,33 @@
-"""How long a network takes on the machine that runs this, measured and not looked up."""
+"""Latency: the time that a network takes on the machine that runs this, measured, not looked up."""
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from statistics import median
 
 import torch
 
 from ..arch.arch import Arch
 from ..arch.cost import TimedCost, cost
-from ..models.network import build, fold
+from ..models.network import build, example_input, fold
 
-_WARM_UP = 3  # runs before the clock counts
-_RUNS = 15  # at least
-_SECONDS = 0.05  # at least, of all runs
+_WARM_UP = 3  # runs that are not timed
+_MIN_RUNS = 15
+_MIN_SECONDS = 0.05  # of all timed runs together
 
 
 def latency(arch: Arch, *, batch: int = 1) -> float:
-    """Median seconds in which the folded network runs once on `batch` images: PyTorch, fp32, one CPU thread.
+    """Return the median seconds of one run on `batch` images: batch norm folded, PyTorch, fp32, one CPU thread.
 
-    The thread's processor time is taken, so that other processes on the machine disturb it little.
+    It is the thread's processor time, which other processes on the machine disturb little.
     """
     net = fold(build(arch).eval())
-    images = torch.zeros(batch, arch.in_channels, arch.resolution, arch.resolution)
-    return median_seconds(lambda: net(images))
+    return median_seconds(partial(net, example_input(arch, batch)))
 
 
 def median_seconds(run: Callable[[], object]) -> float:
-    """Of one run, in processor time of this thread: torch is told to use no other."""
+    """Return the median processor time of one run, in seconds; torch uses one thread meanwhile."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -36,10 +35,10 @@ def median_seconds(run: Callable[[], object]) -> float:
             for _ in range(_WARM_UP):
                 run()
             seconds: list[float] = []
-            while len(seconds) < _RUNS or sum(seconds) < _SECONDS:
-                began = time.thread_time()
+            while len(seconds) < _MIN_RUNS or sum(seconds) < _MIN_SECONDS:
+                start = time.thread_time()
                 run()
-                seconds.append(time.thread_time() - began)
+                seconds.append(time.thread_time() - start)
     finally:
         torch.set_num_threads(threads)
     return median(seconds)
@@ -47,5 +46,5 @@ def median_seconds(run: Callable[[], object]) -> float:
 
 @cache
 def timed_cost(arch: Arch) -> TimedCost:
-    """The arch's counts, and the latency of one image; measured once in a process."""
+    """Return the arch's counted cost with the latency of one image, measured once per process."""
     return TimedCost(**asdict(cost(arch)), latency=latency(arch))

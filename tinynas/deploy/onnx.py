@@ -1,10 +1,8 @@
-"""ONNX: a delivered network as a file that onnxruntime runs, in fp32 and in int8."""
+"""ONNX: a trained network as a file that onnxruntime runs, in fp32 and in int8."""
 
-import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,107 +16,81 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from torch import Tensor
 
 from ..models.model_file import Model
-from ..models.network import fold
-from ..tasks.detection import DetectorWithNMS
+from ..models.network import example_input, fold
+from ..tasks.registry import TASKS
 from ..utils.errors import InputError, require
+from ..utils.quiet import logging_disabled
+from .exported_file import ExportedFile, metadata, run_in_batches
 
 _OLDEST_OPSET = 18  # that torch writes
-_QUIET = 3  # onnxruntime's log level: errors
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployed:
-    """A file made of a model, and what it does."""
-
-    kind: str  # "ONNX"
-    name: str
-    content: bytes
-    run: Callable[[Tensor], Tensor]  # images (N, C, H, W) -> the network's outputs, on one thread
-    int8: bool = False
+_ERRORS_ONLY = 3  # a log level of onnxruntime
 
 
 def to_onnx(
     model: Model, *, calibration: list[Tensor] | None = None, batch: int | None = 1, opset: int | None = None
-) -> list[Deployed]:
-    """The model in fp32 and, with images (N, C, H, W) to set its ranges by, in int8 (QDQ, weights per channel).
+) -> list[ExportedFile]:
+    """Export a model as ONNX in fp32 and, given calibration images, in int8 (QDQ, weights per channel).
 
-    Norms are folded; class names and preprocessing are in the metadata. The files take `batch` images at a time, or
-    any number if that is None. Raises InputError for an operator set that torch, ONNX or onnxruntime does not know.
+    Batch norm is folded into the convolutions; class names and preprocessing are in the metadata.
+
+    Args:
+        model: The model.
+        calibration: Images (N, C, H, W) that set the ranges of int8; None exports fp32 only.
+        batch: Images that the files take at a time; None: any number.
+        opset: ONNX operator set; by default torch's.
+
+    Raises:
+        InputError: torch does not write the operator set, or onnxruntime does not run it.
     """
     arch = model.net.arch
-    images = torch.zeros(batch or 2, arch.in_channels, arch.resolution, arch.resolution)
     shapes = None if batch else {"images": {0: torch.export.Dim.DYNAMIC}}
-    outputs = ["logits" if arch.task == "classify" else "predictions"]
-    proto = exported(fold(model.net).cpu(), {"images": images}, outputs, opset=opset, shapes=shapes)
-    onnx.helper.set_model_props(proto, about(model))
-    contents = {"model.onnx": proto.SerializeToString()}
+    inputs = {"images": example_input(arch, batch or 2)}
+    proto = export_module(
+        fold(model.net).cpu(), inputs, TASKS[arch.task].output_names, opset=opset, dynamic_shapes=shapes
+    )
+    onnx.helper.set_model_props(proto, metadata(model))
+    files = [_exported_file(proto, "model.onnx", batch, int8=False)]
     if calibration:
-        whole = torch.cat(calibration)
-        size = batch or len(whole)
-        feeds = ({"images": whole[i : i + size].numpy()} for i in range(0, len(whole) - size + 1, size))
-        contents["model.int8.onnx"] = quantised(proto, feeds).SerializeToString()
-    return [
-        Deployed(kind="ONNX", name=name, content=content, run=runner(content, batch), int8="int8" in name)
-        for name, content in contents.items()
-    ]
+        quantized = quantize_int8(proto, _batches(torch.cat(calibration), batch))
+        files.append(_exported_file(quantized, "model.int8.onnx", batch, int8=True))
+    return files
 
 
-def to_onnx_boxes(model: Model, *, opset: int | None = None) -> Deployed:
-    """A detector in fp32 that gives boxes (K, 4) in 0..1 of one image's sides, scores (K,) and classes (K,).
+def to_onnx_with_postprocessing(model: Model, *, opset: int | None = None) -> ExportedFile:
+    """Export a detector in fp32 with decoding and non-maximum suppression in the file.
 
-    Decoding and suppression are in the file. Its `run` gives them beside one another, (K, 6).
+    The file takes one image and returns boxes (K, 4), in 0..1 of the image's sides, scores (K,) and classes (K,). `run`
+    returns them side by side, (K, 6).
     """
     arch = model.net.arch
-    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
-    net = DetectorWithNMS(fold(model.net).cpu(), arch).eval()
-    proto = exported(net, {"images": image}, ["boxes", "scores", "classes"], opset=opset)
-    onnx.helper.set_model_props(proto, about(model))
+    task = TASKS[arch.task]
+    net = task.with_postprocessing(fold(model.net).cpu(), arch).eval()
+    proto = export_module(net, {"images": example_input(arch)}, task.final_output_names, opset=opset)
+    onnx.helper.set_model_props(proto, metadata(model))
     content = proto.SerializeToString()
-    session = session_of(content)
-
-    def run(one: Tensor) -> Tensor:
-        boxes, scores, classes = session.run(None, {"images": one.numpy()})
-        return torch.from_numpy(np.concatenate([boxes, scores[:, None], classes[:, None]], 1).astype(np.float32))
-
-    return Deployed(kind="ONNX, boxes,", name="model.boxes.onnx", content=content, run=run)
+    return ExportedFile(kind="ONNX, boxes,", name="model.boxes.onnx", content=content, run=_BoxesRunner(content))
 
 
-def preprocessing(model: Model) -> dict[str, object]:
-    """How an image becomes the network's input.
-
-    Converted to `mode` (PIL's name), its shorter side resized to `resize` pixels, a square of `crop` pixels cut out of
-    the middle (or, with `stretch`, both sides resized to `resize`), values divided by 255, less `mean`, over `std`.
-    """
-    arch = model.net.arch
-    return {
-        "mode": "L" if arch.in_channels == 1 else "RGB",
-        "resize": round(arch.resolution / model.crop),
-        "crop": arch.resolution,
-        "stretch": arch.task == "detect",
-        "mean": list(model.normalise.mean),
-        "std": list(model.normalise.std),
-    }
-
-
-def about(model: Model) -> dict[str, str]:
-    """What an ONNX file of a model says in its metadata."""
-    return {
-        "format": "tinynas 1",
-        "data": model.data,
-        "classes": json.dumps(model.classes),
-        "preprocessing": json.dumps(preprocessing(model)),
-    }
-
-
-def exported(
+def export_module(
     net: torch.nn.Module,
     inputs: Mapping[str, Tensor],
     outputs: Sequence[str],
     *,
     opset: int | None = None,
-    shapes: Any = None,
+    dynamic_shapes: Any = None,
 ) -> onnx.ModelProto:
-    """A module with examples of its inputs as ONNX. Raises InputError for an operator set that torch does not write."""
+    """Export a module as ONNX.
+
+    Args:
+        net: The module.
+        inputs: An example of each of its inputs, by the name it gets.
+        outputs: Names of its outputs.
+        opset: ONNX operator set; by default torch's.
+        dynamic_shapes: As `torch.onnx.export` takes them.
+
+    Raises:
+        InputError: torch does not write this operator set.
+    """
     newest = onnx.defs.onnx_opset_version()
     require(opset is None or _OLDEST_OPSET <= opset <= newest, f"{_OLDEST_OPSET} <= opset <= {newest}", opset=opset)
     with warnings.catch_warnings():
@@ -131,20 +103,73 @@ def exported(
             opset_version=opset,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_shapes=shapes,
+            dynamic_shapes=dynamic_shapes,
         )
     proto: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
-    _strip(proto)
+    _strip_debug_info(proto)
     return proto
 
 
-def _strip(proto: onnx.ModelProto) -> None:
-    """Leave out what tells how the graph was made: without it a tiny network's file has a third of the size."""
-    for node in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    proto.graph.ClearField("metadata_props")
-    proto.ClearField("doc_string")
+def quantize_int8(proto: onnx.ModelProto, feeds: Iterator[dict[str, np.ndarray]]) -> onnx.ModelProto:
+    """Return the model in int8 (QDQ, weights per channel), its ranges set by these inputs."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)  # onnxruntime moves the weights of its input to a temporary file
+    with logging_disabled(logging.WARNING), TemporaryDirectory() as folder:  # it advises to fold networks first
+        path = Path(folder) / "model.onnx"
+        quantize_static(
+            copy,
+            path,
+            _Feeds(feeds),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+        )
+        quantized = onnx.load(path)
+    del quantized.metadata_props[:]
+    quantized.metadata_props.extend(proto.metadata_props)
+    return quantized
+
+
+def create_session(content: bytes) -> InferenceSession:
+    """Load an ONNX file into onnxruntime, on one thread.
+
+    Raises:
+        InputError: onnxruntime does not run the file.
+    """
+    options = SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, _ERRORS_ONLY
+    try:
+        return InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception class for each status, without a common one
+        reason = str(error).splitlines()[0][-200:]
+        raise InputError(f"onnxruntime {onnxruntime.__version__} does not run this file: {reason}") from None
+
+
+class _Runner:
+    """Runs an ONNX file on any number of images."""
+
+    def __init__(self, content: bytes, batch: int | None) -> None:
+        self.session, self.batch = create_session(content), batch
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return run_in_batches(self._run_batch, images, self.batch)
+
+    def _run_batch(self, images: np.ndarray) -> np.ndarray:
+        (outputs,) = self.session.run(None, {"images": images})
+        return np.asarray(outputs)
+
+
+class _BoxesRunner:
+    """Runs an ONNX file that returns boxes, scores and classes on one image."""
+
+    def __init__(self, content: bytes) -> None:
+        self.session = create_session(content)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        boxes, scores, classes = self.session.run(None, {"images": image.numpy()})
+        rows = np.concatenate([boxes, scores[:, None], classes[:, None]], 1)
+        return torch.from_numpy(rows.astype(np.float32))
 
 
 class _Feeds(CalibrationDataReader):  # type: ignore[misc]
@@ -154,58 +179,28 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]
         self.feeds = feeds
 
     def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the next inputs, or None at the end."""
         return next(self.feeds, None)
 
 
-def quantised(proto: onnx.ModelProto, feeds: Iterator[dict[str, np.ndarray]]) -> onnx.ModelProto:
-    """The same in int8 (QDQ, weights per channel), its ranges set by these inputs."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)  # what is quantised has its weights moved to a temporary file
-    logging.disable(logging.WARNING)  # advice for networks that are not folded
-    try:
-        with TemporaryDirectory() as folder:
-            quantize_static(
-                copy,
-                Path(folder) / "model.onnx",
-                _Feeds(feeds),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-            )
-            made = onnx.load(Path(folder) / "model.onnx")
-    finally:
-        logging.disable(logging.NOTSET)
-    del made.metadata_props[:]
-    made.metadata_props.extend(proto.metadata_props)
-    return made
+def _exported_file(proto: onnx.ModelProto, name: str, batch: int | None, *, int8: bool) -> ExportedFile:
+    content = proto.SerializeToString()
+    return ExportedFile(kind="ONNX", name=name, content=content, run=_Runner(content, batch), int8=int8)
 
 
-def runner(content: bytes, batch: int | None) -> Callable[[Tensor], Tensor]:
-    """An ONNX file's network on one thread: images (N, C, H, W) -> its outputs. Raises InputError."""
-    session = session_of(content)
-    return in_batches(lambda images: session.run(None, {"images": images})[0], batch)
+def _batches(images: Tensor, batch: int | None) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the images in full batches; the rest is left out."""
+    size = batch or len(images)
+    for start in range(0, len(images) - size + 1, size):
+        yield {"images": images[start : start + size].numpy()}
 
 
-def session_of(content: bytes) -> InferenceSession:
-    """An ONNX file on one thread. Raises InputError if onnxruntime does not run it."""
-    options = SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, _QUIET
-    try:
-        return InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes, one for each status
-        reason = str(error).splitlines()[0][-200:]
-        raise InputError(f"onnxruntime {onnxruntime.__version__} does not run this file: {reason}") from None
-
-
-def in_batches(run: Callable[[np.ndarray], np.ndarray], batch: int | None) -> Callable[[Tensor], Tensor]:
-    """A function of exactly `batch` images made one of any number, by filling up the last batch with zeros."""
-
-    def whole(images: Tensor) -> Tensor:
-        size = batch or len(images)
-        missing = -len(images) % size
-        filled = torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
-        logits = [torch.from_numpy(run(part.numpy())) for part in torch.split(filled, size)]
-        return torch.cat(logits)[: len(images)]
-
-    return whole
+def _strip_debug_info(proto: onnx.ModelProto) -> None:
+    """Remove the record of how the graph was traced, which is two thirds of a tiny network's file."""
+    graph = proto.graph
+    for entries in (graph.node, graph.value_info, graph.input, graph.output):
+        for entry in entries:
+            entry.ClearField("metadata_props")
+            entry.ClearField("doc_string")
+    graph.ClearField("metadata_props")
+    proto.ClearField("doc_string")

@@ -1,14 +1,8 @@
-"""TensorFlow Lite: a delivered network as a file for LiteRT and its kin for microcontrollers, in fp32 and in int8.
+"""TensorFlow Lite: a trained network as a file for LiteRT and for microcontrollers, in fp32 and in int8.
 
-Needs the extra `tflite`: litert-torch converts, ai-edge-quantizer quantises, ai-edge-litert interprets.
+Needs the extra `tflite`: litert-torch converts, ai-edge-quantizer quantizes, ai-edge-litert interprets.
 """
 
-import contextlib
-import io
-import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,60 +13,69 @@ import torch
 from torch import Tensor
 
 from ..models.model_file import Model
-from ..models.network import fold
+from ..models.network import example_input, fold
 from ..utils.errors import InputError
-from .onnx import Deployed, in_batches
+from ..utils.quiet import output_discarded
+from .exported_file import ExportedFile, run_in_batches
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def to_tflite(model: Model, *, calibration: list[Tensor] | None = None) -> list[Deployed]:
-    """The model in fp32 and, with images (N, C, H, W) to set its ranges by, in int8 (weights per channel).
+def to_tflite(model: Model, *, calibration: list[Tensor] | None = None) -> list[ExportedFile]:
+    """Export a model as TFLite in fp32 and, given calibration images, in int8 (weights per channel).
 
-    Norms are folded. The files take one image, (1, H, W, C); the int8 file takes and gives int8, by the scales and zero
-    points it holds. Raises InputError if the extra is not installed.
+    Batch norm is folded into the convolutions. The files take one image, (1, H, W, C). Inputs and outputs of the int8
+    file are int8, by the scales and zero points that it holds.
+
+    Args:
+        model: The model.
+        calibration: Images (N, C, H, W) that set the ranges of int8; None exports fp32 only.
+
+    Raises:
+        InputError: The extra is not installed.
     """
     if not find_spec("litert_torch"):
         raise InputError("a .tflite file needs LiteRT: pip install 'tinynas[tflite]'")
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, output_discarded():  # the converter logs every step, partly from C++
         path = Path(folder) / "model.tflite"
         _convert(model, path)
-        contents = {"model.tflite": path.read_bytes()}
+        files = [_exported_file("model.tflite", path.read_bytes(), int8=False)]
         if calibration:
-            contents["model.int8.tflite"] = _quantised(path, torch.cat(calibration))
-        return [
-            Deployed(kind="TFLite", name=name, content=content, run=_runner(content), int8="int8" in name)
-            for name, content in contents.items()
-        ]
+            quantized = _quantize(path, torch.cat(calibration))
+            files.append(_exported_file("model.int8.tflite", quantized, int8=True))
+    return files
+
+
+def _exported_file(name: str, content: bytes, *, int8: bool) -> ExportedFile:
+    return ExportedFile(kind="TFLite", name=name, content=content, run=_Runner(content), int8=int8)
 
 
 def _convert(model: Model, path: Path) -> None:
     import litert_torch
 
-    arch = model.net.arch
     net = litert_torch.to_channel_last_io(fold(model.net).cpu(), args=[0]).eval()
-    image = torch.zeros(1, arch.resolution, arch.resolution, arch.in_channels)
+    image = example_input(model.net.arch).permute(0, 2, 3, 1).contiguous()
     litert_torch.convert(net, (image,)).export(str(path))
 
 
-def _quantised(path: Path, images: Tensor) -> bytes:
+def _quantize(path: Path, images: Tensor) -> bytes:
     from ai_edge_quantizer import quantizer, recipe
     from ai_edge_quantizer.calibrator import CalibrationInterpreter, CalibrationMode
 
-    quantise = quantizer.Quantizer(str(path))
-    quantise.load_quantization_recipe(recipe.static_wi8_ai8())
+    quantize = quantizer.Quantizer(str(path))
+    quantize.load_quantization_recipe(recipe.static_wi8_ai8())
     name, signature = next(iter(_interpreter(path.read_bytes()).get_signature_list().items()))
     (argument,) = signature["inputs"]
     mode = CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
-    watched = CalibrationInterpreter(str(path), mode, _extremes)
-    run = watched.get_signature_runner(name)
+    calibrator = CalibrationInterpreter(str(path), mode, _extremes)
+    run = calibrator.get_signature_runner(name)
     for image in images:
         run(**{argument: _channels_last(image[None].numpy())})
-    return bytes(quantise.quantize(watched.get_calibration_results()).quantized_model)
+    return bytes(quantize.quantize(calibrator.get_calibration_results()).quantized_model)
 
 
 def _extremes(seen: dict[str, Array], new: dict[str, Array]) -> dict[str, Array]:
-    """The range of a tensor over all images; the quantizer's own moving average clips, and costs more accuracy."""
+    """Return a tensor's range over all images; the quantizer's own moving average clips and loses more accuracy."""
     if not seen:
         return new
     return {"min": np.minimum(seen["min"], new["min"]), "max": np.maximum(seen["max"], new["max"])}
@@ -86,45 +89,34 @@ def _interpreter(content: bytes) -> Any:
     return interpreter
 
 
-def _runner(content: bytes) -> Callable[[Tensor], Tensor]:
-    """A file's network: images (N, C, H, W) -> logits (N, classes)."""
-    interpreter = _interpreter(content)
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+class _Runner:
+    """Runs a TFLite file on any number of images: (N, C, H, W) -> logits (N, classes)."""
 
-    def run(image: Array) -> Array:
-        interpreter.set_tensor(given["index"], _quantise(_channels_last(image), given))
-        interpreter.invoke()
-        return _dequantise(interpreter.get_tensor(made["index"]), made)
+    def __init__(self, content: bytes) -> None:
+        self.interpreter = _interpreter(content)
+        (self.input,) = self.interpreter.get_input_details()
+        (self.output,) = self.interpreter.get_output_details()
 
-    return in_batches(run, 1)
+    def __call__(self, images: Tensor) -> Tensor:
+        return run_in_batches(self._run_image, images, 1)
+
+    def _run_image(self, image: Array) -> Array:
+        self.interpreter.set_tensor(self.input["index"], _to_int8(_channels_last(image), self.input))
+        self.interpreter.invoke()
+        return _to_float(self.interpreter.get_tensor(self.output["index"]), self.output)
 
 
 def _channels_last(images: Array) -> Array:
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
-def _quantise(values: Array, tensor: dict[str, Any]) -> Array:
-    """Floats as the tensor holds them: themselves, or int8 by its scale and zero point."""
+def _to_int8(values: Array, tensor: dict[str, Any]) -> Array:
+    """Return floats as int8, by the tensor's scale and zero point; unchanged if it has none."""
     scale, zero = tensor["quantization"]
     return np.clip(np.round(values / scale) + zero, -128, 127).astype(np.int8) if scale else values
 
 
-def _dequantise(values: Array, tensor: dict[str, Any]) -> Array:
+def _to_float(values: Array, tensor: dict[str, Any]) -> Array:
+    """Return int8 as floats, by the tensor's scale and zero point; unchanged if it has none."""
     scale, zero = tensor["quantization"]
     return (scale * (values.astype(np.float32) - zero)).astype(np.float32) if scale else values
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The converter tells every step of its own, partly from C++."""
-    sys.stderr.flush()
-    words, stderr = io.StringIO(), os.dup(2)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
-        warnings.simplefilter("ignore")
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -1,4 +1,4 @@
-"""Calibrated confidence: temperature scaling, reliability, expected calibration error."""
+"""Calibrated confidence: temperature scaling, reliability diagrams, expected calibration error."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,32 +7,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_BINS = 15  # of confidence
+_BINS = 15  # of a reliability diagram
 
 
-class Outputs(NamedTuple):
-    """What every exit says of the images of a split, all having been run to the end."""
+class ExitOutputs(NamedTuple):
+    """The outputs of every exit for all images of a split, with the labels.
 
-    logits: Tensor  # (exits, N, classes); the last exit is the whole network
-    labels: Tensor  # (N,)
+    Attributes:
+        logits: Logits of every exit, (exits, N, classes). The last exit is the whole network.
+        labels: Class indices, (N,).
+    """
+
+    logits: Tensor
+    labels: Tensor
 
     def correct(self) -> np.ndarray:
-        """Whether each exit is right: (exits, N)."""
+        """Return whether each exit predicts each image's label, (exits, N)."""
         return (self.logits.argmax(2) == self.labels).numpy()
 
     def confidences(self, temperatures: Sequence[float]) -> np.ndarray:
-        """Of every exit: (exits, N)."""
-        pairs = zip(self.logits, temperatures, strict=True)
-        return np.stack([confidence(logits, temperature).numpy() for logits, temperature in pairs])
+        """Return the confidence of every exit, at one temperature for each exit, (exits, N)."""
+        rows = []
+        for logits, temperature in zip(self.logits, temperatures, strict=True):
+            rows.append(confidence(logits, temperature).numpy())
+        return np.stack(rows)
 
 
 def confidence(logits: Tensor, temperature: float | Tensor) -> Tensor:
-    """Logits (N, classes) -> the largest softmax probability of each image, (N,)."""
+    """Return the largest softmax probability of each image, (N,), from logits (N, classes) at a temperature."""
     return (logits.float() / temperature).softmax(1).amax(1)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """What logits (N, classes) are to be divided by, for the likeliest labels (N,) (Guo et al., 2017, section 4.2)."""
+    """Return the temperature that minimizes the cross-entropy of logits (N, classes) and labels (N,).
+
+    Reference: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
+    """
     from scipy.optimize import minimize_scalar
 
     logits = logits.double()
@@ -43,22 +53,35 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-class Bin(NamedTuple):
-    """Images of like confidence."""
+class ReliabilityBin(NamedTuple):
+    """A bin of a reliability diagram: the images whose confidence lies in one interval.
+
+    Attributes:
+        images: Number of images in the bin.
+        confidence: Mean confidence, 0 to 1.
+        accuracy: Fraction of the images that are classified correctly, 0 to 1.
+    """
 
     images: int
-    confidence: float  # their mean
-    accuracy: float  # the share of them that is right
+    confidence: float
+    accuracy: float
 
 
-def reliability(confidences: np.ndarray, correct: np.ndarray) -> list[Bin]:
-    """The bins of a reliability diagram, of equal width, those that have images: from confidences and hits, (N,)."""
+def reliability(confidences: np.ndarray, correct: np.ndarray) -> list[ReliabilityBin]:
+    """Return the non-empty bins, of equal width, for confidences (N,) and whether each image is correct (N,)."""
     numbers = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
-    members = [numbers == i for i in np.unique(numbers)]
-    return [Bin(int(m.sum()), float(confidences[m].mean()), float(correct[m].mean())) for m in members]
+    bins = []
+    for number in np.unique(numbers):
+        members = numbers == number
+        mean_confidence = float(confidences[members].mean())
+        bins.append(ReliabilityBin(int(members.sum()), mean_confidence, float(correct[members].mean())))
+    return bins
 
 
-def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error, in percentage points (Guo et al., 2017, section 2)."""
-    total = sum(one.images for one in bins)
-    return 100 * sum(one.images * abs(one.confidence - one.accuracy) for one in bins) / total
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Return the expected calibration error in percentage points (Guo et al., 2017, section 2)."""
+    images, gaps = 0, 0.0
+    for entry in bins:
+        images += entry.images
+        gaps += entry.images * abs(entry.confidence - entry.accuracy)
+    return 100 * gaps / images

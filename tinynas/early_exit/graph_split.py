@@ -1,16 +1,12 @@
-"""Any network cut at the outputs of its modules, into parts that run one after the other.
+"""Split any network at the outputs of chosen modules into parts that run one after another.
 
-The network is traced once by torch.export; a part is the nodes of that graph that its results need, on from what the
-part before hands on. So nothing is asked of the network but that it can be exported, and the parts give the network's
-outputs to the bit. (PyTorch's fused kernels for whole transformer layers, which round otherwise, are not in a traced
-network.) No part computes what another has computed, but for what cannot be handed on example by example.
+torch.export traces the network once. A part consists of the graph's nodes that its result depends on, starting from the
+activations that the previous part carries over. So the network only has to be exportable, and the parts reproduce its
+outputs to the bit. (A traced network does not use PyTorch's fused kernels for transformer layers, which round
+differently.) Nothing is computed twice, except for what has no batch dimension and so cannot be carried per example.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr
-from difflib import get_close_matches
-from io import StringIO
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any
@@ -18,17 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ..utils.errors import InputError, require
+from ..utils.errors import InputError
+from .tracing import trace_with_taps
 
 _SYM_SIZE = torch.ops.aten.sym_size.int
-_TOLERANCE = 1e-3  # of the outputs' size, of what rounding may do
+_TOLERANCE = 1e-3  # allowed difference by rounding, relative to the largest output if that is over 1
 
 
 class Part(nn.Module):
-    """From what the part before hands on (the first: the network's inputs) to one result, and what it hands on itself.
+    """One part of a split network.
 
-    `batch_dim` says which dimension of the result counts the examples, `batch_dims` the same of what it hands on.
-    `sizes` are those of the inputs it was made for, one of any number of examples being None.
+    It takes the activations that the previous part carries over (the first part takes the network's inputs). It returns
+    its result, then the activations that later parts need.
+
+    Attributes:
+        body: The graph of the part.
+        sizes: Shape of each input; None stands for any number of examples.
+        batch_dim: Dimension of the result that counts the examples.
+        batch_dims: The same for each carried activation.
     """
 
     def __init__(
@@ -36,185 +39,197 @@ class Part(nn.Module):
     ) -> None:
         super().__init__()
         self.body = body
-        self.sizes = [tuple(each) for each in sizes]
+        self.sizes = [tuple(shape) for shape in sizes]
         self.batch_dim = batch_dim
         self.batch_dims = tuple(batch_dims)
 
-    def forward(self, *handed: Tensor) -> tuple[Tensor, ...]:
-        """(result, *what it hands on). Raises InputError if inputs are of other sizes than it was made for."""
-        for tensor, sizes in zip(handed, self.sizes, strict=True):
-            given = tuple(tensor.shape)
-            fits = len(given) == len(sizes) and all(b in (None, a) for a, b in zip(given, sizes, strict=True))
-            require(fits, "inputs are of the size that the network was cut for", inputs=given, cut=sizes)
-        made: tuple[Tensor, ...] = self.body(*handed)
-        return made
+    def forward(self, *carried: Tensor) -> tuple[Tensor, ...]:
+        """Return (result, carried activations ...).
+
+        Raises:
+            InputError: The inputs have other sizes than the network was split for.
+        """
+        for tensor, shape in zip(carried, self.sizes, strict=True):
+            _check_shape(tuple(tensor.shape), shape)
+        outputs: tuple[Tensor, ...] = self.body(*carried)
+        return outputs
 
 
-def cut(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor]) -> list[Part]:
-    """A network in parts: the result of each is the output of the module that its tap names, of the last the network's.
+def run_part(part: nn.Module, carried: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run a part on carried activations; return its result and the activations that it carries over itself."""
+    outputs = part(*carried)
+    return outputs[0], outputs[1:]
 
-    Taps are names as in `net.named_modules()`, in the order in which their outputs are made (the last ones, of modules
-    that are called several times). `inputs` are examples of the network's, examples counted by their first dimension;
-    the parts take any number of examples of these sizes. They share the network's weights. Puts the network into eval
-    mode. Raises InputError.
+
+def split_network(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor]) -> list[Part]:
+    """Split a network at the outputs of some of its modules.
+
+    The parts share the network's weights, and the network is set to eval mode.
+
+    Args:
+        net: A network that torch.export can trace and that returns one tensor.
+        taps: Names as in `net.named_modules()`, in the order in which the modules' outputs are computed. If a module is
+            called several times, its last output counts.
+        inputs: Example inputs whose first dimension counts the examples. The parts accept any number of examples of
+            these sizes.
+
+    Returns:
+        One part for each tap, whose result is the output of that module, and a last one that returns the network's
+        output.
+
+    Raises:
+        InputError: The network cannot be traced, or a tap is not a module whose output has a batch dimension.
     """
-    require(len(set(taps)) == len(taps), "a tap is named once", taps=list(taps))
-    require(all(len(each) for each in inputs), "an example or more", inputs=[tuple(each.shape) for each in inputs])
-    marked = _Marked(net.eval(), taps)
-    twice = tuple(torch.cat([each[:1]] * 2) for each in inputs)  # of one example, export would make a constant
-    batch = torch.export.Dim("batch")
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # pages of the graph that could not be made
-    try:
-        with torch.no_grad(), redirect_stderr(StringIO()):
-            program = torch.export.export(marked, twice, dynamic_shapes=(tuple({0: batch} for _ in twice),))
-            whole = program.run_decompositions({}).module()  # in which nothing is changed in place
-    except InputError:
-        raise
-    except Exception as error:  # whatever the network's code raises while it is traced
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{type(net).__name__} cannot be cut, since torch.export cannot follow it: {reason}") from None
-    finally:
-        logging.disable(disabled)
-    _check_results(whole, taps)
-    parts = list(_parts(whole))
+    if len(set(taps)) < len(taps):
+        raise InputError(
+            f"every tap must be a different module, but the taps are {', '.join(taps)}; remove the duplicate"
+        )
+    if not all(map(len, inputs)):
+        raise InputError("a network is split by example inputs, but a tensor has no example; pass at least one")
+    graph = trace_with_taps(net.eval(), taps, inputs)
+    _check_results(graph, taps)
+    parts = list(_parts(graph))
     _check_output(net, parts, inputs)
     return parts
 
 
-def _check_results(whole: fx.GraphModule, taps: Sequence[str]) -> None:
-    """Raise InputError unless examples are counted in what taps' modules make, and one is made after the other."""
-    results, order = _results(whole), {node: i for i, node in enumerate(whole.graph.nodes)}
-    for tap, result in zip([*taps, "its output"], results, strict=True):
-        if _batch_dim(result, _batch_size(whole)) is None:
-            shape = tuple(result.meta["val"].shape)
-            raise InputError(f"no dimension of {tap}, of the shape {shape}, counts the examples; tap another module")
-    for (tap, result), (after, later) in pairwise(zip(taps, results, strict=False)):
-        if order[result] > order[later]:
-            raise InputError(f"taps are named in the order in which they are computed: {after} before {tap}")
+def _check_shape(shape: tuple[int, ...], expected: Sequence[int | None]) -> None:
+    """Raise InputError unless the sizes are the expected ones; None accepts any size."""
+    fits = len(shape) == len(expected)
+    for size, wanted in zip(shape, expected, strict=False):
+        fits = fits and wanted in (None, size)
+    if not fits:
+        raise InputError(
+            f"inputs must have the size that the network was split for: {expected} (None: any), but have {shape}; "
+            "split it again with inputs of that size"
+        )
+
+
+def _check_results(graph: fx.GraphModule, taps: Sequence[str]) -> None:
+    """Raise InputError unless every result has a batch dimension and the taps are in the order of computation."""
+    results, size = _results(graph), _batch_size(graph)
+    for tap, result in zip(taps, results, strict=False):
+        _check_batch_dim(f"the output of {tap}", result, size)
+    _check_batch_dim("the network's output", results[-1], size)
+    order = {node: number for number, node in enumerate(graph.graph.nodes)}
+    for (first, earlier), (second, later) in pairwise(zip(taps, results, strict=False)):
+        if order[earlier] > order[later]:
+            raise InputError(f"taps must be in the order of computation; name {second} before {first}")
+
+
+def _check_batch_dim(name: str, result: fx.Node, size: Any) -> None:
+    if _batch_dim(result, size) is None:
+        shape = tuple(result.meta["val"].shape)
+        raise InputError(f"{name} has the shape {shape}, no dimension of which counts the examples; tap another module")
 
 
 @torch.no_grad()
 def _check_output(net: nn.Module, parts: Sequence[Part], inputs: Sequence[Tensor]) -> None:
-    """Raise InputError if the parts do not make what the network makes of its example inputs."""
-    handed, output = inputs, net(*inputs)
+    """Raise InputError unless the parts reproduce the network's output for its example inputs."""
+    expected, carried = net(*inputs), inputs
     for part in parts:
-        result, *handed = part(*handed)
-    difference, size = ((each.abs().max() if each.numel() else 0) for each in (result.float() - output.float(), output))
-    if difference > _TOLERANCE * max(1, size):
+        result, carried = run_part(part, carried)
+    difference, largest = _largest(result.float() - expected.float()), _largest(expected)
+    if difference > _TOLERANCE * max(1, largest):
         raise InputError(
-            f"{type(net).__name__} computes otherwise while it is traced (its outputs differ by {difference:.2g}); "
+            f"{type(net).__name__} computes something else when it is traced (its outputs differ by {difference:.2g}); "
             "a torch.nn.TransformerEncoder needs enable_nested_tensor=False"
         )
 
 
-class _Marked(nn.Module):
-    """A network that also gives the outputs of some of its modules, as they were when they were made."""
-
-    def __init__(self, net: nn.Module, taps: Sequence[str]) -> None:
-        super().__init__()
-        self.net = net
-        self.taps = list(taps)
-        names = dict(net.named_modules())
-        for tap in taps:
-            if not tap or tap not in names:
-                near = get_close_matches(tap, filter(None, names), n=3) or [name for name in names if name][:3]
-                raise InputError(f"{type(net).__name__} has no module {tap!r}; near it are {', '.join(near)}")
-
-    def forward(self, *inputs: Tensor) -> list[Tensor]:
-        seen: dict[str, Tensor] = {}
-
-        def see(tap: str, output: Any) -> None:
-            if not isinstance(output, Tensor):
-                raise InputError(f"the module {tap!r} gives a {type(output).__name__}, and not one tensor; tap another")
-            seen[tap] = output.clone()
-
-        modules = [self.net.get_submodule(tap) for tap in self.taps]
-        hooks = [
-            module.register_forward_hook(lambda m, i, output, tap=tap: see(tap, output))
-            for tap, module in zip(self.taps, modules, strict=True)
-        ]
-        try:
-            outputs = self.net(*inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        if unseen := [tap for tap in self.taps if tap not in seen]:
-            raise InputError(f"the network does not call its module {unseen[0]!r}; tap another")
-        if not isinstance(outputs, Tensor):
-            raise InputError(f"a network to cut gives one tensor, not a {type(outputs).__name__}")
-        return [*(seen[tap] for tap in self.taps), outputs]
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.abs().max()) if tensor.numel() else 0.0
 
 
-def _parts(whole: fx.GraphModule) -> Iterator[Part]:
-    """The parts of a graph that gives the clones of the taps' outputs, and the network's output."""
-    results, size = _results(whole), _batch_size(whole)
-    given = [node for node in whole.graph.nodes if node.op == "placeholder"]
-    done: set[fx.Node] = set(given)
-    for i, result in enumerate(results):
-        done.update(_needed([result], set()))
-        handed = [n for n in _needed(results[i + 1 :], done, size) if n in done and _batch_dim(n, size) is not None]
-        dims = [_batch_dim(node, size) or 0 for node in (result, *handed)]
-        sizes = [[None if isinstance(n, torch.SymInt) else n for n in node.meta["val"].shape] for node in given]
-        yield Part(_copied(whole, given, [result, *handed], size), sizes, dims[0], dims[1:])
-        given = handed
+def _parts(graph: fx.GraphModule) -> Iterator[Part]:
+    """Yield the parts of a graph that returns the copies of the taps' outputs and the network's output."""
+    results, size = _results(graph), _batch_size(graph)
+    sources = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    computed: set[fx.Node] = set(sources)
+    for number, result in enumerate(results):
+        computed.update(_dependencies([result], set()))
+        outputs, batch_dims = [result], [_batch_dim(result, size) or 0]
+        for node in _dependencies(results[number + 1 :], computed, size):
+            dim = _batch_dim(node, size)
+            if node in computed and dim is not None:
+                outputs.append(node)
+                batch_dims.append(dim)
+        body = _subgraph(graph, sources, outputs, size)
+        yield Part(body, [_static_shape(node) for node in sources], batch_dims[0], batch_dims[1:])
+        sources = outputs[1:]
 
 
-def _results(whole: fx.GraphModule) -> list[fx.Node]:
-    """What the taps' modules made, and the network."""
-    *marks, end = whole.graph.output_node().all_input_nodes
-    return [*(mark.all_input_nodes[0] for mark in marks), end]
+def _static_shape(node: fx.Node) -> list[int | None]:
+    """Return the shape of a node's tensor, with None where it depends on the number of examples."""
+    return [None if isinstance(size, torch.SymInt) else size for size in node.meta["val"].shape]
 
 
-def _batch_size(whole: fx.GraphModule) -> Any:
-    return next(node for node in whole.graph.nodes if node.op == "placeholder").meta["val"].shape[0]
+def _results(graph: fx.GraphModule) -> list[fx.Node]:
+    """Return the nodes of the taps' outputs, not of their copies, and the node of the network's output."""
+    results = list(graph.graph.output_node().all_input_nodes)
+    for number, copy in enumerate(results[:-1]):
+        results[number] = copy.all_input_nodes[0]
+    return results
 
 
-def _needed(wanted: Sequence[fx.Node], done: set[fx.Node], size: Any = None) -> dict[fx.Node, None]:
-    """The nodes that the wanted ones are made of, back to those that are done and count examples."""
-    found: dict[fx.Node, None] = {}
-    left = list(wanted)
-    while left:
-        node = left.pop()
-        if node not in found:
-            found[node] = None
-            stop = _is_size(node, size) or (node in done and _batch_dim(node, size) is not None)
-            left += [] if stop else node.all_input_nodes
-    return found
+def _batch_size(graph: fx.GraphModule) -> Any:
+    """Return the symbol that torch.export uses for the number of examples."""
+    inputs = (node for node in graph.graph.nodes if node.op == "placeholder")
+    return next(inputs).meta["val"].shape[0]
 
 
-def _copied(whole: fx.GraphModule, given: list[fx.Node], wanted: list[fx.Node], size: Any) -> fx.GraphModule:
-    """The graph from the given nodes to the wanted ones.
+def _dependencies(targets: Iterable[fx.Node], computed: set[fx.Node], size: Any = None) -> dict[fx.Node, None]:
+    """Return the targets and the nodes that they depend on, as the keys of an ordered dictionary.
 
-    It keeps the network's tensors flat: to look one up in nested modules takes as long as a small convolution.
+    The walk stops at nodes that are computed already and can be carried over, and at the number of examples.
     """
-    graph = fx.Graph()
-    tensors: dict[str, Any] = {}
-    made = {node: graph.placeholder(node.name) for node in given}
-    needed = _needed(wanted, set(given), size)
-    for node in whole.graph.nodes:
-        if node not in needed or node in made:
+    visited: dict[fx.Node, None] = {}
+    pending = list(targets)
+    while pending:
+        node = pending.pop()
+        if node in visited:
             continue
-        if _is_size(node, size):  # of the batch that is there, whatever it was taken from
-            made[node] = graph.call_function(_SYM_SIZE, (made[given[0]], _batch_dim(given[0], size)))
+        visited[node] = None
+        is_carried = node in computed and _batch_dim(node, size) is not None
+        if not is_carried and not _is_batch_size(node, size):
+            pending += node.all_input_nodes
+    return visited
+
+
+def _subgraph(graph: fx.GraphModule, sources: list[fx.Node], targets: list[fx.Node], size: Any) -> fx.GraphModule:
+    """Copy the nodes between sources and targets into a graph of their own.
+
+    It keeps the network's tensors flat, since a lookup in nested modules takes as long as a small convolution.
+    """
+    copied = fx.Graph()
+    tensors: dict[str, Any] = {}
+    copy_of = {node: copied.placeholder(node.name) for node in sources}
+    needed = _dependencies(targets, set(sources), size)
+    for node in graph.graph.nodes:
+        if node not in needed or node in copy_of:
+            continue
+        if _is_batch_size(node, size):  # of the current inputs, whichever tensor it was read from
+            copy_of[node] = copied.call_function(_SYM_SIZE, (copy_of[sources[0]], _batch_dim(sources[0], size)))
         elif node.op == "get_attr":
-            tensors[node.name] = attrgetter(node.target)(whole)
-            made[node] = graph.get_attr(node.name)
+            tensors[node.name] = attrgetter(node.target)(graph)
+            copy_of[node] = copied.get_attr(node.name)
         else:
-            made[node] = graph.node_copy(node, made.__getitem__)
-    graph.output(tuple(made[node] for node in wanted))
-    return fx.GraphModule(tensors, graph)
+            copy_of[node] = copied.node_copy(node, copy_of.__getitem__)
+    copied.output(tuple(copy_of[node] for node in targets))
+    return fx.GraphModule(tensors, copied)
 
 
-def _is_size(node: fx.Node, size: Any) -> bool:
-    """Whether it is the number of examples."""
+def _is_batch_size(node: fx.Node, size: Any) -> bool:
+    """Return whether a node is the number of examples."""
     value = node.meta.get("val")
     return isinstance(value, torch.SymInt) and node.target == _SYM_SIZE and value == size
 
 
 def _batch_dim(node: fx.Node, size: Any) -> int | None:
-    """The dimension of a node's tensor that counts examples, if one does."""
+    """Return the dimension of a node's tensor that counts the examples, or None."""
     value = node.meta.get("val")
-    if not isinstance(value, Tensor):
-        return None
-    return next((d for d, side in enumerate(value.shape) if isinstance(side, torch.SymInt) and side == size), None)
+    if isinstance(value, Tensor):
+        for dim, side in enumerate(value.shape):
+            if isinstance(side, torch.SymInt) and side == size:
+                return dim
+    return None

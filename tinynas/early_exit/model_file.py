@@ -1,150 +1,107 @@
-"""Networks with early exits as files: the models they are made of, the side heads, the threshold."""
+"""Files of networks with early exits, and loading of any model file."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..arch.cost import Cost, cost, layer_costs, side_head_costs
-from ..arch.layer_cost import LayerCost
-from ..models.model_file import Model, describe, kind_of, read_model, read_weights, rebuild, save_weights
-from ..models.network import Network, fold
-from .sidenet import Cascade, EarlyExits, Resized, SideNet
+from ..models.model_file import describe, kind_of, read_model, read_weights, rebuild, save_weights
+from ..models.network import Network, example_input
+from .model import EarlyExitModel, build_cascade
+from .network import EarlyExits
+from .sidenet import SideNet
 
 _KIND = "tinynas-exits"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExitModel:
-    """A SideNet on one model, or a cascade of two, with the threshold that was chosen for it."""
-
-    models: tuple[Model, ...]  # the smaller one first
-    exits: EarlyExits
-    threshold: float
-
-    @property
-    def mainnet(self) -> Model:
-        """The network that answers where no exit before it does."""
-        return self.models[-1]
-
-    @property
-    def names(self) -> list[str]:
-        """Of the exits."""
-        return [*(self.exits.taps or ["tiny"]), "mainnet"]
-
-    @property
-    def receiver(self) -> Model:
-        """The model whose images it takes: the larger ones."""
-        return max(self.models, key=lambda model: model.net.arch.resolution)
-
-    @property
-    def resolution(self) -> int:
-        """Of the images it takes."""
-        return self.receiver.net.arch.resolution
-
-    def example(self) -> Tensor:
-        """An image (1, C, resolution, resolution) of zeros."""
-        return torch.zeros(1, self.mainnet.net.arch.in_channels, self.resolution, self.resolution)
-
-
-def deployed_parts(model: ExitModel) -> list[nn.Module]:
-    """The exits with norms folded, to be run one after the other: logits, and what the next one needs.
-
-    If a part gives nothing but logits, the next needs the image.
-    """
-    taps, heads = model.exits.taps, model.exits.heads
-    if not taps:
-        return [Resized(fold(each.net).cpu(), each.net.arch.resolution) for each in model.models]
-    net = SideNet(fold(model.mainnet.net, keep=taps).cpu(), taps, heads[0].hidden.out_features, inputs=model.example())
-    for head, trained in zip(net.heads, heads, strict=True):
-        head.load_state_dict(trained.state_dict())
-    return list(net.exits)
-
-
-def cascade_of(tiny: Model, big: Model) -> Cascade:
-    """Both networks, one after the other."""
-    return Cascade(tiny.net, big.net, (tiny.net.arch.resolution, big.net.arch.resolution))
-
-
-def exits_cost(model: ExitModel) -> Cost:
-    """Of an image that goes through all exits, the worst case; what is to go on is kept while an exit answers."""
-    whole = [cost(each.net.arch) for each in model.models]
-    counts = {name: sum(getattr(one, name) for one in whole) for name in ("macs", "params", "flash")}
-    peaks = {name: max(getattr(one, name) for one in whole) for name in ("peak_sram", "peak_sram_inplace_dw")}
-    sides = _side_steps(model)
-    for step in sides:
-        counts = {name: counts[name] + getattr(step, name) for name in counts}
-    beside = [step.sram for step in sides] if sides else [_beside_image(model)]
-    return Cost(**counts, **{name: max(peak, *beside) for name, peak in peaks.items()})
-
-
-def _side_steps(model: ExitModel) -> list[LayerCost]:
-    """The side heads' layers, beside the tapped output and whatever else is to go on."""
-    found: list[LayerCost] = []
-    handed: Sequence[Tensor] = [model.example()]
-    for side, head in zip(model.exits.exits, model.exits.heads, strict=False):
-        with torch.no_grad():
-            tapped, *handed = side.part(*handed)  # type: ignore[operator]
-        held = sum(each.numel() for each in {id(each): each for each in (tapped, *handed)}.values())  # a byte each
-        found += side_head_costs(head.hidden.in_features, head.hidden.out_features, head.classifier.out_features, held)
-    return found
-
-
-def _beside_image(model: ExitModel) -> int:
-    """The tiny network's peak, with the image beside it that the larger one may still need."""
-    tiny = model.models[0].net.arch
-    first, *others = (step.sram for step in layer_costs(tiny))
-    held = model.example().numel()
-    return max(first + (held if tiny.resolution != model.resolution else 0), *(sram + held for sram in others))
-
-
-def save_exits(path: Path, model: ExitModel) -> None:
-    """Write safetensors: all weights; what is needed to build it again as JSON in the metadata."""
+def save_early_exits(path: Path, model: EarlyExitModel) -> None:
+    """Write a safetensors file: all weights, and as JSON in the metadata what is needed to rebuild the network."""
     heads = model.exits.heads
-    about = {
-        "models": json.dumps([describe(each) for each in model.models]),
+    metadata = {
+        "models": json.dumps([describe(entry) for entry in model.models]),
         "taps": json.dumps(list(model.exits.taps)),
         "hidden": json.dumps(heads[0].hidden.out_features if heads else 0),
         "threshold": json.dumps(model.threshold),
     }
-    tensors = {f"models.{i}.{k}": v for i, each in enumerate(model.models) for k, v in each.net.state_dict().items()}
-    tensors |= {f"heads.{i}.{k}": v for i, head in enumerate(heads) for k, v in head.state_dict().items()}
-    save_weights(path, _KIND, about, tensors | {"temperatures": model.exits.temperatures})
+    tensors = {"temperatures": model.exits.temperatures}
+    for number, entry in enumerate(model.models):
+        tensors |= _with_prefix(f"models.{number}.", entry.net.state_dict())
+    for number, head in enumerate(heads):
+        tensors |= _with_prefix(f"heads.{number}.", head.state_dict())
+    save_weights(path, _KIND, metadata, tensors)
 
 
-def read_exits(path: Path) -> ExitModel:
-    """What `save_exits` wrote. Raises FileError if it is damaged, newer, or something else."""
-    return read_weights(path, _KIND, "network with early exits; make it with tinynas sidenet", _rebuilt)
+def read_early_exits(path: Path) -> EarlyExitModel:
+    """Read what `save_early_exits` wrote.
+
+    Raises:
+        FileError: The file is corrupt, newer than this version reads, or of another kind.
+    """
+    expected = "network with early exits"
+    return read_weights(path, _KIND, _rebuild, expected=expected, advice="recreate it with tinynas sidenet")
 
 
-def has_exits(path: Path) -> bool:
-    """Whether a file of weights is of a network with early exits. Raises FileError."""
+def has_early_exits(path: Path) -> bool:
+    """Return whether a model file holds a network with early exits. Raises FileError if it cannot be read."""
     return kind_of(path) == _KIND
 
 
 def load(path: str | Path) -> Network | EarlyExits:
-    """The network of a model.safetensors or of a sidenet.safetensors, in eval mode. Raises FileError."""
-    return read_exits(Path(path)).exits if has_exits(Path(path)) else read_model(Path(path)).net
+    """Load a trained network.
+
+    Args:
+        path: A `model.safetensors`, as `tinynas retrain` writes it, or a `sidenet.safetensors`, as `tinynas sidenet`
+            does.
+
+    Returns:
+        The network in eval mode, on the CPU. It takes images (N, in_channels, resolution, resolution), normalised as in
+        training. A classifier returns logits (N, classes); a detector (N, P, 5 + classes) for its P anchors; a network
+        with early exits returns the logits (N, classes) and the index of the exit (N,) of each image.
+
+    Raises:
+        FileError: The file is missing, corrupt, newer than this version reads, or not a tinynas model.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import torch
+        >>> from tinynas import build, load, load_arch
+        >>> from tinynas.data.base import IMAGENET
+        >>> from tinynas.models.model_file import Model, save_model
+        >>> net = build(load_arch("mobilenet-v2-tiny"))
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "model.safetensors"
+        ...     save_model(path, Model(net=net, data="imagenet", classes=(), normalise=IMAGENET))
+        ...     loaded = load(path)
+        >>> images = torch.zeros(2, 3, 144, 144)
+        >>> torch.equal(loaded(images), net.eval()(images))
+        True
+    """
+    return read_early_exits(Path(path)).exits if has_early_exits(Path(path)) else read_model(Path(path)).net
 
 
-def _rebuilt(about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> ExitModel:
-    described, taps = json.loads(about["models"]), json.loads(about["taps"])
-    models = tuple(rebuild(each, _of(tensors, f"models.{i}.")) for i, each in enumerate(described))
+def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> EarlyExitModel:
+    models = []
+    for number, description in enumerate(json.loads(metadata["models"])):
+        models.append(rebuild(description, _without_prefix(f"models.{number}.", tensors)))
+    taps = json.loads(metadata["taps"])
     exits: EarlyExits
     if taps:
-        arch = models[0].net.arch
-        image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
-        exits = SideNet(models[0].net, taps, json.loads(about["hidden"]), inputs=image)
-        for i, head in enumerate(exits.heads):
-            head.load_state_dict(_of(tensors, f"heads.{i}."))
+        net, hidden = models[0].net, json.loads(metadata["hidden"])
+        exits = SideNet(net, taps, hidden, inputs=example_input(net.arch))
+        for number, head in enumerate(exits.heads):
+            head.load_state_dict(_without_prefix(f"heads.{number}.", tensors))
     else:
-        exits = cascade_of(*models)
+        tiny, big = models
+        exits = build_cascade(tiny, big)
     exits.temperatures.copy_(tensors["temperatures"])
-    return ExitModel(models=models, exits=exits, threshold=json.loads(about["threshold"]))
+    return EarlyExitModel(models=tuple(models), exits=exits, threshold=json.loads(metadata["threshold"]))
 
 
-def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

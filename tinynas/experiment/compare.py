@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..arch.cost import Cost
 from ..utils.errors import FileError
 from ..utils.io import read_json, write
 from ..utils.pareto import Point, hypervolume
 from .comparison import ComparedPoint, ComparedSeries, Comparison
+from .early_exit_report import EarlyExitReport, ThresholdPoint
 from .plots import Series, pareto_plot
 from .results import COSTS, RetrainMetrics
 from .run_folder import EarlyExitFolder, RetrainFolder, RunFolder
@@ -154,47 +154,33 @@ def _resized(retraining: RetrainFolder) -> ComparedSeries:
 
 def _early_exits(folder: EarlyExitFolder, network: str) -> list[ComparedSeries]:
     """Return the series of a network with early exits at several thresholds, and of its int8 files if it has any."""
-    report = _read_exits(folder.report)
-    name = f"{network} with exits at {', '.join(report['taps'])}" if report["taps"] else f"{network} in a cascade"
+    report, export = folder.read_report(), folder.read_export()
+    name = f"{network} with exits at {', '.join(report.taps)}" if report.taps else f"{network} in a cascade"
     if folder.name not in ("sidenet", "cascade"):
         name += f" ({folder.name})"
-    series = [_thresholds(name, report, report["points"])]
-    for form in _read_forms(folder.export) if folder.export.exists() else []:
-        if form.get("int8"):  # the fp32 files compute what torch does
-            series.append(_thresholds(f"{name}, int8", report, form["points"]))
+    series = [_thresholds(name, report, report.points)]
+    for form in export.forms if export else ():
+        if form.points:  # of int8 files; the fp32 files compute what torch does
+            series.append(_thresholds(f"{name}, int8", report, form.points))
     return series
 
 
-def _thresholds(name: str, report: dict[str, Any], entries: Sequence[dict[str, float]]) -> ComparedSeries:
+def _thresholds(name: str, report: EarlyExitReport, entries: Sequence[ThresholdPoint]) -> ComparedSeries:
     points = []
     for entry in entries:
         points.append(
             ComparedPoint(
-                accuracy=entry["accuracy"],
-                macs=entry["macs"],
-                params=report["params"],
-                peak_sram=report["peak_sram"],
-                flash=report["flash"],
-                name=f"over {entry['threshold']:.3g}",
+                accuracy=entry.accuracy,
+                macs=entry.macs,
+                params=report.worst_case.params,
+                peak_sram=report.worst_case.peak_sram,
+                flash=report.worst_case.flash,
+                name=f"over {entry.threshold:.3g}",
             )
         )
-    metric = report.get("metric", "accuracy")
-    return ComparedSeries(name=name, data=report["data"], metric=metric, split="test", line=True, points=tuple(points))
-
-
-def _read_exits(path: Path) -> dict[str, Any]:
-    report = read_json(path)
-    if not isinstance(report, dict) or not {"taps", "points", "data", *COSTS} - {"macs"} <= set(report):
-        raise FileError(f"{path} is damaged or from an older version of tinynas; recreate it with tinynas sidenet")
-    return report
-
-
-def _read_forms(path: Path) -> list[dict[str, Any]]:
-    document = read_json(path)
-    forms = document.get("forms") if isinstance(document, dict) else None
-    if not isinstance(forms, list) or not all("points" in form for form in forms if form.get("int8")):
-        raise FileError(f"{path} is damaged or from an older version of tinynas; recreate it with tinynas export")
-    return forms
+    return ComparedSeries(
+        name=name, data=report.data, metric=report.metric, split="test", line=True, points=tuple(points)
+    )
 
 
 def _point(accuracy: float, cost: Cost, name: str = "") -> ComparedPoint:

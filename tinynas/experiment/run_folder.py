@@ -21,6 +21,8 @@ from pathlib import Path
 from ..arch.budget import Budget
 from ..utils.errors import FileError
 from ..utils.io import read, write, write_json
+from .early_exit_report import EarlyExitReport
+from .export_report import EarlyExitExportReport
 from .results import RetrainMetrics, SearchResult, read_result
 
 RUNS = Path("runs")
@@ -217,6 +219,24 @@ class EarlyExitFolder:
         self.report = path / "sidenet.json"
         self.plot = path / "sidenet.png"
         self.export = path / "export.json"
+
+    def read_report(self) -> EarlyExitReport:
+        """Read sidenet.json.
+
+        Raises:
+            FileError: It is missing or damaged.
+        """
+        return read_result(EarlyExitReport, self.report, advice="recreate it with tinynas sidenet")
+
+    def read_export(self) -> EarlyExitExportReport | None:
+        """Read export.json; None if the network has not been exported.
+
+        Raises:
+            FileError: It is damaged.
+        """
+        if not self.export.exists():
+            return None
+        return read_result(EarlyExitExportReport, self.export, advice="recreate it with tinynas export")
 
 
 def limits_slug(limits: Mapping[str, float]) -> str:

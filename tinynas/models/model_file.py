@@ -1,4 +1,4 @@
-"""A delivered model: its file, and the data it is for."""
+"""Model files: a trained network with what is needed to use it, as safetensors with metadata."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,59 +19,92 @@ from ..utils.io import read, write
 from .network import Network, build
 
 T = TypeVar("T")
-_FORMAT = 1  # of the metadata of files of weights
+_FORMAT = 1  # version of the metadata
+_KIND = "tinynas"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A delivered network with what is needed to use it, and the name of the data set it was trained on."""
+    """A trained network with what is needed to use it.
+
+    Attributes:
+        net: The network, in eval mode.
+        data: Name of the data set it was trained on.
+        classes: Names of the classes, in the order of the outputs.
+        normalise: Mean and standard deviation per channel that the input images are normalised by.
+        crop: Fraction of an image's shorter side that the network sees, as in `Data`.
+    """
 
     net: Network
     data: str
     classes: tuple[str, ...]
     normalise: Normalisation
-    crop: float = 1.0  # as in Data
+    crop: float = 1.0
 
 
 def save_model(path: Path, model: Model) -> None:
-    """Write safetensors: the weights; arch, class names and what images are made of as JSON in the metadata."""
-    save_weights(path, "tinynas", describe(model), model.net.state_dict())
+    """Write a safetensors file: the weights, and as JSON in the metadata arch, classes and preprocessing."""
+    save_weights(path, _KIND, describe(model), model.net.state_dict())
 
 
 def read_model(path: Path) -> Model:
-    """What `save_model` wrote, in eval mode. Raises FileError if it is damaged, newer, or something else."""
-    return read_weights(path, "tinynas", "tinynas model; restore it, or retrain", rebuild)
+    """Read what `save_model` wrote, in eval mode.
+
+    Raises:
+        FileError: The file is corrupt, newer than this version reads, or of another kind.
+    """
+    return read_weights(
+        path, _KIND, rebuild, expected="tinynas model", advice="restore the file, or retrain the network"
+    )
 
 
 def save_weights(path: Path, kind: str, about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-    """Write safetensors with metadata: what the file is, what it is about, and the tensors' digest."""
-    kept = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": f"{kind} {_FORMAT}", **about, "sha256": digest(kept)}
-    write(path, save_tensors(kept, metadata))
+    """Write a safetensors file whose metadata holds its kind, a description, and the digest of the tensors."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": f"{kind} {_FORMAT}", **about, "sha256": digest(weights)}
+    write(path, save_tensors(weights, metadata))
 
 
-def read_weights(path: Path, kind: str, wanted: str, make: Callable[[Mapping[str, str], Mapping[str, Tensor]], T]) -> T:
-    """What `make` makes of the metadata and the tensors that `save_weights` wrote. Raises FileError."""
+def read_weights(
+    path: Path,
+    kind: str,
+    make: Callable[[Mapping[str, str], Mapping[str, Tensor]], T],
+    *,
+    expected: str,
+    advice: str,
+) -> T:
+    """Read what `save_weights` wrote.
+
+    Args:
+        path: The file.
+        kind: The kind that it must be of.
+        make: Makes the result from the metadata and the tensors; any error it raises means that the file is corrupt.
+        expected: What the file should hold, for error messages.
+        advice: What to do otherwise, for error messages.
+
+    Raises:
+        FileError: The file is corrupt, newer than this version reads, or of another kind.
+    """
     raw = read(path)
     try:
         metadata = _metadata(raw)
-        found, _, version = metadata.get("format", "").partition(" ")
-        if found == kind and int(version) > _FORMAT:
+        actual, _, version = metadata.get("format", "").partition(" ")
+        if actual == kind and int(version) > _FORMAT:
             raise FileError(f"{path} has format {version}, newer than this tinynas reads ({_FORMAT}); update tinynas")
-        if found != kind and found.startswith("tinynas"):
-            raise FileError(f"{path} is of the kind {found!r}, and no {wanted}")
+        if actual != kind and actual.startswith(_KIND):
+            raise FileError(f"{path} is of the kind {actual!r}, not a {expected}; {advice}")
         tensors = load_tensors(raw)
-        if found != kind or digest(tensors) != metadata["sha256"]:
+        if actual != kind or digest(tensors) != metadata["sha256"]:
             raise ValueError
         return make(metadata, tensors)
     except FileError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
-        raise FileError(f"{path} is damaged or no {wanted}") from None
+        raise FileError(f"{path} is corrupt, or not a {expected}; {advice}") from None
 
 
 def kind_of(path: Path) -> str:
-    """What a file of weights says it is, or nothing. Raises FileError."""
+    """Return the kind that a model file names in its metadata, or "". Raises FileError if it cannot be read."""
     try:
         return str(_metadata(read(path)).get("format", "")).partition(" ")[0]
     except (ValueError, AttributeError):
@@ -85,7 +118,7 @@ def _metadata(raw: bytes) -> Mapping[str, str]:
 
 
 def describe(model: Model) -> dict[str, str]:
-    """All of a model but its weights."""
+    """Return everything of a model but its weights, as metadata."""
     return {
         "arch": json.dumps(model.net.arch.to_dict()),
         "data": model.data,
@@ -95,20 +128,20 @@ def describe(model: Model) -> dict[str, str]:
     }
 
 
-def rebuild(described: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
-    """The model, in eval mode, of what `describe` says and its weights."""
-    net = build(Arch.from_dict(json.loads(described["arch"])))
+def rebuild(description: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
+    """Return the model, in eval mode, from what `describe` returned and its weights."""
+    net = build(Arch.from_dict(json.loads(description["arch"])))
     net.load_state_dict(tensors)
-    normalisation = {k: tuple(v) for k, v in json.loads(described["normalisation"]).items()}
+    normalisation = json.loads(description["normalisation"])
     return Model(
         net=net.eval(),
-        data=described["data"],
-        classes=tuple(json.loads(described["classes"])),
-        normalise=Normalisation(**normalisation),
-        crop=float(json.loads(described.get("crop", "1"))),
+        data=description["data"],
+        classes=tuple(json.loads(description["classes"])),
+        normalise=Normalisation(mean=tuple(normalisation["mean"]), std=tuple(normalisation["std"])),
+        crop=float(json.loads(description.get("crop", "1"))),
     )
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the tensors' bytes, in the order of their names."""
+    """Return the SHA-256 of the tensors' bytes, in the order of their names."""
     return sha256(b"".join(tensors[name].cpu().numpy().tobytes() for name in sorted(tensors))).hexdigest()

@@ -1,7 +1,7 @@
-"""The job of early exits: side heads trained on a delivered model, or a cascade of two, calibrated, swept, measured."""
+"""The sidenet command: add early exits to a trained network, calibrate them, choose a threshold, measure."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,88 +9,77 @@ import torch
 
 from ..arch.cost import cost
 from ..data.base import Data, LabelledBatch, Split
-from ..early_exit.calibration import Outputs, calibration_error, reliability
-from ..early_exit.model_file import ExitModel, cascade_of, exits_cost, read_exits, save_exits
-from ..early_exit.plots import exits_picture
+from ..early_exit.calibration import ExitOutputs
+from ..early_exit.model import EarlyExitModel, build_cascade
+from ..early_exit.model_file import save_early_exits
 from ..early_exit.sidenet import SideNet
-from ..early_exit.thresholds import NOBODY, Operating, Swept, choose, oracle_exits, random_exits, swept, thresholds
+from ..early_exit.thresholds import NEVER_EXIT, ThresholdSweep, choose, sweep
+from ..experiment.early_exit_plot import early_exit_plot
+from ..experiment.early_exit_report import EarlyExitReport, TriedTaps
 from ..experiment.plans import AUTO, SUPERNET, ExitPlan
-from ..experiment.reporter import Report
-from ..experiment.run_folder import EXITS
+from ..experiment.reporter import ProgressReporter
+from ..experiment.run_folder import EarlyExitFolder, RetrainFolder
 from ..models.model_file import Model, read_model
-from ..tasks.registry import check_task
-from ..utils.errors import require
+from ..models.network import example_input
+from ..tasks.registry import TASKS, check_task
+from ..utils.errors import InputError
 from ..utils.io import check_writable, write, write_json
-from .model_data import data_of
+from .early_exit_measure import mainnet_accuracy, measure_early_exits
+from .model_data import data_of, some_of
 from .teachers import largest_subnet
 
-LOSSES = (0.0, 0.5, 1.0)  # points of accuracy, for which a threshold is told
-_PER_CLASS = 5  # images of search-val, at least, to calibrate on
+_IMAGES_PER_CLASS = 5  # that search-val must have on average
 
 
-def make_exits(plan: ExitPlan, *, report: Report) -> dict[str, Any]:
-    """Make, calibrate and measure early exits; the document that is returned is written as sidenet.json.
+@dataclass(frozen=True, kw_only=True)
+class EarlyExitResult:
+    """The folder of a network with early exits, and the content of its sidenet.json."""
 
-    Heads learn from the training split; temperatures, taps and threshold are chosen on search-val; the test split is
-    looked at once, at the end. Raises InputError or FileError.
+    folder: Path
+    report: EarlyExitReport
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"folder": str(self.folder), **self.report.to_dict()}
+
+
+def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
+    """Add early exits to a trained network, and write the network, sidenet.json and a plot.
+
+    Side heads are trained on the training split. Temperatures, taps and threshold are chosen on search-val. The test
+    split is evaluated once, at the end.
+
+    Args:
+        plan: The models, the side heads' settings, and how the threshold is chosen.
+        report: Progress is reported to it.
+
+    Raises:
+        FileError: A model cannot be read, or the folder cannot be written to.
+        InputError: The models do not fit together or to the data set, or no threshold reaches the target.
     """
-    tried: list[dict[str, Any]]
-    models, data = _loaded(plan)
-    folder = plan.folder()
-    check_writable(plan.out or folder.parent)
+    tried: tuple[TriedTaps, ...] = ()
+    models, data = _load_models(plan)
+    folder = EarlyExitFolder(plan.folder())
+    check_writable(plan.out or folder.path.parent)
     if plan.tiny:
-        model = ExitModel(models=tuple(models), exits=cascade_of(*models), threshold=NOBODY)
-        val, tried = _calibrated(model, data, report), []
+        tiny, big = models
+        model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=NEVER_EXIT)
+        val = _calibrate(model, data, report)
     else:
-        model, val, tried = _sided(plan, models[0], data, report)
-    found = _swept(model, val)
-    model = replace(model, threshold=_threshold(plan, found))
+        model, val, tried = _build_sidenet(plan, models[0], data, report)
+    val_sweep = _sweep(model, val)
+    model = replace(model, threshold=_choose_threshold(plan, val_sweep))
     test = model.exits.observe(batches(data, data.test, model.resolution, "test split", report))
-    document = {
-        "model": str(plan.model),
-        "tiny": str(plan.tiny) if plan.tiny else None,
-        "data": plan.data or models[0].data,
-        "metric": "accuracy",
-        "taps": list(model.exits.taps),
-        "tried": tried,
-        "hidden": 0 if plan.tiny else plan.hidden,
-        "calibration_images": len(data.val),
-        "test_images": len(data.test),
-        **_measured(model, found, _swept(model, test)),
-    }
-    (folder / "export.json").unlink(missing_ok=True)  # of other exits
-    save_exits(folder / EXITS, model)
-    write(folder / "sidenet.png", exits_picture(document))
-    write_json(folder / "sidenet.json", document)
-    return {"folder": str(folder), **document}
+    exit_report = measure_early_exits(plan, model, data, tried, val_sweep, _sweep(model, test))
+    folder.export.unlink(missing_ok=True)  # it describes the exits that were there before
+    save_early_exits(folder.model, model)
+    write(folder.plot, early_exit_plot(exit_report))
+    write_json(folder.report, exit_report.to_dict())
+    return EarlyExitResult(folder=folder.path, report=exit_report)
 
 
-def evaluate_exits(path: Path, data_name: str | None) -> dict[str, Any]:
-    """What a network with early exits says at its threshold: accuracy on the test split, over all and by class.
-
-    Its MACs are those of an image on average. Raises InputError if the data has other classes.
-    """
-    model = read_exits(path)
-    data = data_of(model.mainnet, path, data_name)
-    task, macs = check_task("classify", data), model.exits.macs(model.example())
-    answers, truths, spent = [], [], 0
-    for images, labels in data.evaluation_batches(data.test, model.resolution):
-        logits, exits = model.exits(images, threshold=model.threshold)
-        answers += logits.argmax(1).tolist()
-        truths += labels.tolist()
-        spent += sum(macs[number] for number in exits)
-    return {
-        "model": str(path),
-        "data": data_name or model.mainnet.data,
-        "metric": task.metric,
-        **task.metrics(answers, truths, data.classes),
-        **asdict(exits_cost(model)),
-        "macs": spent / len(answers),
-    }
-
-
-def batches(data: Data, split: Split, resolution: int, name: str, report: Report) -> Iterator[LabelledBatch]:
-    """All images of a split, telling how far they are."""
+def batches(data: Data, split: Split, resolution: int, name: str, report: ProgressReporter) -> Iterator[LabelledBatch]:
+    """Yield all images of a split in batches, and report progress."""
     done = 0
     for images, labels in data.evaluation_batches(split, resolution):
         yield images, labels
@@ -98,113 +87,130 @@ def batches(data: Data, split: Split, resolution: int, name: str, report: Report
         report.advance(name, done, len(split), "every exit")
 
 
-def _measured(model: ExitModel, val: Swept, test: Swept) -> dict[str, Any]:
-    """What a network with exits does on the test split: at its threshold, at every other, and each exit alone."""
-    base = 100 * float(val.correct[-1].mean())
-    losses, whole = [], cost(model.mainnet.net.arch)
-    for allowed in LOSSES:
-        (at,) = test.at([choose(val.curve(), accuracy=base - allowed).threshold])
-        losses.append({"allowed": allowed, **told(at), "saved": 1 - at.macs / whole.macs})
-    (chosen,) = test.at([model.threshold])
-    return {
-        **told(chosen),
-        **{("worst_macs" if name == "macs" else name): value for name, value in asdict(exits_cost(model)).items()},
-        "mainnet": {"accuracy": 100 * float(test.correct[-1].mean()), **asdict(whole)},
-        "exits": [_exit(model, test, number, share) for number, share in enumerate(chosen.shares)],
-        "losses": losses,
-        "curve": [told(point) for point in test.at(thresholds(val.confidences))],
-        "points": [told(point) for point in test.at(val.spread())],
-        "random": [list(point) for point in random_exits(test.correct, test.macs)],
-        "oracle": [list(point) for point in oracle_exits(test.correct, test.macs)],
-    }
-
-
-def told(point: Operating) -> dict[str, float]:
-    """As documents have it."""
-    return {"threshold": point.threshold, "accuracy": point.accuracy, "macs": point.macs}
-
-
-def _exit(model: ExitModel, test: Swept, number: int, share: float) -> dict[str, Any]:
-    """One exit, had it answered all images."""
-    before, after = (reliability(c[number], test.correct[number]) for c in (test.uncalibrated, test.confidences))
-    return {
-        "name": model.names[number],
-        "macs": test.macs[number],
-        "share": share,
-        "accuracy": 100 * float(test.correct[number].mean()),
-        "temperature": float(model.exits.temperatures[number]),
-        "calibration_error_before": calibration_error(before),
-        "calibration_error": calibration_error(after),
-        "reliability_before": [list(one) for one in before],
-        "reliability": [list(one) for one in after],
-    }
-
-
-def _loaded(plan: ExitPlan) -> tuple[list[Model], Data]:
-    """The models, the smaller first, and their data."""
-    paths = [*([plan.tiny] if plan.tiny else []), *([] if str(plan.model) == SUPERNET else [plan.model])]
-    models = [read_model(path) for path in paths]
-    for model in models:
-        require(model.net.arch.task == "classify", "only a classifier has early exits", task=model.net.arch.task)
+def _load_models(plan: ExitPlan) -> tuple[list[Model], Data]:
+    """Load the plan's models, the smaller one first, and their data set."""
+    of_run = str(plan.model) == SUPERNET
+    paths = [] if of_run else [plan.model]
+    if plan.tiny:
+        paths.insert(0, plan.tiny)
+    models = []
+    for path in paths:
+        models.append(read_model(path))
+        _check_classifier(models[-1], path)
     data = data_of(models[0], paths[0], plan.data)
-    check_task("classify", data)
-    if str(plan.model) == SUPERNET:
-        tiny, run = models[0], paths[0].resolve().parent.parent.parent
-        rule = "supernet is that of the run which the model is in"
-        require((run / "supernet.pt").exists(), rule, model=str(paths[0]))
-        models.append(replace(tiny, net=largest_subnet(run, tiny.net.arch.resolution, data)))
-    for what in ("classes", "normalise"):
-        found = [getattr(model, what) for model in models]
-        require(found[0] == found[-1], f"both networks of a cascade have the same {what}", tiny=found[0], big=found[-1])
-    spent = [cost(model.net.arch).macs for model in models]
-    require(spent[0] <= spent[-1], "the first network of a cascade is the cheaper", tiny=spent[0], big=spent[-1])
-    counts = data.val.labels.bincount(minlength=len(data.classes))
-    rule = f"to calibrate on, search-val has {_PER_CLASS} images for a class on average, and one of each"
-    enough = len(data.val) >= _PER_CLASS * len(data.classes) and int(counts.min()) > 0
-    require(enough, rule, images=len(data.val), classes=len(data.classes), fewest=int(counts.min()))
+    check_task(models[0].net.arch.task, data)
+    if of_run:
+        models.append(_supernets_largest(models[0], paths[0], data))
+    if plan.tiny:
+        _check_cascade(models[0], models[1])
+    _check_calibration_images(data)
     return models, data
 
 
-def _sided(
-    plan: ExitPlan, mainnet: Model, data: Data, report: Report
-) -> tuple[ExitModel, Outputs, list[dict[str, Any]]]:
-    """A SideNet with trained heads, its outputs on search-val, and what taps were tried."""
+def _check_classifier(model: Model, path: Path) -> None:
+    task = model.net.arch.task
+    if not TASKS[task].supports_early_exits:
+        raise InputError(
+            f"only a classifier can have early exits, but {path} is a network to {task}; pass another model"
+        )
+
+
+def _supernets_largest(tiny: Model, path: Path, data: Data) -> Model:
+    """Return the largest network of the supernet of the run that a model is in, at the model's image size."""
+    run = RetrainFolder(path.resolve().parent).run
+    if not run.supernet.exists():
+        raise InputError(
+            f"--cascade TINY supernet needs a model inside a run folder with a supernet, but {path} is not in one; "
+            "pass a model from RUN/retrain/NAME"
+        )
+    return replace(tiny, net=largest_subnet(run.path, tiny.net.arch.resolution, data))
+
+
+def _check_cascade(tiny: Model, big: Model) -> None:
+    if tiny.classes != big.classes:
+        raise InputError(
+            f"both networks of a cascade must have the same classes, but the first has {some_of(tiny.classes)}, the "
+            f"second {some_of(big.classes)}; pass models that were trained on the same data set"
+        )
+    if tiny.normalise != big.normalise:
+        raise InputError(
+            f"both networks of a cascade must take images normalised alike, but the first has {tiny.normalise}, the "
+            f"second {big.normalise}; pass models that were trained on the same data set"
+        )
+    macs, limit = cost(tiny.net.arch).macs, cost(big.net.arch).macs
+    if macs > limit:
+        raise InputError(
+            f"the first network of a cascade must be the cheaper one, but it has {macs:,} MACs and the second "
+            f"{limit:,}; swap them"
+        )
+
+
+def _check_calibration_images(data: Data) -> None:
+    counts = data.val.labels.bincount(minlength=len(data.classes))
+    if len(data.val) < _IMAGES_PER_CLASS * len(data.classes) or not counts.min():
+        raise InputError(
+            f"calibration needs {_IMAGES_PER_CLASS} images per class on average in search-val, and one of each class, "
+            f"but it has {len(data.val)} images of {len(data.classes)} classes, of one class {int(counts.min())}; "
+            "use a larger data set"
+        )
+
+
+def _build_sidenet(
+    plan: ExitPlan, mainnet: Model, data: Data, report: ProgressReporter
+) -> tuple[EarlyExitModel, ExitOutputs, tuple[TriedTaps, ...]]:
+    """Train side heads and calibrate them; if the taps are automatic, keep those with the best curve on search-val.
+
+    Returns:
+        The network with early exits, its outputs on search-val, and the choices of taps that were tried.
+    """
     arch = mainnet.net.arch
-    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
-    auto = AUTO in plan.taps
-    taps = [f"stages.{s}" for s in range(len(arch.stages))] if auto else list(plan.taps)
-    net = SideNet(mainnet.net, taps, plan.hidden, inputs=image)
+    automatic = AUTO in plan.taps
+    taps = [f"stages.{number}" for number in range(len(arch.stages))] if automatic else list(plan.taps)
+    net = SideNet(mainnet.net, taps, plan.hidden, inputs=example_input(arch))
     training = batches(data, data.train, arch.resolution, "training images", report)
     net.fit(training, distillation=plan.distillation, temperature=plan.temperature, seed=plan.seed)
-    model = ExitModel(models=(mainnet,), exits=net, threshold=NOBODY)
-    val = _calibrated(model, data, report)
-    if not auto:
-        return model, val, []
-    tried = _swept(model, val).subsets([head.macs for head in net.heads])
-    places = max(tried, key=tried.__getitem__)
-    told_of = [{"taps": [taps[i] for i in exits], "hypervolume": area} for exits, area in tried.items()]
-    smaller = SideNet(mainnet.net, [taps[i] for i in places], plan.hidden, inputs=image)
-    for head, place in zip(smaller.heads, places, strict=True):
-        head.load_state_dict(net.heads[place].state_dict())
-    smaller.temperatures.copy_(net.temperatures[[*places, -1]])
-    return replace(model, exits=smaller), Outputs(val.logits[[*places, -1]], val.labels), told_of
+    model = EarlyExitModel(models=(mainnet,), exits=net, threshold=NEVER_EXIT)
+    val = _calibrate(model, data, report)
+    if not automatic:
+        return model, val, ()
+    hypervolumes = _sweep(model, val).subset_hypervolumes([head.macs for head in net.heads])
+    tried = []
+    for subset, hypervolume in hypervolumes.items():
+        tried.append(TriedTaps(taps=tuple(taps[i] for i in subset), hypervolume=hypervolume))
+    best = max(hypervolumes, key=hypervolumes.__getitem__)
+    rows = list(best)
+    rows.append(-1)
+    model = replace(model, exits=_with_taps(net, mainnet, best, plan.hidden))
+    return model, ExitOutputs(val.logits[rows], val.labels), tuple(tried)
 
 
-def _swept(model: ExitModel, outputs: Outputs) -> Swept:
-    return swept(outputs, model.exits.temperatures.tolist(), model.exits.macs(model.example()))
+def _with_taps(net: SideNet, mainnet: Model, subset: Sequence[int], hidden: int) -> SideNet:
+    """Return a SideNet with some of the taps of another, and its trained heads and temperatures."""
+    taps = [net.taps[i] for i in subset]
+    smaller = SideNet(mainnet.net, taps, hidden, inputs=example_input(mainnet.net.arch))
+    for number, head in zip(subset, smaller.heads, strict=True):
+        head.load_state_dict(net.heads[number].state_dict())
+    kept = torch.cat([net.temperatures[list(subset)], net.temperatures[-1:]])
+    smaller.temperatures.copy_(kept)
+    return smaller
 
 
-def _calibrated(model: ExitModel, data: Data, report: Report) -> Outputs:
-    """The outputs on search-val, by which the temperatures are now set."""
+def _sweep(model: EarlyExitModel, outputs: ExitOutputs) -> ThresholdSweep:
+    return sweep(outputs, model.exits.temperatures.tolist(), model.exits.macs(model.example()))
+
+
+def _calibrate(model: EarlyExitModel, data: Data, report: ProgressReporter) -> ExitOutputs:
+    """Fit the temperatures on search-val; return the exits' outputs there."""
     val = model.exits.observe(batches(data, data.val, model.resolution, "search-val", report))
     model.exits.calibrate(val)
     return val
 
 
-def _threshold(plan: ExitPlan, val: Swept) -> float:
-    """What is asked for, or found on search-val."""
+def _choose_threshold(plan: ExitPlan, val: ThresholdSweep) -> float:
+    """Return the plan's threshold, or the one that meets its target on search-val; by default without loss."""
     if plan.threshold is not None:
         return plan.threshold
-    lossless = 100 * float(val.correct[-1].mean())
-    accuracy = None if plan.macs else lossless if plan.accuracy is None else plan.accuracy
-    return choose(val.curve(), accuracy=accuracy, macs=plan.macs).threshold
+    if plan.macs is not None:
+        return choose(val.curve(), macs=plan.macs).threshold
+    accuracy = mainnet_accuracy(val) if plan.accuracy is None else plan.accuracy
+    return choose(val.curve(), accuracy=accuracy).threshold

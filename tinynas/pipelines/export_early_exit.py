@@ -1,11 +1,9 @@
-"""The export of early exits: an ONNX file for each part, all of them run on the test split before they are kept."""
+"""Export a network with early exits, an ONNX file for each part, and measure the files on the test split."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,161 +12,178 @@ from torch import Tensor
 
 from ..arch.cost import cost
 from ..data.base import Data
+from ..deploy.exported_file import metadata, preprocessing
 from ..deploy.latency import median_seconds
-from ..deploy.onnx import about, exported, preprocessing, quantised, session_of, to_onnx
-from ..early_exit.calibration import Outputs, fit_temperature
-from ..early_exit.model_file import ExitModel, deployed_parts, exits_cost, read_exits
-from ..early_exit.thresholds import Swept, swept
+from ..deploy.onnx import export_module, to_onnx
+from ..deploy.onnx_parts import OnnxParts
+from ..early_exit.calibration import ExitOutputs, fit_temperature
+from ..early_exit.model import EarlyExitModel, folded_parts, worst_case_cost
+from ..early_exit.thresholds import ThresholdSweep, sweep
+from ..experiment.early_exit_report import ThresholdPoint
+from ..experiment.export_report import EarlyExitExportReport, FormReport, PartFiles
 from ..experiment.plans import ExportPlan
-from ..experiment.reporter import Report
-from ..utils.errors import FileError, require
-from ..utils.io import check_writable, write, write_json
-from .early_exit import batches, told
-from .export import TOLERANCE
-from .model_data import data_of
+from ..experiment.reporter import ProgressReporter
+from ..models.model_file import Model
+from ..models.network import example_input
+from ..utils.errors import InputError
+from .early_exit_measure import threshold_points
+from .export_check import Exported, Form, SplitRun, checked_difference, run_split
 
 
-class Parts:
-    """ONNX files, each run on what the one before hands on, or on the image if that is nothing: one image at a time."""
+@dataclass(frozen=True, kw_only=True)
+class _TorchExits:
+    """The network in PyTorch, as a form that exported files are compared with."""
 
-    def __init__(self, protos: list[onnx.ModelProto], *, int8: bool) -> None:
-        self.protos, self.int8 = protos, int8
-        self.sessions = [session_of(proto.SerializeToString()) for proto in protos]
+    model: EarlyExitModel
+    name: str = "torch"
+    int8: bool = False
 
-    def run(self, image: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-        """Of each part: its inputs by name, and its logits (1, classes)."""
-        handed = [image]
-        for session in self.sessions:
-            inputs = dict(zip([one.name for one in session.get_inputs()], handed, strict=True))
-            logits, *handed = session.run(None, inputs)
-            yield inputs, logits
-            handed = handed or [image]
-
-    def observe(self, of: Iterable[tuple[Tensor, Tensor]]) -> Outputs:
-        """Every part's logits for all images."""
-        logits: list[list[np.ndarray]] = [[] for _ in self.sessions]
-        seen = []
-        for images, labels in of:
-            for image in images.numpy():
-                for found, (_, made) in zip(logits, self.run(image[None]), strict=True):
-                    found.append(made)
-            seen.append(labels)
-        return Outputs(torch.from_numpy(np.stack([np.concatenate(found) for found in logits])), torch.cat(seen))
-
-    def latencies(self, image: np.ndarray) -> list[float]:
-        """Seconds until each exit."""
-        pairs = zip(self.sessions, [inputs for inputs, _ in self.run(image)], strict=True)
-        return list(accumulate(median_seconds(partial(session.run, None, inputs)) for session, inputs in pairs))
+    def run(self, images: Tensor) -> Tensor:
+        """Return the logits of every exit, (N, exits, classes)."""
+        return self.model.exits.all_logits(images).transpose(0, 1)
 
 
-def export_exits(plan: ExportPlan, *, report: Report) -> dict[str, Any]:
-    """Write ONNX files of every part, fp32 and int8, with what they measured, returned and written as export.json.
+def export_early_exits(
+    model: EarlyExitModel, plan: ExportPlan, data: Data, *, report: ProgressReporter
+) -> Exported[EarlyExitExportReport]:
+    """Export every part as ONNX, in fp32 and int8, and run the files on the whole test split.
 
-    The temperatures of the int8 files are their own, fitted on search-val. Raises FileError, and writes nothing, if an
-    fp32 file differs from torch; InputError for what only whole networks can be exported as.
+    The int8 files have temperatures of their own, fitted on search-val.
+
+    Raises:
+        FileError: The outputs of an fp32 file differ from those of PyTorch.
+        InputError: The format is not ONNX, or the files would take more than one image at a time.
     """
-    only = "early exits are exported as ONNX, for one image at a time"
-    require(plan.to == "onnx" and plan.batch == 1, only, to=plan.to, batch=plan.batch)
-    model = read_exits(plan.model)
-    data = data_of(model.mainnet, plan.model, plan.data)
-    check_writable(plan.out)
+    if plan.to != "onnx" or plan.batch != 1:
+        raise InputError(
+            f"early exits are exported as ONNX for one image at a time, not as {plan.to} for a batch of "
+            f"{plan.batch or 'any size'}; leave out --to and --batch"
+        )
     calibration = torch.cat(data.calibration_batches(model.resolution, plan.calibration))
-    forms = [Parts(_to_onnx(model, plan.opset), int8=False)]
+    forms = [OnnxParts(_export_parts(model, plan.opset), int8=False)]
     if plan.int8:
-        forms.append(Parts(_to_int8(forms[0], calibration), int8=True))
-    rows = _measured(model, forms, data, report)
-    document = {
-        "model": str(plan.model),
-        "data": plan.data or model.mainnet.data,
-        "test_images": len(data.test),
-        "calibration_images": len(calibration),
-        "threshold": model.threshold,
-        "classes": list(model.mainnet.classes),
-        "preprocessing": preprocessing(model.receiver),
-        **asdict(exits_cost(model)),
-        "forms": rows,
-    }
+        forms.append(forms[0].quantize(calibration))
+    rows = _measure(model, forms, data, report)
+    exported = EarlyExitExportReport(
+        model=str(plan.model),
+        data=plan.data or model.mainnet.data,
+        test_images=len(data.test),
+        calibration_images=len(calibration),
+        threshold=model.threshold,
+        classes=model.mainnet.classes,
+        preprocessing=preprocessing(model.input_model),
+        cost=worst_case_cost(model),
+        forms=tuple(rows),
+    )
+    files: dict[str, bytes] = {}
     for form, row in zip(forms, rows[1:], strict=True):
-        for name, proto, temperature in zip(row["files"], form.protos, row["temperatures"], strict=True):
-            said = {"threshold": json.dumps(model.threshold), "temperature": json.dumps(temperature)}
-            onnx.helper.set_model_props(proto, about(model.receiver) | said)
-            write(plan.out / name, proto.SerializeToString())
-    write_json(plan.out / "export.json", document)
-    return document
+        files |= _files(model, form, row)
+    return Exported(exported, files)
 
 
-def _to_onnx(model: ExitModel, opset: int | None) -> list[onnx.ModelProto]:
-    handed, names, protos = [model.example()], ["images"], []
-    for number, part in enumerate(deployed_parts(model), 1):
+def _export_parts(model: EarlyExitModel, opset: int | None) -> list[onnx.ModelProto]:
+    """Export the parts; what they carry over is named carried1_1, carried1_2, ... by part and position."""
+    image = {"images": model.example()}
+    inputs, protos = image, []
+    for number, part in enumerate(folded_parts(model), 1):
         with torch.no_grad():
-            made = part(*handed)
-        made = [made] if isinstance(made, Tensor) else list(made)
-        outputs = ["logits", *(f"carried{number}_{i}" for i in range(1, len(made)))]
-        protos.append(exported(part, dict(zip(names, handed, strict=True)), outputs, opset=opset))
-        handed, names = (made[1:], outputs[1:]) if made[1:] else ([model.example()], ["images"])
+            outputs = part(*inputs.values())
+        carried = {}
+        if not isinstance(outputs, Tensor):
+            for position, tensor in enumerate(outputs[1:], 1):
+                carried[f"carried{number}_{position}"] = tensor
+        names = ["logits"]
+        names.extend(carried)
+        protos.append(export_module(part, inputs, names, opset=opset))
+        inputs = carried or image
     return protos
 
 
-def _to_int8(fp32: Parts, calibration: Tensor) -> list[onnx.ModelProto]:
-    """Every part, its ranges set by what the fp32 ones before it hand on for the images."""
-    inputs = [[inputs for inputs, _ in fp32.run(image[None])] for image in calibration.numpy()]
-    return [quantised(proto, iter([of[i] for of in inputs])) for i, proto in enumerate(fp32.protos)]
+def _files(model: EarlyExitModel, form: OnnxParts, row: FormReport) -> dict[str, bytes]:
+    """Return the files of the parts, with the threshold and each exit's temperature in the metadata."""
+    assert row.parts is not None
+    files = {}
+    for name, proto, temperature in zip(row.parts.files, form.protos, row.temperatures, strict=True):
+        exit_metadata = {"threshold": json.dumps(model.threshold), "temperature": json.dumps(temperature)}
+        onnx.helper.set_model_props(proto, metadata(model.input_model) | exit_metadata)
+        files[name] = proto.SerializeToString()
+    return files
 
 
-def _measured(model: ExitModel, forms: list[Parts], data: Data, report: Report) -> list[dict[str, Any]]:
-    """Of torch and of each form: what it does at the threshold, and for ONNX how large and fast it is."""
-    given, macs = model.exits.temperatures.tolist(), model.exits.macs(model.example())
-    torchs = model.exits.observe(batches(data, data.test, model.resolution, "test split, torch", report))
-    rows = [{"int8": False, **_row("torch", model, swept(torchs, given, macs), given)}]
-    for form, mainnet in zip(forms, _mainnet_alone(model, data, int8=len(forms) > 1), strict=True):
-        kind = f"ONNX {'int8' if form.int8 else 'fp32'}"
-        outputs = form.observe(batches(data, data.test, model.resolution, f"test split, {kind}", report))
-        difference = (outputs.logits - torchs.logits).abs().max().item()
-        size = torchs.logits.abs().max().item()
-        if not form.int8 and not difference <= TOLERANCE * max(1, size):
-            raise FileError(
-                f"the files would differ from the model by {difference:.2g} in outputs of up to {size:.2g} "
-                f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset"
-            )
-        temperatures, points = given, {}
+def _measure(
+    model: EarlyExitModel, forms: Sequence[OnnxParts], data: Data, report: ProgressReporter
+) -> list[FormReport]:
+    """Measure the network in PyTorch, then as files."""
+    temperatures, macs = model.exits.temperatures.tolist(), model.exits.macs(model.example())
+    in_torch = _TorchExits(model=model)
+    compared: list[Form] = [in_torch]
+    compared.extend(forms)
+    test = run_split(compared, data, data.test, model.resolution, task="test split", report=report)
+    reference = _exit_outputs(test, 0)
+    rows = [_form_report(in_torch.name, model, sweep(reference, temperatures, macs), temperatures)]
+    mainnets = _mainnet_alone(model.mainnet, data, int8=len(forms) > 1)
+    for number, (form, mainnet) in enumerate(zip(forms, mainnets, strict=True), 1):
+        outputs = _exit_outputs(test, number)
+        difference = checked_difference(form, outputs.logits, reference.logits)
         if form.int8:
-            val = form.observe(batches(data, data.val, model.resolution, "search-val, ONNX int8", report))
-            temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
-            shown = swept(outputs, temperatures, macs).at(swept(val, temperatures, macs).spread())
-            points = {"points": [told(point) for point in shown]}
-        row = _row(kind, model, swept(outputs, temperatures, macs), temperatures) | points
-        seconds = form.latencies(model.example().numpy())
-        rows.append(
-            row
-            | {
-                "int8": form.int8,
-                "files": [f"part{i}{'.int8' * form.int8}.onnx" for i in range(1, len(form.protos) + 1)],
-                "difference": difference,
-                "bytes": sum(proto.ByteSize() for proto in form.protos),
-                "latency": float(np.dot(row["shares"], seconds)),
-                "worst_latency": seconds[-1],
-                "mainnet_latency": median_seconds(mainnet),
-            }
-        )
+            row = _calibrated_report(form, model, outputs, macs, data, report)
+        else:
+            row = _form_report("ONNX fp32", model, sweep(outputs, temperatures, macs), temperatures)
+        parts = _part_files(form, difference, row.shares, model.example(), mainnet)
+        rows.append(replace(row, int8=form.int8, parts=parts))
     return rows
 
 
-def _mainnet_alone(model: ExitModel, data: Data, *, int8: bool) -> list[Callable[[], Tensor]]:
-    """What runs it on one image: in fp32 and, if wanted, in int8."""
-    arch = model.mainnet.net.arch
-    image = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
-    files = to_onnx(model.mainnet, calibration=data.calibration_batches(arch.resolution) if int8 else None)
-    return [partial(file.run, image) for file in files]
+def _exit_outputs(run: SplitRun, number: int) -> ExitOutputs:
+    """Return the outputs of one form as (exits, N, classes), with the labels."""
+    labels = torch.cat([batch for batch, _ in run.labels])
+    return ExitOutputs(run.outputs[number].transpose(0, 1).contiguous(), labels)
 
 
-def _row(kind: str, model: ExitModel, test: Swept, temperatures: list[float]) -> dict[str, Any]:
-    """What a form does with the test split at the threshold."""
-    (at,) = test.at([model.threshold])
-    return {
-        "kind": kind,
-        **told(at),
-        "shares": list(at.shares),
-        "saved": 1 - at.macs / cost(model.mainnet.net.arch).macs,
-        "mainnet_accuracy": 100 * float(test.correct[-1].mean()),
-        "temperatures": temperatures,
-    }
+def _calibrated_report(
+    form: OnnxParts, model: EarlyExitModel, test: ExitOutputs, macs: Sequence[int], data: Data, report: ProgressReporter
+) -> FormReport:
+    """Return what an int8 form does on the test split, at temperatures and further thresholds chosen on search-val."""
+    run = run_split([form], data, data.val, model.resolution, task="search-val, int8", report=report)
+    val = _exit_outputs(run, 0)
+    temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
+    on_test = sweep(test, temperatures, macs)
+    points = on_test.at(sweep(val, temperatures, macs).pareto_thresholds())
+    row = _form_report("ONNX int8", model, on_test, temperatures)
+    return replace(row, points=threshold_points(points))
+
+
+def _form_report(kind: str, model: EarlyExitModel, test: ThresholdSweep, temperatures: Sequence[float]) -> FormReport:
+    """Return what a form does on the test split at the model's threshold."""
+    (point,) = test.at([model.threshold])
+    return FormReport(
+        kind=kind,
+        int8=False,
+        point=ThresholdPoint(threshold=point.threshold, accuracy=point.accuracy, macs=point.macs),
+        shares=point.shares,
+        saved=1 - point.macs / cost(model.mainnet.net.arch).macs,
+        mainnet_accuracy=100 * float(test.correct[-1].mean()),
+        temperatures=tuple(temperatures),
+    )
+
+
+def _part_files(
+    form: OnnxParts, difference: float, shares: Sequence[float], image: Tensor, mainnet: Callable[[], object]
+) -> PartFiles:
+    seconds = form.latencies(image.numpy())
+    suffix = ".int8.onnx" if form.int8 else ".onnx"
+    return PartFiles(
+        files=tuple(f"part{number}{suffix}" for number in range(1, len(form.protos) + 1)),
+        difference=difference,
+        bytes=sum(proto.ByteSize() for proto in form.protos),
+        latency=float(np.dot(shares, seconds)),
+        worst_latency=seconds[-1],
+        mainnet_latency=median_seconds(mainnet),
+    )
+
+
+def _mainnet_alone(mainnet: Model, data: Data, *, int8: bool) -> list[Callable[[], object]]:
+    """Return functions that run the network without early exits on one image, as fp32 and, if wanted, int8 ONNX."""
+    arch = mainnet.net.arch
+    files = to_onnx(mainnet, calibration=data.calibration_batches(arch.resolution) if int8 else None)
+    return [partial(file.run, example_input(arch)) for file in files]

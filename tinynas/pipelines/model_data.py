@@ -10,19 +10,25 @@ from ..utils.errors import InputError
 
 
 def data_of(model: Model, path: Path, name: str | None) -> Data:
-    """The data set the model of this file was trained on, or another of the same classes, normalised as it needs it.
+    """Load the data set that a model was trained on, or another of the same classes, normalised as in training.
 
-    Raises InputError.
+    Args:
+        model: The model.
+        path: Its file, for error messages.
+        name: Another data set; None loads the model's own.
+
+    Raises:
+        InputError: The data set has other classes than the model.
     """
     data = replace(load_data(name or model.data), normalise=model.normalise)
     if data.classes != model.classes:
         raise InputError(
-            f"{path} knows {some_of(model.classes)}, but {name or model.data} has {some_of(data.classes)}; "
-            "give the data set it was trained for"
+            f"model and data set must have the same classes: {path} has {some_of(model.classes)}, "
+            f"{name or model.data} has {some_of(data.classes)}; pass the data set that the model was trained on"
         )
     return data
 
 
 def some_of(names: tuple[str, ...]) -> str:
-    """Names of classes, the first three of them and how many there are."""
+    """Return how many class names there are, with the first three of them."""
     return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

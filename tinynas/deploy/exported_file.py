@@ -1,0 +1,73 @@
+"""Exported files of any format: their preprocessing and metadata, and how they run any number of images."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.model_file import Model
+from ..tasks.registry import TASKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedFile:
+    """A file that was written from a model, and how to run it.
+
+    Attributes:
+        kind: The format, as tables show it.
+        name: The file's name.
+        content: The file's bytes.
+        run: Runs the file on one thread: images (N, C, H, W) -> the network's outputs.
+        int8: Whether weights and activations are int8; otherwise they are fp32.
+    """
+
+    kind: str
+    name: str
+    content: bytes
+    run: Callable[[Tensor], Tensor]
+    int8: bool = False
+
+
+def run_in_batches(run: Callable[[np.ndarray], np.ndarray], images: Tensor, batch: int | None) -> Tensor:
+    """Run a function that takes exactly `batch` images on any number of images (N, C, H, W).
+
+    The last batch is padded with zeros, whose outputs are dropped. If `batch` is None, all images are one batch.
+    """
+    size, count = batch or len(images), len(images)
+    missing = -count % size
+    if missing:
+        padding = torch.zeros_like(images[:1]).expand(missing, -1, -1, -1)
+        images = torch.cat([images, padding])
+    outputs = [torch.from_numpy(run(part.numpy())) for part in torch.split(images, size)]
+    return torch.cat(outputs)[:count]
+
+
+def preprocessing(model: Model) -> dict[str, object]:
+    """Return how an image becomes the network's input.
+
+    The image is converted to `mode` (a name of PIL). Its shorter side is resized to `resize` pixels and a square of
+    `crop` pixels is cut out of the centre; if `stretch` is set, both sides are resized to `resize` instead. The pixel
+    values are divided by 255; then `mean` is subtracted and the result divided by `std`, per channel.
+    """
+    arch = model.net.arch
+    return {
+        "mode": "L" if arch.in_channels == 1 else "RGB",
+        "resize": round(arch.resolution / model.crop),
+        "crop": arch.resolution,
+        "stretch": TASKS[arch.task].stretches,
+        "mean": list(model.normalise.mean),
+        "std": list(model.normalise.std),
+    }
+
+
+def metadata(model: Model) -> dict[str, str]:
+    """Return the metadata of a model's exported files; class names and preprocessing are JSON."""
+    return {
+        "format": "tinynas 1",
+        "data": model.data,
+        "classes": json.dumps(model.classes),
+        "preprocessing": json.dumps(preprocessing(model)),
+    }

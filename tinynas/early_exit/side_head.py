@@ -1,0 +1,85 @@
+"""Side heads: small classifiers that read the output of one of a network's modules, and their training."""
+
+import torch
+from torch import Tensor, nn
+
+from ..utils.rng import generator
+
+_EPOCHS = 30
+_LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 1e-4  # of AdamW
+_MIN_BATCH, _MAX_BATCH = 32, 256
+_CONSTANT = 1e-6  # standard deviation up to which a feature counts as constant
+
+
+class SideHead(nn.Module):
+    """Global average pooling, one hidden layer, and a classifier.
+
+    Args:
+        features: Channels of the tapped module's output.
+        hidden: Width of the hidden layer.
+        classes: Number of classes.
+        batch_dim: Dimension of the tapped output that counts images.
+        channel_dim: Dimension of the tapped output that counts features. All other dimensions are averaged, including
+            the padding of sequences.
+    """
+
+    def __init__(self, features: int, hidden: int, classes: int, batch_dim: int = 0, channel_dim: int = 1) -> None:
+        super().__init__()
+        self.dims = (batch_dim, channel_dim)
+        with torch.random.fork_rng([]):
+            self.hidden = nn.Linear(features, hidden)
+            self.classifier = nn.Linear(hidden, classes)
+        _initialise(self, 0)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image."""
+        return self.hidden.weight.numel() + self.classifier.weight.numel()
+
+    def forward(self, tapped: Tensor) -> Tensor:
+        """Return logits (N, classes), in the precision of the tapped output."""
+        return self.classify(self.pooled(tapped)).to(tapped.dtype)
+
+    def pooled(self, tapped: Tensor) -> Tensor:
+        """Return the tapped output averaged to features (N, C)."""
+        features = tapped.movedim(self.dims, (0, 1)).float()
+        return features.flatten(2).mean(2) if features.ndim > 2 else features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return logits (N, classes) from pooled features (N, C)."""
+        logits: Tensor = self.classifier(self.hidden(features).relu())
+        return logits
+
+
+def fit_side_head(head: SideHead, features: Tensor, targets: Tensor, *, seed: int) -> None:
+    """Train a side head from fresh weights on pooled features (N, C) and target probabilities (N, classes).
+
+    AdamW runs over standardised features. Their scale and mean are folded into the hidden layer afterwards.
+    """
+    mean, std = features.mean(0), features.std(0, correction=0)
+    std = std.where(std > _CONSTANT, torch.ones_like(std))
+    standardised, rng = (features - mean) / std, generator(seed, "side head")
+    _initialise(head.requires_grad_(True), seed)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    batch_size = min(_MAX_BATCH, max(_MIN_BATCH, len(features) // 200))
+    steps = _EPOCHS * -(-len(features) // batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(_EPOCHS):
+        order = torch.from_numpy(rng.permutation(len(features)))
+        for batch in torch.split(order, batch_size):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(head.classify(standardised[batch]), targets[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        head.hidden.weight.div_(std)
+        head.hidden.bias.sub_(head.hidden.weight @ mean)
+    head.requires_grad_(False)
+
+
+def _initialise(head: SideHead, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    for layer in (head.hidden, head.classifier):
+        nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=rng)
+        nn.init.zeros_(layer.bias)

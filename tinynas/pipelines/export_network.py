@@ -1,0 +1,138 @@
+"""Export a network without early exits, and measure its files on the test split."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ..arch.cost import cost
+from ..data.base import Data
+from ..deploy.exported_file import ExportedFile, preprocessing
+from ..deploy.latency import median_seconds
+from ..deploy.onnx import to_onnx, to_onnx_with_postprocessing
+from ..deploy.tflite import to_tflite
+from ..experiment.export_report import ExportReport, FileReport
+from ..experiment.plans import ExportPlan
+from ..experiment.reporter import ProgressReporter
+from ..models.model_file import Model
+from ..models.network import example_input, fold
+from ..tasks.detection import Detections
+from ..tasks.registry import check_task
+from ..tasks.task import Task
+from ..utils.errors import FileError
+from ..utils.io import read
+from .export_check import TOLERANCE, Exported, checked_difference, run_split
+
+_MAX_TIES = 0.01  # fraction of images in which rounding may decide whether a box scores more than the threshold
+
+
+def export_network(model: Model, plan: ExportPlan, data: Data, *, report: ProgressReporter) -> Exported[ExportReport]:
+    """Export a network and run its files on the whole test split.
+
+    Raises:
+        FileError: The outputs of an fp32 file differ from those of PyTorch.
+        InputError: The operator set is unknown, or the extra `tflite` is not installed.
+    """
+    arch = model.net.arch
+    task = check_task(arch.task, data)
+    calibration = data.calibration_batches(arch.resolution, plan.calibration)
+    files = _export_files(model, plan, calibration)
+    rows = _measure(model, files, data, task, plan, report)
+    if task.final_output_names and plan.to == "onnx" and plan.batch == 1:
+        files.append(to_onnx_with_postprocessing(model, opset=plan.opset))
+        rows.append(_measure_boxes(model, files[-1], data, task))
+    exported = ExportReport(
+        model=str(plan.model),
+        data=plan.data or model.data,
+        metric=task.metric,
+        test_images=len(data.test),
+        calibration_images=sum(map(len, calibration)),
+        batch=plan.batch,
+        classes=model.classes,
+        preprocessing=preprocessing(model),
+        cost=cost(arch),
+        files=tuple(rows),
+    )
+    return Exported(exported, {file.name: file.content for file in files})
+
+
+def _export_files(model: Model, plan: ExportPlan, calibration: list[Tensor]) -> list[ExportedFile]:
+    images = calibration if plan.int8 else None
+    if plan.to == "onnx":
+        return to_onnx(model, calibration=images, batch=plan.batch, opset=plan.opset)
+    return to_tflite(model, calibration=images)
+
+
+def _measure(
+    model: Model, files: list[ExportedFile], data: Data, task: Task, plan: ExportPlan, report: ProgressReporter
+) -> list[FileReport]:
+    """Measure the network in PyTorch, then each file."""
+    arch = model.net.arch
+    in_torch = ExportedFile(kind="torch", name=plan.model.name, content=read(plan.model), run=model.net)
+    forms = [in_torch]
+    forms.extend(files)
+    test = run_split(forms, data, data.test, arch.resolution, task="test split", report=report)
+    truths = []
+    for labels, images in test.labels:
+        truths.extend(task.ground_truth(labels, images))
+    image, rows = example_input(arch, plan.batch or 1), []
+    for form, outputs in zip(forms, test.outputs, strict=True):
+        difference = checked_difference(form, outputs, test.outputs[0])
+        accuracy = task.metrics(task.decode(outputs, arch), truths, data.classes)["accuracy"]
+        run = fold(model.net) if form is in_torch else form.run
+        rows.append(_file_report(model, form, accuracy, difference, run, image))
+    return rows
+
+
+def _file_report(
+    model: Model, form: ExportedFile, accuracy: float, difference: float, run: Callable[[Tensor], object], image: Tensor
+) -> FileReport:
+    return FileReport(
+        kind=form.kind,
+        int8=form.int8,
+        file=form.name,
+        accuracy=accuracy,
+        difference=difference,
+        bytes=len(form.content),
+        latency=median_seconds(partial(run, image)),
+        peak_memory=cost(model.net.arch).peak_sram * (1 if form.int8 else 4),
+    )
+
+
+def _measure_boxes(model: Model, file: ExportedFile, data: Data, task: Task) -> FileReport:
+    """Measure a file that returns boxes.
+
+    Raises:
+        FileError: Its boxes differ from those of PyTorch.
+    """
+    arch = model.net.arch
+    predictions: list[Detections] = []
+    truths, differences = [], []
+    for images, labels in data.evaluation_batches(data.test, arch.resolution):
+        truths.extend(task.ground_truth(labels, len(images)))
+        with torch.inference_mode():
+            expected = task.decode(model.net(images), arch)
+        for image, reference in zip(images, expected, strict=True):
+            boxes, scores, classes = torch.split(file.run(image[None]), [4, 1, 1], 1)
+            predictions.append(Detections(boxes, scores[:, 0], classes[:, 0].long()))
+            differences.append(_boxes_difference(predictions[-1], reference))
+    equal = [difference for difference in differences if difference <= TOLERANCE]
+    different = len(differences) - len(equal)
+    if different > _MAX_TIES * len(differences):
+        raise FileError(
+            f"{file.name} would return other boxes than PyTorch for {different} of {len(differences)} images; "
+            "nothing is written, try another --opset"
+        )
+    accuracy = task.metrics(predictions, truths, data.classes)["accuracy"]
+    return _file_report(model, file, accuracy, max(equal), file.run, example_input(arch))
+
+
+def _boxes_difference(boxes: Detections, reference: Detections) -> float:
+    """Return the largest difference of boxes and scores; infinity if their number or their classes differ."""
+    if len(boxes.scores) != len(reference.scores) or not torch.equal(boxes.classes, reference.classes):
+        return float("inf")
+    if not len(boxes.scores):
+        return 0.0
+    of_boxes = (boxes.boxes - reference.boxes).abs().max().item()
+    return float(max(of_boxes, (boxes.scores - reference.scores).abs().max().item()))

@@ -13,7 +13,7 @@ from ..arch.arch import Arch
 from ..data.base import Data
 from ..experiment.run_folder import find_model
 from ..models.model_file import read_model
-from ..models.network import Network, build, fold
+from ..models.network import Network, build, example_input, fold
 from ..models.supernet import extract_calibrated
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
@@ -137,7 +137,7 @@ def _other_classes(classes: int, arch: Arch) -> InputError:
 def _check_outputs(name: str, net: nn.Module, arch: Arch) -> None:
     """Raise InputError unless the teacher's outputs for the network's images have the shape of the network's."""
     on_device = next(net.parameters()).device
-    images = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution, device=on_device)
+    images = example_input(arch).to(on_device)
     try:
         outputs = net(images)
     except (RuntimeError, AssertionError) as error:

@@ -73,7 +73,7 @@ def trained(arch: Arch, change: dict, key: str, seed: int) -> dict:
 
 def resized(key: str) -> list[dict]:
     """A trained network at other image sizes."""
-    points = evaluate(folder_of(key) / "model.safetensors", None, SIDES)["resolutions"]
+    points = evaluate(folder_of(key) / "model.safetensors", None, SIDES).to_dict()["resolutions"]
     return [{name: point[name] for name in ("resolution", "accuracy", "ap50", "macs")} for point in points]
 
 

@@ -48,7 +48,8 @@ def compare(
 ) -> None:
     """Compare the Pareto fronts and retrained networks of runs in a table and a plot."""
     from tinynas.experiment.compare import compare_runs
-    from tinynas.experiment.run_folder import FRONT, RunFolder, newest_run
+    from tinynas.experiment.run_folder import FRONT, RunFolder
+    from tinynas.experiment.runs import newest_run
 
     folders = runs or [newest_run(FRONT).path]
     out = out or RunFolder(folders[0] if len(folders) == 1 else Path()).comparison_plot
@@ -73,14 +74,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained model on the test split: accuracy over all images and by class."""
-    from tinynas.experiment.run_folder import find_model
+    from tinynas.experiment.runs import find_model
     from tinynas.pipelines.evaluate import evaluate as evaluate_model
 
     screen = Screen(as_json)
     sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
-    result = evaluate_model(find_model(model), data, sizes)
-    show_evaluation(screen, result)
-    screen.document(result)
+    report = evaluate_model(find_model(model), data, sizes)
+    show_evaluation(screen, report)
+    screen.document(report.to_dict())
 
 
 @app.command()
@@ -99,13 +100,13 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict the classes of image files, or the boxes in them, which are drawn as well."""
-    from tinynas.experiment.run_folder import find_model
+    from tinynas.experiment.runs import find_model
     from tinynas.pipelines.predict import predict as predict_images
 
     screen = Screen(as_json)
-    answers = predict_images(find_model(model), images, out, threshold=threshold)
-    show_predictions(screen, out, answers)
-    screen.document(answers)
+    predictions = predict_images(find_model(model), images, out, threshold=threshold)
+    show_predictions(screen, out, predictions)
+    screen.document(predictions)
 
 
 @app.command()
@@ -118,7 +119,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model as files for its target, fp32 and int8, and run them on the test split."""
-    from tinynas.experiment.run_folder import find_model
+    from tinynas.experiment.runs import find_model
     from tinynas.pipelines.export import export as export_model
 
     path = find_model(model)

@@ -25,7 +25,7 @@ def sidenet(
     An image exits where the exit's calibrated confidence reaches a threshold; the rest of the network runs only for the
     others.
     """
-    from tinynas.experiment.run_folder import find_model
+    from tinynas.experiment.runs import find_model
     from tinynas.pipelines.early_exit import make_exits
 
     if cascade and (model or overrides.get("taps")):

@@ -1,6 +1,5 @@
 """Cells of tables: accuracies, costs, ranges."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from tinynas.arch.cost import describe
@@ -35,14 +34,6 @@ def cost_cells(costs: Costs) -> Row:
     cells = {}
     for name, title in COST_TITLES.items():
         cells[title] = describe(name, getattr(costs, name))
-    return cells
-
-
-def cost_cells_of(document: Mapping[str, float]) -> Row:
-    """Return the four cells of a cost from values by name."""
-    cells = {}
-    for name, title in COST_TITLES.items():
-        cells[title] = describe(name, document[name])
     return cells
 
 

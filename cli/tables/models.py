@@ -5,31 +5,32 @@ from typing import Any
 
 from tinynas.arch.cost import Cost, describe
 from tinynas.experiment.early_exit_report import EarlyExitReport
+from tinynas.experiment.evaluation_report import EvaluationReport
 
 from ..screen import Row, Screen
-from .cells import COST_TITLES, cost_cells, cost_cells_of, fraction, percent
+from .cells import COST_TITLES, cost_cells, fraction, percent
 
 
-def show_evaluation(screen: Screen, result: dict[str, Any]) -> None:
+def show_evaluation(screen: Screen, report: EvaluationReport) -> None:
     """Show the accuracy of a model, over all classes and by class."""
-    accuracies = {"all classes": result["accuracy"]}
-    column = f"{result['metric']} %"
-    if "ap50" in result:
-        accuracies["all classes, AP50"] = result["ap50"]
+    evaluation, column = report.evaluation, f"{report.metric} %"
+    accuracies = {"all classes": evaluation.accuracy}
+    if evaluation.ap50 is not None:
+        accuracies["all classes, AP50"] = evaluation.ap50
         column += ", AP50 by class"
-    accuracies |= result["by_class"]
+    accuracies |= evaluation.by_class
     rows = []
     for name, accuracy in accuracies.items():
         rows.append({"": name, column: percent(accuracy)})
-    screen.table(f"{result['model']} on the test split of {result['data']}", rows)
-    if "resolutions" in result:
-        rows = []
-        for point in result["resolutions"]:
-            row = {"resolution": str(point["resolution"]), f"{result['metric']} %": percent(point["accuracy"])}
-            rows.append(row | cost_cells_of(point))
-        screen.table("At other image sizes", rows)
-    costs = [f"{title} {text}" for title, text in cost_cells_of(result).items()]
-    screen.note(", ".join(costs))
+    screen.table(f"{report.model} on the test split of {report.data}", rows)
+    sizes = []
+    for resolution, other in report.resolutions.items():
+        row = {"resolution": str(resolution), f"{report.metric} %": percent(other.accuracy)}
+        sizes.append(row | cost_cells(other.cost))
+    if sizes:
+        screen.table("At other image sizes", sizes)
+    costs = cost_cells(evaluation.cost) | {COST_TITLES["macs"]: describe("macs", evaluation.macs)}
+    screen.note(", ".join(f"{title} {text}" for title, text in costs.items()))
 
 
 def show_predictions(screen: Screen, folder: Path, predictions: list[dict[str, Any]]) -> None:

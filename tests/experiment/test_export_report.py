@@ -13,7 +13,7 @@ from tinynas.utils.errors import FileError
 
 
 def test_export_report_reads_back(delivered_file, watched, tmp_path):
-    report = export(ExportPlan(model=delivered_file, out=tmp_path), report=Quiet()).to_dict()
+    report = export(ExportPlan(model=delivered_file, out=tmp_path), report=Quiet())
     assert read_result(ExportReport, tmp_path / "export.json", advice="export again") == report
     plain = json.loads((tmp_path / "export.json").read_text())
     del plain["files"][0]["latency"]
@@ -23,8 +23,8 @@ def test_export_report_reads_back(delivered_file, watched, tmp_path):
 
 
 def test_early_exit_reports_read_back(delivered_file, watched):
-    result = make_exits(ExitPlan(model=delivered_file), report=Quiet()).to_dict()
+    result = make_exits(ExitPlan(model=delivered_file), report=Quiet())
     assert read_result(EarlyExitReport, result.folder / "sidenet.json", advice="") == result.report
     plan = ExportPlan(model=result.folder / "sidenet.safetensors", out=result.folder, calibration=8)
-    report = export(plan, report=Quiet()).to_dict()
+    report = export(plan, report=Quiet())
     assert read_result(EarlyExitExportReport, result.folder / "export.json", advice="") == report

@@ -1,29 +1,7 @@
-import os
-
 import pytest
 
-from tinynas.experiment.run_folder import (
-    FRONT,
-    RUNS,
-    EarlyExitFolder,
-    RunFolder,
-    find_model,
-    newest_run,
-    unfinished_retrainings,
-)
+from tinynas.experiment.run_folder import EarlyExitFolder, RunFolder
 from tinynas.utils.errors import FileError
-
-
-def test_newest_run_is_that_of_the_file_written_last(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileError, match=r"no \*/front.json in runs"):
-        newest_run(FRONT)
-    for age, name in enumerate(("c", "a", "b")):
-        path = tmp_path / "runs" / name / "front.json"
-        path.parent.mkdir(parents=True)
-        path.touch()
-        os.utime(path, (1000 - age, 1000 - age))
-    assert newest_run(FRONT).path.name == "c"
 
 
 @pytest.mark.parametrize(
@@ -35,49 +13,11 @@ def test_read_front_names_a_damaged_front(tmp_path, content):
         RunFolder(tmp_path).read_front()
 
 
-def touch(path, age: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    os.utime(path, (1000 - age, 1000 - age))
-
-
-def test_unfinished_retrainings_end_with_the_one_begun_last(tmp_path):
-    run = RunFolder(tmp_path / "run")
-    for age, name in enumerate(("c", "a", "b", "finished")):
-        touch(run.retraining(name).config, age)
-    touch(run.retraining("finished").metrics, 0)
-    run.retraining("empty").path.mkdir()
-    assert [retraining.name for retraining in unfinished_retrainings(run)] == ["b", "a", "c"]
-    assert [retraining.name for retraining in unfinished_retrainings(run, "a")] == ["a"]
-    assert unfinished_retrainings(run, "finished") == []
-
-
-def test_unfinished_retrainings_are_of_every_run_by_default(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for age, name in enumerate(("r", "q")):
-        touch(RunFolder(RUNS / name).retraining("plain").config, age)
-    runs = [retraining.run.path.name for retraining in unfinished_retrainings()]
-    assert runs == ["q", "r"]
-
-
-def test_find_model_prefers_the_early_exits_of_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileError, match=r"no \*/retrain/\*/model\.safetensors in runs"):
-        find_model(None)
-    older, newer = (RunFolder(RUNS / "r").retraining(name) for name in ("older", "newer"))
-    touch(older.model, 1)
-    touch(newer.model, 0)
-    exits = EarlyExitFolder(newer.path / "sidenet")
-    touch(exits.model, 0)
-    assert find_model(None) == newer.model
-    assert find_model(older.path) == older.model
-    assert find_model(exits.path) == exits.model
-    assert find_model(older.model) == older.model
-
-
 def test_early_exits_are_those_with_a_report(tmp_path):
     retraining = RunFolder(tmp_path).retraining("plain")
     for name in ("sidenet-2", "cascade"):
-        touch(EarlyExitFolder(retraining.path / name).report, 0)
+        folder = EarlyExitFolder(retraining.path / name)
+        folder.path.mkdir(parents=True)
+        folder.report.touch()
     (retraining.path / "tensorboard").mkdir()
     assert [folder.name for folder in retraining.early_exits()] == ["cascade", "sidenet-2"]

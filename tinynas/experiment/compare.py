@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ..arch.cost import Cost
 from ..utils.errors import FileError
-from ..utils.io import read_json, write
+from ..utils.io import write
 from ..utils.pareto import Point, hypervolume
 from .comparison import ComparedPoint, ComparedSeries, Comparison
 from .early_exit_report import EarlyExitReport, ThresholdPoint
+from .evaluation_report import EvaluationReport
 from .plots import Series, pareto_plot
-from .results import COSTS, RetrainMetrics
-from .run_folder import EarlyExitFolder, RetrainFolder, RunFolder
+from .results import RetrainMetrics
+from .run_folder import CASCADE, SIDENET, EarlyExitFolder, RunFolder
 
 
 def compare_runs(runs: Sequence[Path], out: Path) -> Comparison:
@@ -75,8 +76,9 @@ def _plot_series(series: ComparedSeries) -> Series:
 def _series_of(run: RunFolder) -> list[ComparedSeries]:
     series = _fronts(run) + _retrained(run)
     for retraining in run.retrainings():
-        if retraining.resolutions.exists():
-            series.append(_resized(retraining))
+        report = retraining.read_resolutions()
+        if report:
+            series.append(_resized(retraining.name, report))
     for retraining in run.retrainings():
         for folder in retraining.early_exits():
             series += _early_exits(folder, retraining.name)
@@ -135,17 +137,15 @@ def _kind_length(key: tuple[str, str, str]) -> int:
     return len(key[0])
 
 
-def _resized(retraining: RetrainFolder) -> ComparedSeries:
+def _resized(network: str, report: EvaluationReport) -> ComparedSeries:
     """Return the series of a network that was evaluated at several image sizes."""
-    document = read_json(retraining.resolutions)
     points = []
-    for entry in document["resolutions"]:
-        costs = {key: entry[key] for key in COSTS}
-        points.append(ComparedPoint(accuracy=entry["accuracy"], name=f"{entry['resolution']} px", **costs))
+    for resolution, evaluation in report.resolutions.items():
+        points.append(_point(evaluation.accuracy, evaluation.cost, f"{resolution} px"))
     return ComparedSeries(
-        name=f"{retraining.name} at other sizes",
-        data=document["data"],
-        metric=document.get("metric", "accuracy"),
+        name=f"{network} at other sizes",
+        data=report.data,
+        metric=report.metric,
         split="test",
         line=True,
         points=tuple(points),
@@ -156,7 +156,7 @@ def _early_exits(folder: EarlyExitFolder, network: str) -> list[ComparedSeries]:
     """Return the series of a network with early exits at several thresholds, and of its int8 files if it has any."""
     report, export = folder.read_report(), folder.read_export()
     name = f"{network} with exits at {', '.join(report.taps)}" if report.taps else f"{network} in a cascade"
-    if folder.name not in ("sidenet", "cascade"):
+    if folder.name not in (SIDENET, CASCADE):
         name += f" ({folder.name})"
     series = [_thresholds(name, report, report.points)]
     for form in export.forms if export else ():

@@ -10,6 +10,7 @@ from ..utils.io import unused_path
 from ..utils.settings import check_settings, setting
 from ..utils.units import parse_count
 from .config import DATA_HELP, DATA_METAVAR, RetrainConfig, SearchSettings, SupernetConfig
+from .run_folder import CASCADE, SIDENET, RetrainFolder
 
 AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the small one's run
@@ -46,7 +47,7 @@ class RetrainPlan:
     @property
     def run(self) -> Path:
         """The run's folder, which has a supernet if the network was searched in it."""
-        return self.folder.parent.parent
+        return RetrainFolder(self.folder).run.path
 
 
 def _batch(text: str) -> int | None:
@@ -162,7 +163,7 @@ class ExitPlan:
             raise InputError("supernet is a cascade's larger network; name the smaller one: --cascade MODEL supernet")
         if self.tiny is not None:
             self._check_no_side_heads()
-        if self.out and (self.out / "model.safetensors").exists():
+        if self.out and RetrainFolder(self.out).model.exists():
             raise InputError(f"{self.out} is the folder of a model; choose another folder for its exits")
 
     def _check_threshold(self) -> None:
@@ -180,4 +181,4 @@ class ExitPlan:
     def folder(self) -> Path:
         """Return the folder to write to: `out`, or a new one beside the model."""
         beside = self.tiny or self.model
-        return self.out or unused_path(beside.parent / ("cascade" if self.tiny else "sidenet"))
+        return self.out or unused_path(beside.parent / (CASCADE if self.tiny else SIDENET))

@@ -43,8 +43,3 @@ def log_record(progress: Progress) -> dict[str, Any]:
         "seconds": progress.seconds,
         "skipped": progress.skipped,
     }
-
-
-Report = ProgressReporter  # until its users are renamed
-advance = log_progress
-record = log_record

@@ -17,7 +17,6 @@ from ..utils.io import read_text
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
 
 T = TypeVar("T")
-COSTS = ("macs", "params", "peak_sram", "flash")  # that fronts and metrics hold for each network
 
 
 class Result(Protocol):

@@ -22,15 +22,18 @@ from ..arch.budget import Budget
 from ..utils.errors import FileError
 from ..utils.io import read, write, write_json
 from .early_exit_report import EarlyExitReport
+from .evaluation_report import EvaluationReport
 from .export_report import EarlyExitExportReport
 from .results import RetrainMetrics, SearchResult, read_result
 
-RUNS = Path("runs")
 CONFIG = "config.yaml"
 FRONT = "front.json"
 BEST = "best.yaml"
 MODEL = "model.safetensors"
 EXITS = "sidenet.safetensors"
+EXPORT = "export.json"
+SIDENET = "sidenet"
+CASCADE = "cascade"
 
 
 class RunFolder:
@@ -192,6 +195,16 @@ class RetrainFolder:
         advice = f"delete it and retrain with --resume --name {self.name}"
         return read_result(RetrainMetrics, self.metrics, advice=advice)
 
+    def read_resolutions(self) -> EvaluationReport | None:
+        """Read resolutions.json; None if the model has not been evaluated at other image sizes.
+
+        Raises:
+            FileError: It is damaged.
+        """
+        if not self.resolutions.exists():
+            return None
+        return read_result(EvaluationReport, self.resolutions, advice="recreate it with tinynas eval --resolutions")
+
     def early_exits(self) -> list["EarlyExitFolder"]:
         """Return the folders of early exits on its model, in the order of their names."""
         folders = []
@@ -218,7 +231,7 @@ class EarlyExitFolder:
         self.model = path / EXITS
         self.report = path / "sidenet.json"
         self.plot = path / "sidenet.png"
-        self.export = path / "export.json"
+        self.export = path / EXPORT
 
     def read_report(self) -> EarlyExitReport:
         """Read sidenet.json.
@@ -242,61 +255,3 @@ class EarlyExitFolder:
 def limits_slug(limits: Mapping[str, float]) -> str:
     """Return limits as a part of a folder's name: "macs-300000-peak_sram-16384"."""
     return "-".join(f"{name}-{limit}" for name, limit in limits.items())
-
-
-def all_runs() -> list[RunFolder]:
-    """Return the runs in runs/, in the order of their names."""
-    return [RunFolder(path) for path in sorted(RUNS.glob("*/"))]
-
-
-def unfinished_retrainings(run: RunFolder | None = None, name: str | None = None) -> list[RetrainFolder]:
-    """Return retrainings that have begun but not finished, the one begun last at the end.
-
-    Args:
-        run: Only retrainings of this run; by default of every run in runs/.
-        name: Only retrainings of this name.
-    """
-    retrainings = []
-    for folder in [run] if run else all_runs():
-        for retraining in folder.retrainings():
-            begun = retraining.config.exists() and not retraining.is_finished()
-            if begun and name in (None, retraining.name):
-                retrainings.append(retraining)
-    retrainings.sort(key=RetrainFolder.begun_at)
-    return retrainings
-
-
-def newest_run(file: str) -> RunFolder:
-    """Return the run in runs/ in which the file of this name was written last.
-
-    Raises:
-        FileError: No run has such a file.
-    """
-    return RunFolder(_newest(f"*/{file}").parent)
-
-
-def find_model(model: Path | None) -> Path:
-    """Return the file of a trained model: of this path or in this folder, by default the newest in runs/.
-
-    In a folder with early exits that is the network with early exits.
-
-    Raises:
-        FileError: None is named, and there is none in runs/.
-    """
-    path = model or _newest(f"*/retrain/*/{MODEL}")
-    if not path.is_dir():
-        return path
-    exits = EarlyExitFolder(path).model
-    return exits if exits.exists() else RetrainFolder(path).model
-
-
-def _newest(pattern: str) -> Path:
-    """Return the file written last among those in runs/ that match."""
-    paths = list(RUNS.glob(pattern))
-    if not paths:
-        raise FileError(f"no {pattern} in {RUNS}; `tinynas search --flops 50M` creates a run")
-    return max(paths, key=_modified_at)
-
-
-def _modified_at(path: Path) -> float:
-    return path.stat().st_mtime

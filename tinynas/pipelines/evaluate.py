@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from ..experiment.evaluation_report import EvaluationReport
+from ..experiment.run_folder import RetrainFolder
 from ..utils.io import write_json
 from .trained_model import load_trained
 
 
-def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ()) -> dict[str, Any]:
+def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ()) -> EvaluationReport:
     """Evaluate a trained model, over all classes and by class.
 
     Args:
@@ -27,17 +28,14 @@ def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ())
     """
     model = load_trained(path)
     data = model.load_data(data_name)
-    resized = {resolution: model.resized(resolution, data) for resolution in sorted(set(resolutions))}
-    document: dict[str, Any] = {
-        "model": str(path),
-        "data": data_name or model.main.data,
-        "metric": model.task.metric,
-        **model.evaluate(data),
-    }
+    resized = [model.resized(resolution, data) for resolution in sorted(set(resolutions))]
+    report = EvaluationReport(
+        model=str(path),
+        data=data_name or model.main.data,
+        metric=model.task.metric,
+        evaluation=model.evaluate(data),
+        resolutions={other.main.net.arch.resolution: other.evaluate(data) for other in resized},
+    )
     if resized:
-        points = []
-        for resolution, other in resized.items():
-            points.append({"resolution": resolution, **other.evaluate(data)})
-        document["resolutions"] = points
-        write_json(path.with_name("resolutions.json"), document)
-    return document
+        write_json(RetrainFolder(path.parent).resolutions, report.to_dict())
+    return report

@@ -3,6 +3,7 @@
 from ..experiment.export_report import EarlyExitExportReport, ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
+from ..experiment.run_folder import EXPORT
 from ..utils.io import check_writable, write, write_json
 from .trained_model import load_trained
 
@@ -28,5 +29,5 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
     exported = model.export(plan, data, report=report)
     for name, content in exported.files.items():
         write(plan.out / name, content)
-    write_json(plan.out / "export.json", exported.report.to_dict())
+    write_json(plan.out / EXPORT, exported.report.to_dict())
     return exported.report

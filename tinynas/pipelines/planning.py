@@ -13,16 +13,8 @@ from ..data.registry import load_data
 from ..experiment.config import NetAug, RetrainConfig, SearchSettings, SupernetConfig
 from ..experiment.log import last_record
 from ..experiment.plans import RetrainPlan, SearchPlan
-from ..experiment.run_folder import (
-    BEST,
-    CONFIG,
-    RUNS,
-    RunFolder,
-    find_model,
-    limits_slug,
-    newest_run,
-    unfinished_retrainings,
-)
+from ..experiment.run_folder import BEST, CONFIG, RunFolder, limits_slug
+from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
 from ..experiment.saved import read_retraining, read_search_settings, read_supernet_config
 from ..models.model_file import read_model
 from ..models.network import INITS

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..data.base import Data
-from ..experiment.run_folder import find_model
+from ..experiment.runs import find_model
 from ..models.model_file import read_model
 from ..models.network import Network, build, example_input, fold
 from ..models.supernet import extract_calibrated

@@ -1,6 +1,6 @@
 """Trained models with and without early exits, in the one form that the commands eval, predict and export use."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from ..arch.cost import Cost, cost
 from ..data.base import Data
 from ..early_exit.model import EarlyExitModel, worst_case_cost
 from ..early_exit.model_file import has_early_exits, read_early_exits
+from ..experiment.evaluation_report import Evaluation
 from ..experiment.export_report import EarlyExitExportReport, ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
@@ -53,7 +54,7 @@ class TrainedModel(Protocol):
         """Return the counted cost of an image; with early exits, of one that runs through all of them."""
         ...
 
-    def evaluate(self, data: Data) -> dict[str, Any]:
+    def evaluate(self, data: Data) -> Evaluation:
         """Return the metrics on the test split, then the cost; with early exits, MACs are those of an average image."""
         ...
 
@@ -106,9 +107,10 @@ class TrainedNetwork(TrainedModel):
     def cost(self) -> Cost:
         return cost(self.model.net.arch)
 
-    def evaluate(self, data: Data) -> dict[str, Any]:
+    def evaluate(self, data: Data) -> Evaluation:
         net = self.model.net
-        return {**self.task.evaluate(net, net.arch, data, data.test), **asdict(self.cost())}
+        metrics = self.task.evaluate(net, net.arch, data, data.test)
+        return Evaluation(**metrics, macs=self.cost().macs, cost=self.cost())
 
     def resized(self, resolution: int, data: Data) -> "TrainedNetwork":
         arch = self.model.net.arch
@@ -142,7 +144,7 @@ class TrainedEarlyExits(TrainedModel):
     def cost(self) -> Cost:
         return worst_case_cost(self.model)
 
-    def evaluate(self, data: Data) -> dict[str, Any]:
+    def evaluate(self, data: Data) -> Evaluation:
         arch, exits = self.main.net.arch, self.model.exits
         macs = exits.macs(self.model.example())
         predictions: list[Any] = []
@@ -154,7 +156,7 @@ class TrainedEarlyExits(TrainedModel):
             truths.extend(self.task.ground_truth(labels, len(images)))
             total += sum(macs[number] for number in output.exits)
         metrics = self.task.metrics(predictions, truths, data.classes)
-        return {**metrics, **asdict(self.cost()), "macs": total / len(predictions)}
+        return Evaluation(**metrics, macs=total / len(predictions), cost=self.cost())
 
     def resized(self, resolution: int, data: Data) -> "TrainedEarlyExits":
         raise InputError(

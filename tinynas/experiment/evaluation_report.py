@@ -1,0 +1,95 @@
+"""Evaluations of a trained model as dataclasses: what the eval command returns, and a model's resolutions.json."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..arch.cost import Cost
+from ..utils.schema import check_list, check_mapping
+from .results import read_cost, read_fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Metrics of a model on the test split, and its cost.
+
+    Attributes:
+        accuracy: The task's metric, in percent.
+        ap50: Of a detector, mean average precision at IoU 0.5, in percent.
+        by_class: Accuracy by class name, in percent; of a detector, average precision at IoU 0.5.
+        macs: MACs of an average image.
+        cost: Counted cost; with early exits, of an image that runs through all of them.
+    """
+
+    accuracy: float
+    ap50: float | None = None
+    by_class: Mapping[str, float] = field(default_factory=dict)
+    macs: float
+    cost: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data; `ap50` only of a detector."""
+        plain: dict[str, Any] = {"accuracy": self.accuracy}
+        if self.ap50 is not None:
+            plain["ap50"] = self.ap50
+        plain["by_class"] = dict(self.by_class)
+        return {**plain, **asdict(self.cost), "macs": self.macs}
+
+    @classmethod
+    def from_dict(cls, plain: object) -> "Evaluation":
+        """Return the evaluation that `to_dict` made plain, of a model without early exits.
+
+        Raises:
+            InputError: A key is missing, or its value is of the wrong type.
+        """
+        values = check_mapping(plain, "an evaluation")
+        return read_fields(cls, values, "an evaluation", cost=read_cost(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """A model's evaluation, and those at other image sizes if there are any.
+
+    Attributes:
+        model: Path of the model file.
+        data: The data set.
+        metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
+        evaluation: At the model's own image size.
+        resolutions: At other image sizes, by pixels along a side.
+    """
+
+    model: str
+    data: str
+    metric: str = "accuracy"
+    evaluation: Evaluation
+    resolutions: Mapping[int, Evaluation] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data: the content of resolutions.json, if there are other image sizes."""
+        plain = {"model": self.model, "data": self.data, "metric": self.metric, **self.evaluation.to_dict()}
+        if self.resolutions:
+            points = []
+            for resolution, evaluation in self.resolutions.items():
+                points.append({"resolution": resolution, **evaluation.to_dict()})
+            plain["resolutions"] = points
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: object) -> "EvaluationReport":
+        """Return the report that `to_dict` made plain.
+
+        Raises:
+            InputError: A key is missing, or its value is of the wrong type.
+        """
+        values = check_mapping(plain, "the file")
+        resolutions = {}
+        for point in check_list(values.get("resolutions", []), "resolutions"):
+            size = read_fields(_Resolution, check_mapping(point, "resolutions"), "an entry of resolutions")
+            resolutions[size.resolution] = Evaluation.from_dict(point)
+        evaluation = Evaluation.from_dict(values)
+        return read_fields(cls, values, "the file", evaluation=evaluation, resolutions=resolutions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resolution:
+    resolution: int

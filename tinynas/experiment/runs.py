@@ -1,0 +1,66 @@
+"""Find runs, retrainings and models in the folder runs/."""
+
+from pathlib import Path
+
+from ..utils.errors import FileError
+from .run_folder import MODEL, EarlyExitFolder, RetrainFolder, RunFolder
+
+RUNS = Path("runs")
+
+
+def all_runs() -> list[RunFolder]:
+    """Return the runs in runs/, in the order of their names."""
+    return [RunFolder(path) for path in sorted(RUNS.glob("*/"))]
+
+
+def unfinished_retrainings(run: RunFolder | None = None, name: str | None = None) -> list[RetrainFolder]:
+    """Return retrainings that have begun but not finished, the one begun last at the end.
+
+    Args:
+        run: Only retrainings of this run; by default of every run in runs/.
+        name: Only retrainings of this name.
+    """
+    retrainings = []
+    for folder in [run] if run else all_runs():
+        for retraining in folder.retrainings():
+            begun = retraining.config.exists() and not retraining.is_finished()
+            if begun and name in (None, retraining.name):
+                retrainings.append(retraining)
+    retrainings.sort(key=RetrainFolder.begun_at)
+    return retrainings
+
+
+def newest_run(file: str) -> RunFolder:
+    """Return the run in runs/ in which the file of this name was written last.
+
+    Raises:
+        FileError: No run has such a file.
+    """
+    return RunFolder(_newest(f"*/{file}").parent)
+
+
+def find_model(model: Path | None) -> Path:
+    """Return the file of a trained model: of this path or in this folder, by default the newest in runs/.
+
+    In a folder with early exits that is the network with early exits.
+
+    Raises:
+        FileError: None is named, and there is none in runs/.
+    """
+    path = model or _newest(f"*/retrain/*/{MODEL}")
+    if not path.is_dir():
+        return path
+    exits = EarlyExitFolder(path).model
+    return exits if exits.exists() else RetrainFolder(path).model
+
+
+def _newest(pattern: str) -> Path:
+    """Return the file written last among those in runs/ that match."""
+    paths = list(RUNS.glob(pattern))
+    if not paths:
+        raise FileError(f"no {pattern} in {RUNS}; `tinynas search --flops 50M` creates a run")
+    return max(paths, key=_modified_at)
+
+
+def _modified_at(path: Path) -> float:
+    return path.stat().st_mtime

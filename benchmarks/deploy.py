@@ -1,165 +1,210 @@
-"""What a network becomes on its way to a chip: counts, int8 accuracy, and latency beside what was counted.
+"""What does a network become on its way to a chip? Counted cost, int8 accuracy, and latency beside what is counted.
 
-    python benchmarks/deploy.py     (a re-run goes on)
+Networks searched on Fashion-MNIST, which scaling.py (8 epochs) and netaug.py (20) have retrained, are exported; their
+accuracy is that of the files on the test images, 1 to 3 seeds. Published networks have their published sizes and fresh
+weights: they are counted and timed. Latency: one image, one thread, median in processor time, a network's forms
+interleaved. The correlations are over 50 random networks of each space.
 
-Searched networks, which benchmarks/scaling.py (8 epochs) and netaug.py (20) have retrained on Fashion-MNIST, are
-exported as they were delivered, and accuracy is that of the files on the test images. Published networks have their
-published size and fresh weights: they are counted and timed. Latency: one image, one thread, median in processor time,
-a network's forms in turns.
+Takes about 15 minutes on one core, after scaling.py and netaug.py; without their models those cells are skipped. Writes
+the tables `deployment`, `int8` and `latency-correlation` of docs/results/deployment.md.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from cells import PICTURES, SCRATCH, Cells
+from common.cells import Cells
+from common.command import run_benchmark
+from common.netaug_rows import label
+from common.paths import PICTURES, model_in
+from common.retraining import SEEDS, SIZES, netaug_folder, scaling_folder
+from common.stats import by_seed, mean_std
+from common.tables import Table
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from netaug import SEEDS, SIZES
-from rich.console import Console
-from rich.table import Table
-from scaling import SUPERNET
 from scipy.stats import spearmanr
+from torch import Tensor
 
 from tinynas import Arch, build, cost, load_arch, load_space
 from tinynas.data.base import Normalisation
 from tinynas.deploy.latency import median_seconds
 from tinynas.deploy.onnx import to_onnx
 from tinynas.experiment.plans import ExportPlan
+from tinynas.experiment.reporter import NullReporter
 from tinynas.models.model_file import Model
 from tinynas.models.network import fold
 from tinynas.pipelines.export import export
-from tinynas.utils.units import format_bytes, format_count
+from tinynas.utils.units import format_bytes, format_count, format_seconds
 
-PUBLISHED = {"mobilenet-v2-tiny": "308 KB (in place)", "mcunet-in3": "260 KB (in place)"}
-TRAININGS = ("plain, 8 epochs", "plain", "NetAug", "NetAug, in the first half only")
-SPACES, NETWORKS, ROUNDS = ("micro", "mobile32"), 50, 5
+PUBLISHED = {"mobilenet-v2-tiny": "308KB in place", "mcunet-in3": "260KB in place"}  # peak SRAM, by their papers
+SHORT = "plain, 8 epochs"  # trained by scaling.py
+TRAININGS = (SHORT, "plain", "NetAug", "NetAug, in the first half only")
+SPACES = ("micro", "mobile32")
+NETWORKS = 50  # random ones of each space
+ROUNDS = 5
 FORMS = ("torch", "ONNX fp32", "ONNX int8")
 
 
-class Silent:
-    def note(self, text: str) -> None: ...
-    def advance(self, task: str, done: int, total: int, text: str) -> None: ...
+def trained_model(size: str, training: str, seed: int) -> Path:
+    """Return the model file of a retraining of another benchmark."""
+    if training == SHORT:
+        return model_in(scaling_folder("searched", SIZES[size], seed))
+    return model_in(netaug_folder(f"{size} {training} seed {seed}"))
 
 
-def delivered(size: str, training: str, seed: int) -> Path:
-    """A model that another benchmark has trained."""
-    if training == "plain, 8 epochs":
-        return SCRATCH / f"scaling-searched-{SIZES[size]}-{seed}" / "model.safetensors"
-    name = f"{size} {training} seed {seed}".replace(" ", "-").replace(",", "")
-    return SCRATCH / f"supernet-{SUPERNET.replace(' ', '-')}" / "retrain" / name / "model.safetensors"
-
-
-def exported(path: Path) -> dict:
+def export_model(path: Path) -> dict:
+    """Export a trained model; return its export.json."""
     with TemporaryDirectory() as folder:
-        return export(ExportPlan(model=path, out=Path(folder)), report=Silent()).to_dict()
+        return export(ExportPlan(model=path, out=Path(folder)), report=NullReporter()).to_dict()
 
 
-def timed(arch: Arch) -> dict:
-    """Counts and latencies of a network with fresh weights."""
+def time_network(arch: Arch) -> dict:
+    """Return the counted cost, the sizes of files and the latencies of a network with fresh weights."""
     torch.manual_seed(0)
     normalise = Normalisation(mean=(0.0,) * arch.in_channels, std=(1.0,) * arch.in_channels)
     model = Model(net=build(arch).eval(), data="none", classes=("none",) * arch.classes, normalise=normalise)
     images = torch.randn(8, arch.in_channels, arch.resolution, arch.resolution)
     fp32, int8 = to_onnx(model, calibration=[images])
-    runs = dict(zip(FORMS, (fold(model.net), fp32.run, int8.run), strict=True))
-    seconds = {name: [] for name in FORMS}
+    latencies = time_interleaved((fold(model.net), fp32.run, int8.run), images[:1])
+    return {
+        **asdict(cost(arch)),
+        "fp32_bytes": len(fp32.content),
+        "int8_bytes": len(int8.content),
+        "latency": dict(zip(FORMS, latencies, strict=True)),
+    }
+
+
+def time_interleaved(forms: tuple[Callable[[Tensor], object], ...], image: Tensor) -> list[float]:
+    """Return the median seconds of each form of a network, the least of several rounds."""
+    rounds = []
     for _ in range(ROUNDS):
-        for name, run in runs.items():
-            seconds[name].append(median_seconds(lambda run=run: run(images[:1])))
-    sizes = {"fp32_bytes": len(fp32.content), "int8_bytes": len(int8.content)}
-    return {**asdict(cost(arch)), **sizes, "latency": {name: min(found) for name, found in seconds.items()}}
+        seconds = []
+        for form in forms:
+            seconds.append(median_seconds(partial(form, image)))
+        rounds.append(seconds)
+    return np.min(rounds, axis=0).tolist()
 
 
-def random_networks(space_name: str) -> list[dict]:
+def time_published(name: str) -> dict:
+    """Return the measurements of a published network."""
+    return time_network(load_arch(name))
+
+
+def time_random_networks(space_name: str) -> list[dict]:
+    """Return the measurements of random networks of a space."""
     space, rng = load_space(space_name), np.random.default_rng(0)
-    return [timed(space.sample(rng)) for _ in range(NETWORKS)]
+    return [time_network(space.sample(rng)) for _ in range(NETWORKS)]
 
 
-def fill(cells: Cells) -> None:
+def measure(cells: Cells) -> None:
+    """Measure the missing cells of the models that there are."""
     for size in SIZES:
         for training in TRAININGS:
             for seed in SEEDS:
-                key = f"{size} {training} seed {seed}"
-                path = delivered(size, training, seed)
+                path = trained_model(size, training, seed)
                 if path.exists():
-                    cells.fill(key, lambda path=path: exported(path))
+                    cells.measure(f"{size} {training} seed {seed}", export_model, path)
     for name in PUBLISHED:
-        cells.fill(name, lambda name=name: timed(load_arch(name)))
+        cells.measure(name, time_published, name)
+    searched = Cells("netaug").read()
     for size in SIZES:
-        arch = Cells("netaug").read().get(f"arch {size}")
-        if arch:
-            cells.fill(f"searched {size}", lambda arch=arch: timed(Arch.from_dict(arch)))
+        if f"arch {size}" in searched:
+            cells.measure(f"searched {size}", time_network, Arch.from_dict(searched[f"arch {size}"]))
     for space in SPACES:
-        cells.fill(f"random {space}", lambda space=space: random_networks(space))
+        cells.measure(f"random {space}", time_random_networks, space)
 
 
-def show(cells: dict) -> None:
-    console = Console(width=170)
-    console.print(f"{__doc__}\ntorch {torch.__version__}, {NETWORKS} random networks of each space\n")
-    counts = Table(title="Counts and latency of one image", title_justify="left")
-    columns = ("", "MACs", "params", "flash", "int8 file", "peak SRAM", "in place", "published", *FORMS)
-    for column in columns:
-        counts.add_column(column)
-    for name in (*(f"searched {size}" for size in SIZES), *PUBLISHED):
+def tables(cells: dict) -> list[Table]:
+    """Return the tables of the saved cells."""
+    return [network_table(cells), int8_table(cells), correlation_table(cells)]
+
+
+def network_table(cells: dict) -> Table:
+    """Return counted cost, files and latency of the searched and the published networks."""
+    columns = ["network", "MACs", "params", "flash", "int8 file", "peak SRAM", "in place", "published"]
+    columns += FORMS
+    rows = []
+    for size in SIZES:
+        if f"searched {size}" in cells:
+            rows.append(network_row(f"searched, {size}", cells[f"searched {size}"]))
+    for name, published in PUBLISHED.items():
         if name in cells:
-            counts.add_row(name, *described(cells[name], PUBLISHED.get(name, "")))
-    console.print(counts)
-    accuracies(cells, console)
-    correlations(cells, console)
+            rows.append(network_row(f"`{name}`", cells[name], published))
+    return Table(page="deployment", name="deployment", columns=columns, rows=rows)
 
 
-def described(cell: dict, published: str) -> list[str]:
-    sizes = [format_bytes(cell[name]) for name in ("flash", "int8_bytes", "peak_sram", "peak_sram_inplace_dw")]
-    times = [f"{1e6 * cell['latency'][form]:.0f} us" for form in FORMS]
-    return [format_count(cell["macs"]), format_count(cell["params"]), *sizes, published, *times]
+def network_row(name: str, cell: dict, published: str = "") -> list[str]:
+    """Return the row of a network."""
+    row = [name, format_count(cell["macs"]), format_count(cell["params"])]
+    for key in ("flash", "int8_bytes", "peak_sram", "peak_sram_inplace_dw"):
+        row.append(format_bytes(cell[key]))
+    row.append(published)
+    for form in FORMS:
+        row.append(format_seconds(cell["latency"][form]))
+    return row
 
 
-def accuracies(cells: dict, console: Console) -> None:
-    table = Table(title="Test accuracy of the files, Fashion-MNIST", title_justify="left")
-    for column in ("", "", "seeds", "torch", "ONNX fp32", "ONNX int8", "int8 - fp32"):
-        table.add_column(column)
+def int8_table(cells: dict) -> Table:
+    """Return the test accuracy of the files."""
+    rows = []
     for size in SIZES:
         for training in TRAININGS:
-            found = [cells[key] for seed in SEEDS if (key := f"{size} {training} seed {seed}") in cells]
-            if found:
-                by_form = list(zip(*([row["accuracy"] for row in cell["files"]] for cell in found), strict=True))
-                lost = [int8 - fp32 for fp32, int8 in zip(*by_form[1:], strict=True)]
-                shown = [f"{mean(of_form):.2f}" for of_form in by_form]
-                spread = f" ± {stdev(lost):.2f}" if len(lost) > 1 else ""
-                table.add_row(size, training, str(len(found)), *shown, f"{mean(lost):+.2f}{spread}")
-    console.print(table)
+            exports = by_seed(cells, f"{size} {training}", SEEDS).values()
+            if not exports:
+                continue
+            accuracies = []
+            for cell in exports:
+                accuracies.append([file["accuracy"] for file in cell["files"]])  # torch, fp32, int8
+            _, fp32, int8 = np.transpose(accuracies)
+            changes = mean_std((int8 - fp32).tolist(), signed=True)
+            rows.append([size, label(training), str(len(exports)), f"{fp32.mean():.2f}", f"{int8.mean():.2f}", changes])
+    columns = ["network", "training", "seeds", "fp32 %", "int8 %", "int8 - fp32"]
+    return Table(page="deployment", name="int8", columns=columns, rows=rows)
 
 
-def correlations(cells: dict, console: Console) -> None:
-    """Spearman's rank correlation of what is counted with what is timed."""
-    table = Table(title="Spearman correlation with latency over random networks", title_justify="left")
-    for column in ("", "counted", *FORMS):
-        table.add_column(column)
+def correlation_table(cells: dict) -> Table:
+    """Return Spearman's rank correlation of what is counted with what is measured."""
+    rows = []
+    for space in SPACES:
+        networks = cells.get(f"random {space}", [])
+        for key, counted in (("macs", "MACs"), ("peak_sram", "peak SRAM")):
+            row = [f"`{space}`", counted]
+            for form in FORMS:
+                counts, seconds = [cell[key] for cell in networks], latencies(networks, form)
+                row.append(f"{spearmanr(counts, seconds).statistic:.2f}" if networks else "")
+            rows.append(row)
+    columns = ["space", "counted"]
+    columns += FORMS
+    return Table(page="deployment", name="latency-correlation", columns=columns, rows=rows)
+
+
+def latencies(networks: list[dict], form: str) -> list[float]:
+    """Return the seconds of networks in a form."""
+    return [cell["latency"][form] for cell in networks]
+
+
+def draw(cells: dict) -> None:
+    """Draw the measured latency of random networks over their MACs."""
     figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
     for axes, space in zip(figure.subplots(1, len(SPACES)), SPACES, strict=True):
-        found = cells.get(f"random {space}", [])
-        for counted in ("macs", "peak_sram") if found else ():
-            values = [cell[counted] for cell in found]
-            each = [spearmanr(values, [cell["latency"][form] for cell in found]).statistic for form in FORMS]
-            table.add_row(space, counted, *(f"{value:.2f}" for value in each))
-        for form in FORMS:
-            points = ([cell["macs"] for cell in found], [1e6 * cell["latency"][form] for cell in found])
-            axes.scatter(*points, s=10, label=form)
-        axes.set(title=f"{space}: 50 random networks", xlabel="MACs", ylabel="latency (us)", xscale="log", yscale="log")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    console.print(table)
+        draw_latencies(axes, space, cells.get(f"random {space}", []))
     figure.savefig(PICTURES / "deploy.png")
 
 
-def main() -> None:
-    cells = Cells("deploy")
-    fill(cells)
-    show(cells.read())
+def draw_latencies(axes: Axes, space: str, networks: list[dict]) -> None:
+    """Draw the latencies of a space's networks, by form."""
+    macs = [cell["macs"] for cell in networks]
+    for form in FORMS:
+        axes.scatter(macs, 1e6 * np.array(latencies(networks, form)), s=10, label=form)
+    title = f"{space}: {NETWORKS} random networks"
+    axes.set(title=title, xlabel="MACs", ylabel="latency (us)", xscale="log", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("deploy", __doc__, measure=measure, tables=tables, draw=draw)

@@ -1,216 +1,244 @@
-"""Does NetAug help detectors? Scattered Fashion-MNIST, two sizes of network, 3 seeds.
+"""Does NetAug help detectors? Scattered Fashion-MNIST at 96x96, two networks of the space `detect`, 3 seeds.
 
-    python benchmarks/detect.py [--only WORD]     (several at a time share the work; a re-run goes on)
+All are trained for 20 epochs in batches of 32, with NetAug by its default schedule; "twice the epochs" is plain
+training for 40. AP50 and mAP on the test images; the difference to plain is paired by seed, with the 95% interval of
+Student's t. Training time is relative to plain, from interleaved epochs in one process. Every network is evaluated at
+four other image sizes as well, its batch-norm statistics recalibrated.
 
-All are trained from the same recipe; "equal passes" is plain training for twice the epochs, NetAug augments in its
-first half (the default). AP50 and mAP on the test images; the difference to plain is paired by seed, with the 95%
-interval of Student's t. Training time over plain's: from epochs timed in turns, in one process. Every network is
-evaluated at other image sizes, too, statistics recalibrated.
+Takes about 4 hours on one core. Writes the table `detection` of docs/results/detection.md.
 """
 
-import json
-import sys
+import io
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import mean, stdev
 
 import numpy as np
 import torch
-from cells import PICTURES, SCRATCH, Cells
+from common.cells import Cells
+from common.command import run_benchmark
+from common.paths import PICTURES, SCRATCH, model_in, slug
+from common.retraining import retrain_network
+from common.stats import by_seed, mean_std, paired_difference, values_of
+from common.tables import Table
+from common.training_time import epoch_times, relative_time
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from netaug import epoch_times, training_time, with_deviation
-from rich.console import Console
-from rich.table import Table
-from scipy.stats import t as student
-from tinynas.cli.screen import Screen
+from PIL import Image
 
 from tinynas import Arch, Budget, cost
 from tinynas.arch.zoo import shipped_spaces
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig
-from tinynas.experiment.plans import RetrainPlan
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.evaluate import evaluate
 from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.predict import draw_boxes
-from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import space_for
 from tinynas.study.feasible import Feasible
-from tinynas.tasks.registry import TASKS
+from tinynas.tasks.detection import Detections, detections
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import format_count
 
-DATA, EPOCHS, SEEDS, SIDES = "scattered-fashion", 20, range(3), (64, 80, 96, 112, 128)
-SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at 96 x 96
+DATA = "scattered-fashion"
+EPOCHS = 20
+BATCH_SIZE = 32
+SEEDS = range(3)
+RESOLUTION = 96
+RESOLUTIONS = (64, 80, 96, 112, 128)  # at which networks are evaluated
+SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at RESOLUTION
 ROWS = {"plain": {}, "plain, equal passes": {"epochs": 2 * EPOCHS}, "NetAug": {"netaug": True}}
+LABELS = {"plain, equal passes": "plain, twice the epochs", "NetAug": "NetAug (the default)"}
+METRICS = ("ap50", "accuracy", "train_accuracy")  # the accuracy of a detector is its mAP
+CAPTION = (
+    "Plain rows start from `kaiming-normal` weights, NetAug's rows from `kaiming-uniform` weights: their difference to "
+    "plain is the effect of NetAug and of the initial weights together."
+)
 
 
-def chosen(budget: int) -> Arch:
-    """The network of the space `detect` at 96 pixels whose MACs are nearest below the budget, of 2,000 random ones."""
-    space = replace(space_for(load_data(DATA), shipped_spaces()["detect"], "detect"), resolution=(96,))
-    feasible, rng = Feasible(space=space, budget=Budget(macs=budget)), np.random.default_rng(0)
-    drawn_ones = [feasible.space.sample(rng) for _ in range(2000)]
-    return max((arch for arch in drawn_ones if cost(arch).macs <= budget), key=lambda arch: cost(arch).macs)
+def choose_arch(size: str) -> dict:
+    """Return, of 2,000 random networks within a budget, the one of the most MACs, as plain data."""
+    space = replace(space_for(load_data(DATA), shipped_spaces()["detect"], "detect"), resolution=(RESOLUTION,))
+    feasible, rng = Feasible(space=space, budget=Budget(macs=SIZES[size])), np.random.default_rng(0)
+    largest, most = None, 0
+    for _ in range(2000):
+        arch = feasible.space.sample(rng)
+        if most < cost(arch).macs <= SIZES[size]:
+            largest, most = arch, cost(arch).macs
+    assert largest is not None, "some of so many random networks are within the budget"
+    return largest.to_dict()
 
 
-def folder_of(key: str) -> Path:
-    return SCRATCH / "detect" / "retrain" / key.replace(" ", "-").replace(",", "")
+def cell_name(size: str, name: str, seed: int) -> str:
+    """Return the name of a training's cell."""
+    return f"{size} {name} seed {seed}"
 
 
-def settings(arch: Arch, change: dict, seed: int) -> RetrainConfig:
-    """A row's configuration."""
+def folder_of(cell: str) -> Path:
+    """Return the folder of a training."""
+    return SCRATCH / "detect" / "retrain" / slug(cell)
+
+
+def configuration(arch: Arch, change: Mapping, seed: int) -> RetrainConfig:
+    """Return the configuration of a training."""
     overrides = Overrides.read({"epochs": EPOCHS, "seed": seed, **change}, RetrainConfig)
     return overrides.apply(default_config(arch, DATA, netaug=bool(overrides.get("netaug"))))
 
 
-def trained(arch: Arch, change: dict, key: str, seed: int) -> dict:
-    config = settings(arch, change, seed)
-    retrain(RetrainPlan(folder=folder_of(key), arch=arch, config=config), report=Screen())
-    return json.loads((folder_of(key) / "metrics.json").read_text())
+def train(arch: Arch, name: str, cell: str, seed: int) -> dict:
+    """Train a network; return its metrics."""
+    return retrain_network(folder_of(cell), arch, configuration(arch, ROWS[name], seed))
 
 
-def resized(key: str) -> list[dict]:
-    """A trained network at other image sizes."""
-    points = evaluate(folder_of(key) / "model.safetensors", None, SIDES).to_dict()["resolutions"]
-    return [{name: point[name] for name in ("resolution", "accuracy", "ap50", "macs")} for point in points]
+def evaluate_resized(cell: str) -> list[dict]:
+    """Evaluate a trained network at all image sizes."""
+    results = []
+    for point in evaluate(model_in(folder_of(cell)), None, RESOLUTIONS).to_dict()["resolutions"]:
+        results.append({key: point[key] for key in ("resolution", "accuracy", "ap50", "macs")})
+    return results
 
 
-def fill(cells: Cells, wanted: str) -> None:
-    for size, budget in SIZES.items():
-        cells.fill(f"arch {size}", lambda budget=budget: chosen(budget).to_dict())
-    for seed in SEEDS:
-        for size in SIZES:
-            for name, change in ROWS.items():
-                key = f"{size} {name} seed {seed}"
-                if wanted in key:
-                    arch = Arch.from_dict(cells.read()[f"arch {size}"])
-                    cells.fill(key, lambda a=arch, c=change, k=key, s=seed: trained(a, c, k, s))
-                    if key in cells.read():
-                        cells.fill(f"{key} at other sizes", lambda k=key: resized(k))
+def time_epochs(arch: Arch) -> dict[str, float]:
+    """Return the seconds of an epoch by kind."""
+    return epoch_times(arch, DATA, batch_size=BATCH_SIZE)
+
+
+def measure(cells: Cells) -> None:
+    """Measure the missing cells."""
+    archs = {}
     for size in SIZES:
-        arch = Arch.from_dict(cells.read()[f"arch {size}"])
-        cells.fill(f"epoch times {size}", lambda arch=arch: epoch_times(arch, DATA, 32))
+        archs[size] = Arch.from_dict(cells.require(f"arch {size}", choose_arch, size))
+    for seed in SEEDS:
+        for size, arch in archs.items():
+            for name in ROWS:
+                cell = cell_name(size, name, seed)
+                cells.measure(cell, train, arch, name, cell, seed)
+                if model_in(folder_of(cell)).exists():
+                    cells.measure(f"{cell} at other sizes", evaluate_resized, cell)
+    for size, arch in archs.items():
+        cells.measure(f"epoch times {size}", time_epochs, arch)
 
 
-def show(cells: dict) -> None:
-    console = Console(width=150)
-    console.print(f"{__doc__}\n{EPOCHS} epochs, batches of 32\n")
-    table = Table(title="At 96 x 96", title_justify="left")
-    for column in ("", "", "seeds", "AP50", "mAP", "mAP, train", "AP50's difference to plain", "training time"):
-        table.add_column(column)
+def tables(cells: dict) -> list[Table]:
+    """Return the table of the saved cells."""
+    rows = []
+    for size in SIZES:
+        for name in ROWS:
+            trained = by_seed(cells, f"{size} {name}", SEEDS)
+            if trained:
+                row = [size, LABELS.get(name, name), str(len(trained))]
+                row += training_figures(cells, size, name, trained)
+                rows.append(row)
+    columns = ["MACs", "training", "seeds", "AP50", "mAP", "mAP, train", "AP50's difference to plain", "training time"]
+    columns.append("fewer MACs at plain's AP50")
+    return [Table(page="detection", name="detection", columns=columns, rows=rows, caption=CAPTION)]
+
+
+def training_figures(cells: Mapping, size: str, name: str, trained: Mapping[int, dict]) -> list[str]:
+    """Return the figures of a training's row: over its seeds, and beside plain training."""
+    figures = []
+    for metric in METRICS:
+        figures.append(mean_std(list(values_of(trained, metric).values())))
+    plain = by_seed(cells, f"{size} plain", SEEDS)
+    if name == "plain" or not plain:
+        figures.append("")
+    else:
+        figures.append(paired_difference(values_of(trained, "ap50"), values_of(plain, "ap50")))
+    times, time = cells.get(f"epoch times {size}"), ""
+    if times:
+        config = configuration(Arch.from_dict(cells[f"arch {size}"]), ROWS[name], seed=0)
+        time = f"{relative_time(asdict(config), times, EPOCHS):.1f}"
+    figures += [time, macs_saved(cells, size, name)]
+    return figures
+
+
+def curves(cells: Mapping, size: str, name: str) -> np.ndarray:
+    """Return MACs and AP50 at each image size: (seeds, image sizes, 2)."""
+    values = []
+    for seed in SEEDS:
+        points = cells.get(f"{cell_name(size, name, seed)} at other sizes")
+        if points:
+            values.append([[point["macs"], point["ap50"]] for point in points])
+    return np.array(values)
+
+
+def macs_saved(cells: Mapping, size: str, name: str) -> str:
+    """Return the fraction of MACs that a smaller image saves at plain's AP50, interpolated between image sizes.
+
+    Empty where plain's AP50 is not between those measured.
+    """
+    plain, other = curves(cells, size, "plain"), curves(cells, size, name)
+    if not len(plain) or not len(other):
+        return ""
+    last = RESOLUTIONS.index(RESOLUTION)
+    target = plain.mean(0)[last, 1]
+    macs, ap50 = other.mean(0)[: last + 1].T
+    if not ap50[0] < target < ap50[-1]:
+        return ""
+    return f"{100 * (1 - np.interp(target, ap50, macs) / macs[-1]):.0f}%"
+
+
+def draw(cells: dict) -> None:
+    """Draw AP50 over MACs, and the boxes of a trained network if there is one."""
     figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
     for axes, size in zip(figure.subplots(1, len(SIZES)), SIZES, strict=True):
-        for name, figures in rows_of(cells, size).items():
-            table.add_row(size, name, *figures)
-            curve(axes, name, sizes_of(cells, size, name))
+        for name in ROWS:
+            draw_curve(axes, LABELS.get(name, name), curves(cells, size, name))
         axes.set(title=f"trained at 96 x 96, {size} MACs", xlabel="MACs", ylabel="AP50 (%)", xscale="log")
-        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            which(FuncFormatter(lambda value, _: format_count(value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(count_label))
+        axes.xaxis.set_minor_formatter(FuncFormatter(count_label))
         axes.tick_params(axis="x", which="minor", labelsize=7)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    console.print(table)
-    for size in SIZES:
-        for name in ROWS:
-            if share := saved(cells, size, name):
-                console.print(f"  {size}: {name} has plain's AP50 at a smaller image of {100 * share:.0f}% fewer MACs")
     figure.savefig(PICTURES / "detect.png")
-
-
-def sizes_of(cells: dict, size: str, name: str) -> np.ndarray:
-    """(seeds, image sizes, 2): MACs and AP50."""
-    keys = [f"{size} {name} seed {seed} at other sizes" for seed in SEEDS]
-    return np.array([[[p["macs"], p["ap50"]] for p in cells[key]] for key in keys if key in cells])
-
-
-def saved(cells: dict, size: str, name: str) -> float | None:
-    """The share of MACs that a smaller image saves at plain's AP50, between the sizes measured, if it is reached."""
-    base, other = (sizes_of(cells, size, each) for each in ("plain", name))
-    if not len(base) or not len(other):
-        return None
-    at = SIDES.index(96)
-    wanted, curve = base.mean(0)[at, 1], other.mean(0)[: at + 1]
-    if not curve[0, 1] < wanted < curve[-1, 1]:
-        return None
-    return 1 - float(np.interp(wanted, curve[:, 1], curve[:, 0])) / float(curve[-1, 0])
-
-
-def row(found: dict, base: dict, time: str) -> list[str]:
-    """A row's figures: means and deviations over its seeds."""
-    paired = [found[s]["ap50"] - base[s]["ap50"] for s in found if s in base]
-    interval = ""
-    if len(paired) > 1 and found is not base:
-        half = student.ppf(0.975, len(paired) - 1) * stdev(paired) / len(paired) ** 0.5
-        interval = f" ({mean(paired) - half:+.2f} to {mean(paired) + half:+.2f})"
-    names = ("ap50", "accuracy", "train_accuracy")
-    scores = [with_deviation([cell[name] for cell in found.values()]) for name in names]
-    difference = f"{mean(paired):+.2f}{interval}" if paired and found is not base else ""
-    return [str(len(found)), *scores, difference, time]
-
-
-def rows_of(cells: dict, size: str) -> dict[str, list[str]]:
-    """The figures of every row of a size that has some."""
-    found = {n: {s: cells[k] for s in SEEDS if (k := f"{size} {n} seed {s}") in cells} for n in ROWS}
-    times, rows = cells.get(f"epoch times {size}"), {}
-    for name, of_name in found.items():
-        config = asdict(settings(Arch.from_dict(cells[f"arch {size}"]), ROWS[name], 0))
-        time = f"{training_time(config, times, EPOCHS):.1f}" if times else ""
-        if of_name:
-            rows[name] = row(of_name, found["plain"], time)
-    return rows
-
-
-def curve(axes: Axes, name: str, points: np.ndarray) -> None:
-    """AP50 over MACs of the image sizes: means over the seeds."""
-    if len(points):
-        deviations = points[..., 1].std(0, ddof=1) if len(points) > 1 else None
-        axes.errorbar(*points.mean(0).T, yerr=deviations, marker="o", markersize=3, capsize=2, label=name)
-
-
-def example(key: str) -> None:
-    """A picture: four test images, ground truth above, what the network finds below."""
-    model = read_model(folder_of(key) / "model.safetensors")
-    data, arch = load_data(DATA), model.net.arch
-    images, labels = next(iter(data.evaluation_batches(data.test, arch.resolution, 4)))
-    with torch.no_grad():
-        outputs = model.net(images)
-    figure = Figure(figsize=(10, 5.2), dpi=150, layout="constrained")
-    axes = figure.subplots(2, 4)
-    for i in range(4):
-        pixels = data.test.read(i)
-        truth = []
-        for row in labels[labels[:, 0] == i]:
-            box = (row[2:] * pixels.shape[-1]).tolist()
-            truth.append({"class": data.classes[int(row[1])], "score": 1.0, "box": box})
-        size = (pixels.shape[-2], pixels.shape[-1])
-        predicted = TASKS["detect"].describe(outputs[i : i + 1], arch, data.classes, size, 0.3)["boxes"]
-        for place, boxes in zip(axes[:, i], (truth, predicted), strict=True):
-            place.imshow(_decoded(draw_boxes(pixels, boxes, data.classes)))
-            place.axis("off")
-    axes[0, 0].set_title("ground truth", loc="left", fontsize=9)
-    axes[1, 0].set_title(key, loc="left", fontsize=9)
-    figure.savefig(PICTURES / "detect-examples.png")
-
-
-def _decoded(png: bytes) -> np.ndarray:
-    import io
-
-    from PIL import Image
-
-    return np.array(Image.open(io.BytesIO(png)))
-
-
-def main() -> None:
-    cells = Cells("detect")
-    fill(cells, sys.argv[2] if sys.argv[1:2] == ["--only"] else "")
-    show(cells.read())
-    for key in ("6M NetAug seed 0", "6M plain seed 0", "2M NetAug seed 0"):
-        if (folder_of(key) / "model.safetensors").exists():
-            example(key)
+    for cell in ("6M NetAug seed 0", "6M plain seed 0", "2M NetAug seed 0"):
+        if model_in(folder_of(cell)).exists():
+            draw_examples(cell)
             break
 
 
+def count_label(value: float, position: int) -> str:
+    """Return the label of a tick on an axis of MACs."""
+    return format_count(value)
+
+
+def draw_curve(axes: Axes, label: str, values: np.ndarray) -> None:
+    """Draw AP50 over the MACs of the image sizes: mean and standard deviation over the seeds."""
+    if len(values):
+        macs, ap50 = values.mean(0).T
+        deviations = values[..., 1].std(0, ddof=1) if len(values) > 1 else None
+        axes.errorbar(macs, ap50, yerr=deviations, marker="o", markersize=3, capsize=2, label=label)
+
+
+def draw_examples(cell: str) -> None:
+    """Draw four test images: ground truth above, the network's detections below."""
+    model = read_model(model_in(folder_of(cell)))
+    data, arch = load_data(DATA), model.net.arch
+    images, objects = next(iter(data.evaluation_batches(data.test, arch.resolution, 4)))
+    with torch.no_grad():
+        predicted = detections(model.net(images), arch.detector, arch.resolution, threshold=0.3)
+    figure = Figure(figsize=(10, 5.2), dpi=150, layout="constrained")
+    axes = figure.subplots(2, 4)
+    for number in range(4):
+        pixels, truth = data.test.read(number), objects[objects[:, 0] == number]
+        known = Detections(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
+        for row, boxes in enumerate((known, predicted[number])):
+            axes[row, number].imshow(picture_of(pixels, boxes, data.classes))
+            axes[row, number].axis("off")
+    axes[0, 0].set_title("ground truth", loc="left", fontsize=9)
+    axes[1, 0].set_title(cell, loc="left", fontsize=9)
+    figure.savefig(PICTURES / "detect-examples.png")
+
+
+def picture_of(pixels: torch.Tensor, boxes: Detections, classes: tuple[str, ...]) -> np.ndarray:
+    """Return an image with boxes, scores and classes drawn on it, as pixels (H, W, 3)."""
+    entries = []
+    for corners, score, index in zip(boxes.boxes, boxes.scores, boxes.classes, strict=True):
+        box = (corners * pixels.shape[-1]).tolist()
+        entries.append({"class": classes[int(index)], "score": float(score), "box": box})
+    return np.array(Image.open(io.BytesIO(draw_boxes(pixels, entries, classes))))
+
+
 if __name__ == "__main__":
-    main()
+    run_benchmark("detect", __doc__, measure=measure, tables=tables, draw=draw)

@@ -114,6 +114,19 @@ class Watched(MemorySplit):
         return super().batches(*args)
 
 
+class CountedPart(nn.Module):
+    """A part of a network with early exits that records how many images it runs on."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part, self.runs = part, []
+        self.batch_dims = part.batch_dims
+
+    def forward(self, *carried):
+        self.runs.append(carried[0].shape[0])
+        return self.part(*carried)
+
+
 class Encoder(nn.Module):
     """A transformer that reads rows of pixels, or words with a padding mask."""
 

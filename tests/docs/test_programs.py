@@ -19,13 +19,12 @@ from pages import DOCS, blocks_of, commands_of, every_page, program, run_command
 from tinynas import load_space
 from tinynas.data.registry import load_data
 from tinynas.deploy.onnx import to_onnx_with_postprocessing
-from tinynas.deploy.onnx_parts import OnnxParts
-from tinynas.early_exit.calibration import ExitOutputs
 from tinynas.early_exit.model_file import read_early_exits
 from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export
+from tinynas.pipelines.export_early_exit import Parts
 
 SCRIPTS = {"classify.py", "detect.py", "classify_early.py"}  # programs with arguments, each run by a test of its own
 CHEAP = ("cost", "spaces", "compare", "eval", "predict")  # commands that are run, not only parsed
@@ -168,8 +167,7 @@ def test_early_exit_program_stops_where_torch_does(space, tmp_path, kind, exits)
     form = document["forms"][1 if kind == "fp32" else 2]
     enlarged = [np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)) for path in files]
     seen = data.normalise(torch.from_numpy(np.stack(enlarged))[:, None])  # PIL's pixels are bytes, torch's are not
-    logits = OnnxParts([onnx.load(tmp_path / file) for file in form["files"]], int8=True).run(seen)
-    outputs = ExitOutputs(logits.transpose(0, 1), labels)
+    outputs = Parts([onnx.load(tmp_path / file) for file in form["files"]], int8=True).observe([(seen, labels)])
     stops = np.argmax(outputs.confidences(form["temperatures"]) >= [[threshold]] * (len(form["files"]) - 1) + [[0]], 0)
     named = [data.classes[outputs.logits[stop, i].argmax()] for i, stop in enumerate(stops)]
     agreed = np.mean([a == b and p == x for a, b, p, x in zip(said, named, places, stops, strict=True)])

@@ -71,7 +71,7 @@ def run(parts, *inputs):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_cut_parts_compute_the_network_to_the_bit(case):
+def test_split_network_parts_compute_the_network_to_the_bit(case):
     torch.manual_seed(0)
     net, inputs, taps = CASES[case]()
     parts, seen = split_network(net, taps, [inputs]), []
@@ -87,7 +87,7 @@ def test_cut_parts_compute_the_network_to_the_bit(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_cut_parts_compute_nothing_twice(case):
+def test_split_network_parts_compute_nothing_twice(case):
     net, inputs, taps = CASES[case]()
     handed, counts = (inputs[:1],), []
     for part in split_network(net, taps, [inputs]):
@@ -98,7 +98,7 @@ def test_cut_parts_compute_nothing_twice(case):
     assert counts[0] > 0
 
 
-def test_cut_takes_several_inputs():
+def test_split_network_takes_several_inputs():
     net, inputs = Two(), (torch.randn(3, 4), torch.randn(3, 3))
     parts = split_network(net, ["one"], inputs)
     assert len(parts[0].batch_dims) == 2, "what the first made, and the second input"
@@ -106,7 +106,7 @@ def test_cut_takes_several_inputs():
         assert torch.equal(run(parts, *inputs)[-1], net(*inputs))
 
 
-def test_cut_finds_the_batch_dimension():
+def test_split_network_finds_the_batch_dimension():
     dims = [
         part.batch_dim
         for part in split_network(Encoder(batch_first=False), ["layers.layers.0"], [torch.randn(1, 1, 9, 12)])
@@ -114,7 +114,7 @@ def test_cut_finds_the_batch_dimension():
     assert dims == [1, 0]
 
 
-def test_cut_parts_ignore_training_mode():
+def test_split_network_parts_ignore_training_mode():
     net, images = Residual(), torch.randn(4, 3, 8, 8)
     parts = split_network(net, ["norm"], [images])
     with torch.no_grad():
@@ -124,14 +124,14 @@ def test_cut_parts_ignore_training_mode():
         assert torch.equal(run(parts, images)[-1], expected), "no dropout, statistics as they were"
 
 
-def test_cut_parts_refuse_inputs_of_other_sizes():
+def test_split_network_parts_refuse_inputs_of_other_sizes():
     parts = split_network(Encoder(words=True), ["layers.layers.0"], [torch.ones(1, 9, dtype=torch.long)])
     with pytest.raises(InputError, match=r"size that the network was split for: \(None, 9\) .*but have \(2, 8\)"):
         parts[0](torch.ones(2, 8, dtype=torch.long))
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-def test_cut_refuses_a_network_that_computes_otherwise_when_traced():
+def test_split_network_refuses_a_network_that_computes_otherwise_when_traced():
     """PyTorch's encoder drops padding from the output of its fused kernels, if it may."""
     torch.backends.mha.set_fastpath_enabled(True)
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
@@ -205,7 +205,7 @@ class Summed(Choosy):
         (Paired(), "a", (torch.zeros(2, 3),), "a network to split must return one tensor, not a tuple"),
     ],
 )
-def test_cut_refuses_what_it_cannot_split(net, tap, inputs, message, capfd):
+def test_split_network_refuses_what_it_cannot_split(net, tap, inputs, message, capfd):
     with pytest.raises(InputError) as error:
         split_network(net, [tap] if isinstance(tap, str) else tap, inputs)
     assert message in str(error.value)

@@ -4,12 +4,8 @@ import torch
 import torchvision
 from torch import nn
 
-from helpers import Encoder, images_for, model_of, sidenet_of
+from helpers import CountedPart, Encoder, images_for, model_of, sidenet_of
 from tinynas import SideNet
-from tinynas.data.transforms import resize
-from tinynas.early_exit.calibration import confidence
-from tinynas.early_exit.cascade import Cascade
-from tinynas.early_exit.model import build_cascade
 from tinynas.early_exit.thresholds import NEVER_EXIT
 from tinynas.utils.errors import InputError
 
@@ -33,26 +29,13 @@ def test_sidenet_leaves_the_network_unchanged(arch, data):
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
-class Counted(nn.Module):
-    """A part that writes down how many images it is run on."""
-
-    def __init__(self, part):
-        super().__init__()
-        self.part, self.runs = part, []
-        self.batch_dims = part.batch_dims
-
-    def forward(self, *handed):
-        self.runs.append(handed[0].shape[0])
-        return self.part(*handed)
-
-
 @pytest.mark.parametrize("taps", [["stages.0"], ["stem", "stages.0", "stages.1.0"]])
 def test_sidenet_computes_no_further_what_exits(arch, taps):
     net, images = sidenet_of(arch, taps), images_for(arch, 60)
     outputs = net.observe([(images, torch.zeros(60).long())])
     confidences = outputs.confidences(net.temperatures.tolist())
     threshold = float(np.median(confidences[:-1]))
-    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
+    net.exits = nn.ModuleList(CountedPart(part) for part in net.exits)
     answers = net(images, threshold=threshold)
     goes = confidences >= threshold
     goes[-1] = True
@@ -75,18 +58,6 @@ def test_sidenet_leaves_torchvisions_networks_unchanged(name):
         sidenet = SideNet(net, tap, inputs=images)
         assert torch.equal(sidenet(images).logits, expected)
         assert torch.equal(net(images), expected)
-
-
-def test_cascade_computes_no_further_what_exits(space):
-    tiny, big = (model_of(arch).net.eval() for arch in (space.min(), space.max()))
-    net = Cascade(tiny, big, (8, 12))
-    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
-    images = torch.randn(20, 1, 12, 12)
-    sure = confidence(tiny(resize(images, 8)), net.temperatures[0])
-    threshold = sure.median().item()
-    exits = net(images, threshold=threshold).exits
-    assert [part.runs for part in net.exits] == [[20], [int((sure < threshold).sum())]]
-    assert (exits == 1).sum() == (sure < threshold).sum()
 
 
 def test_sidenet_takes_any_precision_layout_and_feature():
@@ -136,7 +107,7 @@ def test_sidenet_refuses_what_is_no_classifier_and_no_tap(net, tap, inputs, mess
 
 def test_sidenet_at_the_ends_of_the_threshold(arch):
     net, images = sidenet_of(arch), images_for(arch, 4)
-    net.exits = nn.ModuleList(Counted(part) for part in net.exits)
+    net.exits = nn.ModuleList(CountedPart(part) for part in net.exits)
     assert net(images, threshold=0).exits.tolist() == [0] * 4
     assert net.exits[-1].runs == [], "nobody is left"
     assert net(images, threshold=NEVER_EXIT).exits.tolist() == [1] * 4
@@ -170,13 +141,3 @@ def test_sidenet_takes_words_with_a_mask():
     answers = sidenet(words, threshold=threshold)
     assert 0 < answers.exits.sum() < 30
     torch.testing.assert_close(answers.logits, outputs.logits[answers.exits, torch.arange(30)], atol=1e-5, rtol=1e-4)
-
-
-def test_cascade_gives_each_network_its_image_size(space):
-    tiny, big = model_of(space.min()), model_of(space.max())
-    assert tiny.net.arch.resolution < big.net.arch.resolution
-    images = images_for(big.net.arch, 6)
-    outputs = build_cascade(tiny, big).observe([(images, torch.zeros(6))])
-    with torch.no_grad():
-        assert torch.equal(outputs.logits[1], big.net(images))
-    assert outputs.logits.shape == (2, 6, 3)

@@ -41,7 +41,7 @@ def test_threshold_sweep_at_a_threshold(threshold, shares, hits):
     assert point.macs == pytest.approx(np.dot(shares, MACS) / 3)
 
 
-def test_thresholds_rise_between_the_ends():
+def test_candidate_thresholds_rise_between_the_ends():
     found = candidate_thresholds(CONFIDENCES)
     assert found[0] == 0 and found[-1] == NEVER_EXIT  # noqa: PT018
     assert all(a < b for a, b in pairwise(found))

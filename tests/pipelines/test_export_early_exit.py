@@ -17,7 +17,7 @@ from tinynas.utils.io import read_json
 
 
 @pytest.mark.parametrize("tap", ["stages.0", "stages.0.0.depthwise.conv", "stages.0.0.se"])
-def test_export_exits_writes_parts_that_compute_what_torch_does(space, watched, tmp_path, tap):
+def test_export_early_exits_writes_parts_that_compute_what_torch_does(space, watched, tmp_path, tap):
     path = tmp_path / "model" / "model.safetensors"
     save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
     folder = Path(make_exits(ExitPlan(model=path, taps=(tap,), threshold=0.4), report=Quiet()).to_dict()["folder"])
@@ -34,7 +34,7 @@ def test_export_exits_writes_parts_that_compute_what_torch_does(space, watched, 
     assert all((folder / name).exists() for name in files)
 
 
-def test_export_exits_discards_files_that_compute_something_else(delivered_file, watched, monkeypatch):
+def test_export_early_exits_discards_files_that_compute_something_else(delivered_file, watched, monkeypatch):
     folder = Path(make_exits(ExitPlan(model=delivered_file), report=Quiet()).to_dict()["folder"])
     plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out")
 
@@ -49,7 +49,7 @@ def test_export_exits_discards_files_that_compute_something_else(delivered_file,
     assert list((folder / "out").iterdir()) == []
 
 
-def test_export_exits_resizes_inside_a_cascade_where_image_sizes_differ(delivered_file, watched, space, tmp_path):
+def test_export_early_exits_resizes_inside_a_cascade_where_image_sizes_differ(delivered_file, watched, space, tmp_path):
     small, large = tmp_path / "small" / "model.safetensors", tmp_path / "large" / "model.safetensors"
     for path, arch in ((small, replace(space.max(), resolution=8)), (large, space.max())):
         save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))

@@ -1,0 +1,120 @@
+"""Training time relative to plain training, from the times of interleaved epochs of all kinds."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import Tensor
+
+from tinynas import Arch, SearchSpace, Supernet, augment
+from tinynas.arch.netaug import family_factors
+from tinynas.data.base import Batch, Data
+from tinynas.data.registry import load_data
+from tinynas.tasks.losses import TeacherLoss
+from tinynas.tasks.registry import TASKS
+from tinynas.training.loop import train
+from tinynas.training.objectives import NetAugObjective, Objective, PlainObjective
+from tinynas.training.progress import Progress
+from tinynas.training.recipe import Recipe
+
+STRONG = "strong augmentation"
+
+
+def epoch_times(
+    arch: Arch,
+    data_name: str,
+    *,
+    batch_size: int,
+    rounds: int = 3,
+    teacher: Callable[[Batch], Tensor] | None = None,
+) -> dict[str, float]:
+    """Return the seconds of an epoch by kind, the least of some rounds in which the kinds are interleaved.
+
+    The kinds: plain; NetAug with what it augments; plain with strong augmentation; with a teacher.
+    """
+    data = load_data(data_name)
+    seconds: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for kind, (space, objective) in _kinds(arch, teacher).items():
+            augmentation = "strong" if kind == STRONG else "standard"
+            recipe = Recipe(epochs=1, batch_size=batch_size, augmentation=augmentation)
+            seconds.setdefault(kind, []).append(_epoch_seconds(space, objective, data, recipe, arch.resolution))
+    return {kind: min(times) for kind, times in seconds.items()}
+
+
+def _kinds(arch: Arch, teacher: Callable[[Batch], Tensor] | None) -> dict[str, tuple[SearchSpace, Objective]]:
+    """Return the space and the objective of an epoch by kind."""
+    width, expand = family_factors(arch)
+    loss = TASKS[arch.task].loss(arch, 0.0)
+    alone = augment(arch, width=(1.0,), expand=(1.0,))
+    both = augment(arch, width=width, expand=expand)
+    expansions = augment(arch, width=(1.0,), expand=expand)
+    kinds: dict[str, tuple[SearchSpace, Objective]] = {
+        "plain": (alone, PlainObjective(arch, loss)),
+        "widths and expansions": (both, NetAugObjective(arch, both, loss)),
+        "expansions": (expansions, NetAugObjective(arch, expansions, loss)),
+        STRONG: (alone, PlainObjective(arch, loss)),
+    }
+    if teacher:
+        kinds["teacher"] = alone, PlainObjective(arch, TeacherLoss(teacher, loss))
+    return kinds
+
+
+def _epoch_seconds(space: SearchSpace, objective: Objective, data: Data, recipe: Recipe, resolution: int) -> float:
+    """Train fresh weights for one epoch, and return its seconds."""
+    seconds = 0.0
+
+    def objective_for_epoch(epoch: int) -> Objective:
+        return objective
+
+    def after_step(progress: Progress) -> None:
+        nonlocal seconds
+        seconds = progress.seconds
+
+    with TemporaryDirectory() as folder:
+        train(
+            Supernet(space),
+            objective_for_epoch,
+            data,
+            recipe,
+            resolutions=(resolution,),
+            checkpoint=Path(folder) / "checkpoint.pt",
+            after_step=after_step,
+        )
+    return seconds
+
+
+def relative_time(config: Mapping, times: Mapping[str, float], plain_epochs: int) -> float:
+    """Return a training's time over that of so many plain epochs.
+
+    Args:
+        config: The training's configuration, as plain data.
+        times: Seconds of an epoch by kind.
+        plain_epochs: Epochs of the plain training.
+    """
+    return sum(epoch_costs(config, times)) / plain_epochs / times["plain"]
+
+
+def epoch_costs(config: Mapping, times: Mapping[str, float]) -> Iterator[float]:
+    """Yield the seconds of each epoch of a training; after the end of augmentation they count as plain ones."""
+    epochs, netaug = config["recipe"]["epochs"], config["netaug"]
+    base = times["plain"]
+    if config["recipe"]["augmentation"] == "strong":
+        base = times[STRONG]
+    if config["distillation"]:
+        base += times["teacher"] - times["plain"]
+    for epoch in range(epochs):
+        kind = _augmented_kind(netaug, epoch / epochs)
+        if kind is None:
+            yield base
+        else:
+            yield base + (times[kind] - times["plain"]) * netaug["num_augmented"] / netaug["every"]
+
+
+def _augmented_kind(netaug: Mapping | None, part: float) -> str | None:
+    """Return the kind of an epoch of NetAug after a fraction of the epochs; None if nothing is augmented."""
+    if netaug and part < netaug["width_until"]:
+        return "widths and expansions"
+    if netaug and part < netaug["expand_until"]:
+        return "expansions"
+    return None

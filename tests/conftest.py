@@ -1,6 +1,9 @@
 import gzip
+import os
+import shutil
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +16,38 @@ from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, model_of, override
 from tinynas import Budget, SearchSpace, load_arch, load_space
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.memory import MemorySplit
+from tinynas.data.registry import DATA_SETS
 from tinynas.experiment.config import SearchSettings, SupernetConfig
-from tinynas.experiment.plans import RetrainPlan, SearchPlan
+from tinynas.experiment.early_exit_report import EarlyExitReport
+from tinynas.experiment.export_report import EarlyExitExportReport
+from tinynas.experiment.plans import ExitPlan, ExportPlan, RetrainPlan, SearchPlan
 from tinynas.models.model_file import save_model
+from tinynas.pipelines.early_exit import make_exits
+from tinynas.pipelines.export import export
 from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import search
 
 torch.set_num_threads(1)  # the same sums in the same order, on any machine
+os.environ["OMP_NUM_THREADS"] = "1"  # in processes that tests start, too
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
+def data_sets_made_once():
+    """Make the data sets that are not read from files once, and not in every test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("digits", "scattered-digits"):
+            patch.setitem(DATA_SETS, name, cache(DATA_SETS[name]))
+        yield
+
+
+@pytest.fixture(scope="session")
 def space() -> SearchSpace:
     """A search space with every kind of choice, tiny."""
     return SearchSpace.from_dict(SMALL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def detectors() -> SearchSpace:
     """The same of detectors: a stage more of stride 32 than the head needs, maps of several widths."""
     return SearchSpace.from_dict(DETECTORS)
@@ -46,7 +64,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data() -> Data:
     """Three classes that a tiny network can tell apart, 12x12 grey."""
 
@@ -62,14 +80,19 @@ def data() -> Data:
     return Data(classes=("a", "b", "c"), normalise=normalise, **splits)
 
 
+def load_always(data, patch):
+    """Let the pipelines load this data set, under any name."""
+    for module in ("search", "retrain", "planning", "model_data"):
+        patch.setattr(f"tinynas.pipelines.{module}.load_data", lambda name: data)
+
+
 @pytest.fixture
 def watched(data, monkeypatch):
     """The small data set, under any name; what looks at its test images is counted."""
     test = Watched(images=data.test.images, labels=data.test.labels)
     vars(test)["looked"] = []
     watched = replace(data, test=test)
-    for module in ("search", "retrain", "planning", "model_data"):
-        monkeypatch.setattr(f"tinynas.pipelines.{module}.load_data", lambda name: watched)
+    load_always(watched, monkeypatch)
     return watched
 
 
@@ -80,14 +103,18 @@ def delivered_file(watched, space, tmp_path):
     return path
 
 
-@pytest.fixture
-def plan(tmp_path):
-    space = tmp_path / "small.yaml"
+def small_search(folder):
+    """The plan of a search of a small space, in a folder."""
+    space = folder / "small.yaml"
     space.write_text(yaml.safe_dump(SMALL))
     config = SupernetConfig(space=str(space), recipe=RECIPE)
-    return SearchPlan(
-        run=tmp_path / "run", config=config, budget=Budget(macs=60_000), settings=SearchSettings(trials=12)
-    )
+    settings = SearchSettings(trials=12)
+    return SearchPlan(run=folder / "run", config=config, budget=Budget(macs=60_000), settings=settings)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return small_search(tmp_path)
 
 
 @pytest.fixture
@@ -193,7 +220,49 @@ def detector_run(voc, tmp_path_factory):
     return plan.run
 
 
+@dataclass(frozen=True)
+class ExportedExits:
+    """A trained model with early exits, exported: its folder, that of the exits in it, and both reports."""
+
+    folder: Path
+    exits: Path
+    report: EarlyExitReport
+    exported: EarlyExitExportReport
+
+
+@pytest.fixture(scope="session")
+def exported_exits_once(data, space, tmp_path_factory):
+    """A trained model with an early exit, exported, to be copied."""
+    folder = tmp_path_factory.mktemp("exits") / "plain"
+    model = model_of(space.min(), classes=data.classes)
+    save_model(folder / "model.safetensors", replace(model, normalise=data.normalise))
+    with pytest.MonkeyPatch.context() as patch:
+        load_always(data, patch)
+        result = make_exits(ExitPlan(model=folder / "model.safetensors", taps=("stages.0",)), report=Quiet())
+        plan = ExportPlan(model=result.folder / "sidenet.safetensors", out=result.folder, calibration=8)
+        exported = export(plan, report=Quiet())
+    return ExportedExits(folder, result.folder, result.report, exported)
+
+
 @pytest.fixture
-def searched(watched, plan):
-    search(plan, report=Quiet())
+def exported_exits(exported_exits_once, watched, tmp_path):
+    """A trained model with an early exit, exported, in a run of the test's own."""
+    once = exported_exits_once
+    folder = shutil.copytree(once.folder, tmp_path / "run" / "retrain" / "plain")
+    return replace(once, folder=folder, exits=folder / once.exits.name)
+
+
+@pytest.fixture(scope="session")
+def searched_once(data, tmp_path_factory):
+    """A searched run, to be copied."""
+    plan = small_search(tmp_path_factory.mktemp("searched"))
+    with pytest.MonkeyPatch.context() as patch:
+        load_always(data, patch)
+        search(plan, report=Quiet())
     return plan.run
+
+
+@pytest.fixture
+def searched(searched_once, watched, tmp_path):
+    """A searched run of the small data set, a test's own."""
+    return shutil.copytree(searched_once, tmp_path / "run")

@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import nn
@@ -74,6 +75,17 @@ SPACE = SearchSpace.from_dict(SMALL)
 TRAINING_RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup_epochs=1.0)
 
 
+def slow_except(values, *fast):
+    """Parameters of a test, all but some of which plain pytest leaves out."""
+    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+def sampled(space, number):
+    """The arch of this number, counted from 0, of those that a space gives one after the other."""
+    rng = np.random.default_rng(0)
+    return [space.sample(rng) for _ in range(number + 1)][-1]
+
+
 def model_of(arch, *, classes=None):
     """A model with fresh weights, and biases and statistics that do something."""
     torch.manual_seed(0)
@@ -135,7 +147,7 @@ class Encoder(nn.Module):
         self.words, self.batch_first = words, batch_first
         self.embed = nn.Embedding(20, 16) if words else nn.Linear(12, 16)
         layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=batch_first)
-        self.layers = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.classify = nn.Linear(16, 4)
 
     def forward(self, x):

@@ -1,7 +1,7 @@
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 from tinynas.cli.app import app
@@ -44,12 +44,19 @@ def test_help_shows_the_true_defaults(tinynas):
 
 
 def test_help_answers_in_half_a_second():
+    """In processor time, which a busy machine changes little."""
     seconds = []
-    for _ in range(8):  # on a busy machine one of them is undisturbed
-        began = time.perf_counter()
+    while not seconds or (min(seconds) > 0.5 and len(seconds) < 5):
+        before = processor_time_of_children()
         subprocess.run([sys.executable, "-m", "tinynas.cli", "search", "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(processor_time_of_children() - before)
     assert min(seconds) < 0.5
+
+
+def processor_time_of_children():
+    """Seconds of user and system time of the processes that this one started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 OLD_FLAGS = {

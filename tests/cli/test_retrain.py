@@ -4,10 +4,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+
+from helpers import Interrupting
 
 
 def test_retrain_command_needs_no_flags_but_netaug_and_teacher(searched, watched, tinynas, monkeypatch):
@@ -18,6 +22,27 @@ def test_retrain_command_needs_no_flags_but_netaug_and_teacher(searched, watched
     assert (metrics["epochs"], metrics["netaug"], metrics["teacher"]) == (20, True, "supernet")
 
 
+def test_retrain_command_resumes_to_the_same_bits(watched, space, tinynas, tmp_path, monkeypatch):
+    """Ctrl-C in the middle of an epoch; the checkpoint is that of the epoch before."""
+    arch = tmp_path / "tiny.yaml"
+    arch.write_text(replace(space.min(), resolution=12).to_yaml())
+    words = ["retrain", arch, "--netaug", "--epochs", "3", "--batch-size", "16"]
+    code, _, err = tinynas(*words, "--name", "whole")
+    assert code == 0, err
+    with monkeypatch.context() as patch:
+        patch.setattr("tinynas.cli.screen.Screen.advance", Interrupting(after=9).advance)
+        code, _, err = tinynas(*words, "--name", "cut")
+    assert code == 130
+    assert "add --resume to continue" in err
+    (whole,), (cut,) = (list(tmp_path.glob(f"runs/*/retrain/{name}")) for name in ("whole", "cut"))
+    assert not (cut / "metrics.json").exists()
+    code, _, err = tinynas("retrain", "--resume")
+    assert code == 0, err
+    expected, resumed = load_file(whole / "model.safetensors"), load_file(cut / "model.safetensors")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
+
+
+@pytest.mark.slow
 def test_retrain_command_killed_with_9_resumes_to_the_same_bits(tmp_path):
     """The real thing: a process is killed twice at arbitrary moments, resumed, and compared to one that was not."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

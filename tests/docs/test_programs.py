@@ -5,7 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,17 @@ from PIL import Image
 from helpers import ROOT, Quiet, model_of
 from pages import DOCS, blocks_of, commands_of, every_page, program, run_command
 from tinynas import load_space
+from tinynas.data.base import Data
 from tinynas.data.registry import load_data
 from tinynas.deploy.onnx import to_onnx_with_postprocessing
-from tinynas.early_exit.model_file import read_early_exits
+from tinynas.deploy.onnx_parts import OnnxParts
+from tinynas.early_exit.calibration import ExitOutputs
+from tinynas.early_exit.model import EarlyExitModel
+from tinynas.early_exit.model_file import read_early_exits, save_early_exits
 from tinynas.experiment.plans import ExitPlan, ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export
-from tinynas.pipelines.export_early_exit import Parts
 
 SCRIPTS = {"classify.py", "detect.py", "classify_early.py"}  # programs with arguments, each run by a test of its own
 CHEAP = ("cost", "spaces", "compare", "eval", "predict")  # commands that are run, not only parsed
@@ -135,45 +138,69 @@ def test_detection_program_prints_the_boxes_that_predict_finds(tmp_path, monkeyp
     assert len(expected) > 3
 
 
-@pytest.mark.parametrize(("kind", "exits"), [("fp32", "three"), ("int8", "three"), ("fp32", "cascade")])
-def test_early_exit_program_stops_where_torch_does(space, tmp_path, kind, exits):
-    """On image files, with onnxruntime alone."""
-    data = load_data("digits")
-    arch = replace(space.max(), classes=10, resolution=16)
-    tiny = tmp_path / "tiny.safetensors"
-    for path, one in ((tmp_path / "model.safetensors", arch), (tiny, replace(arch, resolution=8))):
-        model = replace(model_of(one, classes=data.classes), data="digits", normalise=data.normalise, crop=data.crop)
-        save_model(path, model)
-    how = {"tiny": tiny} if exits == "cascade" else {"taps": ("stages.0", "stages.1")}
-    made = tmp_path / "exits"
-    plan = ExitPlan(model=tmp_path / "model.safetensors", threshold=1.1, out=made, **how)
-    make_exits(plan, report=Quiet())
-    images, labels = (each[:60] for each in next(iter(data.evaluation_batches(data.test, 16))))
-    free = read_early_exits(made / "sidenet.safetensors").exits
-    levels = np.sort(free.observe([(images, labels)]).confidences(free.temperatures.tolist())[:-1], None)
+@dataclass(frozen=True)
+class ExportedExits:
+    """A network with early exits and its files, and images on which it takes every exit."""
+
+    folder: Path
+    model: EarlyExitModel
+    data: Data
+    images: torch.Tensor
+    labels: torch.Tensor
+    pictures: list[Path]
+    forms: list[dict]
+
+
+@pytest.fixture(scope="module", params=["three", "cascade"])
+def exported_exits(request, space, tmp_path_factory):
+    folder, data = tmp_path_factory.mktemp("exits"), load_data("digits")
+    arch = replace(space.min(), classes=10, resolution=16)
+    tiny = folder / "tiny.safetensors"
+    for path, network in ((folder / "large.safetensors", arch), (tiny, replace(arch, resolution=8))):
+        model = model_of(network, classes=data.classes)
+        save_model(path, replace(model, data="digits", normalise=data.normalise, crop=data.crop))
+    exits = {"tiny": tiny} if request.param == "cascade" else {"taps": ("stages.0", "stages.1")}
+    make_exits(ExitPlan(model=folder / "large.safetensors", threshold=1.1, out=folder, **exits), report=Quiet())
+    images, labels = (tensor[:60] for tensor in next(iter(data.evaluation_batches(data.test, 16))))
+    model = read_early_exits(folder / "sidenet.safetensors")
+    model = replace(model, threshold=threshold_between(model, images, labels))
+    save_early_exits(folder / "sidenet.safetensors", model)
+    document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet()).to_dict()
+    pictures = written(data.test.images[:60], folder)
+    return ExportedExits(folder, model, data, images, labels, pictures, document["forms"])
+
+
+def threshold_between(model, images, labels):
+    """The middle of the widest gap between the confidences of images, for PIL rounds pixels to bytes."""
+    outputs = model.exits.observe([(images, labels)])
+    levels = np.sort(outputs.confidences(model.exits.temperatures.tolist())[:-1], None)
     levels = levels[len(levels) // 4 : -len(levels) // 4]
-    widest = np.diff(levels).argmax()  # for PIL rounds pixels to bytes
-    threshold = float(levels[widest : widest + 2].mean())
-    make_exits(replace(plan, threshold=threshold), report=Quiet())
-    document = export(ExportPlan(model=made / "sidenet.safetensors", out=tmp_path), report=Quiet()).to_dict()
-    (tmp_path / "classify.py").write_text(program("early-exits.md", "classify_early.py"))
-    files = [tmp_path / f"{i}.png" for i in range(60)]
-    for path, image in zip(files, data.test.images, strict=False):
-        Image.fromarray(image[0].numpy()).save(path)
-    first = document["forms"][1 if kind == "fp32" else 2]["files"][0]
-    words = [sys.executable, tmp_path / "classify.py", tmp_path / first, *files]
-    out = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
-    said, places = [line.split(" ")[-2] for line in out], [int(line.split(" ")[-1]) - 1 for line in out]
-    form = document["forms"][1 if kind == "fp32" else 2]
-    enlarged = [np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)) for path in files]
-    seen = data.normalise(torch.from_numpy(np.stack(enlarged))[:, None])  # PIL's pixels are bytes, torch's are not
-    outputs = Parts([onnx.load(tmp_path / file) for file in form["files"]], int8=True).observe([(seen, labels)])
-    stops = np.argmax(outputs.confidences(form["temperatures"]) >= [[threshold]] * (len(form["files"]) - 1) + [[0]], 0)
-    named = [data.classes[outputs.logits[stop, i].argmax()] for i, stop in enumerate(stops)]
-    agreed = np.mean([a == b and p == x for a, b, p, x in zip(said, named, places, stops, strict=True)])
-    assert agreed == 1
+    widest = np.diff(levels).argmax()
+    return float(levels[widest : widest + 2].mean())
+
+
+@pytest.mark.parametrize("kind", ["fp32", "int8"])
+def test_early_exit_program_stops_where_torch_does(exported_exits, kind):
+    """On image files, with onnxruntime alone."""
+    folder, data, threshold = exported_exits.folder, exported_exits.data, exported_exits.model.threshold
+    form = exported_exits.forms[1 if kind == "fp32" else 2]
+    (folder / "classify.py").write_text(program("early-exits.md", "classify_early.py"))
+    words = [sys.executable, folder / "classify.py", folder / form["files"][0], *exported_exits.pictures]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    classes, exits = [line.split(" ")[-2] for line in lines], [int(line.split(" ")[-1]) - 1 for line in lines]
+
+    images = []
+    for path in exported_exits.pictures:
+        images.append(np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)))
+    normalised = data.normalise(torch.from_numpy(np.stack(images))[:, None])  # PIL's pixels are bytes, torch's are not
+    parts = OnnxParts([onnx.load(folder / file) for file in form["files"]], int8=True)
+    outputs = ExitOutputs(parts.run(normalised).transpose(0, 1), exported_exits.labels)
+    limits = [[threshold]] * (len(form["files"]) - 1) + [[0]]
+    expected = np.argmax(outputs.confidences(form["temperatures"]) >= limits, 0)
+    assert exits == expected.tolist()
+    assert classes == [data.classes[outputs.logits[stop, i].argmax()] for i, stop in enumerate(expected)]
     if kind == "fp32":
-        expected = read_early_exits(made / "sidenet.safetensors").exits(images, threshold=threshold).exits
-        assert torch.equal(expected, torch.from_numpy(stops))
-        assert set(places) == set(range(len(form["files"]))), "some images stop at every exit"
-    assert len(set(places)) > 1, "not all images stop at one exit"
+        in_torch = exported_exits.model.exits(exported_exits.images, threshold=threshold).exits
+        assert exits == in_torch.tolist()
+        assert set(exits) == set(range(len(form["files"]))), "some images stop at every exit"
+    assert len(set(exits)) > 1, "not all images stop at one exit"

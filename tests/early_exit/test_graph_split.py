@@ -1,10 +1,13 @@
 """Networks of every kind in parts: the same outputs to the bit, nothing computed twice."""
 
+from dataclasses import replace
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
 
-from helpers import Encoder
+from helpers import SPACE, Encoder, images_for, sampled, slow_except
 from tinynas import build, load_arch
 from tinynas.early_exit.graph_split import split_network
 from tinynas.models.profile import macs_by_torch
@@ -44,56 +47,69 @@ class Two(nn.Module):
         return self.two(torch.cat([self.one(a).relu(), b], 1))
 
 
-def small():
-    arch = load_arch("mobilenet-v3-large-w0.35")
-    return build(arch), torch.randn(5, 3, 64, 64)
+def network(name):
+    """A network of the zoo, or a small one whose second block is residual with squeeze-excite."""
+    arch = sampled(SPACE, 1) if name == "small" else load_arch(name)
+    return build(arch), images_for(replace(arch, resolution=64), 5)
 
 
 CASES = {
-    "stages": lambda: (*small(), ["stages.1", "stages.3"]),
-    "within a residual block": lambda: (*small(), ["stages.1.1.depthwise"]),
-    "squeeze-excite": lambda: (*small(), ["stages.2.1.se"]),
+    "small": lambda: (*network("small"), ["stages.0.1.depthwise", "stages.0.1.se", "stages.0", "stages.1"]),
+    "stages": lambda: (*network("small"), ["stages.0", "stages.1"]),
+    "within a residual block": lambda: (*network("small"), ["stages.0.1.depthwise"]),
+    "squeeze-excite": lambda: (*network("small"), ["stages.0.1.se"]),
     "in-place activation": lambda: (Residual(), torch.randn(5, 3, 8, 8), ["norm"]),
     "shortcut past the tap": lambda: (Residual(), torch.randn(5, 3, 8, 8), ["first", "act"]),
     "rows": lambda: (Encoder(), torch.randn(5, 1, 9, 12), ["layers.layers.0"]),
     "sequence first": lambda: (Encoder(batch_first=False), torch.randn(5, 1, 9, 12), ["layers.layers.0"]),
     "words": lambda: (Encoder(words=True), torch.randint(0, 20, (5, 9)), ["layers.layers.0", "layers.layers.1"]),
+    "published": lambda: (*network("mobilenet-v3-large-w0.35"), ["stages.1", "stages.2.1.se", "stages.3"]),
 }
+SLOW = {"stages", "within a residual block", "squeeze-excite", "published"}
+every_case = pytest.mark.parametrize("case", slow_except(CASES, *CASES.keys() - SLOW))
+
+
+@cache  # to trace a network takes a second or more
+def split(case):
+    """A network in eval mode, example inputs, taps, and the parts between them."""
+    torch.manual_seed(0)
+    net, inputs, taps = CASES[case]()
+    return net, inputs, taps, split_network(net, taps, [inputs])
 
 
 def run(parts, *inputs):
-    handed, results = inputs, []
+    carried, results = inputs, []
     for part in parts:
-        result, *handed = part(*handed)
+        result, *carried = part(*carried)
         results.append(result)
-    assert handed == []
+    assert carried == []
     return results
 
 
-@pytest.mark.parametrize("case", CASES)
+@every_case
 def test_split_network_parts_compute_the_network_to_the_bit(case):
-    torch.manual_seed(0)
-    net, inputs, taps = CASES[case]()
-    parts, seen = split_network(net, taps, [inputs]), []
-    hooks = [net.get_submodule(tap).register_forward_hook(lambda m, i, out: seen.append(out.clone())) for tap in taps]
+    net, inputs, taps, parts = split(case)
+    tapped = []
+    hooks = [net.get_submodule(tap).register_forward_hook(lambda m, i, out: tapped.append(out.clone())) for tap in taps]
     with torch.no_grad():
         for count in (5, 1, 3):
-            seen.clear()
+            tapped.clear()
             expected = net(inputs[:count])
-            *tapped, outputs = run(parts, inputs[:count])
+            *results, outputs = run(parts, inputs[:count])
             assert torch.equal(outputs, expected)
-            assert all(torch.equal(a, b) for a, b in zip(tapped, seen, strict=True))
-    assert all(not hook.remove() for hook in hooks)
+            assert all(torch.equal(a, b) for a, b in zip(results, tapped, strict=True))
+    for hook in hooks:
+        hook.remove()
 
 
-@pytest.mark.parametrize("case", CASES)
+@every_case
 def test_split_network_parts_compute_nothing_twice(case):
-    net, inputs, taps = CASES[case]()
-    handed, counts = (inputs[:1],), []
-    for part in split_network(net, taps, [inputs]):
-        counts.append(macs_by_torch(part, *handed))
+    net, inputs, _, parts = split(case)
+    carried, counts = (inputs[:1],), []
+    for part in parts:
+        counts.append(macs_by_torch(part, *carried))
         with torch.no_grad():
-            _, *handed = part(*handed)
+            _, *carried = part(*carried)
     assert sum(counts) == macs_by_torch(net, inputs[:1])
     assert counts[0] > 0
 
@@ -107,11 +123,8 @@ def test_split_network_takes_several_inputs():
 
 
 def test_split_network_finds_the_batch_dimension():
-    dims = [
-        part.batch_dim
-        for part in split_network(Encoder(batch_first=False), ["layers.layers.0"], [torch.randn(1, 1, 9, 12)])
-    ]
-    assert dims == [1, 0]
+    *_, parts = split("sequence first")
+    assert [part.batch_dim for part in parts] == [1, 0]
 
 
 def test_split_network_parts_ignore_training_mode():
@@ -125,7 +138,7 @@ def test_split_network_parts_ignore_training_mode():
 
 
 def test_split_network_parts_refuse_inputs_of_other_sizes():
-    parts = split_network(Encoder(words=True), ["layers.layers.0"], [torch.ones(1, 9, dtype=torch.long)])
+    *_, parts = split("words")
     with pytest.raises(InputError, match=r"size that the network was split for: \(None, 9\) .*but have \(2, 8\)"):
         parts[0](torch.ones(2, 8, dtype=torch.long))
 

@@ -1,25 +1,18 @@
 import json
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from helpers import Quiet, model_of
+from helpers import Quiet
 from tinynas.experiment.compare import compare_runs
-from tinynas.experiment.plans import ExitPlan, ExportPlan
-from tinynas.models.model_file import save_model
+from tinynas.experiment.plans import ExitPlan
 from tinynas.pipelines.early_exit import make_exits
-from tinynas.pipelines.export import export
 from tinynas.utils.errors import FileError
 
 
-def test_compare_runs_shows_the_curves_of_early_exits(watched, space, tmp_path):
-    path = tmp_path / "run" / "retrain" / "plain" / "model.safetensors"
-    save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
-    document = make_exits(ExitPlan(model=path), report=Quiet()).to_dict()
+def test_compare_runs_shows_the_curves_of_early_exits(exported_exits, space, tmp_path):
+    path, folder = exported_exits.folder / "model.safetensors", exported_exits.exits
+    document = exported_exits.report.to_dict()
     make_exits(ExitPlan(model=path, tiny=path), report=Quiet())
-    folder = Path(document["folder"])
-    export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet())
     entry = {"arch": space.min().to_dict(), "accuracy": 40.0, "macs": 9, "params": 9, "peak_sram": 9, "flash": 9}
     found = {"space": "s", "data": "a", "limits": {}, "best": 0, "front": [entry]}
     (tmp_path / "run" / "front.json").write_text(json.dumps(found))

@@ -29,7 +29,7 @@ def test_search_evaluates_only_networks_within_the_latency(tmp_path):
 
 
 @given(budget=budgets, seed=st.integers(0, 1000))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_search_evaluates_and_returns_no_network_over_the_budget(tmp_path_factory, budget, seed):
     evaluated = []
 
@@ -38,7 +38,7 @@ def test_search_evaluates_and_returns_no_network_over_the_budget(tmp_path_factor
         return score(arch)
 
     journal = tmp_path_factory.mktemp("study") / "study.journal"
-    found = run_search(SPACE, budget, evaluate, journal=journal, trials=25, seed=seed)
+    found = run_search(SPACE, budget, evaluate, journal=journal, trials=20, seed=seed)
     assert all(budget.fits(cost(arch)) for arch in evaluated)
     assert {e.arch for e in found} == set(evaluated)
     assert len(evaluated) == len(set(evaluated)), "a network was evaluated twice"
@@ -47,9 +47,9 @@ def test_search_evaluates_and_returns_no_network_over_the_budget(tmp_path_factor
 
 def test_search_finds_better_networks_than_its_first(tmp_path):
     budget = Budget(macs=60_000)
-    found = run_search(SPACE, budget, score, journal=tmp_path / "j", trials=80)
-    assert len(found) == 80
-    assert max(e.accuracy for e in found[40:]) > max(e.accuracy for e in found[:20])
+    found = run_search(SPACE, budget, score, journal=tmp_path / "j", trials=50)
+    assert len(found) == 50
+    assert max(e.accuracy for e in found[25:]) > max(e.accuracy for e in found[:25])
 
 
 def test_search_exhausts_a_small_space(tmp_path):

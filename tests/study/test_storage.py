@@ -1,44 +1,45 @@
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 
 from helpers import SMALL
 from tinynas import Budget, SearchSpace
-from tinynas.study import storage as study
 from tinynas.study.feasible import Feasible
 from tinynas.study.loop import search
-from tinynas.study.storage import open_storage, redact_password, requeue_stale_trials
+from tinynas.study.storage import open_storage, record_worker, redact_password, requeue_stale_trials
 from tinynas.utils.errors import FileError, InputError
 
 FEASIBLE = Feasible(space=SearchSpace.from_dict(SMALL), budget=Budget(macs=60_000))
 
 WORKER = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from study.test_storage import FEASIBLE, search, score
+import json, sys, time
+from tinynas import Budget, SearchSpace
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search
+space, storage, log, seconds = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
 def evaluate(arch):
-    with open(sys.argv[3], "a") as file:
+    with open(log, "a") as file:
         file.write(repr(arch) + "\\n")
-    time.sleep(float(sys.argv[4]))
-    return score(arch)
-print(len(search(FEASIBLE, evaluate, storage=sys.argv[2], trials=24)))
+    time.sleep(float(seconds))
+    return float(sum(block.out for stage in arch.stages for block in stage))
+feasible = Feasible(space=SearchSpace.from_dict(json.loads(space)), budget=Budget(macs=60_000))
+print(len(search(feasible, evaluate, storage=storage, trials=16)))
 """
 
 
 def score(arch):
     return float(sum(block.out for stage in arch.stages for block in stage))
-
-
-def worker(storage, log, seconds=0.05):
-    command = [sys.executable, "-c", WORKER, str(Path(__file__).parent.parent), str(storage), str(log), str(seconds)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def trials_of(storage):
@@ -57,39 +58,96 @@ def storage(request, tmp_path):
     return str(path) if request.param == "journal" else f"sqlite:///{path}"
 
 
-def test_storage_shared_by_processes_evaluates_nothing_twice(storage, tmp_path):
-    workers = [worker(storage, tmp_path / f"log{i}") for i in range(3)]
-    for one in workers:
-        out, err = one.communicate(timeout=120)
-        assert (out.strip(), err) == ("24", "")
-    logs = [(tmp_path / f"log{i}").read_text().splitlines() for i in range(3)]
-    assert sum(bool(log) for log in logs) >= 2, "one process did all the work"
+@pytest.fixture
+def start_workers(storage):
+    """Start processes that search the study together, each with a log of its networks and the seconds for one."""
+    workers = []
+
+    def start(seconds_by_log):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started = []
+        for log, seconds in seconds_by_log.items():
+            command = [sys.executable, "-c", WORKER, json.dumps(SMALL), storage, str(log), str(seconds)]
+            started.append(subprocess.Popen(command, text=True, **pipes))
+        workers.extend(started)
+        for worker in started:
+            assert worker.stdout.readline() == "ready\n", worker.communicate()
+        for worker in started:
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+        return started
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
+
+
+def wait_for(path, worker):
+    """Wait until a worker has written its first network."""
+    while not path.exists():
+        time.sleep(0.05)
+        assert worker.poll() is None, worker.communicate()
+
+
+def test_storage_shared_by_processes_evaluates_nothing_twice(start_workers, storage, tmp_path):
+    for worker in start_workers({tmp_path / f"log{i}": 0.2 for i in range(3)}):
+        out, err = worker.communicate(timeout=300)
+        assert (out.strip(), err) == ("16", "")
+    logs = [(tmp_path / f"log{i}").read_text().splitlines() for i in range(3) if (tmp_path / f"log{i}").exists()]
+    assert len(logs) >= 2, "one process did all the work"
     everything = [line for log in logs for line in log]
-    assert len(everything) == len(set(everything)) == 24
-    assert states(storage).count("COMPLETE") == 24
+    assert len(everything) == len(set(everything)) == 16
+    assert states(storage).count("COMPLETE") == 16
     assert "RUNNING" not in states(storage)
 
 
-def test_storage_loses_only_the_evaluation_of_a_killed_worker(storage, tmp_path):
-    victim = worker(storage, tmp_path / "victim", seconds=60)
-    while not (tmp_path / "victim").exists():
-        time.sleep(0.1)
-        assert victim.poll() is None, victim.communicate()
-    other = worker(storage, tmp_path / "other")
-    time.sleep(1)
+def test_storage_loses_only_the_evaluation_of_a_killed_worker(start_workers, storage, tmp_path):
+    (victim,) = start_workers({tmp_path / "victim": 3600})
+    wait_for(tmp_path / "victim", victim)
+    (other,) = start_workers({tmp_path / "other": 0.05})
+    wait_for(tmp_path / "other", other)
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
-    out, err = other.communicate(timeout=120)
-    assert (out.strip(), err) == ("24", "")
+    out, err = other.communicate(timeout=300)
+    assert (out.strip(), err) == ("16", "")
     assert (tmp_path / "victim").read_text().strip() in (tmp_path / "other").read_text().splitlines()
-    assert states(storage).count("COMPLETE") == 24
+    assert states(storage).count("COMPLETE") == 16
     assert states(storage).count("FAIL") == 1
     assert "RUNNING" not in states(storage)
 
 
+def test_storage_starts_a_queued_trial_once(storage, monkeypatch):
+    """Two processes that read a queued trial at the same time: one of them starts it."""
+    storages = [open_storage(storage) for _ in range(2)]
+    shared = optuna.create_study(storage=storages[0])
+    shared.enqueue_trial({"x": 1})
+    trial_id = shared.trials[0]._trial_id
+    barrier, check = threading.Barrier(2), RDBStorage.check_trial_is_updatable
+
+    def check_together(*arguments):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait(timeout=1)
+        check(*arguments)
+
+    monkeypatch.setattr(RDBStorage, "check_trial_is_updatable", check_together)
+    started = []
+
+    def start(opened):
+        try:
+            started.append(opened.set_trial_state_values(trial_id, optuna.trial.TrialState.RUNNING))
+        except Exception as error:
+            started.append(error)
+
+    threads = [threading.Thread(target=start, args=(opened,)) for opened in storages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(started) == [False, True]
+
+
 def test_storage_requeues_the_trial_of_a_machine_that_went_silent(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "_HEARTBEAT", 1)
-    monkeypatch.setattr(study, "_GRACE", 2)
     url = f"sqlite:///{tmp_path / 'study'}"
     search(FEASIBLE, score, storage=url, trials=5)
     storage = open_storage(url)
@@ -99,11 +157,12 @@ def test_storage_requeues_the_trial_of_a_machine_that_went_silent(tmp_path, monk
         trial = shared.ask({"resolution": optuna.distributions.IntDistribution(0, 1)})
     with monkeypatch.context() as patch:
         patch.setattr("socket.gethostname", lambda: "another-machine")
-        study.record_worker(shared, trial)
+        record_worker(shared, trial)
     storage.record_heartbeat(trial._trial_id)
     requeue_stale_trials(shared)
     assert shared.trials[trial.number].state.name == "RUNNING", "it may be alive"
-    time.sleep(3)
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-2 minutes')")
     assert len(search(FEASIBLE, score, storage=url, trials=8)) == 8
     assert shared.trials[trial.number].state.name == "FAIL"
 
@@ -130,6 +189,14 @@ def test_storage_in_a_database_that_goes_away_is_reported_in_one_line(tmp_path):
     with pytest.raises(FileError, match=r"cannot use the study in sqlite:.*unable to open|readonly") as error:
         search(FEASIBLE, evaluate, storage=f"sqlite:///{database}", trials=5)
     assert "\n" not in str(error.value)
+
+
+def test_storage_does_not_raise_in_the_thread_of_heartbeats(tmp_path):
+    database = tmp_path / "study"
+    storage = open_storage(f"sqlite:///{database}")
+    storage.engine.dispose()
+    database.unlink()
+    storage.record_heartbeat(0)
 
 
 def test_storage_is_not_blamed_for_an_error_of_the_evaluation(tmp_path, storage):

@@ -12,20 +12,25 @@ from tinynas.training.objectives import NetAugObjective, SandwichObjective
 from tinynas.utils.errors import FileError
 
 
-@pytest.mark.parametrize("sort", [False, True])
-@pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 12, 17])
-def test_checkpoint_resumes_a_stopped_training_to_the_bit(space, data, tmp_path, monkeypatch, stop_after, sort):
-    monkeypatch.setattr("tinynas.training.checkpoint._SAVE_SECONDS", 0.0)
-    if sort:
+@pytest.fixture(scope="module", params=["sandwich", "netaug"])
+def uninterrupted(request, space, data, tmp_path_factory):
+    """The arguments of a training, sorted where it is NetAug's, and the weights that it ends with."""
+    how = {"objective": SandwichObjective(space)}
+    if request.param == "netaug":
         target = replace(space.min(), resolution=12)
         space = augment(target, width=[1, 2], expand=[1, 2])
-        objective = NetAugObjective(target, space, CrossEntropyLoss())
-    else:
-        objective = SandwichObjective(space)
-    expected = train_supernet(space, data, tmp_path / "whole.pt", objective=objective, sort=sort)
+        how = {"objective": NetAugObjective(target, space, CrossEntropyLoss()), "sort": True}
+    weights = train_supernet(space, data, tmp_path_factory.mktemp("training") / "whole.pt", **how)
+    return space, how, {name: tensor.clone() for name, tensor in weights.items()}
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 12, 17])
+def test_checkpoint_resumes_a_stopped_training_to_the_bit(uninterrupted, data, tmp_path, monkeypatch, stop_after):
+    monkeypatch.setattr("tinynas.training.checkpoint._SAVE_SECONDS", 0.0)
+    space, how, expected = uninterrupted
     with pytest.raises(Stopped):
-        train_supernet(space, data, tmp_path / "cut.pt", stop_after=stop_after, objective=objective, sort=sort)
-    resumed = train_supernet(space, data, tmp_path / "cut.pt", objective=objective, sort=sort)
+        train_supernet(space, data, tmp_path / "cut.pt", stop_after=stop_after, **how)
+    resumed = train_supernet(space, data, tmp_path / "cut.pt", **how)
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
 
 

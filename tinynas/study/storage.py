@@ -20,7 +20,8 @@ from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..utils.errors import FileError, InputError, TinyNASError
@@ -29,6 +30,7 @@ ARCH = "arch"  # user attribute of a trial whose genes are all drawn
 REQUEUED = "again"  # user attribute of a trial queued for one whose process died: the number of that one
 _WORKER = "worker"  # user attribute of a trial: the process that evaluates it
 _HEARTBEAT = 10  # seconds between the heartbeats of a trial in a database
+_LOCK_TIMEOUT = 60  # seconds that a transaction waits for others to end, in SQLite
 _GRACE = 60  # seconds without a heartbeat after which a trial's process counts as dead
 
 
@@ -45,10 +47,10 @@ def open_storage(url: str) -> BaseStorage:
             return JournalStorage(_Journal(Path(url)))
         try:
             try:
-                return _open_database(url)
+                return _Database(url)
             except DBAPIError:  # another process was creating the tables
                 time.sleep(1)
-                return _open_database(url)
+                return _Database(url)
         except ImportError as error:
             driver = getattr(error.__cause__, "name", None) or "a driver"
             advice = "pip install 'tinynas[distributed]' installs PostgreSQL's"
@@ -57,16 +59,6 @@ def open_storage(url: str) -> BaseStorage:
             ) from None
         except ValueError as error:
             raise InputError(f"cannot read the storage {redact_password(url)}: {error}") from None
-
-
-def _open_database(url: str) -> BaseStorage:
-    return RDBStorage(
-        url.replace("postgresql://", "postgresql+psycopg://", 1),  # the driver of the extra `distributed`
-        engine_kwargs={"pool_pre_ping": True},
-        heartbeat_interval=_HEARTBEAT,
-        grace_period=_GRACE,
-        heartbeat_stale_trial_callback=requeue,
-    )
 
 
 @contextlib.contextmanager
@@ -158,6 +150,39 @@ def _is_alive(trial: FrozenTrial) -> bool:
     except PermissionError:
         pass
     return True
+
+
+class _Database(RDBStorage):
+    """A database in which two processes never start the same queued trial."""
+
+    def __init__(self, url: str) -> None:
+        url = url.replace("postgresql://", "postgresql+psycopg://", 1)  # the driver of the extra `distributed`
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        engine_kwargs: dict[str, Any] = {"pool_pre_ping": True}
+        if is_sqlite:
+            engine_kwargs["connect_args"] = {"isolation_level": None, "timeout": _LOCK_TIMEOUT}
+        super().__init__(
+            url,
+            engine_kwargs=engine_kwargs,
+            heartbeat_interval=_HEARTBEAT,
+            grace_period=_GRACE,
+            heartbeat_stale_trial_callback=requeue,
+        )
+        if is_sqlite:
+            event.listen(self.engine, "begin", _begin_immediate)
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Record a heartbeat. Errors are ignored in this thread; the search itself reports a database that fails."""
+        with contextlib.suppress(OptunaError, SQLAlchemyError):
+            super().record_heartbeat(trial_id)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Begin a transaction in SQLite that locks the database before it reads.
+
+    SQLite has no SELECT ... FOR UPDATE: otherwise two processes that read a queued trial together both start it.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class _Journal(JournalFileBackend):

@@ -12,7 +12,8 @@ import torch
 import yaml
 from PIL import Image
 
-from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, model_of, overrides, voc_folder
+from boxes import voc_folder
+from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, model_of, overrides
 from tinynas import Budget, SearchSpace, load_arch, load_space
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.memory import MemorySplit
@@ -66,7 +67,7 @@ def rng():
 
 @pytest.fixture(scope="session")
 def data() -> Data:
-    """Three classes that a tiny network can tell apart, 12x12 grey."""
+    """Three classes that a tiny network can distinguish, 12x12 grey."""
 
     def split(count: int, seed: int) -> MemorySplit:
         generator = torch.Generator().manual_seed(seed)
@@ -97,24 +98,29 @@ def watched(data, monkeypatch):
 
 
 @pytest.fixture
-def delivered_file(watched, space, tmp_path):
+def model_file(watched, space, tmp_path):
     path = tmp_path / "model" / "model.safetensors"
     save_model(path, replace(model_of(space.min(), classes=watched.classes), normalise=watched.normalise))
     return path
 
 
-def small_search(folder):
-    """The plan of a search of a small space, in a folder."""
-    space = folder / "small.yaml"
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory) -> SupernetConfig:
+    """The configuration of a supernet of the small space."""
+    space = tmp_path_factory.mktemp("space") / "small.yaml"
     space.write_text(yaml.safe_dump(SMALL))
-    config = SupernetConfig(space=str(space), recipe=RECIPE)
+    return SupernetConfig(space=str(space), recipe=RECIPE)
+
+
+def search_plan(config, folder):
     settings = SearchSettings(trials=12)
     return SearchPlan(run=folder / "run", config=config, budget=Budget(macs=60_000), settings=settings)
 
 
 @pytest.fixture
-def plan(tmp_path):
-    return small_search(tmp_path)
+def plan(small_config, tmp_path) -> SearchPlan:
+    """The plan of a search of the small space, which made the run of the fixture `searched`."""
+    return search_plan(small_config, tmp_path)
 
 
 @pytest.fixture
@@ -221,41 +227,57 @@ def detector_run(voc, tmp_path_factory):
 
 
 @dataclass(frozen=True)
-class ExportedExits:
-    """A trained model with early exits, exported: its folder, that of the exits in it, and both reports."""
+class ModelWithExits:
+    """A trained model with early exits: its folder, that of the exits in it, and what was written about them."""
 
     folder: Path
     exits: Path
     report: EarlyExitReport
-    exported: EarlyExitExportReport
+    exported: EarlyExitExportReport | None = None
+
+    def copied(self, folder: Path) -> "ModelWithExits":
+        shutil.copytree(self.folder, folder)
+        return replace(self, folder=folder, exits=folder / self.exits.name)
 
 
 @pytest.fixture(scope="session")
-def exported_exits_once(data, space, tmp_path_factory):
-    """A trained model with an early exit, exported, to be copied."""
+def early_exits_once(data, space, tmp_path_factory):
+    """A trained model with an early exit, to be copied."""
     folder = tmp_path_factory.mktemp("exits") / "plain"
     model = model_of(space.min(), classes=data.classes)
     save_model(folder / "model.safetensors", replace(model, normalise=data.normalise))
     with pytest.MonkeyPatch.context() as patch:
         load_always(data, patch)
         result = make_exits(ExitPlan(model=folder / "model.safetensors", taps=("stages.0",)), report=Quiet())
-        plan = ExportPlan(model=result.folder / "sidenet.safetensors", out=result.folder, calibration=8)
-        exported = export(plan, report=Quiet())
-    return ExportedExits(folder, result.folder, result.report, exported)
+    return ModelWithExits(folder, result.folder, result.report)
+
+
+@pytest.fixture(scope="session")
+def exported_exits_once(early_exits_once, data, tmp_path_factory):
+    """The same, exported."""
+    model = early_exits_once.copied(tmp_path_factory.mktemp("exported") / "plain")
+    with pytest.MonkeyPatch.context() as patch:
+        load_always(data, patch)
+        plan = ExportPlan(model=model.exits / "sidenet.safetensors", out=model.exits, calibration=8)
+        return replace(model, exported=export(plan, report=Quiet()))
+
+
+@pytest.fixture
+def early_exits(early_exits_once, watched, tmp_path):
+    """A trained model with an early exit, in a run of the test's own."""
+    return early_exits_once.copied(tmp_path / "run" / "retrain" / "plain")
 
 
 @pytest.fixture
 def exported_exits(exported_exits_once, watched, tmp_path):
     """A trained model with an early exit, exported, in a run of the test's own."""
-    once = exported_exits_once
-    folder = shutil.copytree(once.folder, tmp_path / "run" / "retrain" / "plain")
-    return replace(once, folder=folder, exits=folder / once.exits.name)
+    return exported_exits_once.copied(tmp_path / "run" / "retrain" / "plain")
 
 
 @pytest.fixture(scope="session")
-def searched_once(data, tmp_path_factory):
+def searched_once(data, small_config, tmp_path_factory):
     """A searched run, to be copied."""
-    plan = small_search(tmp_path_factory.mktemp("searched"))
+    plan = search_plan(small_config, tmp_path_factory.mktemp("searched"))
     with pytest.MonkeyPatch.context() as patch:
         load_always(data, patch)
         search(plan, report=Quiet())
@@ -264,5 +286,5 @@ def searched_once(data, tmp_path_factory):
 
 @pytest.fixture
 def searched(searched_once, watched, tmp_path):
-    """A searched run of the small data set, a test's own."""
+    """A searched run of the small data set, a test's own, where the fixture `plan` would make it."""
     return shutil.copytree(searched_once, tmp_path / "run")

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,14 +11,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tinynas import Budget, SearchSpace, SideNet, Supernet, build, cost
-from tinynas.data.base import Batch, Normalisation
+from tinynas.data.base import Normalisation
 from tinynas.data.memory import MemorySplit
 from tinynas.experiment.config import RetrainConfig
 from tinynas.models.model_file import Model
 from tinynas.study.feasible import Feasible
 from tinynas.study.loop import search as search_feasible
-from tinynas.tasks.detection import anchor_grid
-from tinynas.tasks.detection_loss import assign_anchors
 from tinynas.training.loop import train, train_step
 from tinynas.training.objectives import SandwichObjective
 from tinynas.training.recipe import Recipe
@@ -64,13 +61,8 @@ DETECTORS = {
 }
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
-NUM_CLASSES = 3
 
-OBJECTS = torch.tensor(  # image, class, box
-    [[0, 2, 0.1, 0.1, 0.3, 0.4], [0, 0, 0.5, 0.4, 0.95, 0.9], [2, 1, 0.0, 0.0, 0.2, 0.2], [2, 1, 0.9, 0.9, 1.0, 1.0]]
-)
 
-FIRST, SECOND = [0, 0, 0.5, 1], [0.75, 0.5, 1, 0.75]  # the boxes of voc_folder
 SPACE = SearchSpace.from_dict(SMALL)
 TRAINING_RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, warmup_epochs=1.0)
 
@@ -158,65 +150,8 @@ class Encoder(nn.Module):
         return self.classify(self.layers(tokens, src_key_padding_mask=mask).mean(1 if self.batch_first else 0))
 
 
-def detection_batch(arch, objects=OBJECTS, images=3):
-    torch.manual_seed(0)
-    return Batch(torch.randn(images, 1, arch.resolution, arch.resolution), objects, torch.arange(images), 0)
-
-
-def perfect_outputs(arch, objects, images=3):
-    """Outputs that say exactly what the objects are, at every prediction that is assigned to one."""
-    at = anchor_grid(arch.detector, arch.resolution)
-    outputs = torch.zeros(images, len(at.cell), 5 + NUM_CLASSES)
-    outputs[..., 4:] = -12
-    chosen, which = assign_anchors(objects, at)
-    for place, row in zip(chosen, objects[which], strict=True):
-        centre, sides = (row[2:4] + row[4:6]) / 2, row[4:6] - row[2:4]
-        inside = ((centre - at.corner[place]) / at.cell[place] + 0.5) / 2
-        outputs[int(row[0]), place, :2] = inside.clamp(1e-6, 1 - 1e-6).logit()
-        outputs[int(row[0]), place, 2:4] = (((sides - 1e-3) / at.anchor[place]).sqrt() / 2).clamp(max=1 - 1e-6).logit()
-        outputs[int(row[0]), place, 4] = outputs[int(row[0]), place, 5 + int(row[1])] = 12
-    return outputs
-
-
-def same_batches(one, other):
-    return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(one, other, strict=True))
-
-
-def photograph(path, width=40, height=20):
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((height, width, 3), [200, 100, 50], np.uint8)).save(path)
-
-
-def voc_xml(objects, size=(40, 20)):
-    """An annotation with objects (name, xmin, ymin, xmax, ymax, difficult)."""
-    root = ElementTree.Element("annotation")
-    sides = ElementTree.SubElement(root, "size")
-    for side, value in zip(("width", "height"), size, strict=True):
-        ElementTree.SubElement(sides, side).text = str(value)
-    for name, *corners, difficult in objects:
-        one = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(one, "name").text = name
-        ElementTree.SubElement(one, "difficult").text = str(difficult)
-        box = ElementTree.SubElement(one, "bndbox")
-        for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
-            ElementTree.SubElement(box, corner).text = str(value)
-    return ElementTree.tostring(root)
-
-
-def voc_folder(folder, prefix="", names=("dog", "cat"), **lists):
-    """A folder of VOC's: each image has an object of the first class, one of the second, and a difficult one."""
-    for part, count in lists.items():
-        images = [f"{prefix}{part}{i}" for i in range(count)]
-        for image in images:
-            photograph(folder / "JPEGImages" / f"{image}.jpg")
-            objects = [(names[0], 1, 1, 20, 20, 0), (names[1], 31, 11, 40, 15, 0), ("unheard-of", 1, 1, 9, 9, 1)]
-            (folder / "Annotations").mkdir(exist_ok=True)
-            (folder / "Annotations" / f"{image}.xml").write_bytes(voc_xml(objects))
-        (folder / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
-        (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{image}\n" for image in images))
-    return folder
+def same_batches(batches, other):
+    return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(batches, other, strict=True))
 
 
 class Interrupting(Quiet):

@@ -1,4 +1,4 @@
-"""The memory model against something that knows nothing of it: the exported graph, and what is alive in it.
+"""The memory model against the exported ONNX graph, and the bytes that are alive at its nodes.
 
 TINYNAS_ARCHS=200 looks at 200 random archs of each space, and not at one.
 """
@@ -22,7 +22,7 @@ ARCHS = int(os.environ.get("TINYNAS_ARCHS", "1"))
 FUSED = {"Clip", "Relu", "HardSwish", "HardSigmoid"}  # activations run within the layer before them
 ALIASES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"}
 JOINS = {"Concat"}  # its operands lie where they are, and are the output together
-IN_PLACE = {"Add", "Mul"}  # write over an operand that nobody needs any more
+IN_PLACE = {"Add", "Mul"}  # write over an operand that is not needed any more
 
 
 class Op(NamedTuple):
@@ -130,9 +130,9 @@ def test_cost_memory_of_every_kind_of_choice_is_what_is_alive_in_the_exported_gr
 def test_peak_lies_between_the_best_and_the_worst_order(space):
     """By brute force, on small graphs."""
     steps, sizes = buffers(space.min())
-    found = [peak(order, sizes) for order in orders(steps)]
-    assert found
-    assert min(found) <= peak(steps, sizes) <= max(found)
+    peaks = [peak(order, sizes) for order in orders(steps)]
+    assert peaks
+    assert min(peaks) <= peak(steps, sizes) <= max(peaks)
     assert peak(steps, sizes) >= max(sizes[step.writes] for step in steps)
 
 

@@ -18,17 +18,17 @@ def genes_of(space):
 @settings(max_examples=200, deadline=None)
 def test_space_encodes_equal_networks_alike(data):
     space = SearchSpace.from_dict(SMALL)
-    one, other = data.draw(genes_of(space)), data.draw(genes_of(space))
+    first, second = data.draw(genes_of(space)), data.draw(genes_of(space))
     # Choices beyond the depth are changed at will: the network and its encoding stay.
-    unused = {name: index for name, index in other.items() if name.startswith("stages.0.1.")}
-    one["stages.0.depth"] = 0
-    assert space.decode(one) == space.decode(one | unused)
-    for genes in (one, one | unused, other):
+    unused = {name: index for name, index in second.items() if name.startswith("stages.0.1.")}
+    first["stages.0.depth"] = 0
+    assert space.decode(first) == space.decode(first | unused)
+    for genes in (first, first | unused, second):
         arch = space.decode(genes)
         assert space.decode(space.encode(arch)) == arch
         assert space.encode(space.decode(space.encode(arch))) == space.encode(arch)
-    same = space.decode(one) == space.decode(other)
-    assert same == (space.encode(space.decode(one)) == space.encode(space.decode(other)))
+    same = space.decode(first) == space.decode(second)
+    assert same == (space.encode(space.decode(first)) == space.encode(space.decode(second)))
 
 
 def test_space_encodes_networks_that_are_equal_by_rounding_alike():
@@ -98,12 +98,12 @@ def test_space_from_dict_refuses_wrong_descriptions(change, message):
 
 def test_space_size_balanced_samples_reach_all_sizes_with_every_option_as_likely(space):
     rng = np.random.default_rng(0)
-    macs, alike = [], {}
-    for spread in (False, True):
-        archs = [space.sample(rng, size_balanced=spread) for _ in range(2000)]
+    macs, narrow_fraction = [], {}
+    for size_balanced in (False, True):
+        archs = [space.sample(rng, size_balanced=size_balanced) for _ in range(2000)]
         assert all(space.contains(arch) for arch in archs)
         macs.append(np.log([cost(arch).macs for arch in archs]))
-        alike[spread] = np.mean([arch.stem.out == space.stem.width[0] for arch in archs])
+        narrow_fraction[size_balanced] = np.mean([arch.stem.out == space.stem.width[0] for arch in archs])
     assert macs[1].std() > 1.5 * macs[0].std()
-    assert abs(alike[False] - 0.5) < 0.05
-    assert abs(alike[True] - 0.5) < 0.05
+    assert abs(narrow_fraction[False] - 0.5) < 0.05
+    assert abs(narrow_fraction[True] - 0.5) < 0.05

@@ -18,9 +18,9 @@ def test_eval_command_evaluates_a_detector_at_several_sizes(detector_run, tinyna
     assert small["macs"] < large["macs"]
     code, out, err = tinynas("compare", detector_run, "--json", "--out", "c.png")
     assert code == 0, err
-    names = [one["name"] for one in json.loads(out)["series"]]
+    names = [series["name"] for series in json.loads(out)["series"]]
     assert names[-1] == "plain at other sizes"
-    assert {one["metric"] for one in json.loads(out)["series"]} == {"mAP"}
+    assert {series["metric"] for series in json.loads(out)["series"]} == {"mAP"}
 
 
 def test_commands_evaluate_predict_and_retrain_a_detector(detector_run, voc, tinynas):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from helpers import FIRST, SECOND, photograph
+from boxes import FIRST, SECOND, photograph
 from tinynas.data.registry import load_data
 from tinynas.utils.errors import FileError
 

@@ -60,20 +60,20 @@ def rectangles():
 
 
 def test_scattered_splits_use_images_of_their_own(rectangles):
-    made = scattered(rectangles, side=20, images=(40, 30, 20), flip=True)
-    for label, (split, shape) in enumerate(zip((made.train, made.val, made.test), SHAPES, strict=True)):
+    data = scattered(rectangles, side=20, images=(40, 30, 20), flip=True)
+    for label, (split, shape) in enumerate(zip((data.train, data.val, data.test), SHAPES, strict=True)):
         assert set(split.labels[:, 1].tolist()) == {label}
         sides = split.labels[:, 4:] - split.labels[:, 2:4]
         torch.testing.assert_close(
             sides[:, 1] / sides[:, 0], torch.full((len(sides),), shape[0] / shape[1]), rtol=0.05, atol=0
         )
-    assert (len(made.train), len(made.val), len(made.test)) == (40, 30, 20)
-    assert (made.train.flip, made.test.flip) == (True, False)
+    assert (len(data.train), len(data.val), len(data.test)) == (40, 30, 20)
+    assert (data.train.flip, data.test.flip) == (True, False)
 
 
 def test_scattered_data_are_always_the_same(rectangles):
-    one, two = (scattered(rectangles, side=20, images=(20, 20, 20)) for _ in range(2))
-    for a, b in ((one.train, two.train), (one.val, two.val), (one.test, two.test)):
+    first, second = (scattered(rectangles, side=20, images=(20, 20, 20)) for _ in range(2))
+    for a, b in ((first.train, second.train), (first.val, second.val), (first.test, second.test)):
         assert torch.equal(a.labels, b.labels)
         assert all(torch.equal(a.read(i), b.read(i)) for i in range(20))
     equal = scattered(replace(rectangles, val=rectangles.train), side=20, images=(1, 1, 1))
@@ -119,12 +119,12 @@ def test_backgrounds_are_smooth_and_differ(rng):
 
 
 def test_scattered_fashion_uses_fashion_mnist(fashion, monkeypatch):
-    asked = []
+    calls = []
     monkeypatch.setattr(classification, "FASHION_MNIST", fashion)
-    monkeypatch.setattr(tinynas.data.scattered, "scattered", lambda data, **settings: asked.append((data, settings)))
+    monkeypatch.setattr(tinynas.data.scattered, "scattered", lambda data, **settings: calls.append((data, settings)))
     load_data("scattered-fashion")
-    ((data, settings),) = asked
+    ((data, settings),) = calls
     assert data.classes[9] == "boot"
     assert settings == {"side": 28, "images": (6000, 600, 1000), "flip": True}
-    made = scattered(data, side=28, images=(8, 8, 8), flip=True)
-    assert len(made.test) == 8
+    small = scattered(data, side=28, images=(8, 8, 8), flip=True)
+    assert len(small.test) == 8

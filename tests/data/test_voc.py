@@ -5,7 +5,8 @@ import pytest
 from torchvision.datasets import VOCDetection
 
 import tinynas.data.loading
-from helpers import FIRST, SECOND, same_batches, voc_folder, voc_xml
+from boxes import FIRST, SECOND, voc_folder, voc_xml
+from helpers import same_batches
 from tinynas.data.registry import load_data
 from tinynas.data.voc import VOC_CLASSES
 from tinynas.utils.errors import FileError
@@ -18,13 +19,13 @@ def test_voc_is_read_in_torchvisions_layout(tmp_path):
     assert (data.task, data.classes, data.channels) == ("detect", VOC_CLASSES, 3)
     assert [len(split) for split in (data.train, data.val, data.test)] == [18, 2, 3]
     theirs = [VOCDetection(str(tmp_path), "2007", "trainval"), VOCDetection(str(tmp_path), "2012", "trainval")]
-    assert {*data.train.read.files, *data.val.read.files} == {file for one in theirs for file in one.images}
+    assert {*data.train.read.files, *data.val.read.files} == {file for part in theirs for file in part.images}
     theirs = VOCDetection(str(tmp_path), "2007", "test")
     assert data.test.read.files == theirs.images
     for i, (image, record) in enumerate(theirs):
         assert data.test.read(i).shape == (3, image.height, image.width)
         named = [data.classes[int(number)] for number in data.test.objects[i][:, 0]]
-        assert named == [one["name"] for one in record["annotation"]["object"] if one["difficult"] == "0"]
+        assert named == [part["name"] for part in record["annotation"]["object"] if part["difficult"] == "0"]
         assert data.test.objects[i].tolist() == [[11, *FIRST], [7, *SECOND]]
     assert (data.train.flip, data.test.flip) == (True, False)
     images, labels, *_ = next(iter(data.training_batches(6, (32,), seed=0, epoch=0)))

@@ -57,8 +57,8 @@ def test_to_onnx_exports_every_kind_of_choice(any_space, number):
     check(sampled(any_space, number))
 
 
-def test_to_onnx_exports_the_largest_network(any_space):
-    check(any_space.max())
+def test_to_onnx_exports_the_largest_network(space):
+    check(space.max())
 
 
 @pytest.mark.parametrize(("batch", "images"), [(1, 3), (4, 6), (None, 5)])

@@ -139,7 +139,7 @@ def test_detection_program_prints_the_boxes_that_predict_finds(tmp_path, monkeyp
 
 
 @dataclass(frozen=True)
-class ExportedExits:
+class EarlyExits:
     """A network with early exits and its files, and images on which it takes every exit."""
 
     folder: Path
@@ -152,7 +152,7 @@ class ExportedExits:
 
 
 @pytest.fixture(scope="module", params=["three", "cascade"])
-def exported_exits(request, space, tmp_path_factory):
+def digit_exits(request, space, tmp_path_factory):
     folder, data = tmp_path_factory.mktemp("exits"), load_data("digits")
     arch = replace(space.min(), classes=10, resolution=16)
     tiny = folder / "tiny.safetensors"
@@ -167,7 +167,7 @@ def exported_exits(request, space, tmp_path_factory):
     save_early_exits(folder / "sidenet.safetensors", model)
     document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet()).to_dict()
     pictures = written(data.test.images[:60], folder)
-    return ExportedExits(folder, model, data, images, labels, pictures, document["forms"])
+    return EarlyExits(folder, model, data, images, labels, pictures, document["forms"])
 
 
 def threshold_between(model, images, labels):
@@ -180,27 +180,27 @@ def threshold_between(model, images, labels):
 
 
 @pytest.mark.parametrize("kind", ["fp32", "int8"])
-def test_early_exit_program_stops_where_torch_does(exported_exits, kind):
+def test_early_exit_program_stops_where_torch_does(digit_exits, kind):
     """On image files, with onnxruntime alone."""
-    folder, data, threshold = exported_exits.folder, exported_exits.data, exported_exits.model.threshold
-    form = exported_exits.forms[1 if kind == "fp32" else 2]
+    folder, data, threshold = digit_exits.folder, digit_exits.data, digit_exits.model.threshold
+    form = digit_exits.forms[1 if kind == "fp32" else 2]
     (folder / "classify.py").write_text(program("early-exits.md", "classify_early.py"))
-    words = [sys.executable, folder / "classify.py", folder / form["files"][0], *exported_exits.pictures]
+    words = [sys.executable, folder / "classify.py", folder / form["files"][0], *digit_exits.pictures]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     classes, exits = [line.split(" ")[-2] for line in lines], [int(line.split(" ")[-1]) - 1 for line in lines]
 
     images = []
-    for path in exported_exits.pictures:
+    for path in digit_exits.pictures:
         images.append(np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)))
     normalised = data.normalise(torch.from_numpy(np.stack(images))[:, None])  # PIL's pixels are bytes, torch's are not
     parts = OnnxParts([onnx.load(folder / file) for file in form["files"]], int8=True)
-    outputs = ExitOutputs(parts.run(normalised).transpose(0, 1), exported_exits.labels)
+    outputs = ExitOutputs(parts.run(normalised).transpose(0, 1), digit_exits.labels)
     limits = [[threshold]] * (len(form["files"]) - 1) + [[0]]
     expected = np.argmax(outputs.confidences(form["temperatures"]) >= limits, 0)
     assert exits == expected.tolist()
     assert classes == [data.classes[outputs.logits[stop, i].argmax()] for i, stop in enumerate(expected)]
     if kind == "fp32":
-        in_torch = exported_exits.model.exits(exported_exits.images, threshold=threshold).exits
+        in_torch = digit_exits.model.exits(digit_exits.images, threshold=threshold).exits
         assert exits == in_torch.tolist()
         assert set(exits) == set(range(len(form["files"]))), "some images stop at every exit"
     assert len(set(exits)) > 1, "not all images stop at one exit"

@@ -8,7 +8,7 @@ from tinynas.early_exit.calibration import ExitOutputs, calibration_error, fit_t
 def test_calibration_error_equals_a_count_by_hand():
     confidences, correct = np.array([0.95, 0.97, 0.5, 0.52]), np.array([True, True, True, False])
     bins = reliability(confidences, correct)
-    assert [one.images for one in bins] == [2, 2]
+    assert [entry.images for entry in bins] == [2, 2]
     assert calibration_error(bins) == pytest.approx(100 * (0.01 + 0.04) / 2)
 
 

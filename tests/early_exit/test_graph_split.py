@@ -16,7 +16,7 @@ from tinynas.utils.errors import InputError
 
 @pytest.fixture(autouse=True)
 def no_fused_kernels():
-    """PyTorch's fused encoder layer rounds otherwise than the layer's own code, and runs only where nobody looks on."""
+    """PyTorch's fused encoder layer rounds otherwise than the layer's own code, and never runs in a traced network."""
     torch.backends.mha.set_fastpath_enabled(False)
     yield
     torch.backends.mha.set_fastpath_enabled(True)

@@ -44,7 +44,7 @@ def test_worst_case_cost_of_a_cascade_keeps_its_image(space):
     tiny, big = model_of(space.min()), model_of(space.max())
     model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=0.5)
     both = cost(tiny.net.arch), cost(big.net.arch)
-    assert worst_case_cost(model).macs == sum(one.macs for one in both) == model.exits.macs(model.example())[-1]
+    assert worst_case_cost(model).macs == sum(part.macs for part in both) == model.exits.macs(model.example())[-1]
     assert worst_case_cost(model).peak_sram == max(
         both[1].peak_sram, *(step.sram + model.example().numel() for step in layer_costs(tiny.net.arch))
     )

@@ -61,7 +61,7 @@ def test_sidenet_leaves_torchvisions_networks_unchanged(name):
 
 
 def test_sidenet_takes_any_precision_layout_and_feature():
-    """A Conv1d's channels are its features if it is said so; heads of bf16 networks; features that never change."""
+    """A Conv1d's channels as its features if channel_dim is set; heads of bf16 networks; features that never change."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv1d(3, 6, 3), nn.ReLU(), nn.Conv1d(6, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_sidenet_takes_any_precision_layout_and_feature():
             assert sidenet.heads[0].hidden.weight.abs().max() < 100, "the dead channel would shout when it wakes"
         sidenet.calibrate(sidenet.observe([(inputs.to(dtype), labels)]))
         assert sidenet(inputs.to(dtype), threshold=0.3).logits.dtype == dtype
-    assert torch.equal(state, torch.random.get_rng_state()), "nobody else's random numbers"
+    assert torch.equal(state, torch.random.get_rng_state()), "fit draws from a generator of its own"
     assert SideNet(net, "1", 8, inputs=inputs.to(dtype)).heads[0].hidden.in_features == 18, "a sequence's last"
 
 
@@ -109,7 +109,7 @@ def test_sidenet_at_the_ends_of_the_threshold(arch):
     net, images = sidenet_of(arch), images_for(arch, 4)
     net.exits = nn.ModuleList(CountedPart(part) for part in net.exits)
     assert net(images, threshold=0).exits.tolist() == [0] * 4
-    assert net.exits[-1].runs == [], "nobody is left"
+    assert net.exits[-1].runs == [], "all images have exited"
     assert net(images, threshold=NEVER_EXIT).exits.tolist() == [1] * 4
     assert net(images[:1], threshold=0).logits.shape == (1, arch.classes)
 
@@ -122,10 +122,10 @@ def test_sidenet_heads_learn_from_the_features():
     sidenet = SideNet(net, "1", 16, inputs=images)
     sidenet.fit([(images[:200], labels[:200])])
     assert sidenet.observe([(images[200:], labels[200:])]).correct()[0].mean() > 0.95
-    taught = SideNet(net, "1", 16, inputs=images)
-    taught.fit([(images[:200], labels[:200])], distillation=1.0)
+    distilled = SideNet(net, "1", 16, inputs=images)
+    distilled.fit([(images[:200], labels[:200])], distillation=1.0)
     own = net(images[200:]).argmax(1)
-    agreed = taught.observe([(images[200:], own)]).correct()[0].mean()
+    agreed = distilled.observe([(images[200:], own)]).correct()[0].mean()
     assert agreed > sidenet.observe([(images[200:], own)]).correct()[0].mean(), "it learned from the network instead"
 
 

@@ -42,10 +42,10 @@ def test_threshold_sweep_at_a_threshold(threshold, shares, hits):
 
 
 def test_candidate_thresholds_rise_between_the_ends():
-    found = candidate_thresholds(CONFIDENCES)
-    assert found[0] == 0 and found[-1] == NEVER_EXIT  # noqa: PT018
-    assert all(a < b for a, b in pairwise(found))
-    assert set(found[1:-1]) <= set(CONFIDENCES[:-1].flatten())
+    candidates = candidate_thresholds(CONFIDENCES)
+    assert candidates[0] == 0 and candidates[-1] == NEVER_EXIT  # noqa: PT018
+    assert all(a < b for a, b in pairwise(candidates))
+    assert set(candidates[1:-1]) <= set(CONFIDENCES[:-1].flatten())
 
 
 def test_choose_takes_the_best_point_within_a_target():
@@ -71,10 +71,10 @@ def test_threshold_sweep_chooses_points_to_compare_without_the_test_split():
     rng = np.random.default_rng(0)
     correct = rng.random((2, 400)) < np.array([[0.6], [0.9]])
     confidences = np.clip(correct * 0.3 + rng.random((2, 400)) * 0.7, 0, 1)
-    one = ThresholdSweep(confidences=confidences, uncalibrated=confidences, correct=correct, macs=[10, 100])
-    points = one.at(one.pareto_thresholds())
+    sweep = ThresholdSweep(confidences=confidences, uncalibrated=confidences, correct=correct, macs=[10, 100])
+    points = sweep.at(sweep.pareto_thresholds())
     assert 3 < len(points) <= 7
-    assert points[-1].accuracy == max(point.accuracy for point in one.curve())
+    assert points[-1].accuracy == max(point.accuracy for point in sweep.curve())
     assert points[0].accuracy > points[-1].accuracy - 10
     pairs = [(point.macs, point.accuracy) for point in points]
     assert pairs == sorted(pairs), "more MACs, more accuracy"

@@ -11,8 +11,8 @@ from tinynas.pipelines.export import export
 from tinynas.utils.errors import FileError
 
 
-def test_export_report_reads_back(delivered_file, watched, tmp_path):
-    report = export(ExportPlan(model=delivered_file, out=tmp_path), report=Quiet())
+def test_export_report_reads_back(model_file, watched, tmp_path):
+    report = export(ExportPlan(model=model_file, out=tmp_path), report=Quiet())
     assert read_result(ExportReport, tmp_path / "export.json", advice="export again") == report
     plain = json.loads((tmp_path / "export.json").read_text())
     del plain["files"][0]["latency"]

@@ -39,7 +39,7 @@ def test_supernet_keeps_statistics_in_augmented_passes(space, rng):
 def test_supernet_runs_a_subnet_as_it_is_extracted(shipped_space, rng, training):
     supernet, _ = trained_supernet(shipped_space, steps=1)
     supernet.train(training)
-    for arch in [shipped_space.min(), shipped_space.max(), *(shipped_space.sample(rng) for _ in range(4))]:
+    for arch in [shipped_space.min(), shipped_space.max(), *(shipped_space.sample(rng) for _ in range(2))]:
         net = supernet.extract(arch)
         images = torch.randn(2, arch.in_channels, arch.resolution, arch.resolution)
         assert torch.equal(supernet(images, arch), net(images))

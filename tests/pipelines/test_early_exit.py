@@ -18,10 +18,10 @@ from tinynas.utils.errors import FileError, InputError
 from tinynas.utils.io import read_json
 
 
-def test_make_exits_writes_its_results(delivered_file, watched):
-    plan = ExitPlan(model=delivered_file, taps=("stages.0", "stages.1"))
+def test_make_exits_writes_its_results(model_file, watched):
+    plan = ExitPlan(model=model_file, taps=("stages.0",))
     document = make_exits(plan, report=Quiet()).to_dict()
-    folder = delivered_file.parent / "sidenet"
+    folder = model_file.parent / "sidenet"
     assert {path.name for path in folder.iterdir()} == {"sidenet.safetensors", "sidenet.json", "sidenet.png"}
     assert {"folder": str(folder), **read_json(folder / "sidenet.json")} == document
     assert len(watched.test.looked) == 1
@@ -29,13 +29,13 @@ def test_make_exits_writes_its_results(delivered_file, watched):
     images, labels = next(iter(watched.evaluation_batches(watched.test, model.resolution)))
     answers = model.exits(images, threshold=document["threshold"])
     assert 100 * (answers.logits.argmax(1) == labels).float().mean().item() == pytest.approx(document["accuracy"])
-    macs = [one["macs"] for one in document["exits"]]
-    shares = [one["share"] for one in document["exits"]]
+    macs = [entry["macs"] for entry in document["exits"]]
+    shares = [entry["share"] for entry in document["exits"]]
     assert document["macs"] == pytest.approx(np.dot(macs, shares))
     assert document["worst_macs"] == macs[-1] > document["mainnet"]["macs"]
     assert document["curve"][0]["accuracy"] == document["exits"][0]["accuracy"]
     assert document["curve"][-1]["accuracy"] == document["mainnet"]["accuracy"]
-    assert [one["allowed"] for one in document["losses"]] == [0, 0.5, 1]
+    assert [entry["allowed"] for entry in document["losses"]] == [0, 0.5, 1]
     again = make_exits(plan, report=Quiet()).to_dict()
     assert again["folder"] == f"{folder}-2", "nothing is overwritten"
     assert again["curve"] == document["curve"]
@@ -48,45 +48,49 @@ def test_make_exits_keeps_the_taps_of_the_best_curve(space, watched, tmp_path):
     document = make_exits(ExitPlan(model=path), report=Quiet()).to_dict()
     stages = [f"stages.{i}" for i in range(3)]
     choices = [list(chosen) for count in (1, 2, 3) for chosen in combinations(stages, count)]
-    assert [one["taps"] for one in document["tried"]] == choices
-    best = max(document["tried"], key=lambda one: one["hypervolume"])
+    assert [entry["taps"] for entry in document["tried"]] == choices
+    best = max(document["tried"], key=lambda entry: entry["hypervolume"])
     assert document["taps"] == best["taps"]
     alone = make_exits(ExitPlan(model=path, taps=tuple(best["taps"])), report=Quiet()).to_dict()
     for name in ("accuracy", "macs", "curve", "threshold"):
         assert alone[name] == document[name]
 
 
+@pytest.fixture
+def cascade(model_file, watched, space, tmp_path):
+    """The arguments of the plan of a cascade: nothing has to be traced, and its threshold is chosen like any other."""
+    big = tmp_path / "big" / "model.safetensors"
+    save_model(big, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    return {"model": big, "tiny": model_file}
+
+
 @pytest.mark.parametrize(
     ("goal", "threshold"),
     [({"threshold": 0.5}, 0.5), ({"accuracy": 1.0}, 0.0)],  # everything reaches 1%: exit first
 )
-def test_make_exits_meets_a_goal(delivered_file, goal, threshold):
-    document = make_exits(ExitPlan(model=delivered_file, taps=("stages.0",), **goal), report=Quiet()).to_dict()
+def test_make_exits_meets_a_goal(cascade, goal, threshold):
+    document = make_exits(ExitPlan(**cascade, **goal), report=Quiet()).to_dict()
     assert document["threshold"] == threshold
 
 
-def test_make_exits_keeps_to_a_goal_in_macs(delivered_file):
-    free = make_exits(ExitPlan(model=delivered_file, taps=("stages.0",), threshold=1.1), report=Quiet()).to_dict()
-    first, last = (one["macs"] for one in free["exits"])
+def test_make_exits_keeps_to_a_goal_in_macs(cascade):
+    free = make_exits(ExitPlan(**cascade, threshold=1.1), report=Quiet()).to_dict()
+    first, last = (entry["macs"] for entry in free["exits"])
     wanted = (first + last) // 2
-    document = make_exits(ExitPlan(model=delivered_file, taps=("stages.0",), macs=wanted), report=Quiet()).to_dict()
+    document = make_exits(ExitPlan(**cascade, macs=wanted), report=Quiet()).to_dict()
     assert document["macs"] < 1.2 * wanted < last, "on search-val it is within, on test about"
-    assert (
-        make_exits(ExitPlan(model=delivered_file, taps=("stages.0",), macs=last + 1), report=Quiet()).to_dict()["macs"]
-        <= last
-    )
+    assert make_exits(ExitPlan(**cascade, macs=last + 1), report=Quiet()).to_dict()["macs"] <= last
     with pytest.raises(InputError, match="no threshold needs as little as"):
-        make_exits(ExitPlan(model=delivered_file, taps=("stages.0",), macs=first - 1), report=Quiet())
+        make_exits(ExitPlan(**cascade, macs=first - 1), report=Quiet())
 
 
-def test_make_exits_builds_a_cascade(delivered_file, watched, space, tmp_path):
-    big = tmp_path / "big" / "model.safetensors"
-    save_model(big, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
-    document = make_exits(ExitPlan(model=big, tiny=delivered_file, threshold=0.4), report=Quiet()).to_dict()
-    assert document["folder"] == str(delivered_file.parent / "cascade")
-    assert [one["name"] for one in document["exits"]] == ["tiny", "mainnet"]
+def test_make_exits_builds_a_cascade(cascade):
+    document = make_exits(ExitPlan(**cascade, threshold=0.4), report=Quiet()).to_dict()
+    folder = cascade["tiny"].parent / "cascade"
+    assert document["folder"] == str(folder)
+    assert [entry["name"] for entry in document["exits"]] == ["tiny", "mainnet"]
     assert document["taps"] == []
-    assert read_early_exits(delivered_file.parent / "cascade" / "sidenet.safetensors").resolution == 12
+    assert read_early_exits(folder / "sidenet.safetensors").resolution == 12
 
 
 def test_make_exits_builds_a_cascade_before_the_supernets_largest_network(searched, watched):
@@ -99,49 +103,49 @@ def test_make_exits_builds_a_cascade_before_the_supernets_largest_network(search
     assert document["worst_macs"] == cost(arch).macs + document["exits"][0]["macs"]
 
 
-def test_make_exits_refuses_bad_plans(delivered_file, watched, space, tmp_path, monkeypatch):
+def test_make_exits_refuses_bad_plans(model_file, watched, space, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="only one option can choose the threshold"):
-        ExitPlan(model=delivered_file, threshold=0.5, macs=10)
+        ExitPlan(model=model_file, threshold=0.5, macs=10)
     for wrong, message in (
         ({"seed": -1}, "seed must be at least 0"),
         ({"taps": ("auto", "stem")}, "auto chooses all taps"),
         ({"temperature": 2.0}, "temperature has no effect without distillation"),
-        ({"tiny": delivered_file, "hidden": 8}, "a cascade has no side heads, but hidden is 8"),
-        ({"out": delivered_file.parent}, "is the folder of a model"),
+        ({"tiny": model_file, "hidden": 8}, "a cascade has no side heads, but hidden is 8"),
+        ({"out": model_file.parent}, "is the folder of a model"),
         ({"model": Path("supernet")}, "supernet is a cascade's larger network"),
     ):
         with pytest.raises(InputError, match=message):
-            ExitPlan(**{"model": delivered_file} | wrong)
+            ExitPlan(**{"model": model_file} | wrong)
     with pytest.raises(FileError, match="cannot read supernet"):
-        make_exits(ExitPlan(model=delivered_file, tiny=Path("supernet")), report=Quiet())
+        make_exits(ExitPlan(model=model_file, tiny=Path("supernet")), report=Quiet())
     with pytest.raises(InputError, match="needs a model inside a run folder with a supernet"):
-        make_exits(ExitPlan(model=Path("supernet"), tiny=delivered_file), report=Quiet())
+        make_exits(ExitPlan(model=Path("supernet"), tiny=model_file), report=Quiet())
     with pytest.raises(InputError, match="every tap must be a different module"):
-        make_exits(ExitPlan(model=delivered_file, taps=("stem", "stem")), report=Quiet())
+        make_exits(ExitPlan(model=model_file, taps=("stem", "stem")), report=Quiet())
     with pytest.raises(InputError, match="hidden must be at least 1"):
-        make_exits(ExitPlan(model=delivered_file, hidden=0), report=Quiet())
+        make_exits(ExitPlan(model=model_file, hidden=0), report=Quiet())
     with pytest.raises(InputError, match=r"has no module 'stage\.0'; did you mean stages\.0"):
-        make_exits(ExitPlan(model=delivered_file, taps=("stage.0",)), report=Quiet())
-    assert not (delivered_file.parent / "sidenet").exists()
+        make_exits(ExitPlan(model=model_file, taps=("stage.0",)), report=Quiet())
+    assert not (model_file.parent / "sidenet").exists()
     other = tmp_path / "other.safetensors"
     save_model(other, replace(model_of(space.min(), classes=("x", "y", "z")), normalise=watched.normalise))
     with pytest.raises(InputError, match="has 3 classes"):
         make_exits(ExitPlan(model=other), report=Quiet())
     with pytest.raises(InputError, match="both networks of a cascade must have the same classes"):
-        make_exits(ExitPlan(model=other, tiny=delivered_file), report=Quiet())
+        make_exits(ExitPlan(model=other, tiny=model_file), report=Quiet())
     dear = tmp_path / "dear.safetensors"
     save_model(dear, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
     with pytest.raises(InputError, match="the first network of a cascade must be the cheaper one"):
-        make_exits(ExitPlan(model=delivered_file, tiny=dear), report=Quiet())
+        make_exits(ExitPlan(model=model_file, tiny=dear), report=Quiet())
     few = replace(watched, val=replace(watched.val, images=watched.val.images[:14], labels=watched.val.labels[:14]))
     monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name: few)
     with pytest.raises(InputError, match=r"5 images per class .* has 14 images of 3 classes, of one class 4;"):
-        make_exits(ExitPlan(model=delivered_file), report=Quiet())
+        make_exits(ExitPlan(model=model_file), report=Quiet())
     known = watched.val.labels < 2
     few = replace(watched, val=replace(watched.val, images=watched.val.images[known], labels=watched.val.labels[known]))
     monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name: few)
     with pytest.raises(InputError, match=r"one of each class, .* of one class 0;"):
-        make_exits(ExitPlan(model=delivered_file), report=Quiet())
+        make_exits(ExitPlan(model=model_file), report=Quiet())
 
 
 def test_make_exits_refuses_a_detector(detectors, watched, tmp_path):

@@ -26,10 +26,10 @@ def test_export_of_a_detector_gives_torchs_boxes(detector_run, voc, tmp_path):
     ((images, _),) = data.evaluation_batches(data.test, net.arch.resolution)
     for image in images:
         with torch.no_grad():
-            (found,) = detections(net(image[None]), net.arch.detector, net.arch.resolution)
-        for ours, theirs in zip(found, session.run(None, {"images": image[None].numpy()}), strict=True):
+            (detected,) = detections(net(image[None]), net.arch.detector, net.arch.resolution)
+        for ours, theirs in zip(detected, session.run(None, {"images": image[None].numpy()}), strict=True):
             assert np.allclose(ours, theirs, atol=1e-4)
-        assert len(found.scores)
+        assert len(detected.scores)
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["preprocessing"])["stretch"] is True
 
@@ -39,8 +39,9 @@ def test_export_discards_a_file_with_other_boxes(detector_run, tmp_path, monkeyp
         return decode_with_nms(outputs, at, threshold=0.2)
 
     monkeypatch.setattr("tinynas.tasks.detection.DetectorWithNMS.forward", lambda self, x: _forward(self, x, stricter))
+    plan = ExportPlan(model=detector_run / "retrain" / "both" / "model.safetensors", out=tmp_path, int8=False)
     with pytest.raises(FileError, match=r"model.boxes.onnx would return other boxes than PyTorch for \d of 6 images"):
-        export(ExportPlan(model=detector_run / "retrain" / "both" / "model.safetensors", out=tmp_path), report=Quiet())
+        export(plan, report=Quiet())
     assert not list(tmp_path.iterdir())
 
 
@@ -50,8 +51,8 @@ def _forward(module, image, suppress):
     return tuple(suppress(module.net(image)[0], AnchorGrid(module.corner, module.cell, module.anchor)))
 
 
-def test_export_measures_all_forms_on_the_test_split(delivered_file, watched, tmp_path):
-    document = export(ExportPlan(model=delivered_file, out=tmp_path / "out"), report=Quiet()).to_dict()
+def test_export_measures_all_forms_on_the_test_split(model_file, watched, tmp_path):
+    document = export(ExportPlan(model=model_file, out=tmp_path / "out"), report=Quiet()).to_dict()
     assert document == json.loads((tmp_path / "out" / "export.json").read_text())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "export.json",
@@ -69,7 +70,7 @@ def test_export_measures_all_forms_on_the_test_split(delivered_file, watched, tm
     assert len(vars(watched.test)["looked"]) == 1
 
 
-def test_export_discards_a_file_that_computes_something_else(delivered_file, tmp_path, monkeypatch):
+def test_export_discards_a_file_that_computes_something_else(model_file, tmp_path, monkeypatch):
     def wrong(net):
         other = fold(net)
         other.head.classifier.bias.data += 2e-3
@@ -77,11 +78,11 @@ def test_export_discards_a_file_that_computes_something_else(delivered_file, tmp
 
     monkeypatch.setattr("tinynas.deploy.onnx.fold", wrong)
     with pytest.raises(FileError, match=r"model.onnx would differ from the model by 0.002"):
-        export(ExportPlan(model=delivered_file, out=tmp_path / "out"), report=Quiet())
+        export(ExportPlan(model=model_file, out=tmp_path / "out"), report=Quiet())
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_export_counts_nan_as_a_difference(delivered_file, tmp_path, monkeypatch):
+def test_export_counts_nan_as_a_difference(model_file, tmp_path, monkeypatch):
     def broken(net):
         other = fold(net)
         other.head.classifier.bias.data[0] = float("nan")
@@ -89,10 +90,10 @@ def test_export_counts_nan_as_a_difference(delivered_file, tmp_path, monkeypatch
 
     monkeypatch.setattr("tinynas.deploy.onnx.fold", broken)
     with pytest.raises(FileError, match="differ"):
-        export(ExportPlan(model=delivered_file, out=tmp_path / "out", int8=False), report=Quiet())
+        export(ExportPlan(model=model_file, out=tmp_path / "out", int8=False), report=Quiet())
 
 
-def test_export_names_the_missing_extra_tflite(delivered_file, tmp_path, monkeypatch):
+def test_export_names_the_missing_extra_tflite(model_file, tmp_path, monkeypatch):
     monkeypatch.setattr("tinynas.deploy.tflite.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'tinynas\[tflite\]'"):
-        export(ExportPlan(model=delivered_file, out=tmp_path / "out", to="tflite"), report=Quiet())
+        export(ExportPlan(model=model_file, out=tmp_path / "out", to="tflite"), report=Quiet())

@@ -36,8 +36,8 @@ def test_export_early_exits_writes_parts_that_compute_what_torch_does(space, wat
     assert all((folder / name).exists() for name in files)
 
 
-def test_export_early_exits_discards_files_that_compute_something_else(exported_exits, monkeypatch):
-    folder = exported_exits.exits
+def test_export_early_exits_discards_files_that_compute_something_else(early_exits, monkeypatch):
+    folder = early_exits.exits
     plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out", int8=False)
 
     def wrong(model):
@@ -51,15 +51,16 @@ def test_export_early_exits_discards_files_that_compute_something_else(exported_
     assert list((folder / "out").iterdir()) == []
 
 
-def test_export_early_exits_resizes_inside_a_cascade_where_image_sizes_differ(delivered_file, watched, space, tmp_path):
+def test_export_early_exits_resizes_inside_a_cascade_where_image_sizes_differ(model_file, watched, space, tmp_path):
     small, large = tmp_path / "small" / "model.safetensors", tmp_path / "large" / "model.safetensors"
     for path, arch in ((small, space.min()), (large, replace(space.min(), resolution=12))):
         save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))
     for big, resizes in ((small, 0), (large, 1)):
         folder = Path(
-            make_exits(ExitPlan(model=big, tiny=delivered_file, threshold=0.4), report=Quiet()).to_dict()["folder"]
+            make_exits(ExitPlan(model=big, tiny=model_file, threshold=0.4), report=Quiet()).to_dict()["folder"]
         )
-        document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet()).to_dict()
+        plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder, int8=False)
+        document = export(plan, report=Quiet()).to_dict()
         assert document["forms"][1]["accuracy"] == document["forms"][0]["accuracy"]
         nodes = onnx.load(folder / "part1.onnx").graph.node
         assert sum(node.op_type == "Resize" for node in nodes) == resizes

@@ -19,9 +19,9 @@ def test_plan_retraining_refuses_contradictions(searched, watched, monkeypatch):
             plan_retraining(str(searched), name=name)
     with pytest.raises(InputError, match="unknown initialisation 'kaiming-unifrom'; did you mean 'kaiming-uniform'"):
         plan_retraining(str(searched), overrides=overrides(init="kaiming-unifrom"))
-    for given in ({"init": "supernet"}, {"teacher": "supernet"}):
+    for setting in ({"init": "supernet"}, {"teacher": "supernet"}):
         with pytest.raises(InputError, match=r"was trained on digits, the network is for other"):
-            plan_retraining(str(searched), overrides=overrides(data="other", **given))
+            plan_retraining(str(searched), overrides=overrides(data="other", **setting))
 
 
 def test_plan_retraining_chooses_a_network_of_the_front_by_limits(searched):
@@ -37,9 +37,9 @@ def test_plan_retraining_chooses_a_network_of_the_front_by_limits(searched):
 
 def test_plan_retraining_takes_a_supernet_only_from_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for given in ({"init": "supernet"}, {"teacher": "supernet"}):
+    for setting in ({"init": "supernet"}, {"teacher": "supernet"}):
         with pytest.raises(InputError, match=r"only a searched run has a supernet"):
-            plan_retraining("mcunet-in3", overrides=overrides(**given))
+            plan_retraining("mcunet-in3", overrides=overrides(**setting))
     with pytest.raises(FileError, match=r"no .*best\.yaml"):
         plan_retraining(None, overrides=overrides(init="supernet"))
 
@@ -62,7 +62,7 @@ def test_plan_retraining_refuses_what_would_be_ignored(space, watched, tmp_path,
 
 
 def test_plan_retraining_makes_paths_absolute(tmp_path, monkeypatch):
-    """So that a retraining goes on from wherever it is resumed."""
+    """So that a retraining can be resumed from any folder."""
     monkeypatch.chdir(tmp_path)
     config = overrides(data="imagefolder:cars", teacher="torchvision:resnet18:w.pth").apply(RetrainConfig())
     assert config.data == f"imagefolder:{tmp_path}/cars"

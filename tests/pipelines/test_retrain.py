@@ -62,17 +62,17 @@ def test_retrain_with_netaug_writes_a_file_like_a_plain_one(watched, space, tmp_
     assert len(sizes) == 1
 
 
-def overlap(one, other):
+def overlap(first, second):
     """The part that two tensors of one name share: leading channels, the centre of kernels."""
 
     def part(tensor):
-        channels = tuple(slice(0, min(a, b)) for a, b in zip(one.shape[:2], other.shape[:2], strict=True))
-        size = min(one.shape[-1], other.shape[-1])
+        channels = tuple(slice(0, min(a, b)) for a, b in zip(first.shape[:2], second.shape[:2], strict=True))
+        size = min(first.shape[-1], second.shape[-1])
         start = (tensor.shape[-1] - size) // 2
         kernel = (slice(start, start + size),) * 2 if tensor.ndim == 4 else ()
         return tensor[(*channels, *kernel)]
 
-    return part(one), part(other)
+    return part(first), part(second)
 
 
 @pytest.mark.parametrize("netaug", [None, NetAug(width=(1.0, 4.0), expand=(1.0, 4.0))])
@@ -104,14 +104,14 @@ def test_retrain_with_netaug_and_the_supernet_as_teacher(searched, watched):
 
 
 def test_retrain_runs_the_teacher_once_on_an_image_that_never_changes(watched, space, tmp_path, monkeypatch):
-    asked = []
+    batch_sizes = []
     monkeypatch.setattr(
-        Teacher, "_evaluate", lambda self, images: asked.append(len(images)) or torch.zeros(len(images), 3)
+        Teacher, "_evaluate", lambda self, images: batch_sizes.append(len(images)) or torch.zeros(len(images), 3)
     )
     model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
     save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
     for augmentation, passes in (("none", 1), ("standard", RECIPE.epochs)):
-        asked.clear()
+        batch_sizes.clear()
         config = RetrainConfig(
             distillation=Distillation(teacher=str(model)), recipe=replace(RECIPE, augmentation=augmentation)
         )
@@ -119,23 +119,23 @@ def test_retrain_runs_the_teacher_once_on_an_image_that_never_changes(watched, s
         seen = len(watched.train) // RECIPE.batch_size * RECIPE.batch_size
         assert (
             seen * passes
-            <= sum(asked)
+            <= sum(batch_sizes)
             <= len(watched.train) * passes + RECIPE.batch_size * RECIPE.epochs * (passes == 1)
         )
-        assert (sum(asked) < 1.9 * len(watched.train)) == (passes == 1)
+        assert (sum(batch_sizes) < 1.9 * len(watched.train)) == (passes == 1)
 
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_retrain_distils_into_augmented_networks_only_if_requested(watched, space, tmp_path, augmented, monkeypatch):
-    """The criteria that a step gets: at the temperature, of the augmented networks only if that is asked."""
-    given = {}
+    """The losses of a step: at the temperature, of the augmented networks only if that is set."""
+    losses = {}
     model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
     save_model(model, Model(net=build(arch).eval(), data="small", classes=watched.classes, normalise=watched.normalise))
-    teaching = Distillation(teacher=str(model), teacher_weight=1.0, temperature=3.0, teach_augmented=augmented)
-    config = RetrainConfig(netaug=NetAug(), distillation=teaching, recipe=RECIPE)
+    distillation = Distillation(teacher=str(model), teacher_weight=1.0, temperature=3.0, teach_augmented=augmented)
+    config = RetrainConfig(netaug=NetAug(), distillation=distillation, recipe=RECIPE)
 
     def noted(target, space, loss, *, augmented_loss, **how):
-        given.update(target=loss, augmented=augmented_loss or loss)
+        losses.update(target=loss, augmented=augmented_loss or loss)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tinynas.pipelines.retrain.NetAugObjective", noted)
@@ -144,11 +144,11 @@ def test_retrain_distils_into_augmented_networks_only_if_requested(watched, spac
     images = watched.normalise(watched.train.images[:4])
     batch, logits = Batch(images, watched.train.labels[:4], torch.arange(4), 0), torch.randn(4, 3)
     soft = (load(model)(images) / 3).softmax(1)
-    taught = 9 * torch.nn.functional.cross_entropy(logits / 3, soft)
+    distilled = 9 * torch.nn.functional.cross_entropy(logits / 3, soft)
     labelled = torch.nn.functional.cross_entropy(logits, batch.labels, label_smoothing=RECIPE.label_smoothing)
-    of_target, of_augmented = (given[name](logits, given[name].targets(batch)) for name in ("target", "augmented"))
-    torch.testing.assert_close(of_target, taught)
-    torch.testing.assert_close(of_augmented, taught if augmented else labelled)
+    of_target, of_augmented = (losses[name](logits, losses[name].targets(batch)) for name in ("target", "augmented"))
+    torch.testing.assert_close(of_target, distilled)
+    torch.testing.assert_close(of_augmented, distilled if augmented else labelled)
 
 
 def test_retrain_sorts_channels_with_momentum_but_not_before_the_first_epoch(searched, watched, monkeypatch):
@@ -158,8 +158,8 @@ def test_retrain_sorts_channels_with_momentum_but_not_before_the_first_epoch(sea
         sorted_with.append([bool(state) for state in optimizer.state.values()])
 
     monkeypatch.setattr(Supernet, "sort_channels", noted)
-    given = {"init": "supernet", "sort": True, "epochs": 4, "width_until": 1.0}
-    retrain(plan_retraining(str(searched), overrides=overrides(netaug=True, **given)), report=Quiet())
+    settings = {"init": "supernet", "sort": True, "epochs": 4, "width_until": 1.0}
+    retrain(plan_retraining(str(searched), overrides=overrides(netaug=True, **settings)), report=Quiet())
     assert len(sorted_with) == 3, "before every epoch but the first, in which the target's weights are in front"
     assert all(momenta and all(momenta) for momenta in sorted_with)
 
@@ -228,16 +228,16 @@ def test_retrain_depends_on_every_setting(watched, space, tmp_path):
         {"augmentation": "strong"},
         {"precision": "fp32", "seed": 1},
     ]
-    found = []
+    all_weights = []
     for i, change in enumerate(changes):
         config = overrides(**change).apply(base)
         retrain(RetrainPlan(folder=tmp_path / str(i), arch=arch, config=config), report=Quiet())
         state = load(tmp_path / str(i) / "model.safetensors").state_dict()
-        found.append(torch.cat([tensor.flatten().double() for tensor in state.values()]))
+        all_weights.append(torch.cat([tensor.flatten().double() for tensor in state.values()]))
         written = read_config(tmp_path / str(i) / "config.yaml")
         del written["arch"]
         assert overrides(**written).apply(RetrainConfig()) == config
-    assert len({tuple(weights.tolist()) for weights in found}) == len(changes)
+    assert len({tuple(weights.tolist()) for weights in all_weights}) == len(changes)
 
 
 def test_retrain_takes_a_trained_model_to_other_classes(watched, space, tmp_path, monkeypatch):
@@ -247,8 +247,8 @@ def test_retrain_takes_a_trained_model_to_other_classes(watched, space, tmp_path
     net = build(arch)
     path = tmp_path / "pretrained.safetensors"
     save_model(path, Model(net=net, data="other", classes=tuple("vwxyz"), normalise=watched.normalise))
-    given = {"data": "small", "epochs": 1, "freeze_epochs": 0.5, "head_lr": 0.2}
-    plan = plan_retraining(None, source=path, overrides=overrides(netaug=True, **given))
+    settings = {"data": "small", "epochs": 1, "freeze_epochs": 0.5, "head_lr": 0.2}
+    plan = plan_retraining(None, source=path, overrides=overrides(netaug=True, **settings))
     target = replace(plan.arch, classes=3)
     start = initial_supernet(plan, watched).extract(target).state_dict()
     for name, tensor in net.state_dict().items():

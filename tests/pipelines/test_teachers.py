@@ -30,7 +30,7 @@ def batch(indices, images):
 
 @pytest.fixture
 def model(space, data, tmp_path):
-    """A delivered model: its path and arch."""
+    """A trained model: its path and arch."""
     arch = replace(space.min(), resolution=12)
     path = tmp_path / "model.safetensors"
     save_model(path, Model(net=build(arch).eval(), data="small", classes=data.classes, normalise=data.normalise))

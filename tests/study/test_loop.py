@@ -22,9 +22,9 @@ def test_search_evaluates_only_networks_within_the_latency(tmp_path):
         return replace(timed_cost(SPACE.min()), **asdict(cost(arch)), latency=times[arch])
 
     feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), cost_fn=price)
-    found = search(feasible, lambda arch: float(cost(arch).macs), storage=str(tmp_path / "j"), trials=20)
-    assert len(found) == 20
-    assert all(e.cost.latency == times[e.arch] <= 3e-3 for e in found)
+    evaluations = search(feasible, lambda arch: float(cost(arch).macs), storage=str(tmp_path / "j"), trials=20)
+    assert len(evaluations) == 20
+    assert all(e.cost.latency == times[e.arch] <= 3e-3 for e in evaluations)
     assert any(seconds > 3e-3 for seconds in times.values()), "the limit decided nothing"
 
 
@@ -38,25 +38,25 @@ def test_search_evaluates_and_returns_no_network_over_the_budget(tmp_path_factor
         return score(arch)
 
     journal = tmp_path_factory.mktemp("study") / "study.journal"
-    found = run_search(SPACE, budget, evaluate, journal=journal, trials=20, seed=seed)
+    evaluations = run_search(SPACE, budget, evaluate, journal=journal, trials=20, seed=seed)
     assert all(budget.fits(cost(arch)) for arch in evaluated)
-    assert {e.arch for e in found} == set(evaluated)
+    assert {e.arch for e in evaluations} == set(evaluated)
     assert len(evaluated) == len(set(evaluated)), "a network was evaluated twice"
     assert SPACE.min() in evaluated
 
 
 def test_search_finds_better_networks_than_its_first(tmp_path):
     budget = Budget(macs=60_000)
-    found = run_search(SPACE, budget, score, journal=tmp_path / "j", trials=50)
-    assert len(found) == 50
-    assert max(e.accuracy for e in found[25:]) > max(e.accuracy for e in found[:25])
+    evaluations = run_search(SPACE, budget, score, journal=tmp_path / "j", trials=50)
+    assert len(evaluations) == 50
+    assert max(e.accuracy for e in evaluations[25:]) > max(e.accuracy for e in evaluations[:25])
 
 
 def test_search_exhausts_a_small_space(tmp_path):
     plain = {**SMALL, "stages": [{"width": [4, 8], "kernel": [3, 5], "stride": 2}], "head": {}, "resolution": 8}
     space = SearchSpace.from_dict({**plain, "stem": {"width": 4}})
-    found = run_search(space, Budget(), score, journal=tmp_path / "j", trials=50)
-    assert len({e.arch for e in found}) == len(found) == 4
+    evaluations = run_search(space, Budget(), score, journal=tmp_path / "j", trials=50)
+    assert len({e.arch for e in evaluations}) == len(evaluations) == 4
 
 
 def test_search_resumes_as_if_it_had_not_been_interrupted(tmp_path):
@@ -85,8 +85,8 @@ def test_search_with_other_limits_reuses_evaluations(tmp_path):
         return score(arch)
 
     for macs in (60_000, 50_000, 60_000):
-        found = run_search(SPACE, Budget(macs=macs), evaluate, journal=tmp_path / "j", trials=20)
-        assert all(e.cost.macs <= macs for e in found)
+        evaluations = run_search(SPACE, Budget(macs=macs), evaluate, journal=tmp_path / "j", trials=20)
+        assert all(e.cost.macs <= macs for e in evaluations)
     assert len(evaluated) == len(set(evaluated))
 
 
@@ -108,8 +108,8 @@ def test_search_resumes_a_journal_cut_off_in_a_line(tmp_path, cut):
 
 def test_search_evaluates_a_space_of_one_network_once(tmp_path):
     plain = {"resolution": 8, "stem": {"width": 4}, "stages": [{"width": 4, "kernel": 3}]}
-    found = run_search(SearchSpace.from_dict(plain), Budget(), score, journal=tmp_path / "j", trials=10)
-    assert len(found) == 1
+    evaluations = run_search(SearchSpace.from_dict(plain), Budget(), score, journal=tmp_path / "j", trials=10)
+    assert len(evaluations) == 1
 
 
 def test_search_writes_a_study_that_opens_in_optuna_with_its_constraints(tmp_path):

@@ -11,11 +11,11 @@ from tinynas.study.samplers import SAMPLERS
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_sampler_keeps_to_the_budget_and_repeats_nothing(tmp_path, sampler):
     budget = Budget(macs=40_000, flash=3_000)
-    found = run_search(SPACE, budget, score, journal=tmp_path / "j", trials=30, sampler=sampler)
-    assert len({e.arch for e in found}) == 30
-    assert all(budget.fits(e.cost) for e in found)
+    evaluations = run_search(SPACE, budget, score, journal=tmp_path / "j", trials=30, sampler=sampler)
+    assert len({e.arch for e in evaluations}) == 30
+    assert all(budget.fits(e.cost) for e in evaluations)
     again = run_search(SPACE, budget, score, journal=tmp_path / "k", trials=30, sampler=sampler)
-    assert found == again
+    assert evaluations == again
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from helpers import OBJECTS, perfect_outputs
+from boxes import OBJECTS, perfect_outputs
 from tinynas import build
 from tinynas.tasks.detection import DetectorWithNMS, anchor_grid, decode, decode_with_nms, detections
 
@@ -36,27 +36,27 @@ def test_anchor_grid_does_not_mix_rows_and_columns(arch):
 
 
 def test_detections_recover_the_objects_of_perfect_outputs(arch):
-    found = detections(perfect_outputs(arch, OBJECTS), arch.detector, arch.resolution, threshold=0.5)
-    assert [len(one.boxes) for one in found] == [2, 0, 2]
-    for i, one in enumerate(found):
+    detected = detections(perfect_outputs(arch, OBJECTS), arch.detector, arch.resolution, threshold=0.5)
+    assert [len(image.boxes) for image in detected] == [2, 0, 2]
+    for i, image in enumerate(detected):
         objects = OBJECTS[OBJECTS[:, 0] == i]
         for label, box in zip(objects[:, 1], objects[:, 2:], strict=True):
-            overlaps = box_iou(box[None], one.boxes)[0]
+            overlaps = box_iou(box[None], image.boxes)[0]
             assert overlaps.max() > 0.99
-            assert one.classes[overlaps.argmax()] == label
+            assert image.classes[overlaps.argmax()] == label
 
 
 def test_nms_merges_overlapping_boxes_of_a_class(arch):
     at = anchor_grid(arch.detector, arch.resolution)
     outputs = perfect_outputs(arch, OBJECTS[:1])[0]
-    one = decode_with_nms(outputs, at, threshold=0.5)
-    assert len(one.boxes) == 1
+    merged = decode_with_nms(outputs, at, threshold=0.5)
+    assert len(merged.boxes) == 1
     other = outputs.clone()
     place = outputs[:, 4].argmax()
     other[place, 5:] = 12  # all classes at once: these do not suppress one another
     assert sorted(decode_with_nms(other, at, threshold=0.5).classes.tolist()) == [0, 1, 2]
-    assert (one.boxes >= 0).all()
-    assert (one.boxes <= 1).all()
+    assert (merged.boxes >= 0).all()
+    assert (merged.boxes <= 1).all()
     module = DetectorWithNMS(torch.nn.Identity(), arch)
     assert all(torch.equal(a, b) for a, b in zip(module(outputs[None]), decode_with_nms(outputs, at), strict=True))
 

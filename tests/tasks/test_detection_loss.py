@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from helpers import NUM_CLASSES, OBJECTS, detection_batch, perfect_outputs
+from boxes import NUM_CLASSES, OBJECTS, detection_batch, perfect_outputs
 from tinynas import build
 from tinynas.tasks.detection import anchor_grid, detections
 from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss, assign_anchors
@@ -97,9 +97,9 @@ def test_detection_loss_trains_a_detector(detectors):
         loss(net(batch.images)).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimizer.step()
-    found = detections(net(batch.images).detach(), arch.detector, arch.resolution)
+    detected = detections(net(batch.images).detach(), arch.detector, arch.resolution)
     truth = [OBJECTS[OBJECTS[:, 0] == i, 1:] for i in range(3)]
-    assert average_precision(found, truth, NUM_CLASSES).ap50 > 90
+    assert average_precision(detected, truth, NUM_CLASSES).ap50 > 90
 
 
 def test_detection_distillation_refuses_a_teacher_with_other_anchors(arch):

@@ -18,10 +18,10 @@ BATCH = batch_of(12)
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_distillation_loss_mixes_the_teacher_with_the_labels(temperature):
     logits, answers = torch.randn(6, 3, requires_grad=True), torch.randn(6, 3)
-    asked = []
+    batches = []
 
     def teacher(batch):
-        asked.append(batch)
+        batches.append(batch)
         return answers
 
     loss = TeacherLoss(teacher, CrossEntropyLoss(0.1), SoftCrossEntropyLoss(temperature), weight=0.3)
@@ -30,7 +30,7 @@ def test_distillation_loss_mixes_the_teacher_with_the_labels(temperature):
     soft = -((answers / temperature).softmax(1) * (logits / temperature).log_softmax(1)).sum(1).mean()
     assert torch.allclose(loss(logits, targets), 0.7 * hard + 0.3 * temperature**2 * soft)
     loss(logits, targets)
-    assert len(asked) == 1, "a batch asks its teacher once, however many networks learn from it"
+    assert len(batches) == 1, "the teacher runs once a batch, however many networks learn from it"
     only_soft = TeacherLoss(
         lambda batch: logits.detach(), distillation_loss=SoftCrossEntropyLoss(temperature), weight=1.0
     )

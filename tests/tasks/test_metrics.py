@@ -6,7 +6,7 @@ from tinynas.tasks.metrics import average_precision
 
 
 def random_predictions(rng, images=40):
-    found, truth = [], []
+    detected, truth = [], []
     for _ in range(images):
         count = int(rng.integers(0, 5))
         corner, sides = torch.from_numpy(rng.random((count, 2)) * 0.7), torch.from_numpy(rng.random((count, 2)) * 0.3)
@@ -14,9 +14,9 @@ def random_predictions(rng, images=40):
         noise = torch.from_numpy(rng.normal(size=(3 * count, 4))) * 0.03
         boxes = (objects[:, 1:].repeat(3, 1) + noise).clamp(0, 1)
         scores = torch.from_numpy(rng.random(3 * count))
-        found.append(Detections(boxes, scores, objects[:, 0].repeat(3).long()))
+        detected.append(Detections(boxes, scores, objects[:, 0].repeat(3).long()))
         truth.append(objects)
-    return found, truth
+    return detected, truth
 
 
 def test_average_precision_equals_pycocotools(rng, capsys):
@@ -24,7 +24,7 @@ def test_average_precision_equals_pycocotools(rng, capsys):
     from pycocotools import coco
     from pycocotools import cocoeval as evaluation
 
-    found, truth = random_predictions(rng)
+    detected, truth = random_predictions(rng)
     scale = torch.tensor([640, 480, 640, 480])
 
     def pixels(box):
@@ -42,14 +42,14 @@ def test_average_precision_equals_pycocotools(rng, capsys):
     theirs.createIndex()
     guesses = [
         {"image_id": i, "category_id": int(c), "bbox": pixels(box), "score": float(score)}
-        for i, one in enumerate(found)
-        for box, score, c in zip(*one, strict=True)
+        for i, image in enumerate(detected)
+        for box, score, c in zip(*image, strict=True)
     ]
     count = evaluation.COCOeval(theirs, theirs.loadRes(guesses), "bbox")
     count.evaluate()
     count.accumulate()
     count.summarize()
-    ours = average_precision(found, truth, 3)
+    ours = average_precision(detected, truth, 3)
     assert ours.map == pytest.approx(100 * count.stats[0], abs=0.05)
     assert ours.ap50 == pytest.approx(100 * count.stats[1], abs=0.05)
     assert 5 < ours.map < ours.ap50 < 95

@@ -9,11 +9,11 @@ class Counted(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.asked = 0
+        self.calls = 0
         self.norm = torch.nn.BatchNorm2d(1)
 
     def forward(self, images):
-        self.asked += 1
+        self.calls += 1
         return self.norm(images).mean((2, 3)).repeat(1, 3)
 
 
@@ -36,4 +36,4 @@ def test_teacher_looks_once_at_an_image_that_never_changes():
     teacher, fresh = Teacher(net, cached_images=8), Teacher(Counted())
     for indices in ([0, 3, 5], [1, 2, 4], [5, 1, 0], [2, 4]):
         assert torch.equal(teacher(batch(indices, images)), fresh(batch(indices, images)))
-    assert net.asked == 2
+    assert net.calls == 2

@@ -150,9 +150,9 @@ def test_train_with_head_lr_scales_the_steps_of_the_classifier(space, data, tmp_
                 checkpoint=tmp_path / f"{head_lr}.pt",
                 after_step=after_step,
             )
-    for name, one in moved[0.0].items():
+    for name, step in moved[0.0].items():
         factor = 5.0 if "classifier" in name else 1.0
-        torch.testing.assert_close(moved[0.25][name], factor * one, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(moved[0.25][name], factor * step, rtol=1e-3, atol=1e-6)
 
 
 def test_train_freezes_part_of_an_epoch(space, data, tmp_path):

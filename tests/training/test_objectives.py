@@ -60,8 +60,8 @@ def test_sandwich_distils_the_largest_without_training_it_on_the_others(space):
 def test_sandwich_mixes_distillation_with_the_labels(space):
     supernet = Supernet(space).eval()
 
-    def of_smallest(**given):
-        objective = SandwichObjective(space, loss=CrossEntropyLoss(0.1), num_random_subnets=0, **given)
+    def of_smallest(**settings):
+        objective = SandwichObjective(space, loss=CrossEntropyLoss(0.1), num_random_subnets=0, **settings)
         return list(objective.losses(supernet, BATCH, None))[1]
 
     logits = supernet(IMAGES, replace(space.min(), resolution=12))
@@ -127,7 +127,7 @@ def test_netaug_takes_another_loss_for_augmented_networks(space):
 
 
 def test_sandwich_keeps_one_graph_alive_at_a_time(space):
-    """The generator makes a loss only when it is asked for: the one before is done with by then."""
+    """The generator computes a loss only when it is requested, after the step has used the previous loss."""
     recorder = Recorder()
     losses = SandwichObjective(space).losses(recorder, BATCH, np.random.default_rng(0))
     for i, _ in enumerate(losses, 1):

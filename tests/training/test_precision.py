@@ -16,7 +16,7 @@ from tinynas.utils.errors import InputError
 
 
 def test_precision_bf16_trains(tmp_path):
-    """In a process of its own: some CPUs have to be told not to use instructions that they have not."""
+    """In a process of its own, in which oneDNN uses no instruction that an emulated CPU may lack."""
     arch = tmp_path / "tiny.yaml"
     arch.write_text(yaml.safe_dump(load_space("micro").min().to_dict()))
     command = [sys.executable, "-m", "tinynas.cli", "retrain", arch, "--epochs", "1", "--precision", "bf16", "--json"]
@@ -45,7 +45,7 @@ def test_precision_fp16_scales_losses_and_not_gradients(space, data):
         precision = replace(MixedPrecision.for_device("fp32", CPU), scaler=scaler)
         assert zero_rate_step(supernet, FailingObjective(space, set()), batch, optimizer, precision).finite
         gradients.append([p.grad.clone() for p in supernet.parameters()])
-    assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-7) for one, other in zip(*gradients, strict=True))
+    assert all(torch.allclose(plain, scaled, rtol=1e-4, atol=1e-7) for plain, scaled in zip(*gradients, strict=True))
     scales.append(scaler.get_scale())
     assert not zero_rate_step(supernet, FailingObjective(space, {0}), batch, optimizer, precision).finite
     assert scaler.get_scale() == scales[0] / 2, "a step that overflowed halves the scale"

@@ -13,7 +13,7 @@ def test_only_one_lets_the_next_process_wait(tmp_path):
         with exclusive_lock(path, lambda: order.append("waits")):
             order.append("in")
 
-    with exclusive_lock(path, lambda: pytest.fail("nobody was inside")):
+    with exclusive_lock(path, lambda: pytest.fail("no other process held the lock")):
         thread = threading.Thread(target=other)
         thread.start()
         while not order:

@@ -22,8 +22,8 @@ def test_front_holds_or_beats_every_point(points):
     best = pareto_front(points)
     for macs, accuracy in points:
         assert any(m <= macs and a >= accuracy for m, a in best)
-    for one in best:
-        assert not any(m <= one[0] and a >= one[1] and (m, a) != one for m, a in points)
+    for point in best:
+        assert not any(m <= point[0] and a >= point[1] and (m, a) != point for m, a in points)
 
 
 def test_hypervolume_is_the_area_over_log_macs():

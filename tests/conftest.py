@@ -34,6 +34,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # in processes that tests start, too
 
 
 @pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """A cache of the tests' own, for the programs that they start as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def data_sets_made_once():
     """Make the data sets that are not read from files once, and not in every test."""
     with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,7 @@ import tinynas.data.loading
 from helpers import same_batches
 from tinynas.data.base import BatchRequest, Data, Normalisation
 from tinynas.data.boxes import BoxSplit, targets
-from tinynas.data.loading import ImageFiles
+from tinynas.data.files import ImageFiles, check_files
 
 AS_IT_IS = Normalisation(mean=(0.0,), std=(1.0,))
 
@@ -131,7 +131,7 @@ def test_box_split_keeps_images_without_objects():
 
 def test_box_split_augmentation_repeats_for_a_seed_with_and_without_workers(image_folder, monkeypatch):
     files = sorted(map(str, image_folder.glob("train/*/*.png")))
-    split = BoxSplit(read=ImageFiles(files), objects=[torch.tensor([LEFT, RIGHT])] * len(files), flip=True)
+    split = BoxSplit(read=ImageFiles(check_files(files)), objects=[torch.tensor([LEFT, RIGHT])] * len(files), flip=True)
     grey = Normalisation(mean=(0.5,) * 3, std=(0.2,) * 3)
     data = Data(task="detect", classes=("a", "b"), normalise=grey, train=split, val=split, test=split)
 

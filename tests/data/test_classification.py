@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tinynas.data.registry import load_data
-from tinynas.utils.errors import FileError, InputError
+from tinynas.utils.errors import FileError
 
 
 def test_digits_has_three_splits_that_do_not_overlap():
@@ -82,22 +82,6 @@ def test_cifar_pixels_reach_the_splits(monkeypatch):
     assert data.train.images.shape == (18, 3, 32, 32)
     assert data.train.images[0, :, 5, 5].tolist() == [10, 20, 30]
     assert (data.channels, data.classes, len(data.test.labels)) == (3, ("plane", "car"), 6)
-
-
-def test_image_folder_has_classes_and_repeatable_augmentation(image_folder):
-    data = load_data(f"imagefolder:{image_folder}")
-    assert data.classes == ("cat", "dog")
-    assert [len(split.labels) for split in (data.train, data.val, data.test)] == [14, 2, 6]
-    images, labels, *_ = next(iter(data.training_batches(5, (24,), seed=0, epoch=0)))
-    assert images.shape == (5, 3, 24, 24)
-    assert labels.shape == (5,)
-    again = next(iter(data.training_batches(5, (24,), seed=0, epoch=0))).images
-    other = next(iter(data.training_batches(5, (24,), seed=1, epoch=0))).images
-    assert torch.equal(images, again)
-    assert not torch.equal(images, other)
-    strong = next(iter(data.training_batches(5, (24,), seed=0, epoch=0, augmentation="strong"))).images
-    assert strong.shape == images.shape
-    assert not torch.equal(images, strong)
 
 
 def photograph(path, rng):
@@ -192,16 +176,3 @@ def test_photographs_name_their_missing_folder(tmp_path):
     for name in ("food101", "pets", "cars", "flowers102"):
         with pytest.raises(FileError, match=rf"cannot get the data set {name}: .*; give its folder as {name}:PATH"):
             load_data(f"{name}:{tmp_path}")
-
-
-def test_image_folder_refuses_folders_without_images(tmp_path, image_folder):
-    with pytest.raises(InputError, match="imagefolder needs a path"):
-        load_data("imagefolder")
-    with pytest.raises(FileError, match="there is no folder train/"):
-        load_data(f"imagefolder:{tmp_path}")
-    (tmp_path / "train" / "cat").mkdir(parents=True)
-    with pytest.raises(FileError, match="no images in"):
-        load_data(f"imagefolder:{tmp_path}")
-    (image_folder / "val" / "dog").rename(image_folder / "val" / "horse")
-    with pytest.raises(FileError, match="different classes, only one has dog, horse"):
-        load_data(f"imagefolder:{image_folder}")

@@ -122,7 +122,7 @@ def test_scattered_fashion_uses_fashion_mnist(fashion, monkeypatch):
     calls = []
     monkeypatch.setattr(classification, "FASHION_MNIST", fashion)
     monkeypatch.setattr(tinynas.data.scattered, "scattered", lambda data, **settings: calls.append((data, settings)))
-    load_data("scattered-fashion")
+    tinynas.data.scattered.scattered_fashion(None)
     ((data, settings),) = calls
     assert data.classes[9] == "boot"
     assert settings == {"side": 28, "images": (6000, 600, 1000), "flip": True}

@@ -122,13 +122,13 @@ def test_voc_names_its_missing_test_images(tmp_path):
 @pytest.mark.parametrize("workers", [False, True])
 def test_voc_names_an_unreadable_image_when_it_is_read(tmp_path, monkeypatch, workers):
     folder = voc_folder(tmp_path, train=4, val=4)
-    (folder / "JPEGImages" / "val3.jpg").write_bytes(b"\xff\xd8 broken")
     data = load_data(f"voc:{folder}")
+    (folder / "JPEGImages" / "val3.jpg").write_bytes(b"\xff\xd8 broken")
     if workers:
         monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
     batches = data.evaluation_batches(data.test, 16, batch_size=2)
     assert next(batches)[0].shape == (2, 3, 16, 16)
-    with pytest.raises(FileError, match=r"cannot read the image .*JPEGImages/val3\.jpg; remove or replace it") as error:
+    with pytest.raises(FileError, match=r"cannot read the image .*/val3\.jpg: .*; remove or replace it") as error:
         list(batches)
     assert "\n" not in str(error.value)
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from tinynas import build
-from tinynas.data.loading import read_image
+from tinynas.data.images import read_image
 from tinynas.data.registry import load_data
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.predict import predict

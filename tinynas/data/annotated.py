@@ -13,7 +13,7 @@ from torch import Tensor
 from ..utils.errors import FileError
 from .base import IMAGENET, Data
 from .boxes import BoxSplit
-from .loading import ImageFiles
+from .files import ImageFiles, check_files
 from .memory import hold_out
 
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
@@ -85,7 +85,7 @@ def _split(numbers: dict[str, int], images: Sequence[AnnotatedImage], *, flip: b
     for image in images:
         files.append(str(image.image))
         objects.append(_numbered_objects(numbers, image))
-    return BoxSplit(read=ImageFiles(files), objects=objects, flip=flip)
+    return BoxSplit(read=ImageFiles(check_files(files)), objects=objects, flip=flip)
 
 
 def _numbered_objects(numbers: dict[str, int], image: AnnotatedImage) -> Tensor:

@@ -61,7 +61,7 @@ class BatchRequest(NamedTuple):
 
 
 class Split(Protocol):
-    """Labelled images, in memory or on disk. MemorySplit, FolderSplit and BoxSplit implement it."""
+    """Labelled images, in memory or on disk. MemorySplit, FileSplit and BoxSplit implement it."""
 
     @property
     def labels(self) -> Tensor:
@@ -70,6 +70,10 @@ class Split(Protocol):
 
     def __len__(self) -> int:
         """Return the number of images."""
+        ...
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all images and labels, which tells whether they have changed."""
         ...
 
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
@@ -89,6 +93,7 @@ class Data:
         train: The images to train on.
         val: Search-val, held out of the training images.
         test: The images for the final accuracy.
+        left_out: What there is beside the images and was left out, a line each.
     """
 
     classes: tuple[str, ...]
@@ -98,6 +103,12 @@ class Data:
     train: Split
     val: Split
     test: Split
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
     def channels(self) -> int:

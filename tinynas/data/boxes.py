@@ -5,21 +5,55 @@ height; M = 0 for an image without objects. Images are stretched to squares, not
 same, and so does the overlap (IoU) of any two of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from .base import BatchRequest, LabelledBatch, Normalisation
-from .loading import ImageFiles, ImageRequest, load_batches
+from .digest import tensor_digest, text_digest
+from .files import ImageFile, ImageFiles
+from .loading import ImageRequest, load_batches
 from .transforms import stretch
 
 _MOSAICS = 0.5  # fraction of the images that strong augmentation replaces by mosaics
 _CORNERS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # x, y of the tiles of a mosaic
 ImageWithObjects = tuple[Tensor, Tensor]  # uint8 (C, H, W); its objects (M, 5)
+
+
+class ImageSource(Protocol):
+    """The images of a split: `ImageFiles` or `MemoryImages`."""
+
+    def __call__(self, index: int) -> Tensor:
+        """Return an image, uint8 (C, H, W)."""
+        ...
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all images."""
+        ...
+
+    def subset(self, indices: Sequence[int]) -> "ImageSource":
+        """Return some of the images."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryImages:
+    """Images in memory, uint8 (N, C, H, W)."""
+
+    images: Tensor
+
+    def __call__(self, index: int) -> Tensor:
+        return self.images[index]
+
+    def digest(self) -> str:
+        return tensor_digest(self.images)
+
+    def subset(self, indices: Sequence[int]) -> "MemoryImages":
+        return MemoryImages(self.images[list(indices)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +66,26 @@ class BoxSplit:
         flip: Whether augmentation mirrors half of the images.
     """
 
-    read: Callable[[int], Tensor]
+    read: "ImageSource"
     objects: Sequence[Tensor]
     flip: bool = False
 
     def __len__(self) -> int:
         return len(self.objects)
+
+    @property
+    def image_files(self) -> Sequence[ImageFile]:
+        """The image files; none if the images are in memory."""
+        return self.read.images if isinstance(self.read, ImageFiles) else ()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all images and objects."""
+        return text_digest([self.read.digest(), tensor_digest(self.labels)])
+
+    def subset(self, indices: Sequence[int]) -> "BoxSplit":
+        """Return the split of some of the images."""
+        objects = [self.objects[index] for index in indices]
+        return replace(self, read=self.read.subset(indices), objects=objects)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -55,8 +103,7 @@ class BoxSplit:
             FileError: An image cannot be read.
         """
         fill = tuple(round(255 * mean) for mean in normalise.mean)
-        num_files = len(self) if isinstance(self.read, ImageFiles) else 0
-        batches = load_batches(partial(self._load_image, fill), _collate, requests, num_files=num_files)
+        batches = load_batches(partial(self._load_image, fill), _collate, requests, num_files=len(self.image_files))
         for images, labels in batches:
             yield normalise(images), labels
 

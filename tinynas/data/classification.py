@@ -1,10 +1,9 @@
-"""Classification data sets: from packages, files on this machine, torchvision's downloads, folders of images."""
+"""Classification data sets: from packages, files on this machine, torchvision's downloads."""
 
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,15 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import FileError
-from .base import IMAGENET, BatchRequest, Data, LabelledBatch, Normalisation
-from .loading import ImageRequest, load_batches, read_image
+from ..utils.paths import cache_folder
+from .base import Data, LabelledBatch, Normalisation
+from .labelled_files import Sample, labelled_files
 from .memory import MemorySplit, hold_out
-from .paths import refuse_path, require_path
-from .transforms import center_crop, trivial_augment
+from .paths import refuse_path
 
-CACHE = Path("~/.cache/tinynas").expanduser()  # where torchvision's downloads go
+CACHE = cache_folder()  # where torchvision's downloads go
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
 _FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-_CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
 
 
 def digits(path: Path | None) -> Data:
@@ -111,30 +109,6 @@ def _in_memory(
     )
 
 
-def image_folder(path: Path | None) -> Data:
-    """Load a folder with train/CLASS/IMAGE and val/CLASS/IMAGE files, of any size and format that PIL reads.
-
-    The images in val/ are the test split.
-    """
-    path = require_path("imagefolder", path, "with train/ and val/ in it")
-    train, test = _image_folder(path, "train"), _image_folder(path, "val")
-    if train.classes != test.classes:
-        differ = ", ".join(sorted(set(train.classes) ^ set(test.classes))[:5])
-        raise FileError(f"{path}: train/ and val/ have different classes, only one has {differ}")
-    return _on_disk(tuple(train.classes), train.samples, test.samples)
-
-
-def _image_folder(path: Path, part: str) -> Any:
-    """Return torchvision's ImageFolder of path/part. Raises FileError if there are no images."""
-    from torchvision.datasets import ImageFolder
-
-    try:
-        return ImageFolder(str(path / part))
-    except FileNotFoundError as error:
-        reason = str(error).split(". ")[0] if (path / part).is_dir() else f"there is no folder {part}/"
-        raise FileError(f"no images in {path}: {reason}; expected {part}/CLASS/IMAGE files") from None
-
-
 def food101(path: Path | None) -> Data:
     """Load Food-101 (Bossard et al., 2014): 101,000 photographs of 101 dishes."""
     return _photographs("food101", "Food101", ["train"], path)
@@ -164,73 +138,18 @@ def _photographs(name: str, torchvision_name: str, train_splits: Sequence[str], 
     with _download_errors(name):
         parts = [cls(root, split=split, download=download) for split in train_splits]
         test = cls(root, split="test", download=download)
-    train: list[tuple[str, int]] = []
+    train: list[Sample] = []
     for part in parts:
         train += _samples(part)
-    return _on_disk(tuple(parts[0].classes), train, _samples(test))
+    return labelled_files(tuple(parts[0].classes), train, _samples(test))
 
 
-def _samples(dataset: Any) -> list[tuple[str, int]]:
+def _samples(dataset: Any) -> list[Sample]:
     """Return the files and labels of a torchvision data set, whose public methods return them only with the images."""
     if hasattr(dataset, "_samples"):
         return list(dataset._samples)
     files = dataset._images if hasattr(dataset, "_images") else dataset._image_files
     return list(zip(map(str, files), dataset._labels, strict=True))
-
-
-def _on_disk(classes: tuple[str, ...], train: Sequence[tuple[str, int]], test: Sequence[tuple[str, int]]) -> Data:
-    """Return a data set of image files with labels; a tenth of the training images is held out as search-val."""
-    labels = _labels([label for _, label in train])
-    remaining, held_out = hold_out(labels, 0.1, "val")
-    return Data(
-        classes=classes,
-        normalise=IMAGENET,
-        crop=_CROP,
-        train=_folder_split([train[i] for i in remaining.tolist()]),
-        val=_folder_split([train[i] for i in held_out.tolist()]),
-        test=_folder_split(test),
-    )
-
-
-def _folder_split(samples: Sequence[tuple[str, int]]) -> "FolderSplit":
-    files, labels = zip(*samples, strict=True)
-    return FolderSplit(files=files, labels=_labels(labels), crop=_CROP)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderSplit:
-    """A split whose images are files, read one at a time; augmented by cropping and mirroring.
-
-    Attributes:
-        files: Paths of the images.
-        labels: Class indices (N,).
-        crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
-    """
-
-    files: Sequence[str]
-    labels: Tensor
-    crop: float
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
-        """Yield one batch per request. Raises FileError if an image cannot be read."""
-        loaded = load_batches(self._load_image, torch.stack, requests, num_files=len(self.files))
-        for pixels, request in zip(loaded, requests, strict=True):
-            yield normalise(pixels), self.labels[request.indices]
-
-    def _load_image(self, request: ImageRequest) -> Tensor:
-        """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""
-        from torchvision.transforms import v2
-
-        image, resolution = read_image(self.files[request.image]), request.resolution
-        if request.seed is None:
-            return center_crop(image, resolution, self.crop)
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(request.seed)
-            cropped: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
-        return trivial_augment(cropped[None], request.seed)[0] if request.strong else cropped
 
 
 @contextmanager

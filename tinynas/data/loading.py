@@ -3,12 +3,9 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..utils.errors import FileError
 from .base import BatchRequest
@@ -88,30 +85,3 @@ def _collate(collate: Callable[[list[Sample]], Collated], samples: list[Sample |
             return sample
         loaded.append(sample)
     return collate(loaded)
-
-
-class ImageFiles:
-    """Image files of any format that PIL reads: maps an index to RGB pixels, uint8 (3, H, W)."""
-
-    def __init__(self, files: Sequence[str]) -> None:
-        self.files = files
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __call__(self, index: int) -> Tensor:
-        """Read an image. Raises FileError if that fails."""
-        return read_image(self.files[index])
-
-
-def read_image(file: str | Path, channels: int = 3) -> Tensor:
-    """Read an image file as uint8 (channels, H, W): RGB, or grey for one channel. Raises FileError if that fails."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
-    except Exception:  # PIL raises almost anything for a corrupt image
-        raise FileError(f"cannot read the image {file}; remove or replace it") from None
-    height, width = pixels.shape[:2]
-    return torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..utils.errors import InputError
 from ..utils.rng import generator
 from .base import BatchRequest, LabelledBatch, Normalisation
+from .digest import tensor_digest
 from .transforms import resize, trivial_augment
 
 
@@ -29,6 +31,10 @@ class MemorySplit:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all images and labels."""
+        return tensor_digest(self.images, self.labels)
 
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request: augmented if it has a seed, normalised, then resized."""
@@ -54,7 +60,9 @@ class MemorySplit:
 
 
 def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Tensor]:
-    """Split indices in two, the second part with this fraction of every class, but at least one image of each.
+    """Split indices in two, the second part with this fraction of every class.
+
+    It has at least one image of every class, but of a class with a single image, which remains.
 
     Args:
         labels: Class indices (N,).
@@ -63,13 +71,22 @@ def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Ten
 
     Returns:
         The remaining and the held-out indices, each in ascending order.
+
+    Raises:
+        InputError: Every class has a single image, so that none can be held out.
     """
     order = torch.from_numpy(generator(0, purpose).permutation(len(labels)))
     by_class = torch.split(order[labels[order].argsort(stable=True)], labels.bincount().tolist())
     parts = []
     for members in by_class:
-        if len(members):
-            parts.append(members[: max(1, round(fraction * len(members)))])
+        if len(members) > 1:
+            count = max(1, round(fraction * len(members)))
+            parts.append(members[: min(count, len(members) - 1)])
+    if not parts:
+        raise InputError(
+            f"no class has more than one of the {len(labels)} training images, so that none can be held out as "
+            f"{purpose}; add images"
+        )
     held_out = torch.cat(parts).sort().values
     remaining = torch.ones(len(labels), dtype=torch.bool)
     remaining[held_out] = False

@@ -1,7 +1,7 @@
 """Data sets by name. To add one, write a function that loads it and add a line to DATA_SETS.
 
-The function takes the PATH of "NAME:PATH", or None, and returns a `Data`. Existing ones to start from: `digits` and
-`image_folder` in classification.py; for detection `scattered_digits` in scattered.py and `voc` in voc.py.
+The function takes the PATH of "NAME:PATH", or None, and returns a `Data`. Existing ones to start from: `digits` in
+classification.py and `image_folder` in folder.py; for detection `scattered_digits` in scattered.py and `voc` in voc.py.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ..utils.errors import InputError, unknown
 from .base import Data
-from .classification import cars, cifar10, cifar100, digits, fashion_mnist, flowers102, food101, image_folder, pets
+from .classification import cars, cifar10, cifar100, digits, fashion_mnist, flowers102, food101, pets
 from .coco import coco
+from .folder import image_folder
+from .readable import readable
 from .scattered import scattered_digits, scattered_fashion
 from .voc import voc
 
@@ -33,11 +35,12 @@ DATA_SETS: dict[str, LoadDataSet] = {
 }
 
 
-def load_data(name: str) -> Data:
-    """Load a data set.
+def load_data(name: str, *, skip_unreadable: bool = False) -> Data:
+    """Load a data set. Its image files are all read once, unless they have not changed since an earlier time.
 
     Args:
         name: "NAME" or "NAME:PATH", with a NAME of DATA_SETS.
+        skip_unreadable: Leave out image files that cannot be read.
 
     Raises:
         InputError: The name is unknown, the data set needs a path, or takes none.
@@ -46,7 +49,8 @@ def load_data(name: str) -> Data:
     kind, _, path = name.partition(":")
     if kind not in DATA_SETS:
         raise unknown("data set", kind, DATA_SETS)
-    return DATA_SETS[kind](Path(path).expanduser() if path else None)
+    data = DATA_SETS[kind](Path(path).expanduser() if path else None)
+    return readable(data, name, skip_unreadable=skip_unreadable)
 
 
 def register_data_set(name: str, load: LoadDataSet) -> None:

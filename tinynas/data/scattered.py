@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from ..utils.rng import generator
 from .base import BatchRequest, Data, Normalisation, Split
-from .boxes import BoxSplit
+from .boxes import BoxSplit, MemoryImages
 from .classification import digits, fashion_mnist
 from .paths import refuse_path
 
@@ -75,7 +75,7 @@ def _scatter_split(split: Split, side: int, count: int, rng: np.random.Generator
         objects.append(scatter(canvas, glyphs[on_image, 0], labels[on_image], rng))
         first += number
     pixels = canvases.round_().to(torch.uint8)[:, None]
-    return BoxSplit(read=pixels.__getitem__, objects=objects, flip=flip)
+    return BoxSplit(read=MemoryImages(pixels), objects=objects, flip=flip)
 
 
 def scatter(canvas: Tensor, glyphs: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:

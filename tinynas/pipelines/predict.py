@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.loading import read_image
+from ..data.images import read_image
 from ..utils.errors import InputError, require
 from ..utils.io import check_writable, write, write_json
 from .trained_model import load_trained

@@ -1,6 +1,6 @@
 """Errors that the user can fix. Each message is one line: what was wrong with the values, then what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -70,3 +70,14 @@ def require(condition: bool, expression: str, **values: object) -> None:
     if not condition:
         got = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise InputError(f"`{expression}` must hold, but got ({got})")
+
+
+def some_names(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names and how many more there are, for a message.
+
+    Example:
+        >>> some_names(["cat", "dog", "eel", "fox", "gnu"])
+        'cat, dog, eel and 2 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

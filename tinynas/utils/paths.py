@@ -1,5 +1,6 @@
-"""Paths in settings, made absolute so that a run can be resumed from any folder."""
+"""Paths: absolute ones in settings, so that a run can be resumed from any folder; the cache."""
 
+import os
 from pathlib import Path
 
 
@@ -17,3 +18,8 @@ def with_absolute_path(text: str) -> str:
     if path:
         return f"{kind}:{absolute_path(path)}"
     return absolute_path(text) if Path(text).suffix and ":" not in text else text
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be downloaded or computed again: $XDG_CACHE_HOME/tinynas or ~/.cache/tinynas."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tinynas"

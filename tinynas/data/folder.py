@@ -1,0 +1,188 @@
+"""The data set "imagefolder:PATH": a folder of images, sorted into a folder for each class."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..utils.errors import FileError, some_names
+from .base import Data
+from .images import image_endings
+from .labelled_files import Sample, labelled_files
+from .paths import require_path
+
+_TOOL_MADE = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "thumbs.db", "desktop.ini", "lost+found"}
+
+
+@dataclass
+class ClassFolders:
+    """A folder train/ or val/, as it was found.
+
+    Attributes:
+        path: The folder.
+        images: Paths of the images of each class, sorted; empty for a class folder without images.
+        loose: Names of the images beside the class folders.
+        other: How many files have an ending that is not read, by ending.
+        hidden: Number of hidden files and folders, and of those that are made by tools.
+    """
+
+    path: Path
+    images: dict[str, list[str]] = field(default_factory=dict)
+    loose: list[str] = field(default_factory=list)
+    other: Counter[str] = field(default_factory=Counter)
+    hidden: int = 0
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that have images."""
+        return [name for name, files in self.images.items() if files]
+
+
+def image_folder(path: Path | None) -> Data:
+    """Load a folder with train/CLASS/IMAGE and val/CLASS/IMAGE files, of any size and format that is read.
+
+    The images in val/ are the test split. Hidden files and folders, those that tools make, and files with other endings
+    are left out.
+
+    Raises:
+        InputError: `path` is None, or there is no class with two training images.
+        FileError: There are fewer than two classes with images to train on, no test images, or test images of a class
+            without training images.
+    """
+    path = require_path("imagefolder", path, "with train/ and val/ in it")
+    train, test = read_class_folders(path, "train"), read_class_folders(path, "val")
+    classes = train.classes
+    _check_classes(train)
+    unknown = sorted(set(test.classes) - set(classes))
+    if unknown:
+        raise FileError(
+            f"{path}: val/ has images of {some_names(unknown)}, of which train/ has none (its classes are "
+            f"{some_names(classes)}); give both folders the same classes"
+        )
+    if not test.classes:
+        raise FileError(f"no images in {test.path}{_beside(test)}; expected val/CLASS/IMAGE files")
+    return labelled_files(
+        tuple(classes), _samples(train, classes), _samples(test, classes), left_out=_left_out(path, train, test)
+    )
+
+
+def read_class_folders(path: Path, part: str) -> ClassFolders:
+    """List the images of path/part by class, in subfolders of any depth. Raises FileError if it does not exist."""
+    root = path / part
+    if not root.is_dir():
+        names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        instead = f", but {some_names(names)}" if names else ""
+        raise FileError(f"no images in {path}: there is no folder {part}/{instead}; expected {part}/CLASS/IMAGE files")
+    folders = ClassFolders(root)
+    for entry in sorted(root.iterdir()):
+        if _is_hidden(entry.name):
+            folders.hidden += 1
+        elif entry.is_dir():
+            folders.images[entry.name] = _images_below(entry, folders)
+        elif _is_image(entry.name):
+            folders.loose.append(entry.name)
+        else:
+            folders.other[_ending(entry.name)] += 1
+    return folders
+
+
+def _images_below(root: Path, folders: ClassFolders) -> list[str]:
+    """Return the images in a folder and its subfolders, sorted; count in `folders` what is left out."""
+    images: list[tuple[str, str]] = []
+    visited: set[str] = set()  # real paths, as a link can lead back
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        if os.path.realpath(folder) in visited:
+            subfolders.clear()
+            continue
+        visited.add(os.path.realpath(folder))
+        shown = [name for name in subfolders if not _is_hidden(name)]
+        folders.hidden += len(subfolders) - len(shown)
+        subfolders[:] = shown
+        for name in names:
+            if _is_hidden(name):
+                folders.hidden += 1
+            elif _is_image(name):
+                images.append((folder, name))
+            else:
+                folders.other[_ending(name)] += 1
+    return [os.path.join(folder, name) for folder, name in sorted(images)]
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or made by a system or tool."""
+    return name.startswith(".") or name.lower() in _TOOL_MADE
+
+
+def _is_image(name: str) -> bool:
+    return _ending(name) in image_endings()
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _check_classes(train: ClassFolders) -> None:
+    """Raise FileError unless there are two classes."""
+    classes = train.classes
+    if len(classes) >= 2:
+        return
+    if not classes:
+        raise FileError(f"no images in {train.path}{_beside(train)}; expected train/CLASS/IMAGE files")
+    (name,) = classes
+    below = sorted(entry.name for entry in (train.path / name).iterdir() if entry.is_dir())
+    hint = "add images of another"
+    if below:
+        hint = f"if the classes are its subfolders ({some_names(below)}), move these to {train.path}"
+    raise FileError(f"{train.path} has images of one class only, {name}; {hint}")
+
+
+def _beside(folders: ClassFolders) -> str:
+    """Return what a folder without images has instead."""
+    parts = []
+    if folders.loose:
+        parts.append(f"{len(folders.loose)} images in no class folder ({some_names(folders.loose)})")
+    if folders.images:
+        parts.append(f"empty class folders {some_names(list(folders.images))}")
+    if folders.other:
+        parts.append(_other_files(folders.other))
+    return f", which has {' and '.join(parts)}" if parts else ", which is empty"
+
+
+def _samples(folders: ClassFolders, classes: Sequence[str]) -> list[Sample]:
+    """Return the path and label of all images."""
+    samples = []
+    for label, name in enumerate(classes):
+        for file in folders.images.get(name, []):
+            samples.append((file, label))
+    return samples
+
+
+def _left_out(path: Path, *parts: ClassFolders) -> tuple[str, ...]:
+    """Return what was left out of the folders, a line each."""
+    lines = []
+    for part in parts:
+        name = part.path.name
+        empty = sorted(set(part.images) - set(part.classes))
+        if part.other:
+            lines.append(f"{name}/: {_other_files(part.other)}")
+        if part.loose:
+            lines.append(f"{name}/: {len(part.loose)} images in no class folder ({some_names(part.loose)})")
+        if part.hidden:
+            lines.append(f"{name}/: {part.hidden} hidden or tool-made files and folders")
+        if empty:
+            lines.append(f"{name}/: class folders without images: {some_names(empty)}")
+    used = {part.path.name for part in parts}
+    beside = [entry.name for entry in sorted(path.iterdir()) if entry.name not in used and entry.is_dir()]
+    beside = [name for name in beside if not _is_hidden(name)]
+    if beside:
+        lines.append(f"folders beside train/ and val/: {some_names(beside)}")
+    return tuple(lines)
+
+
+def _other_files(other: Counter[str]) -> str:
+    """Return how many files are not read as images, by ending."""
+    endings = []
+    for ending, count in other.most_common():
+        endings.append(f"{ending or 'no ending'} ({count})")
+    return f"{other.total()} files that are not read as images, by ending {some_names(endings)}"

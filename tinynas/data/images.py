@@ -1,0 +1,211 @@
+"""The one reader of image files: training, calibration, evaluation and prediction see the same pixels.
+
+stored as                                   read as
+8 bits a channel, any colour mode           RGB, or grey for networks with one input channel
+9 to 16 bits a channel                      the upper 8 bits: the format's white is white
+32-bit integers, floats                     refused: neither says what white is
+transparent (alpha channel or a key)        composited over white
+turned (EXIF orientation 2 to 8)            as it is to be shown
+several frames (GIF, TIFF, APNG, WebP)      the first frame
+CMYK                                        RGB without a colour profile; profiles are ignored everywhere
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..utils.errors import FileError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BACKGROUND = (255, 255, 255)  # that transparent images are composited over
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TIFF", "WEBP")  # PIL's names
+_ORIENTATION = 0x0112  # EXIF tag
+_TRANSPOSE = {  # from orientation to PIL's name of what makes the image upright
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
+_WHITE_IS_ZERO = 0  # a value of the latter
+_UNDEFINED = {"I": "32-bit integers", "F": "floating-point numbers"}  # modes without a defined white
+
+
+class UnreadableImageError(Exception):
+    """Why an image cannot be read."""
+
+
+class ImageFacts(NamedTuple):
+    """How an image is stored."""
+
+    format: str  # PIL's name
+    mode: str  # PIL's name
+    width: int  # in pixels, as it is shown
+    height: int
+    orientation: int  # EXIF: 1 is upright, 2 to 8 are mirrored and turned
+    transparent: bool
+    animated: bool
+
+
+def read_image(file: str | Path, channels: int = 3) -> Tensor:
+    """Read an image file.
+
+    Args:
+        file: Path of a file in one of FORMATS.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        uint8 (channels, H, W), as the table above says.
+
+    Raises:
+        FileError: The file cannot be read or decoded, or its pixels have no defined white.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        with without_pil_warnings(), _opened(Path(file).read_bytes()) as image:
+            pixels = np.array(_decoded(image, mode))
+    except UnreadableImageError as error:
+        raise FileError(f"cannot read the image {file}: {error}; remove or replace it") from None
+    except OSError as error:
+        raise FileError(f"cannot read the image {file}: {error.strerror}") from None
+    height, width = pixels.shape[:2]
+    return torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)
+
+
+def check_image(content: bytes) -> ImageFacts:
+    """Decode the content of an image file and return how it is stored.
+
+    Raises:
+        UnreadableImageError: `read_image` could not read it.
+    """
+    with _opened(content) as image:
+        orientation = _orientation(image)
+        width, height = image.size
+        if orientation > 4 and image.format != "TIFF":  # PIL has TIFF's size as it is shown
+            width, height = height, width
+        facts = ImageFacts(
+            format=image.format or "",
+            mode=image.mode,
+            width=width,
+            height=height,
+            orientation=orientation,
+            transparent=image.has_transparency_data,
+            animated=_is_animated(image),
+        )
+        _decoded(image, "RGB")
+    return facts
+
+
+@contextmanager
+def without_pil_warnings() -> Iterator[None]:
+    """Drop PIL's warnings, about damaged EXIF data and large images, in the body. Not for one of several threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@cache
+def image_endings() -> frozenset[str]:
+    """Return the endings of the files that are read, such as ".png", in lower case."""
+    from PIL import Image
+
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in FORMATS)
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator["Image"]:
+    """Open the content of an image file. Raises UnreadableImageError if that, or the body, fails."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            yield image
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # PIL raises almost anything for a corrupt image
+        if not content:
+            reason = "it is empty"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "it is not an image, or in a format that is not read"
+        else:
+            reason = "it is damaged"
+        raise UnreadableImageError(reason) from None
+
+
+def _orientation(image: "Image") -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none, or no valid one."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data, without which the image is shown as it is stored
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _is_animated(image: "Image") -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # the second frame is damaged, and not used
+        return True
+
+
+def _decoded(image: "Image", mode: str) -> "Image":
+    """Return the image in the mode "L" or "RGB". Raises UnreadableImageError if its pixels have no defined white."""
+    from PIL import Image
+
+    stored_mode = image.mode
+    is_scaled = stored_mode == "I" and image.format == "PPM"  # by PIL, to 16 bits
+    image = _upright(image)
+    if stored_mode.startswith("I;16") or is_scaled:
+        image = _eight_bits(image)
+    elif stored_mode in _UNDEFINED:
+        raise UnreadableImageError(
+            f"its pixels are {_UNDEFINED[stored_mode]}, which do not say what white is (8 or 16 bits a channel do)"
+        )
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:  # the key of a colour of 16 bits a channel, whose pixels have 8 here
+        image.info["transparency"] = tuple([value >> 8 for value in key])
+    background = Image.new("RGBA", image.size, BACKGROUND)
+    return Image.alpha_composite(background, image.convert("RGBA")).convert(mode)
+
+
+def _upright(image: "Image") -> "Image":
+    """Return the image turned as its EXIF orientation says, which PIL does for TIFF when it loads the pixels."""
+    from PIL.Image import Transpose
+
+    orientation = _orientation(image)
+    image.load()
+    if orientation == 1 or image.format == "TIFF":
+        return image
+    return image.transpose(Transpose[_TRANSPOSE[orientation]])
+
+
+def _eight_bits(image: "Image") -> "Image":
+    """Return the upper 8 bits of a grey image of more; a transparent level becomes an alpha channel."""
+    from PIL import Image
+
+    levels = np.array(image)
+    tags: Any = getattr(image, "tag_v2", {})
+    bits = tags[_BITS_PER_SAMPLE][0] if _BITS_PER_SAMPLE in tags else 16
+    grey = (levels >> (bits - 8)).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = 255 - grey
+    key = image.info.get("transparency")
+    if key is None:
+        return Image.fromarray(grey)
+    alpha = np.where(levels == key, 0, 255).astype(np.uint8)
+    return Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)])

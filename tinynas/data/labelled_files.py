@@ -1,0 +1,106 @@
+"""Classification data whose images are files, read one at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .base import IMAGENET, BatchRequest, Data, LabelledBatch, Normalisation
+from .digest import text_digest
+from .files import ImageFile, check_files
+from .images import read_image
+from .loading import ImageRequest, load_batches
+from .memory import hold_out
+from .transforms import center_crop, trivial_augment
+
+CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
+Sample = tuple[str, int]  # path and label
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSplit:
+    """A split whose images are files, read one at a time; augmented by cropping and mirroring.
+
+    Attributes:
+        image_files: The images.
+        labels: Class indices (N,).
+        crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
+    """
+
+    image_files: Sequence[ImageFile]
+    labels: Tensor
+    crop: float
+
+    @property
+    def files(self) -> list[str]:
+        """The images' paths."""
+        return [image.path for image in self.image_files]
+
+    def __len__(self) -> int:
+        return len(self.image_files)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all images and labels."""
+        rows = []
+        for image, label in zip(self.image_files, self.labels.tolist(), strict=True):
+            rows.append(f"{image.digest} {label}")
+        return text_digest(rows)
+
+    def subset(self, indices: Sequence[int]) -> "FileSplit":
+        """Return the split of some of the images."""
+        image_files = [self.image_files[index] for index in indices]
+        return replace(self, image_files=image_files, labels=self.labels[list(indices)])
+
+    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+        """Yield one batch per request. Raises FileError if an image cannot be read."""
+        loaded = load_batches(self._load_image, torch.stack, requests, num_files=len(self))
+        for pixels, request in zip(loaded, requests, strict=True):
+            yield normalise(pixels), self.labels[request.indices]
+
+    def _load_image(self, request: ImageRequest) -> Tensor:
+        """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""
+        from torchvision.transforms import v2
+
+        image, resolution = read_image(self.image_files[request.image].path), request.resolution
+        if request.seed is None:
+            return center_crop(image, resolution, self.crop)
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(request.seed)
+            cropped: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
+        return trivial_augment(cropped[None], request.seed)[0] if request.strong else cropped
+
+
+def labelled_files(
+    classes: tuple[str, ...], train: Sequence[Sample], test: Sequence[Sample], left_out: tuple[str, ...] = ()
+) -> Data:
+    """Return a data set of image files with labels; a tenth of the training images is held out as search-val.
+
+    Args:
+        classes: Names of the classes.
+        train: Images to train on, and for search-val.
+        test: Images of the test split.
+        left_out: As in `Data`.
+
+    Raises:
+        InputError: Every class has a single training image, so that none can be held out.
+    """
+    train_split, test_split = _split(train), _split(test)
+    remaining, held_out = hold_out(train_split.labels, 0.1, "val")
+    return Data(
+        classes=classes,
+        normalise=IMAGENET,
+        crop=CROP,
+        train=train_split.subset(remaining.tolist()),
+        val=train_split.subset(held_out.tolist()),
+        test=test_split,
+        left_out=left_out,
+    )
+
+
+def _split(samples: Sequence[Sample]) -> FileSplit:
+    paths, labels = [], []
+    for path, label in samples:
+        paths.append(path)
+        labels.append(label)
+    return FileSplit(image_files=check_files(paths), labels=torch.tensor(labels, dtype=torch.int64), crop=CROP)

@@ -9,6 +9,7 @@ import typer
 from tinynas.arch.arch import Arch
 from tinynas.arch.cost import cost, layer_costs
 from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_spaces, short_name
+from tinynas.experiment.config import DATA_HELP
 from tinynas.experiment.plans import ExportPlan
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import parse_count
@@ -16,6 +17,7 @@ from tinynas.utils.units import parse_count
 from .exits import sidenet
 from .options import AsJson, DataName, ModelFile, OutFolder, settings_options
 from .screen import Screen
+from .tables.data import show_data
 from .tables.deploy import show_export
 from .tables.models import show_evaluation, show_predictions
 from .tables.networks import show_cost, show_spaces
@@ -31,6 +33,27 @@ app = typer.Typer(
 )
 app.command()(search)
 app.command()(retrain)
+
+
+@app.command("data")
+def inspect(
+    source: Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")],
+    out: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")] = Path("data.png"),
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="Pixels along a side of the images. Default: their own, at most 96.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a data set was understood to be: classes, splits, sizes, what was left out; draw what networks see."""
+    from tinynas.pipelines.inspect_data import inspect_data
+    from tinynas.utils.paths import with_absolute_path
+
+    screen = Screen(as_json)
+    summary = inspect_data(with_absolute_path(source), out, resolution=resolution)
+    show_data(screen, summary)
+    screen.note(f"picture: {out}")
+    screen.document(summary.to_dict() | {"picture": str(out)})
 
 
 @app.command()

@@ -47,6 +47,12 @@ class Normalisation:
         std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1)
         return (pixels.float() / 255 - mean) / std
 
+    def undone(self, images: Tensor) -> Tensor:
+        """Return the pixels of normalised images: floats (N, C, H, W) to uint8 (N, C, H, W)."""
+        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -79,6 +85,20 @@ class Split(Protocol):
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request, in order: images (N, C, resolution, resolution) and their labels."""
         ...
+
+
+def class_labels(split: Split) -> tuple[Tensor, Tensor]:
+    """Return image index and class index of every label of a split: of every image, or of every object (M,)."""
+    labels = split.labels
+    if labels.ndim == 1:
+        return torch.arange(len(labels)), labels
+    return labels[:, 0].long(), labels[:, 1].long()
+
+
+def class_counts(split: Split, classes: Sequence[str]) -> dict[str, int]:
+    """Return the number of images, or objects, of each class in a split."""
+    _, of_class = class_labels(split)
+    return dict(zip(classes, of_class.bincount(minlength=len(classes)).tolist(), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..utils.errors import FileError, some_names
-from .base import Data, Split
+from .base import Data, Split, class_counts
 from .files import ImageFile
 
 
@@ -45,17 +45,16 @@ def readable(data: Data, name: str, *, skip_unreadable: bool) -> Data:
         )
     line = f"{len(unreadable)} images that cannot be read: {described}"
     remaining = replace(data, left_out=(*data.left_out, line), **kept)
-    _check_enough(remaining, name)
+    _check_enough(data, remaining, name)
     return remaining
 
 
-def _check_enough(data: Data, name: str) -> None:
-    """Raise FileError if a split has no images left, or a class of a classification data set none to train on."""
+def _check_enough(before: Data, data: Data, name: str) -> None:
+    """Raise FileError if a split has no images left, or a class none to train on."""
     for part, split in data.splits.items():
         if not len(split):
             raise FileError(f"no {part} image of {name} can be read; replace them")
-    if data.task == "classify":
-        counts = data.train.labels.bincount(minlength=len(data.classes)).tolist()
-        missing = [label for label, count in zip(data.classes, counts, strict=True) if not count]
-        if missing:
-            raise FileError(f"no training image of {some_names(missing)} in {name} can be read; replace them")
+    counts = class_counts(data.train, data.classes)
+    lost = [label for label, count in class_counts(before.train, data.classes).items() if count and not counts[label]]
+    if lost:
+        raise FileError(f"no training image of {some_names(lost)} in {name} can be read; replace them")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..training.recipe import Recipe
 from ..utils.errors import InputError, require, unknown
@@ -18,6 +18,11 @@ DATA_HELP = (
 )
 DATA_METAVAR = "NAME[:PATH]"
 _SEARCH, _SUPERNET, _NETAUG, _TEACHER, _START = "Search", "Supernet", "NetAug", "Teacher", "Initial weights"
+
+
+def skip_unreadable_setting() -> Any:
+    """Return the field that says whether unreadable images are left out."""
+    return setting(False, help="Leave out images that cannot be read, instead of stopping")
 
 
 def _storage(text: str) -> str:
@@ -59,6 +64,7 @@ class SupernetConfig:
 
     space: str = setting("mobile32", help="Search space, see `tinynas spaces`", group=_SUPERNET, metavar="NAME|FILE")
     data: str = setting("digits", help=DATA_HELP, metavar=DATA_METAVAR, parse=with_absolute_path)
+    skip_unreadable: bool = skip_unreadable_setting()
     num_random_subnets: int = setting(
         2,
         help="Random subnets in a training step, beside the largest and the smallest",
@@ -218,6 +224,7 @@ class RetrainConfig:
     """How a network is retrained; a retraining's config.yaml, beside the network."""
 
     data: str = setting("digits", help=DATA_HELP, metavar=DATA_METAVAR, parse=with_absolute_path)
+    skip_unreadable: bool = skip_unreadable_setting()
     init: str = setting(
         "kaiming-normal",
         help="Initial weights: kaiming-normal, kaiming-uniform, supernet, or a model's file",

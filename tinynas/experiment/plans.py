@@ -9,7 +9,14 @@ from ..utils.errors import InputError
 from ..utils.io import unused_path
 from ..utils.settings import check_settings, setting
 from ..utils.units import parse_count
-from .config import DATA_HELP, DATA_METAVAR, RetrainConfig, SearchSettings, SupernetConfig
+from .config import (
+    DATA_HELP,
+    DATA_METAVAR,
+    RetrainConfig,
+    SearchSettings,
+    SupernetConfig,
+    skip_unreadable_setting,
+)
 from .run_folder import CASCADE, SIDENET, RetrainFolder
 
 AUTO = "auto"
@@ -76,6 +83,7 @@ class ExportPlan:
         2.0, help="Loss of accuracy by int8 above which a warning is shown", unit="percentage points"
     )
     data: str | None = setting(None, help=DATA_HELP, metavar=DATA_METAVAR, default_text=_MODELS_DATA)
+    skip_unreadable: bool = skip_unreadable_setting()
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -151,6 +159,7 @@ class ExitPlan:
     )
     seed: int = setting(0, help="Seed of the side heads' weights and order of images", group=_EXITS, minimum=0)
     data: str | None = setting(None, help=DATA_HELP, metavar=DATA_METAVAR, default_text=_MODELS_DATA)
+    skip_unreadable: bool = skip_unreadable_setting()
 
     def __post_init__(self) -> None:
         check_settings(self)

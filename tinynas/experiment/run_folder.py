@@ -2,6 +2,7 @@
 
 runs/NAME/
   config.yaml        settings of the supernet, all resolved
+  data.json          classes and digests of the images and labels of every split
   space.yaml         the search space
   supernet.pt        checkpoint of the supernet
   log.jsonl          one line per epoch
@@ -11,7 +12,7 @@ runs/NAME/
   earlier/LIMITS/    front.json, front.png and best.yaml of searches with other limits
   damaged/           the same, if front.json could not be read
   compare.png        the newest comparison
-  retrain/NAME/      config.yaml, log.jsonl, checkpoint.pt, metrics.json, model.safetensors; resolutions.json
+  retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors; resolutions.json
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
 
@@ -27,6 +28,7 @@ from .export_report import EarlyExitExportReport
 from .results import RetrainMetrics, SearchResult, read_result
 
 CONFIG = "config.yaml"
+DATA = "data.json"
 FRONT = "front.json"
 BEST = "best.yaml"
 MODEL = "model.safetensors"
@@ -42,6 +44,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         config: Settings of the supernet, all resolved.
+        data: Which images and labels it has.
         space: The search space.
         supernet: Checkpoint of the supernet.
         lock: Held by the process that trains the supernet.
@@ -62,6 +65,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / CONFIG
+        self.data = path / DATA
         self.space = path / "space.yaml"
         self.supernet = path / "supernet.pt"
         self.lock = path / ".training"
@@ -152,6 +156,7 @@ class RetrainFolder:
         path: The folder.
         name: Its name.
         config: The arch and all settings, resolved.
+        data: Which images and labels it has.
         log: Log of the training.
         checkpoint: Checkpoint of the training.
         metrics: Its results; written last.
@@ -163,6 +168,7 @@ class RetrainFolder:
         self.path = path
         self.name = path.name
         self.config = path / CONFIG
+        self.data = path / DATA
         self.log = path / "log.jsonl"
         self.checkpoint = path / "checkpoint.pt"
         self.metrics = path / "metrics.json"

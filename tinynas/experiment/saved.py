@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
+from ..data.identity import DataIdentity
 from ..utils.errors import FileError, InputError
-from ..utils.io import read_text, write_yaml
+from ..utils.io import read_json, read_text, write_json, write_yaml
 from ..utils.overrides import Overrides
 from ..utils.schema import check_mapping, from_mapping, read_yaml
 from ..utils.settings import with_current_keys
@@ -37,6 +38,43 @@ def save_config(path: Path, config: Mapping[str, Any]) -> None:
         )
     if written != plain:
         write_yaml(path, plain)
+
+
+def save_data(path: Path, name: str, identity: DataIdentity) -> None:
+    """Write a data.json, or check that the data set is the one of an existing file.
+
+    Args:
+        path: The file.
+        name: Name of the data set.
+        identity: Its classes, images and labels.
+
+    Raises:
+        FileError: The data set has changed since the file was written, or the file is damaged.
+    """
+    if path.exists():
+        check_data(path, name, identity)
+    else:
+        write_json(path, {"data": name, **identity.to_dict()})
+
+
+def check_data(path: Path, name: str, identity: DataIdentity) -> None:
+    """Check that a data set is the one of a data.json, if there is one and it is of a data set of this name.
+
+    Raises:
+        FileError: The data set has changed since the file was written, or the file is damaged.
+    """
+    if not path.exists():
+        return
+    plain = read_json(path)
+    try:
+        before, name_before = DataIdentity.from_dict(plain), plain.get("data")
+    except InputError as error:
+        raise FileError(f"{path} is damaged: {error}; restore it") from None
+    changes = before.changes(identity)
+    if name_before == name and changes:
+        raise FileError(
+            f"the data set {name} has changed since {path.parent} was begun: {changes}; restore it, or begin a new run"
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:

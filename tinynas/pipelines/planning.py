@@ -138,8 +138,10 @@ def plan_retraining(
 
 def plan_from_run(run: Path, name: str | None, task: str | None, budget: Budget, overrides: Overrides) -> RetrainPlan:
     """Plan a retraining of a run's most accurate network within a budget."""
-    arch = _network_of_front(run, budget)
-    return _plan(run, arch, read_supernet_config(run).data, name, task, overrides, budget)
+    arch, config = _network_of_front(run, budget), read_supernet_config(run)
+    if config.skip_unreadable:
+        overrides = Overrides.read({"skip_unreadable": True}, RetrainConfig) | overrides
+    return _plan(run, arch, config.data, name, task, overrides, budget)
 
 
 def plan_from_arch(target: str, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
@@ -198,13 +200,11 @@ def _plan(
         arch, data = task_named(task).convert(arch), RetrainConfig.for_task(task).data
     config = overrides.apply(default_config(arch, data, netaug=bool(overrides.get("netaug"))))
     _check_weights(config, run)
-    return RetrainPlan(
-        folder=_retraining_folder(run, name, config, budget), arch=_fitted(arch, config.data), config=config
-    )
+    return RetrainPlan(folder=_retraining_folder(run, name, config, budget), arch=_fitted(arch, config), config=config)
 
 
-def _fitted(arch: Arch, data: str) -> Arch:
-    return fit_to_data(arch, load_data(data))
+def _fitted(arch: Arch, config: RetrainConfig) -> Arch:
+    return fit_to_data(arch, load_data(config.data, skip_unreadable=config.skip_unreadable))
 
 
 def _check_weights(config: RetrainConfig, run: Path) -> None:

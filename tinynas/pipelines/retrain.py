@@ -13,14 +13,16 @@ from ..arch.cost import cost
 from ..arch.netaug import augment
 from ..arch.space import SearchSpace
 from ..data.base import Data
+from ..data.identity import DataIdentity
 from ..data.registry import load_data
+from ..data.summary import summarise
 from ..experiment.config import NetAug, RetrainConfig
 from ..experiment.log import RunLog, last_record
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.results import RetrainMetrics
 from ..experiment.run_folder import RetrainFolder
-from ..experiment.saved import save_config
+from ..experiment.saved import check_data, save_config, save_data
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import INITS, Network
 from ..models.supernet import Supernet, extract_calibrated
@@ -128,15 +130,21 @@ class _Retraining:
 def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     """Load the data and the teacher, build the networks, and write the configuration."""
     config = plan.config
-    data = load_data(config.data)
+    data = load_data(config.data, skip_unreadable=config.skip_unreadable)
     check_fits(plan.arch, data)
+    folder = RetrainFolder(plan.folder)
+    identity = DataIdentity.of(data)
+    check_data(folder.run.data, config.data, identity)
+    check_data(folder.data, config.data, identity)
+    for line in summarise(data, config.data).lines(brief=folder.run.data.exists()):
+        report.note(line)
     supernet = initial_supernet(plan, data).to(device())
     loss, augmented_loss = _losses(plan, data)
     check_precision(config.recipe.precision, device())
-    folder = RetrainFolder(plan.folder)
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
     if rank() == 0:
         save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(config)})
+        save_data(folder.data, config.data, identity)
     return _Retraining(
         plan=plan,
         task=TASKS[plan.arch.task],

@@ -12,7 +12,9 @@ import torch
 from ..arch.cost import cost
 from ..arch.space import SearchSpace
 from ..data.base import Data
+from ..data.identity import DataIdentity
 from ..data.registry import load_data
+from ..data.summary import summarise
 from ..deploy.latency import timed_cost
 from ..experiment.log import RunLog
 from ..experiment.plans import SearchPlan
@@ -20,7 +22,7 @@ from ..experiment.plots import Series, pareto_plot
 from ..experiment.reporter import NullReporter, ProgressReporter, log_progress, log_record
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
-from ..experiment.saved import save_config
+from ..experiment.saved import check_data, save_config, save_data
 from ..models.model_file import digest
 from ..models.supernet import Supernet
 from ..study.evaluator import SubnetEvaluator
@@ -104,18 +106,24 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
 
     Raises:
         BudgetError: No network of the space is within the budget; raised before anything is trained.
+        FileError: The data set has changed since the run was begun.
     """
     run, config = RunFolder(plan.run), plan.config
     text = space_text(plan.run, config.space)
-    data = load_data(config.data)
+    data = load_data(config.data, skip_unreadable=config.skip_unreadable)
+    identity = DataIdentity.of(data)
+    check_data(run.data, config.data, identity)
     space = space_for(data, text, config.space)
     _feasible(plan, space).check()
     check_precision(config.recipe.precision, device())
     log = RunLog(run.log, tensorboard=plan.tensorboard)
+    for line in summarise(data, config.data).lines():
+        report.note(line)
     if rank() > 0:
         return _train(plan, space, data, log, report), data
     with exclusive_lock(run.lock, partial(report.note, f"waiting for another process to train {run.path}")):
         save_config(run.config, asdict(config))
+        save_data(run.data, config.data, identity)
         write(run.space, text)
         write_yaml(run.search, search_settings(plan))
         return _train(plan, space, data, log, report), data

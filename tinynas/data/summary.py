@@ -1,0 +1,194 @@
+"""What a data set was understood to be: counted, described, and warned about, before anything is trained on it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from torch import Tensor
+
+from ..utils.errors import some_names
+from .base import Data, Split, class_counts
+from .files import ImageFile
+from .images import BACKGROUND
+from .readable import image_files
+
+FEW_IMAGES = 10  # of a class, under which there is a warning
+IMBALANCE = 20  # ratio of the largest to the smallest class from which there is a warning
+_SPLITS = {"train": "train", "val": "search-val", "test": "test"}  # names as they are shown
+_MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "P": "palette",
+    "LA": "grey with transparency",
+    "PA": "palette with transparency",
+    "RGBA": "RGB with transparency",
+    "I;16": "16-bit grey",
+    "I;16B": "16-bit grey",
+    "I;16L": "16-bit grey",
+    "I": "16-bit grey",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """What a data set was understood to be.
+
+    Attributes:
+        name: Its name.
+        task: "classify" or "detect".
+        channels: Input channels of its networks.
+        images: Number of images of each split.
+        by_class: For each split, the number of images (objects, for detection) of each class.
+        sizes: Smallest, median and largest size (width, height) of the images, by their number of pixels.
+        stored: How many images are stored in each way, such as "RGB JPEG"; empty if they are not files.
+        converted: How many images are converted when they are read, by what is done.
+        left_out: What there is beside the images, and was left out, a line each.
+        warnings: What may spoil a result, a line each.
+    """
+
+    name: str
+    task: str
+    channels: int
+    images: Mapping[str, int]
+    by_class: Mapping[str, Mapping[str, int]]
+    sizes: tuple[tuple[int, int], ...]
+    stored: Mapping[str, int]
+    converted: Mapping[str, int]
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain data."""
+        plain = dict(vars(self))
+        plain["sizes"] = [list(size) for size in self.sizes]
+        return plain
+
+    def lines(self, *, brief: bool = False) -> list[str]:
+        """Return the summary as a few lines of text; `brief` has the numbers of images and the warnings only."""
+        counts = [f"{self.images[split]:,} {shown}" for split, shown in _SPLITS.items()]
+        lines = [f"data: {self.name}: {len(self.by_class['train'])} classes; images: {', '.join(counts)}"]
+        if not brief:
+            lines += [f"  {self._balance()}", f"  pixels: {self._pixels()}"]
+            if self.converted:
+                lines.append("  converted: " + ", ".join(f"{count:,} {what}" for what, count in self.converted.items()))
+            lines += [f"  left out: {text}" for text in self.left_out]
+        return lines + [f"  warning: {text}" for text in self.warnings]
+
+    def _balance(self) -> str:
+        counts = self.by_class["train"]
+        unit = "objects" if self.task == "detect" else "images"
+        smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        if counts[smallest] == counts[largest]:
+            return f"{counts[largest]:,} {unit} of each class in train"
+        return (
+            f"{unit} in train: {counts[smallest]:,} of the smallest class, {smallest}, "
+            f"to {counts[largest]:,} of the largest, {largest}"
+        )
+
+    def _pixels(self) -> str:
+        smallest, median, largest = [f"{width}x{height}" for width, height in self.sizes]
+        sizes = median if smallest == largest else f"{smallest} to {largest}, median {median}"
+        stored = [f"{count:,} {way}" for way, count in self.stored.items()]
+        return sizes + (f"; stored as {some_names(stored, most=4)}" if stored else "")
+
+
+def summarise(data: Data, name: str) -> DataSummary:
+    """Count and describe a data set; `name` is its name."""
+    files: list[ImageFile] = []
+    for split in data.splits.values():
+        files += image_files(split)
+    by_class = {part: class_counts(split, data.classes) for part, split in data.splits.items()}
+    return DataSummary(
+        name=name,
+        task=data.task,
+        channels=data.channels,
+        images={part: len(split) for part, split in data.splits.items()},
+        by_class=by_class,
+        sizes=_sizes(data, files),
+        stored=_stored(files),
+        converted=_converted(files, data.channels),
+        left_out=data.left_out,
+        warnings=tuple(_warnings(data, by_class)),
+    )
+
+
+def _sizes(data: Data, files: Sequence[ImageFile]) -> tuple[tuple[int, int], ...]:
+    """Return the smallest, median and largest width and height, by number of pixels."""
+    sizes = [(file.facts.width, file.facts.height) for file in files if file.facts]
+    if not sizes:
+        height, width = pixels_in_memory(data.train).shape[-2:]
+        sizes = [(width, height)]
+    sizes.sort(key=_num_pixels)
+    return sizes[0], sizes[len(sizes) // 2], sizes[-1]
+
+
+def _num_pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def pixels_in_memory(split: Split) -> Tensor:
+    """Return the images (N, C, H, W) of a split that has them in memory."""
+    images: Tensor = split.images if hasattr(split, "images") else split.read.images  # type: ignore[attr-defined]
+    return images
+
+
+def _stored(files: Sequence[ImageFile]) -> dict[str, int]:
+    """Return how many images are stored in each way, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        if file.facts:
+            counts[f"{_MODES.get(file.facts.mode, file.facts.mode)} {file.facts.format}"] += 1
+    return dict(counts.most_common())
+
+
+def _converted(files: Sequence[ImageFile], channels: int) -> dict[str, int]:
+    """Return how many images are changed when they are read, by what is done."""
+    background = "white" if BACKGROUND == (255, 255, 255) else str(BACKGROUND)
+    counts: Counter[str] = Counter()
+    for file in files:
+        if file.facts is None:
+            continue
+        facts = file.facts
+        if facts.orientation > 1:
+            counts["turned as their EXIF orientation says"] += 1
+        if facts.transparent:
+            counts[f"transparent, composited over {background}"] += 1
+        if facts.mode.startswith("I"):
+            counts["reduced from 16 to 8 bits"] += 1
+        if facts.mode == "CMYK":
+            counts["CMYK to RGB"] += 1
+        if facts.animated:
+            counts["with several frames, of which the first is used"] += 1
+        if facts.mode in ("1", "L", "LA", "I;16") and channels == 3:
+            counts["grey to RGB"] += 1
+    return dict(counts.most_common())
+
+
+def _warnings(data: Data, by_class: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    train, unit = by_class["train"], "objects" if data.task == "detect" else "images"
+    few = [f"{name} ({count})" for name, count in train.items() if count < FEW_IMAGES]
+    if few:
+        yield f"fewer than {FEW_IMAGES} {unit} to train on: {some_names(few)}"
+    for part in ("val", "test"):
+        missing = [name for name, count in by_class[part].items() if not count]
+        if missing:
+            yield f"no {_SPLITS[part]} {unit} of {some_names(missing)}"
+    smallest, largest = min(train.values()), max(train.values())
+    if smallest and largest > IMBALANCE * smallest:
+        advice = "; consider --class-weights balanced" if data.task == "classify" else ""
+        yield f"the largest class has {largest / smallest:.0f} times the {unit} of the smallest{advice}"
+    in_test = set(_image_digests(data.test))
+    for part in ("train", "val"):
+        both = sum(digest in in_test for digest in _image_digests(data.splits[part]))
+        if both:
+            yield f"{both:,} {_SPLITS[part]} images are in the test split as well: test accuracy is too high"
+
+
+def _image_digests(split: Split) -> list[str]:
+    """Return a digest of each image's content."""
+    files = image_files(split)
+    if files:
+        return [file.digest for file in files]
+    return [sha256(image.numpy().tobytes()).hexdigest() for image in pixels_in_memory(split)]

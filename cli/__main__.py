@@ -1,6 +1,7 @@
 """`tinynas`, and `python -m tinynas.cli`."""
 
 import sys
+from typing import NoReturn
 
 from tinynas.utils.errors import TinyNASError
 
@@ -18,8 +19,20 @@ def main() -> None:
             print("tinynas: interrupted; add --resume to continue from the last checkpoint", file=sys.stderr)
         raise
     except (TinyNASError, OSError) as error:
-        print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+        _fail(error)
+    except RuntimeError as error:
+        from tinynas.data.loading import killed_loader_error
+
+        killed = killed_loader_error(error)
+        if killed is None:
+            raise
+        _fail(killed)
+
+
+def _fail(error: Exception) -> NoReturn:
+    """Print an error as one line, and exit."""
+    print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
+import multiprocessing
+import os
+import signal
+
 import pytest
 
 from helpers import same_batches
+from tinynas.data.loading import killed_loader_error
 from tinynas.data.registry import load_data
-from tinynas.utils.errors import FileError
+from tinynas.utils.errors import FileError, InputError, TrainingError
 
 
 def test_loading_with_workers_changes_nothing(image_folder, monkeypatch):
@@ -24,3 +29,41 @@ def test_loading_names_an_image_that_becomes_unreadable(image_folder, monkeypatc
     (image_folder / "val" / "cat" / "0.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(FileError, match=r"cannot read the image .*val/cat/0\.png: it is not an image"):
         list(data.evaluation_batches(data.test, 24))
+
+
+def loads_images(image_folder, monkeypatch, workers):
+    """Batches that worker processes load."""
+    import tinynas.data.loading
+
+    monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
+    monkeypatch.setenv("TINYNAS_LOADERS", workers)
+    data = load_data(f"imagefolder:{image_folder}")
+    return data.training_batches(2, (24,), seed=0, epoch=0)
+
+
+def test_loading_uses_no_shared_memory(image_folder, monkeypatch):
+    """Where there is little of it, as in containers, torch waits for ever."""
+    monkeypatch.setattr("torch.UntypedStorage._share_fd_cpu_", None)
+    monkeypatch.setattr("torch.UntypedStorage._share_filename_cpu_", None)
+    assert len(list(loads_images(image_folder, monkeypatch, "2"))) == 7
+
+
+def test_killed_loader_is_an_error_with_a_remedy(image_folder, monkeypatch):
+    batches = loads_images(image_folder, monkeypatch, "1")
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError) as raised:
+        list(batches)
+    error = killed_loader_error(raised.value)
+    assert isinstance(error, TrainingError)
+    assert "a process that loads images was killed" in str(error)
+    assert "TINYNAS_LOADERS=0" in str(error)
+    assert killed_loader_error(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+
+
+def test_number_of_loaders_is_checked(image_folder, monkeypatch):
+    assert len(list(loads_images(image_folder, monkeypatch, "0"))) == 7
+    assert not multiprocessing.active_children()
+    with pytest.raises(InputError, match="TINYNAS_LOADERS must be a number of processes, but is 'many'"):
+        list(loads_images(image_folder, monkeypatch, "many"))

@@ -1,18 +1,22 @@
 """Batches whose images are prepared one at a time (read, cropped, augmented), by worker processes if there are many."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
-from ..utils.errors import FileError
+from ..utils.errors import FileError, InputError, TrainingError
 from .base import BatchRequest
 
 Collated = TypeVar("Collated")
 Sample = TypeVar("Sample")
+WORKERS_VARIABLE = "TINYNAS_LOADERS"  # environment variable with the largest number of worker processes
 _WORKERS = 4
+_KILLED = re.compile(r"DataLoader worker .*(is killed by signal|exited unexpectedly)")
 _FEW_FILES = 256  # up to this number of files, starting workers takes longer than they save
 
 
@@ -36,12 +40,15 @@ def load_batches(
 
     Args:
         load_sample: Prepares one image. A FileError that it raises is raised here.
-        collate: Joins the samples of a batch.
+        collate: Joins the samples of a batch to a tensor or a tuple of tensors.
         requests: The batches, in order.
         num_files: Number of files of the split; worker processes start if there are many.
+
+    Raises:
+        FileError: `load_sample` raised it.
     """
     batches = [_image_requests(request) for request in requests]
-    workers = min(_WORKERS, os.cpu_count() or 1, len(batches)) if num_files > _FEW_FILES else 0
+    workers = min(_max_workers(), len(batches)) if num_files > _FEW_FILES else 0
     loader = torch.utils.data.DataLoader(
         _Samples(load_sample),
         batch_sampler=batches,
@@ -52,7 +59,30 @@ def load_batches(
     for batch in loader:
         if isinstance(batch, FileError):  # passed as a value: raised in a worker, its message would hold a traceback
             raise batch
-        yield batch
+        yield _map(torch.from_numpy, batch)
+
+
+def _max_workers() -> int:
+    """Return the largest number of worker processes: that in TINYNAS_LOADERS, or by the number of cores."""
+    text = os.environ.get(WORKERS_VARIABLE, "")
+    if not text:
+        return min(_WORKERS, os.cpu_count() or 1)
+    if not text.isdecimal():
+        raise InputError(f"{WORKERS_VARIABLE} must be a number of processes, but is {text!r}; set it to 0 or more")
+    return int(text)
+
+
+def killed_loader_error(error: BaseException) -> TrainingError | None:
+    """Return the error for what torch raises when a worker process is killed; None for anything else.
+
+    torch raises it in a signal handler: wherever the main thread is at that moment, not only where a batch is read.
+    """
+    if not isinstance(error, RuntimeError) or not _KILLED.search(str(error)):
+        return None
+    return TrainingError(
+        "a process that loads images was killed, perhaps for lack of memory; free memory, or load images without such "
+        f"processes by setting {WORKERS_VARIABLE}=0; --resume continues what was trained"
+    )
 
 
 def _image_requests(request: BatchRequest) -> list[ImageRequest]:
@@ -77,11 +107,20 @@ class _Samples(torch.utils.data.Dataset[Sample | FileError]):
             return error
 
 
-def _collate(collate: Callable[[list[Sample]], Collated], samples: list[Sample | FileError]) -> Collated | FileError:
-    """Collate samples, or return the first error among them."""
+def _collate(collate: Callable[[list[Sample]], Collated], samples: list[Sample | FileError]) -> Any:
+    """Collate samples, or return the first error among them.
+
+    Tensors become arrays, which processes send through a pipe: tensors need shared memory, and where that is small, as
+    it is in containers, torch waits for ever.
+    """
     loaded = []
     for sample in samples:
         if isinstance(sample, FileError):
             return sample
         loaded.append(sample)
-    return collate(loaded)
+    return _map(Tensor.numpy, collate(loaded))
+
+
+def _map(convert: Callable[[Any], Any], batch: Any) -> Any:
+    """Convert a tensor or array, or each of a tuple of them."""
+    return tuple(map(convert, batch)) if isinstance(batch, tuple) else convert(batch)

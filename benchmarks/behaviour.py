@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 RESULTS = ("front.json", "metrics.json", "sidenet.json", "export.json", "resolutions.json", "compare.json")
 # Keys whose values differ from run to run, or by file name:
 MEASURED = ("seconds", "latency", "worst_latency", "mainnet_latency", "bytes")
-PATHS = ("model", "folder", "run", "picture")
+PATHS = ("model", "folder", "run", "picture", "sha256")  # and a digest of them
 SEARCH = "search --space micro --flops 300K --epochs 1 --trials 3"
 
 EXPERIMENTS: dict[str, str] = {

@@ -66,7 +66,8 @@ def time_network(arch: Arch) -> dict:
     """Return the counted cost, the sizes of files and the latencies of a network with fresh weights."""
     torch.manual_seed(0)
     normalise = Normalisation(mean=(0.0,) * arch.in_channels, std=(1.0,) * arch.in_channels)
-    model = Model(net=build(arch).eval(), data="none", classes=("none",) * arch.classes, normalise=normalise)
+    classes = tuple(str(number) for number in range(arch.classes))
+    model = Model(net=build(arch).eval(), data="none", classes=classes, normalise=normalise)
     images = torch.randn(8, arch.in_channels, arch.resolution, arch.resolution)
     fp32, int8 = to_onnx(model, calibration=[images])
     latencies = time_interleaved((fold(model.net), fp32.run, int8.run), images[:1])

@@ -1,6 +1,5 @@
 """Output of commands: tables and progress bars on a terminal, plain lines in a pipe, one JSON document with --json."""
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -12,6 +11,8 @@ from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from tinynas.utils.io import to_json
 
 Row = dict[str, str]  # a table's cells by the titles of their columns
 _LINE_SECONDS = 10.0  # between two lines of progress in a pipe
@@ -95,7 +96,7 @@ class Screen:
     def document(self, content: Any) -> None:
         """Print the command's result as JSON, if --json is set."""
         if self.as_json and not self.quiet:
-            print(json.dumps(content, indent=1))
+            print(to_json(content, indent=1))
 
 
 class _TaskLines:

@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tinynas import Budget, SearchSpace, SideNet, Supernet, build, cost
+from tinynas.arch.arch import Arch
+from tinynas.arch.blocks import Block, Stem
 from tinynas.data.base import Normalisation
 from tinynas.data.memory import MemorySplit
 from tinynas.experiment.config import RetrainConfig
@@ -20,6 +22,7 @@ from tinynas.study.loop import search as search_feasible
 from tinynas.training.loop import train, train_step
 from tinynas.training.objectives import SandwichObjective
 from tinynas.training.recipe import Recipe
+from tinynas.utils.errors import FileError
 from tinynas.utils.overrides import Overrides
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +63,10 @@ DETECTORS = {
     "head": {"width": [8, 12], "kernel": [3, 5], "anchors": [0.2, 0.3, 0.4, 0.3, 0.6, 0.6, 0.9, 0.5]},
 }
 
+TINY = Arch(  # few tensors and little metadata: a small file
+    resolution=8, in_channels=1, classes=2, stem=Stem(out=2), stages=((Block(out=2, kernel=3),),)
+)
+
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)
 
 
@@ -93,6 +100,34 @@ def model_of(arch, *, classes=None):
     normalise = Normalisation(mean=(0.4,) * channels, std=(0.25,) * channels)
     names = classes or tuple(f"class {i}" for i in range(arch.classes))
     return Model(net=net.eval(), data="small", classes=names, normalise=normalise, crop=7 / 8)
+
+
+def flipped(raw, bit):
+    """Bytes with one bit changed."""
+    changed = bytearray(raw)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def result_or_error(function, *args):
+    """What a function returns, or its FileError, whose message must be one line."""
+    try:
+        return function(*args)
+    except FileError as error:
+        message = str(error)
+    assert len(message.splitlines()) == 1
+    return FileError(message)
+
+
+def same_model(model, other):
+    """Whether two models are equal to the bit."""
+    weights, others = model.net.state_dict(), other.net.state_dict()
+    return (
+        (model.net.arch, model.data, model.classes) == (other.net.arch, other.data, other.classes)
+        and (model.normalise, model.crop, model.net.training) == (other.normalise, other.crop, other.net.training)
+        and list(weights) == list(others)
+        and all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+    )
 
 
 class Quiet:

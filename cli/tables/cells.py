@@ -37,9 +37,9 @@ def cost_cells(costs: Costs) -> Row:
     return cells
 
 
-def percent(value: float) -> str:
-    """Return an accuracy in percent, without the sign, which stands in the column's title."""
-    return f"{value:.2f}"
+def percent(value: float | None) -> str:
+    """Return an accuracy in percent, without the sign, which stands in the column's title; "-" if there is none."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def percent_with_error(value: float, error: float | None) -> str:

@@ -14,7 +14,7 @@ from .cells import COST_TITLES, cost_cells, fraction, percent
 def show_evaluation(screen: Screen, report: EvaluationReport) -> None:
     """Show the accuracy of a model, over all classes and by class."""
     evaluation, column = report.evaluation, f"{report.metric} %"
-    accuracies = {"all classes": evaluation.accuracy}
+    accuracies: dict[str, float | None] = {"all classes": evaluation.accuracy}
     if evaluation.ap50 is not None:
         accuracies["all classes, AP50"] = evaluation.ap50
         column += ", AP50 by class"

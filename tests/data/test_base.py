@@ -1,6 +1,36 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
 from helpers import same_batches
+from tinynas.data.base import Normalisation
+from tinynas.utils.errors import InputError
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_data_needs_different_names_of_classes(data):
+    with pytest.raises(InputError, match=r"need different names, but 2 are 'b'; rename them"):
+        replace(data, classes=("a", "b", "b"))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((), ()),
+        ((0.5,), ()),
+        ((0.5,), (0.5, 0.5)),
+        ((0.5,), (0.0,)),
+        ((0.5,), (-0.1,)),
+        ((0.5,), (NAN,)),
+        ((0.5,), (INF,)),
+        ((NAN, 0.5), (1.0, 1.0)),
+    ],
+)
+def test_normalisation_needs_a_mean_and_a_positive_deviation_of_each_channel(mean, std):
+    with pytest.raises(InputError, match="a finite mean and a positive, finite standard deviation for each channel"):
+        Normalisation(mean=mean, std=std)
 
 
 def test_training_batches_are_a_shuffle_that_repeats(data):

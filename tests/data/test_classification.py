@@ -75,6 +75,7 @@ def test_cifar_pixels_reach_the_splits(monkeypatch):
         def __init__(self, root, train, download):
             count = 20 if train else 6
             self.data = np.full((count, 32, 32, 3), [10, 20, 30], np.uint8)
+            self.data[:, 0, 0] = 200  # so that no channel is constant
             self.targets = [i % 2 for i in range(count)]
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Small)

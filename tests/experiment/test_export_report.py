@@ -6,7 +6,7 @@ from helpers import Quiet
 from tinynas.experiment.early_exit_report import EarlyExitReport
 from tinynas.experiment.export_report import EarlyExitExportReport, ExportReport
 from tinynas.experiment.plans import ExportPlan
-from tinynas.experiment.results import read_result
+from tinynas.experiment.result_file import read_result
 from tinynas.pipelines.export import export
 from tinynas.utils.errors import FileError
 

@@ -2,9 +2,12 @@ import json
 
 import pytest
 
+from helpers import flipped, result_or_error
 from tinynas.arch.budget import Budget
 from tinynas.arch.cost import cost
-from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult, read_result
+from tinynas.experiment.result_file import read_result
+from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
+from tinynas.experiment.run_folder import RunFolder
 from tinynas.utils.errors import FileError
 
 
@@ -87,6 +90,13 @@ def test_retrain_metrics_of_a_classifier_have_no_ap50():
         ({"accuracy": None}, "accuracy in the file must be a number"),
         ({"epochs": 1.5}, "epochs in the file must be a whole number"),
         ({"flash": "1KB"}, "flash in the cost must be a whole number"),
+        ({"flash": -1}, "flash in the cost must be at least 0, but is -1"),
+        ({"accuracy": 100.5}, r"accuracy in the file must be from 0 to 100, but is 100\.5"),
+        ({"train_accuracy": float("nan")}, "train_accuracy in the file must be a number, but is None"),
+        ({"seconds": -0.5}, r"seconds in the file must be at least 0, but is -0\.5"),
+        ({"by_class": [1]}, r"by_class must be a mapping of keys to values, but is \[1\]"),
+        ({"by_class": {"a": "good"}}, "'a' in by_class must be a number, but is 'good'"),
+        ({"by_class": {"a": 101}}, "accuracy in 'a' in by_class must be from 0 to 100, but is 101"),
     ],
 )
 def test_read_result_names_the_file_the_problem_and_what_to_do(tmp_path, change, problem):
@@ -94,6 +104,58 @@ def test_read_result_names_the_file_the_problem_and_what_to_do(tmp_path, change,
     path.write_text(json.dumps(METRICS | change))
     with pytest.raises(FileError, match=rf"metrics\.json is damaged .*: {problem}.*; retrain it"):
         read_result(RetrainMetrics, path, advice="retrain it")
+
+
+def test_read_result_refuses_a_number_that_overflows(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(METRICS).replace("2.5", "1e999"))
+    with pytest.raises(FileError, match="seconds in the file must be a finite number, but is inf; retrain it"):
+        read_result(RetrainMetrics, path, advice="retrain it")
+
+
+def test_a_class_without_test_images_has_no_accuracy(tmp_path):
+    for number, written in enumerate(("NaN", "null")):  # the first one by older versions
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(METRICS).replace('{"a": 40.0}', f'{{"a": {written}, "b": 50.0}}'))
+        metrics = read_result(RetrainMetrics, path, advice="retrain it")
+        assert metrics.by_class == {"a": None, "b": 50.0}
+
+
+def front_file(result, folder):
+    RunFolder(folder).write_front(result, b"")
+    return folder / "front.json"
+
+
+def test_front_that_was_edited_is_refused_until_its_digest_is_deleted(result, tmp_path):
+    path = front_file(result, tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace('"accuracy": 60.0', '"accuracy": 61.0'))
+    with pytest.raises(
+        FileError, match=r"front\.json is damaged or was edited: .*; restore the file, or delete its line 'sha256'"
+    ):
+        RunFolder(tmp_path).read_front()
+    plain = json.loads(path.read_text())
+    del plain["sha256"]
+    path.write_text(json.dumps(plain))
+    assert RunFolder(tmp_path).read_front().best_entry.accuracy == 61
+
+
+def test_front_with_other_spaces_and_order_of_keys_is_the_same(result, tmp_path):
+    path = front_file(result, tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert RunFolder(tmp_path).read_front() == result
+
+
+def test_front_with_a_flipped_bit_is_an_error_or_the_same(result, tmp_path):
+    path = front_file(result, tmp_path)
+    raw = path.read_bytes()
+    errors = 0
+    for bit in range(0, 8 * len(raw), 3):
+        path.write_bytes(flipped(raw, bit))
+        read = result_or_error(RunFolder(tmp_path).read_front)
+        errors += isinstance(read, FileError)
+        assert isinstance(read, FileError) or read == result, f"bit {bit}"
+    assert errors > 1000
 
 
 def test_read_result_names_a_missing_key(tmp_path):

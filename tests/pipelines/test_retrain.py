@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers import DETECTORS, RECIPE, Interrupting, Quiet, overrides
+from helpers import DETECTORS, RECIPE, Interrupting, Quiet, model_of, overrides
 from tinynas import Supernet, build, load, load_arch
 from tinynas.data.base import Batch
 from tinynas.data.registry import load_data
@@ -271,7 +271,7 @@ def test_retrain_keeps_the_classifier_of_the_same_classes(watched, space, tmp_pa
 
 def test_retrain_refuses_a_model_of_other_input_channels(watched, space, tmp_path):
     arch, path = replace(space.min(), in_channels=3), tmp_path / "colour.safetensors"
-    save_model(path, Model(net=build(arch), data="other", classes=("a", "b", "c"), normalise=watched.normalise))
+    save_model(path, model_of(arch, classes=("a", "b", "c")))
     config = RetrainConfig(init=str(path), recipe=RECIPE)
     with pytest.raises(InputError, match=r"same number of input channels: the model .* has 3, the data set 1"):
         initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), watched)

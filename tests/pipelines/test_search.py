@@ -8,16 +8,20 @@ from tinynas import Budget, cost, load, load_arch, load_space
 from tinynas.experiment.compare import compare_runs
 from tinynas.experiment.config import NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
+from tinynas.experiment.run_folder import RunFolder
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import search
 from tinynas.tasks.registry import TASKS
 from tinynas.utils.errors import BudgetError, FileError
+from tinynas.utils.io import json_digest
 
 
 def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
     front = search(plan, report=Quiet()).to_dict()
     assert not watched.test.looked, "the search looked at test images"
-    assert json.loads((plan.run / "front.json").read_text()) == front
+    written = json.loads((plan.run / "front.json").read_text())
+    assert written.pop("sha256") == json_digest(written)
+    assert written == front
     assert front["limits"] == {"macs": 60_000}
     assert all(entry["macs"] <= 60_000 for entry in front["front"])
     best = load_arch(plan.run / "best.yaml")
@@ -100,7 +104,7 @@ def test_search_refuses_a_run_of_another_configuration(searched, plan):
 
 def test_search_gives_equal_fronts_twice(searched, plan, tmp_path):
     again = search(replace(plan, run=tmp_path / "again"), report=Quiet())
-    assert again.to_dict() == json.loads((searched / "front.json").read_text())
+    assert again == RunFolder(searched).read_front()
 
 
 def test_search_trains_a_supernet_that_begins_largest_and_shrinks(watched, plan):

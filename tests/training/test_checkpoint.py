@@ -1,13 +1,16 @@
 import errno
+import io
 import os
 from dataclasses import replace
 
 import pytest
 import torch
 
-from helpers import TRAINING_RECIPE, Stopped, train_supernet
+from helpers import TRAINING_RECIPE, Stopped, flipped, result_or_error, train_supernet
 from tinynas import augment
 from tinynas.tasks.losses import CrossEntropyLoss
+from tinynas.training.checkpoint import read_checkpoint
+from tinynas.training.checkpoint_digest import add_digest
 from tinynas.training.objectives import NetAugObjective, SandwichObjective
 from tinynas.utils.errors import FileError
 
@@ -77,3 +80,62 @@ def test_checkpoint_stays_when_the_disk_is_full(space, data, tmp_path, monkeypat
         train_supernet(space, data, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def saved(content):
+    """What torch.save writes."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+SMALL_STATE = {"model": {"weight": torch.arange(6.0), "bias": torch.ones(6)}, "step": 3}
+
+
+def same_state(content, other):
+    """Whether two small checkpoints are equal to the bit."""
+    return (
+        (content.keys(), content["step"]) == (other.keys(), other["step"])
+        and content["model"].keys() == other["model"].keys()
+        and all(torch.equal(tensor, other["model"][name]) for name, tensor in content["model"].items())
+    )
+
+
+def test_checkpoint_with_a_flipped_bit_is_an_error_or_the_same(tmp_path):
+    path = tmp_path / "c.pt"
+    raw = add_digest(saved(SMALL_STATE))
+    path.write_bytes(raw)
+    assert same_state(read_checkpoint(path), SMALL_STATE)
+    for bit in range(8 * len(raw)):
+        path.write_bytes(flipped(raw, bit))
+        read = result_or_error(read_checkpoint, path)
+        assert isinstance(read, FileError), f"bit {bit}"
+
+
+def test_checkpoint_of_earlier_versions_is_read(tmp_path):
+    path = tmp_path / "c.pt"
+    raw = saved(SMALL_STATE)
+    path.write_bytes(raw)
+    assert same_state(read_checkpoint(path), SMALL_STATE)
+    values = raw.index(SMALL_STATE["model"]["weight"].numpy().tobytes())
+    path.write_bytes(flipped(raw, 8 * values + 3))
+    with pytest.raises(FileError, match=r"c\.pt is corrupt or of another network; delete it to train from the start"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [{"weight": torch.ones(2)}, torch.ones(2), [1, 2], {"model": 3}])
+def test_read_checkpoint_refuses_other_files_of_torch(tmp_path, content):
+    path = tmp_path / "c.pt"
+    path.write_bytes(saved(content))
+    with pytest.raises(FileError, match="is corrupt or of another network"):
+        read_checkpoint(path)
+
+
+def test_checkpoint_of_a_training_has_a_digest(space, data, tmp_path):
+    path = tmp_path / "c.pt"
+    train_supernet(space, data, path, recipe=replace(TRAINING_RECIPE, epochs=1))
+    raw = path.read_bytes()
+    for bit in range(5, 8 * len(raw), len(raw) // 20):
+        path.write_bytes(flipped(raw, bit))
+        with pytest.raises(FileError, match="is corrupt"):
+            read_checkpoint(path)

@@ -14,6 +14,8 @@ from ..utils.schema import check_keys, check_list, check_mapping, from_mapping
 from .blocks import Block, Stem, is_count
 from .heads import AnyHead, DetectorHead, FitAnchors, Head, detector_head, detector_taps, head_from_dict
 
+MAX_RESOLUTION = 2048  # pixels; so that a wrong number takes no gigabytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arch:
@@ -28,8 +30,8 @@ class Arch:
         head: `Head` of a classifier or `DetectorHead`.
 
     Raises:
-        InputError: A size is not a positive whole number, a stage is empty, a residual block changes its channels or
-            has a stride, or a detector lacks stages of stride 16 and 32.
+        InputError: A size is not a positive whole number, the resolution is over 2048 pixels, a stage is empty, a
+            residual block changes its channels or has a stride, or a detector lacks stages of stride 16 and 32.
 
     Example:
         >>> from tinynas import Arch, load_arch
@@ -51,6 +53,7 @@ class Arch:
 
     def __post_init__(self) -> None:
         require(is_count(self.resolution) and self.resolution > 0, "resolution > 0", resolution=self.resolution)
+        require(self.resolution <= MAX_RESOLUTION, f"resolution <= {MAX_RESOLUTION}", resolution=self.resolution)
         require(is_count(self.in_channels) and self.in_channels > 0, "in_channels > 0", in_channels=self.in_channels)
         require(is_count(self.classes) and self.classes > 0, "classes > 0", classes=self.classes)
         if not self.stages or not all(self.stages):

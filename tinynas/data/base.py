@@ -5,14 +5,18 @@ images and the only one that a search or a choice between networks looks at; and
 The splits never depend on a run's seed.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from ..utils.distributed import rank, shard
+from ..utils.errors import InputError
 from ..utils.rng import generator
 
 # Images: floats (N, C, resolution, resolution), normalised. Labels: class indices (N,); for detection targets (M, 6),
@@ -36,10 +40,22 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Scale pixels to 0..1, subtract the mean and divide by the standard deviation, channel by channel."""
+    """Scale pixels to 0..1, subtract the mean and divide by the standard deviation, channel by channel.
+
+    Raises:
+        InputError: There is not a finite mean and a positive, finite standard deviation for each channel.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        finite = all(math.isfinite(value) for value in self.mean + self.std)
+        if not finite or len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
+            raise InputError(
+                "normalisation needs a finite mean and a positive, finite standard deviation for each channel, but has "
+                f"the means {list(self.mean)} and the deviations {list(self.std)}"
+            )
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Normalise pixels: uint8 (N, C, H, W) to floats (N, C, H, W)."""
@@ -114,6 +130,9 @@ class Data:
         val: Search-val, held out of the training images.
         test: The images for the final accuracy.
         left_out: What there is beside the images and was left out, a line each.
+
+    Raises:
+        InputError: Two classes have the same name.
     """
 
     classes: tuple[str, ...]
@@ -124,6 +143,11 @@ class Data:
     val: Split
     test: Split
     left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        name, count = max(Counter(self.classes).items(), key=itemgetter(1))
+        if count > 1:
+            raise InputError(f"the classes of a data set need different names, but {count} are {name!r}; rename them")
 
     @property
     def splits(self) -> dict[str, Split]:

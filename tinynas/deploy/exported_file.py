@@ -1,6 +1,5 @@
 """Exported files of any format: their preprocessing and metadata, and how they run any number of images."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from ..models.model_file import Model
 from ..tasks.registry import TASKS
+from ..utils.io import to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,6 @@ def metadata(model: Model) -> dict[str, str]:
     return {
         "format": "tinynas 1",
         "data": model.data,
-        "classes": json.dumps(model.classes),
-        "preprocessing": json.dumps(preprocessing(model)),
+        "classes": to_json(model.classes),
+        "preprocessing": to_json(preprocessing(model)),
     }

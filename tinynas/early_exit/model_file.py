@@ -1,13 +1,24 @@
 """Files of networks with early exits, and loading of any model file."""
 
-import json
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 
 from torch import Tensor
 
-from ..models.model_file import describe, kind_of, read_model, read_weights, rebuild, save_weights
+from ..models.model_file import (
+    check_weights,
+    describe,
+    kind_of,
+    read_model,
+    read_weights,
+    rebuild,
+    save_weights,
+    texts_in,
+)
 from ..models.network import Network, example_input
+from ..utils.errors import InputError, require
+from ..utils.io import from_json, to_json
 from .model import EarlyExitModel, build_cascade
 from .network import EarlyExits
 from .sidenet import SideNet
@@ -19,17 +30,12 @@ def save_early_exits(path: Path, model: EarlyExitModel) -> None:
     """Write a safetensors file: all weights, and as JSON in the metadata what is needed to rebuild the network."""
     heads = model.exits.heads
     metadata = {
-        "models": json.dumps([describe(entry) for entry in model.models]),
-        "taps": json.dumps(list(model.exits.taps)),
-        "hidden": json.dumps(heads[0].hidden.out_features if heads else 0),
-        "threshold": json.dumps(model.threshold),
+        "models": to_json([describe(entry) for entry in model.models]),
+        "taps": to_json(list(model.exits.taps)),
+        "hidden": to_json(heads[0].hidden.out_features if heads else 0),
+        "threshold": to_json(model.threshold),
     }
-    tensors = {"temperatures": model.exits.temperatures}
-    for number, entry in enumerate(model.models):
-        tensors |= _with_prefix(f"models.{number}.", entry.net.state_dict())
-    for number, head in enumerate(heads):
-        tensors |= _with_prefix(f"heads.{number}.", head.state_dict())
-    save_weights(path, _KIND, metadata, tensors)
+    save_weights(path, _KIND, metadata, _tensors(model))
 
 
 def read_early_exits(path: Path) -> EarlyExitModel:
@@ -70,9 +76,10 @@ def load(path: str | Path) -> Network | EarlyExits:
         >>> from tinynas.data.base import IMAGENET
         >>> from tinynas.models.model_file import Model, save_model
         >>> net = build(load_arch("mobilenet-v2-tiny"))
+        >>> classes = tuple(f"class {number}" for number in range(net.arch.classes))
         >>> with TemporaryDirectory() as folder:
         ...     path = Path(folder) / "model.safetensors"
-        ...     save_model(path, Model(net=net, data="imagenet", classes=(), normalise=IMAGENET))
+        ...     save_model(path, Model(net=net, data="imagenet", classes=classes, normalise=IMAGENET))
         ...     loaded = load(path)
         >>> images = torch.zeros(2, 3, 144, 144)
         >>> torch.equal(loaded(images), net.eval()(images))
@@ -82,21 +89,57 @@ def load(path: str | Path) -> Network | EarlyExits:
 
 
 def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> EarlyExitModel:
+    """Return the network from what `save_early_exits` wrote.
+
+    Raises:
+        InputError: A value is impossible, or a tensor is missing, superfluous, or of another type or shape.
+    """
     models = []
-    for number, description in enumerate(json.loads(metadata["models"])):
+    for number, description in enumerate(from_json(metadata["models"])):
         models.append(rebuild(description, _without_prefix(f"models.{number}.", tensors)))
-    taps = json.loads(metadata["taps"])
+    taps = texts_in(metadata["taps"])
     exits: EarlyExits
     if taps:
-        net, hidden = models[0].net, json.loads(metadata["hidden"])
-        exits = SideNet(net, taps, hidden, inputs=example_input(net.arch))
-        for number, head in enumerate(exits.heads):
-            head.load_state_dict(_without_prefix(f"heads.{number}.", tensors))
+        (mainnet,) = models
+        exits = _sidenet(mainnet.net, taps, from_json(metadata["hidden"]), tensors)
     else:
         tiny, big = models
+        if tiny.classes != big.classes:
+            raise InputError("the two networks of a cascade have different classes")
         exits = build_cascade(tiny, big)
-    exits.temperatures.copy_(tensors["temperatures"])
-    return EarlyExitModel(models=tuple(models), exits=exits, threshold=json.loads(metadata["threshold"]))
+    model = EarlyExitModel(models=tuple(models), exits=exits, threshold=from_json(metadata["threshold"]))
+    require(0 <= model.threshold < inf, "0 <= threshold < inf", threshold=model.threshold)
+    check_weights(tensors, _tensors(model))
+    temperatures = tensors["temperatures"]
+    if not (temperatures.isfinite() & (temperatures > 0)).all():
+        raise InputError(f"temperatures must be positive and finite, but are {temperatures.tolist()}")
+    exits.temperatures.copy_(temperatures)
+    return model
+
+
+def _sidenet(net: Network, taps: tuple[str, ...], hidden: int, tensors: Mapping[str, Tensor]) -> SideNet:
+    """Return the SideNet with its trained heads.
+
+    Raises:
+        InputError: The heads' hidden layers have other sizes than the tensors, or a tap is not one of its modules.
+    """
+    for number in range(len(taps)):  # before tensors of that size are built
+        width = len(tensors[f"heads.{number}.hidden.weight"])
+        require(hidden == width, "hidden is the width of every head", hidden=hidden, width=width)
+    exits = SideNet(net, taps, hidden, inputs=example_input(net.arch))
+    for number, head in enumerate(exits.heads):
+        head.load_state_dict(_without_prefix(f"heads.{number}.", tensors))
+    return exits
+
+
+def _tensors(model: EarlyExitModel) -> dict[str, Tensor]:
+    """Return all tensors of a network with early exits, by their names in its file."""
+    tensors = {"temperatures": model.exits.temperatures}
+    for number, entry in enumerate(model.models):
+        tensors |= _with_prefix(f"models.{number}.", entry.net.state_dict())
+    for number, head in enumerate(model.exits.heads):
+        tensors |= _with_prefix(f"heads.{number}.", head.state_dict())
+    return tensors
 
 
 def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from ..arch.cost import Cost
-from ..utils.schema import check_list, check_mapping
-from .results import read_cost, read_fields
+from ..utils.errors import InputError
+from ..utils.schema import check_list, check_mapping, check_value
+from .result_file import read_cost, read_fields
 
 T = TypeVar("T")
 Pair = tuple[float, float]  # MACs and accuracy
@@ -190,8 +191,8 @@ class EarlyExitReport:
             losses=read_entries(AllowedLoss, values.get("losses"), "losses"),
             curve=read_entries(ThresholdPoint, values.get("curve"), "curve"),
             points=read_entries(ThresholdPoint, values.get("points"), "points"),
-            random=_read_tuples(values, "random"),
-            oracle=_read_tuples(values, "oracle"),
+            random=_read_tuples(values, "random", size=2),
+            oracle=_read_tuples(values, "oracle", size=2),
         )
 
 
@@ -226,15 +227,23 @@ def _read_exits(plain: object) -> tuple[ExitReport, ...]:
                 ExitReport,
                 values,
                 "exits",
-                reliability_before=_read_tuples(values, "reliability_before"),
-                reliability=_read_tuples(values, "reliability"),
+                reliability_before=_read_tuples(values, "reliability_before", size=3),
+                reliability=_read_tuples(values, "reliability", size=3),
             )
         )
     return tuple(exits)
 
 
-def _read_tuples(values: Mapping[str, Any], name: str) -> tuple[Any, ...]:
-    return tuple(tuple(check_list(entry, name)) for entry in check_list(values.get(name), name))
+def _read_tuples(values: Mapping[str, Any], name: str, size: int) -> tuple[Any, ...]:
+    """Return the tuples of `size` numbers in a list of lists. Raises InputError."""
+    entries = []
+    for entry in check_list(values.get(name), name):
+        if len(check_list(entry, name)) != size:
+            raise InputError(f"an entry of {name} must have {size} numbers, but is {entry!r:.60}")
+        for value in entry:
+            check_value(value, float, f"a value of {name}")
+        entries.append(tuple(entry))
+    return tuple(entries)
 
 
 def _with_lists(value: Any) -> Any:

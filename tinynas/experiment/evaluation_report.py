@@ -6,7 +6,7 @@ from typing import Any
 
 from ..arch.cost import Cost
 from ..utils.schema import check_list, check_mapping
-from .results import read_cost, read_fields
+from .result_file import read_by_class, read_cost, read_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +16,15 @@ class Evaluation:
     Attributes:
         accuracy: The task's metric, in percent.
         ap50: Of a detector, mean average precision at IoU 0.5, in percent.
-        by_class: Accuracy by class name, in percent; of a detector, average precision at IoU 0.5.
+        by_class: Accuracy by class name, in percent; of a detector, average precision at IoU 0.5. None for a
+            class without test images.
         macs: MACs of an average image.
         cost: Counted cost; with early exits, of an image that runs through all of them.
     """
 
     accuracy: float
     ap50: float | None = None
-    by_class: Mapping[str, float] = field(default_factory=dict)
+    by_class: Mapping[str, float | None] = field(default_factory=dict)
     macs: float
     cost: Cost
 
@@ -43,7 +44,7 @@ class Evaluation:
             InputError: A key is missing, or its value is of the wrong type.
         """
         values = check_mapping(plain, "an evaluation")
-        return read_fields(cls, values, "an evaluation", cost=read_cost(values))
+        return read_fields(cls, values, "an evaluation", by_class=read_by_class(values), cost=read_cost(values))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 from ..arch.cost import Cost
 from ..utils.schema import check_list, check_mapping
 from .early_exit_report import ThresholdPoint, read_entries, to_dicts
-from .results import read_cost, read_fields
+from .result_file import read_cost, read_fields
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,11 @@
 """log.jsonl: one line per epoch, and optionally the same figures as TensorBoard scalars."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..utils.errors import InputError
-from ..utils.io import append_line, read_text, write
+from ..utils.io import append_line, from_json, read_text, write
 
 
 class RunLog:
@@ -32,7 +31,7 @@ class RunLog:
         self._writer: Any = None
 
     def add(self, record: dict[str, Any]) -> None:
-        """Append a record of numbers, one of them the "step".
+        """Append a record of numbers, one of them the "step"; None stands for a figure that is missing.
 
         Raises:
             FileError: The file cannot be written.
@@ -58,7 +57,8 @@ class RunLog:
 
             self._writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=record["step"])
         for name, value in record.items():
-            self._writer.add_scalar(name, value, record["step"])
+            if value is not None:
+                self._writer.add_scalar(name, value, record["step"])
         self._writer.flush()
 
 
@@ -70,13 +70,13 @@ def last_record(path: Path) -> dict[str, Any]:
     """
     for line in reversed(read_text(path).splitlines()):
         if _step_of(line) < float("inf"):
-            return dict(json.loads(line))
+            return dict(from_json(line))
     return {}
 
 
 def _step_of(line: str) -> float:
     """Return the step of a record; infinity if the line was cut off while it was written."""
     try:
-        return float(json.loads(line)["step"])
+        return float(from_json(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")

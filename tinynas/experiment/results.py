@@ -1,40 +1,18 @@
 """Result files as dataclasses: front.json of a search and metrics.json of a retraining.
 
-Each class has `to_dict`, whose keys and their order are the file's, and `from_dict`. `read_result` reads any of them.
+Each class has `to_dict`, whose keys and their order are the file's, and `from_dict`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
-from ..arch.cost import Cost, TimedCost, cost
-from ..utils.errors import FileError, InputError
-from ..utils.io import read_text
-from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
-
-T = TypeVar("T")
-
-
-class Result(Protocol):
-    """What a result file holds."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, as the JSON file has it."""
-
-    @classmethod
-    def from_dict(cls, plain: object) -> Self:
-        """Return the result that `to_dict` made plain.
-
-        Raises:
-            InputError: A key is missing, or its value is of the wrong type.
-        """
-
-
-R = TypeVar("R", bound=Result)
+from ..arch.cost import Cost, cost
+from ..utils.errors import InputError
+from ..utils.schema import check_list, check_mapping, from_mapping
+from .result_file import read_by_class, read_cost, read_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +144,7 @@ class RetrainMetrics:
         accuracy: On the test split, in percent.
         ap50: Of a detector, mean average precision at IoU 0.5 on the test split, in percent.
         by_class: Accuracy on the test split by class name, in percent; of a detector, average precision at IoU 0.5.
+            None for a class without test images.
         train_accuracy: On the training split, in percent.
         cost: Counted cost.
         seconds: Training time, without evaluation and writing.
@@ -180,7 +159,7 @@ class RetrainMetrics:
     metric: str = "accuracy"
     accuracy: float
     ap50: float | None = None
-    by_class: dict[str, float] = field(default_factory=dict)
+    by_class: Mapping[str, float | None] = field(default_factory=dict)
     train_accuracy: float
     cost: Cost
     seconds: float
@@ -210,56 +189,4 @@ class RetrainMetrics:
             InputError: A key is missing, or its value is of the wrong type.
         """
         values = check_mapping(plain, "the file")
-        return read_fields(cls, values, "the file", cost=read_cost(values))
-
-
-def read_result(cls: type[R], path: Path, *, advice: str) -> R:
-    """Read a result file.
-
-    Args:
-        cls: The class of its content.
-        path: The JSON file.
-        advice: What the user can do if the file is damaged, as the end of an error message: "run the search again".
-
-    Raises:
-        FileError: The file is missing, damaged, or lacks a key.
-    """
-    text = read_text(path)
-    try:
-        return cls.from_dict(json.loads(text))
-    except json.JSONDecodeError as error:
-        problem = f"{error.msg} in line {error.lineno}"
-    except (InputError, TypeError, ValueError) as error:
-        problem = str(error)
-    raise FileError(f"{path} is damaged or from an older version of tinynas: {problem}; {advice}")
-
-
-def read_fields(cls: type[T], values: Mapping[str, Any], where: str, **nested: Any) -> T:
-    """Return the dataclass `cls` from those keys that are its fields; other keys are ignored.
-
-    Args:
-        cls: The dataclass.
-        values: Its fields as plain data.
-        where: What holds the values, for error messages.
-        nested: Fields that are already read, and replace their plain data.
-
-    Raises:
-        InputError: A field without default is missing, or a number, string or truth value is of the wrong type.
-    """
-    kept = {}
-    for item in fields(cls):  # type: ignore[arg-type]
-        if item.name in values:
-            kept[item.name] = values[item.name]
-    kept |= nested
-    check_keys(cls, kept, where)
-    check_types(cls, kept, where)
-    return cls(**kept)
-
-
-def read_cost(values: Mapping[str, Any]) -> Cost:
-    """Return the cost among the keys of a result, with latency if there is one.
-
-    Raises:
-        InputError: A key is missing, or its value is of the wrong type.
-    """
-    return read_fields(TimedCost if "latency" in values else Cost, values, "the cost")
+        return read_fields(cls, values, "the file", by_class=read_by_class(values), cost=read_cost(values))

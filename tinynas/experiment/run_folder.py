@@ -25,7 +25,8 @@ from ..utils.io import read, write, write_json
 from .early_exit_report import EarlyExitReport
 from .evaluation_report import EvaluationReport
 from .export_report import EarlyExitExportReport
-from .results import RetrainMetrics, SearchResult, read_result
+from .result_file import read_result, with_digest
+from .results import RetrainMetrics, SearchResult
 
 CONFIG = "config.yaml"
 DATA = "data.json"
@@ -126,7 +127,7 @@ class RunFolder:
         """
         self._archive_front(result.budget)
         write(self.front_plot, plot)
-        write_json(self.front, result.to_dict())
+        write_json(self.front, with_digest(result.to_dict()))
         write(self.best, result.best_yaml())
 
     def _archive_front(self, budget: Budget) -> None:

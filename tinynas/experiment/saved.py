@@ -1,6 +1,5 @@
 """Settings in files: those that runs have saved, and those that a user wrote."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +8,7 @@ from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..data.identity import DataIdentity
 from ..utils.errors import FileError, InputError
-from ..utils.io import read_json, read_text, write_json, write_yaml
+from ..utils.io import from_json, read_json, read_text, to_json, write_json, write_yaml
 from ..utils.overrides import Overrides
 from ..utils.schema import check_mapping, from_mapping, read_yaml
 from ..utils.settings import with_current_keys
@@ -28,7 +27,7 @@ def save_config(path: Path, config: Mapping[str, Any]) -> None:
     Raises:
         FileError: The existing file has another value for a setting.
     """
-    plain = json.loads(json.dumps(config))
+    plain = from_json(to_json(config))
     written = read_config(path) if path.exists() else {}
     existing = with_current_keys(with_current_keys(written, SupernetConfig), RetrainConfig)
     for key, value, requested in _differences(existing, plain):
@@ -154,5 +153,5 @@ def _differences(
 
 
 def _shortened(value: object) -> str:
-    text = json.dumps(value)
+    text = to_json(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,25 +1,27 @@
 """Model files: a trained network with what is needed to use it, as safetensors with metadata."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors import SafetensorError
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ..arch.arch import Arch
 from ..data.base import Normalisation
-from ..utils.errors import FileError, TinyNASError
-from ..utils.io import read, write
+from ..utils.errors import FileError, InputError, TinyNASError, require
+from ..utils.io import from_json, json_digest, read, to_json, write
+from ..utils.schema import check_list, check_value
 from .network import Network, build
 
 T = TypeVar("T")
-_FORMAT = 1  # version of the metadata
+_FORMAT = 2  # version of the metadata
+_OLD_FORMAT = 1  # has a digest of the tensors' bytes only, under another key: no damage turns format 2 into it
+_DIGEST, _OLD_DIGEST = "digest", "sha256"  # keys of the metadata
 _KIND = "tinynas"
 
 
@@ -33,6 +35,10 @@ class Model:
         classes: Names of the classes, in the order of the outputs.
         normalise: Mean and standard deviation per channel that the input images are normalised by.
         crop: Fraction of an image's shorter side that the network sees, as in `Data`.
+
+    Raises:
+        InputError: There is not a distinct name for each class of the network, the normalisation has other channels
+            than the network, or `crop` is not a fraction.
     """
 
     net: Network
@@ -40,6 +46,21 @@ class Model:
     classes: tuple[str, ...]
     normalise: Normalisation
     crop: float = 1.0
+
+    def __post_init__(self) -> None:
+        arch = self.net.arch
+        if len(self.classes) != arch.classes:
+            raise InputError(
+                f"a model needs the names of its network's {arch.classes} classes, but has {len(self.classes)} names"
+            )
+        if len(set(self.classes)) != arch.classes:
+            raise InputError("the names of a model's classes must differ, but two are the same")
+        if len(self.normalise.mean) != arch.in_channels:
+            raise InputError(
+                f"a model needs the mean of each of its network's {arch.in_channels} input channels, but has "
+                f"{len(self.normalise.mean)} means"
+            )
+        require(0 < self.crop <= 1, "0 < crop <= 1", crop=self.crop)
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -59,9 +80,10 @@ def read_model(path: Path) -> Model:
 
 
 def save_weights(path: Path, kind: str, about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file whose metadata holds its kind, a description, and the digest of the tensors."""
+    """Write a safetensors file whose metadata holds its kind, a description, and a digest of these and the tensors."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": f"{kind} {_FORMAT}", **about, "sha256": digest(weights)}
+    metadata = {"format": f"{kind} {_FORMAT}", **about}
+    metadata[_DIGEST] = _file_digest(metadata, weights)
     write(path, save_tensors(weights, metadata))
 
 
@@ -94,12 +116,14 @@ def read_weights(
         if actual != kind and actual.startswith(_KIND):
             raise FileError(f"{path} is of the kind {actual!r}, not a {expected}; {advice}")
         tensors = load_tensors(raw)
-        if actual != kind or digest(tensors) != metadata["sha256"]:
+        if actual != kind or not _is_intact(metadata, tensors, int(version)):
             raise ValueError
         return make(metadata, tensors)
     except FileError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, TinyNASError):
+    except TinyNASError as error:
+        raise FileError(f"{path} is corrupt: {error}; {advice}") from None
+    except Exception:  # corrupt bytes make safetensors and torch raise almost anything
         raise FileError(f"{path} is corrupt, or not a {expected}; {advice}") from None
 
 
@@ -113,35 +137,85 @@ def kind_of(path: Path) -> str:
 
 def _metadata(raw: bytes) -> Mapping[str, str]:
     size = int.from_bytes(raw[:8], "little")
-    metadata: Mapping[str, str] = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+    metadata: Mapping[str, str] = from_json(raw[8 : 8 + size].decode()).get("__metadata__", {})
     return metadata
+
+
+def _is_intact(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], version: int) -> bool:
+    """Return whether the digest in a file's metadata is the one of its content."""
+    if version == _OLD_FORMAT:
+        return metadata[_OLD_DIGEST] == digest(tensors)
+    content = dict(metadata)
+    return version == _FORMAT and content.pop(_DIGEST) == _file_digest(content, tensors)
 
 
 def describe(model: Model) -> dict[str, str]:
     """Return everything of a model but its weights, as metadata."""
     return {
-        "arch": json.dumps(model.net.arch.to_dict()),
+        "arch": to_json(model.net.arch.to_dict()),
         "data": model.data,
-        "classes": json.dumps(model.classes),
-        "normalisation": json.dumps({"mean": model.normalise.mean, "std": model.normalise.std}),
-        "crop": json.dumps(model.crop),
+        "classes": to_json(model.classes),
+        "normalisation": to_json({"mean": model.normalise.mean, "std": model.normalise.std}),
+        "crop": to_json(model.crop),
     }
 
 
 def rebuild(description: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
-    """Return the model, in eval mode, from what `describe` returned and its weights."""
-    net = build(Arch.from_dict(json.loads(description["arch"])))
+    """Return the model, in eval mode, from what `describe` returned and its weights.
+
+    Raises:
+        InputError: A value is impossible, or the weights are not those of the arch.
+    """
+    arch = Arch.from_dict(from_json(description["arch"]))
+    with torch.device("meta"):  # takes no memory, whatever sizes a corrupt file names
+        check_weights(tensors, Network(arch).state_dict())
+    net = build(arch)
     net.load_state_dict(tensors)
-    normalisation = json.loads(description["normalisation"])
+    normalisation = from_json(description["normalisation"])
     return Model(
         net=net.eval(),
         data=description["data"],
-        classes=tuple(json.loads(description["classes"])),
+        classes=texts_in(description["classes"]),
         normalise=Normalisation(mean=tuple(normalisation["mean"]), std=tuple(normalisation["std"])),
-        crop=float(json.loads(description.get("crop", "1"))),
+        crop=float(from_json(description.get("crop", "1.0"))),
     )
+
+
+def check_weights(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise InputError unless the tensors have the names, shapes and types of the expected ones."""
+    differing = sorted(tensors.keys() ^ expected.keys())
+    for name in differing:
+        problem = "is missing" if name in expected else "has no place in the network"
+        raise InputError(f"the tensor {name!r} {problem}")
+    for name, tensor in expected.items():
+        actual, needed = _type_and_shape(tensors[name]), _type_and_shape(tensor)
+        if actual != needed:
+            raise InputError(f"the tensor {name!r} is {actual}, where the network has {needed}")
+
+
+def texts_in(metadata: str) -> tuple[str, ...]:
+    """Return the texts of a JSON list. Raises InputError if it is no list, or has other values."""
+    texts = tuple(check_list(from_json(metadata), "a list of names"))
+    for text in texts:
+        check_value(text, str, "a name")
+    return texts
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of the tensors' bytes, in the order of their names."""
     return sha256(b"".join(tensors[name].cpu().numpy().tobytes() for name in sorted(tensors))).hexdigest()
+
+
+def _file_digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of all metadata but the digest, and of the tensors' names, types, shapes and bytes."""
+    total = sha256(json_digest(metadata).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(to_json([name, _type_and_shape(tensor)]).encode())
+        total.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def _type_and_shape(tensor: Tensor) -> str:
+    """Return the type and shape of a tensor as text: "float32 (8, 1, 3, 3)"."""
+    return f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")

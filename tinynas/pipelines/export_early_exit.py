@@ -1,6 +1,5 @@
 """Export a network with early exits, an ONNX file for each part, and measure the files on the test split."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from ..experiment.reporter import ProgressReporter
 from ..models.model_file import Model
 from ..models.network import example_input
 from ..utils.errors import InputError
+from ..utils.io import to_json
 from .early_exit_measure import threshold_points
 from .export_check import Exported, Form, SplitRun, checked_difference, run_split
 
@@ -104,7 +104,7 @@ def _files(model: EarlyExitModel, form: OnnxParts, row: FormReport) -> dict[str,
     assert row.parts is not None
     files = {}
     for name, proto, temperature in zip(row.parts.files, form.protos, row.temperatures, strict=True):
-        exit_metadata = {"threshold": json.dumps(model.threshold), "temperature": json.dumps(temperature)}
+        exit_metadata = {"threshold": to_json(model.threshold), "temperature": to_json(temperature)}
         onnx.helper.set_model_props(proto, metadata(model.input_model) | exit_metadata)
         files[name] = proto.SerializeToString()
     return files

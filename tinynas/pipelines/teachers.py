@@ -1,6 +1,5 @@
 """Teachers: trained networks whose outputs are soft labels for a smaller one."""
 
-import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +17,10 @@ from ..models.supernet import extract_calibrated
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import device
-from ..utils.errors import FileError, InputError, TinyNASError
+from ..utils.errors import FileError, InputError
 from .model_data import some_of
 from .run_supernet import read_supernet
-
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")  # colours, in some of torch's messages
+from .teacher_weights import classifier_weight, load_weights, read_weights, reason_of, with_names_of
 
 
 def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, cache: bool = False) -> Teacher:
@@ -87,24 +85,32 @@ def _load_from_torchvision(name: str, arch: Arch) -> nn.Module:
     try:
         if not files:
             return _torchvision_model(model, weights="DEFAULT")
-        state = torch.load(files[0], weights_only=True, map_location="cpu")
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise FileError(f"{files[0]} is not a state dict, tensors by name; save the model's state_dict() in it")
         net = _torchvision_model(model, weights=None, num_classes=arch.classes)
-        _check_weights(state, net, arch)
-        net.load_state_dict(state)
-    except TinyNASError:
-        raise
     except ValueError as error:  # of an unknown name
         raise InputError(f"no model {model!r} in torchvision: {str(error).splitlines()[0]}") from None
-    except Exception as error:  # no connection, no file, corrupt bytes, weights of another network
-        source = files[0] if files else "the internet"
-        message = _TERMINAL_CODES.sub("", str(error)).partition("\n")[0]
+    except Exception as error:  # no connection
         raise FileError(
-            f"cannot load the teacher {model} from {source}: {type(error).__name__}: {message}; "
+            f"cannot load the teacher {model} from the internet: {reason_of(error)}; "
             f"pass its state dict as torchvision:{model}:weights.pth"
         ) from None
+    source = Path(files[0])
+    state = with_names_of(net.state_dict(), read_weights(source))
+    classifier = classifier_weight(net, arch.classes)
+    if classifier in state and len(state[classifier]) != arch.classes:
+        raise _other_classes(len(state[classifier]), arch)
+    if getattr(net, "aux_logits", False):  # auxiliary heads serve the network's own training only
+        net, state = _without_auxiliary_heads(model, net, state, arch.classes)
+    load_weights(net, state, source)
     return net
+
+
+def _without_auxiliary_heads(
+    model: str, net: nn.Module, state: dict[str, Tensor], classes: int
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Return a network of torchvision, and weights for it, without the auxiliary heads."""
+    smaller = _torchvision_model(model, weights=None, num_classes=classes, aux_logits=False, init_weights=False)
+    auxiliary = net.state_dict().keys() - smaller.state_dict().keys()
+    return smaller, {name: tensor for name, tensor in state.items() if name not in auxiliary}
 
 
 def _torchvision_model(name: str, **arguments: Any) -> nn.Module:
@@ -115,15 +121,6 @@ def _torchvision_model(name: str, **arguments: Any) -> nn.Module:
         warnings.simplefilter("ignore", FutureWarning)
         net: nn.Module = torchvision.models.get_model(name, **arguments)
     return net
-
-
-def _check_weights(state: dict[str, Tensor], net: nn.Module, arch: Arch) -> None:
-    """Raise InputError if the weights are those of this network, but for another number of classes."""
-    for name, tensor in net.state_dict().items():
-        if name in state and len(tensor.shape) > 0 and len(tensor) == arch.classes:
-            weights = state[name]
-            if weights.shape[1:] == tensor.shape[1:] and len(weights) != arch.classes:
-                raise _other_classes(len(weights), arch)
 
 
 def _other_classes(classes: int, arch: Arch) -> InputError:

@@ -4,7 +4,6 @@ import io
 import time
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import torch
 from torch import nn
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 
 from ..utils.errors import FileError, TrainingError
 from ..utils.io import read, write
+from .checkpoint_digest import add_digest, is_intact
 from .precision import MixedPrecision
 from .progress import Progress, StepResult
 
@@ -101,7 +101,7 @@ class TrainingState:
             content[name] = getattr(self, name)
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write(self.path, buffer.getvalue())
+        write(self.path, add_digest(buffer.getvalue()))
         self._saved_at = time.perf_counter()
 
     def _load(self) -> None:
@@ -123,9 +123,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     raw = read(path)
     try:
-        if ZipFile(io.BytesIO(raw)).testzip():  # torch.load does not check the checksums
+        if not is_intact(raw):
             raise ValueError
-        return dict(torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu"))
+        content = dict(torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu"))
+        content["model"].keys()  # of another file of torch, this raises an error
+        return content
     except Exception:  # corrupt bytes make torch raise almost anything
         raise _corrupt(path) from None
 

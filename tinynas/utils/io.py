@@ -1,9 +1,11 @@
-"""Files: written atomically, read with errors that name them."""
+"""Files: written atomically, read with errors that name them; and JSON without NaN and infinities."""
 
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -71,9 +73,39 @@ def read_text(path: Path) -> str:
         raise FileError(f"{path} is not a text file") from None
 
 
+def to_json(document: object, *, indent: int | None = None, canonical: bool = False) -> str:
+    """Return a document as strict JSON.
+
+    Args:
+        document: Dicts with keys of text, lists, tuples, texts, numbers, truth values and None.
+        indent: Spaces of a level; None for a single line.
+        canonical: Sort the keys and leave out spaces, so that equal documents give equal texts.
+
+    Returns:
+        JSON that any parser reads: NaN and infinities, which JSON does not have, become null.
+
+    Example:
+        >>> to_json({"loss": float("nan"), "step": 3})
+        '{"loss": null, "step": 3}'
+    """
+    separators = (",", ":") if canonical else None
+    plain = _without_nan(document)
+    return json.dumps(plain, indent=indent, sort_keys=canonical, separators=separators, allow_nan=False)
+
+
+def from_json(text: str) -> Any:
+    """Parse JSON; NaN and Infinity, which older versions wrote, become None. Raises ValueError if it is not JSON."""
+    return json.loads(text, parse_constant=_none_for)
+
+
+def json_digest(document: object) -> str:
+    """Return the SHA-256 of a document as canonical JSON."""
+    return sha256(to_json(document, canonical=True).encode()).hexdigest()
+
+
 def write_json(path: Path, document: object) -> None:
     """Write an indented JSON document atomically. Raises FileError."""
-    write(path, json.dumps(document, indent=1) + "\n")
+    write(path, to_json(document, indent=1) + "\n")
 
 
 def write_yaml(path: Path, document: object) -> None:
@@ -122,6 +154,21 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(to_json(record) + "\n")
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _without_nan(value: object) -> object:
+    """Return plain data with None for every float that is not finite."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value
+
+
+def _none_for(constant: str) -> None:
+    """Read NaN, Infinity and -Infinity as None."""

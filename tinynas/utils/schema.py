@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from math import isfinite
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -44,7 +45,10 @@ def check_keys(cls: Any, values: Mapping[str, Any], where: str) -> None:
 
 
 def check_types(cls: Any, values: Mapping[str, Any], where: str) -> None:
-    """Raise InputError unless each value has its field's type: int, float, str, bool, or a tuple of one of these."""
+    """Raise InputError unless each value has its field's type: int, float, str, bool, or a tuple of one of these.
+
+    Floats must be finite.
+    """
     hints = get_type_hints(cls)
     for name, value in values.items():
         hint = without_none(hints[name])
@@ -54,7 +58,7 @@ def check_types(cls: Any, values: Mapping[str, Any], where: str) -> None:
         items = value if isinstance(value, tuple) and item_type is not hint else (value,)
         if item_type in _TYPE_NAMES:
             for item in items:
-                _check_type(item, item_type, f"{name} in {where}")
+                check_value(item, item_type, f"{name} in {where}")
 
 
 def convert(value: object, hint: Any, what: str) -> Any:
@@ -97,6 +101,13 @@ def check_list(value: object, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise InputError(f"{where} must be a list, but is {value!r:.60}")
     return value
+
+
+def check_value(value: object, expected: Any, what: str) -> None:
+    """Raise InputError unless the value is of this type: int, float, str or bool; a float must be finite."""
+    _check_type(value, expected, what)
+    if isinstance(value, float) and not isfinite(value):
+        raise InputError(f"{what} must be a finite number, but is {value}")
 
 
 def _check_type(value: object, expected: Any, what: str) -> None:

@@ -1,0 +1,136 @@
+"""Reading of result files, with checks of every value, and the digest that some of them hold."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from json import JSONDecodeError
+from math import inf
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+from ..arch.cost import Cost, TimedCost
+from ..utils.errors import FileError, InputError
+from ..utils.io import from_json, json_digest, read_text
+from ..utils.schema import check_keys, check_mapping, check_types, check_value
+
+T = TypeVar("T")
+_DIGEST = "sha256"  # key of a result file
+_PERCENT = ("accuracy", "ap50", "train_accuracy", "mainnet_accuracy")
+_COUNTS = ("macs", "params", "peak_sram", "peak_sram_inplace_dw", "flash", "bytes", "epochs", "evaluations")
+_MEASURES = ("standard_error", "threshold", "temperature", "latency", "seconds")
+_LARGEST = dict.fromkeys(_COUNTS + _MEASURES, inf) | dict.fromkeys(_PERCENT, 100.0) | {"share": 1.0}
+_ROUNDING = 1e-6  # by which a mean may exceed its largest value
+
+
+class Result(Protocol):
+    """What a result file holds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as the JSON file has it."""
+
+    @classmethod
+    def from_dict(cls, plain: object) -> Self:
+        """Return the result that `to_dict` made plain.
+
+        Raises:
+            InputError: A key is missing, or its value is of the wrong type.
+        """
+
+
+R = TypeVar("R", bound=Result)
+
+
+def read_result(cls: type[R], path: Path, *, advice: str) -> R:
+    """Read a result file.
+
+    Args:
+        cls: The class of its content.
+        path: The JSON file.
+        advice: What the user can do if the file is damaged, as the end of an error message: "run the search again".
+
+    Raises:
+        FileError: The file is missing, damaged, or lacks a key, or its content is not what its digest says.
+    """
+    text = read_text(path)
+    try:
+        plain = from_json(text)
+        _check_digest(plain, path)
+        return cls.from_dict(plain)
+    except JSONDecodeError as error:
+        problem = f"{error.msg} in line {error.lineno}"
+    except (InputError, TypeError, ValueError) as error:
+        problem = str(error)
+    raise FileError(f"{path} is damaged or from an older version of tinynas: {problem}; {advice}")
+
+
+def read_fields(cls: type[T], values: Mapping[str, Any], where: str, **nested: Any) -> T:
+    """Return the dataclass `cls` from those keys that are its fields; other keys are ignored.
+
+    Args:
+        cls: The dataclass.
+        values: Its fields as plain data.
+        where: What holds the values, for error messages.
+        nested: Fields that are already read, and replace their plain data.
+
+    Raises:
+        InputError: A field without default is missing, a number, string or truth value is of the wrong type, or a
+            figure is out of its range.
+    """
+    kept = {}
+    for item in fields(cls):  # type: ignore[arg-type]
+        if item.name in values:
+            kept[item.name] = values[item.name]
+    kept |= nested
+    check_keys(cls, kept, where)
+    check_types(cls, kept, where)
+    for name, value in kept.items():
+        if name in _LARGEST:
+            _check_range(value, name, where)
+    return cls(**kept)
+
+
+def read_by_class(values: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures by class among the keys of a result, in percent; None for a class without test images.
+
+    Raises:
+        InputError: They are no mapping, or a value is neither a number from 0 to 100 nor None.
+    """
+    by_class = dict(check_mapping(values.get("by_class", {}), "by_class"))
+    for name, value in by_class.items():
+        if value is not None:
+            check_value(value, float, f"{name!r} in by_class")
+            _check_range(value, "accuracy", f"{name!r} in by_class")
+    return by_class
+
+
+def read_cost(values: Mapping[str, Any]) -> Cost:
+    """Return the cost among the keys of a result, with latency if there is one.
+
+    Raises:
+        InputError: A key is missing, or its value is of the wrong type.
+    """
+    return read_fields(TimedCost if "latency" in values else Cost, values, "the cost")
+
+
+def with_digest(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a result file with a digest of it as the last key; `read_result` checks it."""
+    return {**plain, _DIGEST: json_digest(plain)}
+
+
+def _check_digest(plain: object, path: Path) -> None:
+    """Raise FileError if a result file has a digest that is not the one of its content."""
+    if not isinstance(plain, dict) or _DIGEST not in plain:
+        return
+    content = dict(plain)
+    if content.pop(_DIGEST) != json_digest(content):
+        raise FileError(
+            f"{path} is damaged or was edited: its content is not what its {_DIGEST} says; restore the file, or delete "
+            f"its line {_DIGEST!r} to use it as it is"
+        )
+
+
+def _check_range(value: float | None, name: str, where: str) -> None:
+    """Raise InputError unless the value, if there is one, is from 0 to the largest of the figures of this name."""
+    largest = _LARGEST[name]
+    if value is not None and not 0 <= value <= largest + _ROUNDING:
+        rule = f"from 0 to {largest:g}" if largest < inf else "at least 0"
+        raise InputError(f"{name} in {where} must be {rule}, but is {value}")

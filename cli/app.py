@@ -15,7 +15,7 @@ from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import parse_count
 
 from .exits import sidenet
-from .options import AsJson, DataName, ModelFile, OutFolder, settings_options
+from .options import AsJson, DataName, ModelFile, OutFolder, SkipUnreadable, settings_options
 from .screen import Screen
 from .tables.data import show_data
 from .tables.deploy import show_export
@@ -94,6 +94,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained model on the test split: accuracy over all images and by class."""
@@ -102,7 +103,7 @@ def evaluate(
 
     screen = Screen(as_json)
     sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
-    report = evaluate_model(find_model(model), data, sizes)
+    report = evaluate_model(find_model(model), data, sizes, skip_unreadable=skip_unreadable)
     show_evaluation(screen, report)
     screen.document(report.to_dict())
 

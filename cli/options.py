@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_origin
 
 import typer
 
-from tinynas.experiment.config import DATA_HELP, DATA_METAVAR
+from tinynas.experiment.config import DATA_HELP, DATA_METAVAR, SKIP_UNREADABLE_HELP
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.schema import without_none
 from tinynas.utils.settings import Setting, SettingRow, rows
@@ -32,6 +32,7 @@ TaskName = Annotated[
 ]
 RunFolder = Annotated[Path | None, _option("--run", help="Run folder. Default: a new one in runs/.")]
 DataName = Annotated[str | None, _option("--data", metavar=DATA_METAVAR, help=f"{DATA_HELP}. Default: the model's.")]
+SkipUnreadable = Annotated[bool, _option("--skip-unreadable", help=f"{SKIP_UNREADABLE_HELP}.")]
 ConfigFile = Annotated[
     Path | None,
     _option(

@@ -48,13 +48,17 @@ def test_loading_uses_no_shared_memory(image_folder, monkeypatch):
     assert len(list(loads_images(image_folder, monkeypatch, "2"))) == 7
 
 
-def test_killed_loader_is_an_error_with_a_remedy(image_folder, monkeypatch):
-    batches = loads_images(image_folder, monkeypatch, "1")
+def kill_a_loader(batches):
+    """Kill the process that loads images, and read the other batches."""
     next(batches)
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGKILL)
+    list(batches)
+
+
+def test_killed_loader_is_an_error_with_a_remedy(image_folder, monkeypatch):
     with pytest.raises(RuntimeError) as raised:
-        list(batches)
+        kill_a_loader(loads_images(image_folder, monkeypatch, "1"))
     error = killed_loader_error(raised.value)
     assert isinstance(error, TrainingError)
     assert "a process that loads images was killed" in str(error)

@@ -138,12 +138,12 @@ def test_make_exits_refuses_bad_plans(model_file, watched, space, tmp_path, monk
     with pytest.raises(InputError, match="the first network of a cascade must be the cheaper one"):
         make_exits(ExitPlan(model=model_file, tiny=dear), report=Quiet())
     few = replace(watched, val=replace(watched.val, images=watched.val.images[:14], labels=watched.val.labels[:14]))
-    monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name: few)
+    monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name, **settings: few)
     with pytest.raises(InputError, match=r"5 images per class .* has 14 images of 3 classes, of one class 4;"):
         make_exits(ExitPlan(model=model_file), report=Quiet())
     known = watched.val.labels < 2
     few = replace(watched, val=replace(watched.val, images=watched.val.images[known], labels=watched.val.labels[known]))
-    monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name: few)
+    monkeypatch.setattr("tinynas.pipelines.model_data.load_data", lambda name, **settings: few)
     with pytest.raises(InputError, match=r"one of each class, .* of one class 0;"):
         make_exits(ExitPlan(model=model_file), report=Quiet())
 

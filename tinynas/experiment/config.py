@@ -17,12 +17,13 @@ DATA_HELP = (
     "train/ and val/; for detection scattered-digits, scattered-fashion, voc:PATH or coco:PATH"
 )
 DATA_METAVAR = "NAME[:PATH]"
+SKIP_UNREADABLE_HELP = "Leave out images that cannot be read, instead of stopping"
 _SEARCH, _SUPERNET, _NETAUG, _TEACHER, _START = "Search", "Supernet", "NetAug", "Teacher", "Initial weights"
 
 
 def skip_unreadable_setting() -> Any:
     """Return the field that says whether unreadable images are left out."""
-    return setting(False, help="Leave out images that cannot be read, instead of stopping")
+    return setting(False, help=SKIP_UNREADABLE_HELP)
 
 
 def _storage(text: str) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..arch.arch import Arch
 from ..data.base import Normalisation
+from ..data.identity import DataIdentity
 from ..utils.errors import FileError, InputError, TinyNASError, require
 from ..utils.io import from_json, json_digest, read, to_json, write
 from ..utils.schema import check_list, check_value
@@ -35,6 +36,7 @@ class Model:
         classes: Names of the classes, in the order of the outputs.
         normalise: Mean and standard deviation per channel that the input images are normalised by.
         crop: Fraction of an image's shorter side that the network sees, as in `Data`.
+        identity: Which images and labels the data set had; None if that is not known.
 
     Raises:
         InputError: There is not a distinct name for each class of the network, the normalisation has other channels
@@ -46,6 +48,7 @@ class Model:
     classes: tuple[str, ...]
     normalise: Normalisation
     crop: float = 1.0
+    identity: DataIdentity | None = None
 
     def __post_init__(self) -> None:
         arch = self.net.arch
@@ -151,13 +154,16 @@ def _is_intact(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], versi
 
 def describe(model: Model) -> dict[str, str]:
     """Return everything of a model but its weights, as metadata."""
-    return {
+    description = {
         "arch": to_json(model.net.arch.to_dict()),
         "data": model.data,
         "classes": to_json(model.classes),
         "normalisation": to_json({"mean": model.normalise.mean, "std": model.normalise.std}),
         "crop": to_json(model.crop),
     }
+    if model.identity is not None:
+        description["identity"] = to_json(model.identity.to_dict())
+    return description
 
 
 def rebuild(description: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
@@ -172,12 +178,14 @@ def rebuild(description: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Mo
     net = build(arch)
     net.load_state_dict(tensors)
     normalisation = from_json(description["normalisation"])
+    identity = from_json(description.get("identity", "null"))
     return Model(
         net=net.eval(),
         data=description["data"],
         classes=texts_in(description["classes"]),
         normalise=Normalisation(mean=tuple(normalisation["mean"]), std=tuple(normalisation["std"])),
         crop=float(from_json(description.get("crop", "1.0"))),
+        identity=None if identity is None else DataIdentity.from_dict(identity),
     )
 
 

@@ -97,7 +97,7 @@ def _load_models(plan: ExitPlan) -> tuple[list[Model], Data]:
     for path in paths:
         models.append(read_model(path))
         _check_classifier(models[-1], path)
-    data = data_of(models[0], paths[0], plan.data)
+    data = data_of(models[0], paths[0], plan.data, skip_unreadable=plan.skip_unreadable)
     check_task(models[0].net.arch.task, data)
     if of_run:
         models.append(_supernets_largest(models[0], paths[0], data))

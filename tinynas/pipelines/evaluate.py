@@ -9,7 +9,9 @@ from ..utils.io import write_json
 from .trained_model import load_trained
 
 
-def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ()) -> EvaluationReport:
+def evaluate(
+    path: Path, data_name: str | None, resolutions: Sequence[int] = (), *, skip_unreadable: bool = False
+) -> EvaluationReport:
     """Evaluate a trained model, over all classes and by class.
 
     Args:
@@ -17,6 +19,7 @@ def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ())
         data_name: The data set; None for the one that the model was trained on.
         resolutions: Image sizes to evaluate the model at as well, batch-norm statistics recalibrated for each. The
             result is then written as resolutions.json beside the model.
+        skip_unreadable: Leave out images that cannot be read.
 
     Returns:
         Metrics on the test split and counted cost; with `resolutions`, the same for each of them.
@@ -27,7 +30,7 @@ def evaluate(path: Path, data_name: str | None, resolutions: Sequence[int] = ())
             size only.
     """
     model = load_trained(path)
-    data = model.load_data(data_name)
+    data = model.load_data(data_name, skip_unreadable=skip_unreadable)
     resized = [model.resized(resolution, data) for resolution in sorted(set(resolutions))]
     report = EvaluationReport(
         model=str(path),

@@ -24,7 +24,7 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
         InputError: The data set has other classes than the model, or the model cannot be exported in this format.
     """
     model = load_trained(plan.model)
-    data = model.load_data(plan.data)
+    data = model.load_data(plan.data, skip_unreadable=plan.skip_unreadable)
     check_writable(plan.out)
     exported = model.export(plan, data, report=report)
     for name, content in exported.files.items():

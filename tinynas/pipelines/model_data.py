@@ -4,23 +4,33 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..data.base import Data
+from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..models.model_file import Model
-from ..utils.errors import InputError
+from ..utils.errors import FileError, InputError
 
 
-def data_of(model: Model, path: Path, name: str | None) -> Data:
+def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool = False) -> Data:
     """Load the data set that a model was trained on, or another of the same classes, normalised as in training.
 
     Args:
         model: The model.
         path: Its file, for error messages.
-        name: Another data set; None loads the model's own.
+        name: Another data set; None loads the model's own, which must not have changed since the training.
+        skip_unreadable: Leave out images that cannot be read.
 
     Raises:
         InputError: The data set has other classes than the model.
+        FileError: The model's own data set has changed, or a file is missing or corrupt.
     """
-    data = replace(load_data(name or model.data), normalise=model.normalise)
+    data = replace(load_data(name or model.data, skip_unreadable=skip_unreadable), normalise=model.normalise)
+    if name is None and model.identity is not None:
+        changes = model.identity.changes(DataIdentity.of(data))
+        if changes:
+            raise FileError(
+                f"the data set {model.data} has changed since {path} was trained: {changes}; restore it, or use it as "
+                f"it is with --data {model.data}"
+            )
     if data.classes != model.classes:
         raise InputError(
             f"model and data set must have the same classes: {path} has {some_of(model.classes)}, "

@@ -75,6 +75,7 @@ class _Retraining:
     plan: RetrainPlan
     task: Task
     data: Data
+    identity: DataIdentity
     calibration: list[Tensor]  # images for batch-norm recalibration
     supernet: Supernet  # the target and, with NetAug, the networks around it
     loss: Loss[Any]  # of the target
@@ -149,6 +150,7 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
         plan=plan,
         task=TASKS[plan.arch.task],
         data=data,
+        identity=identity,
         calibration=data.calibration_batches(plan.arch.resolution),
         supernet=supernet,
         loss=loss,
@@ -186,7 +188,12 @@ def _finalize(training: _Retraining) -> Model:
             )
     data = training.data
     return Model(
-        net=net, data=training.plan.config.data, classes=data.classes, normalise=data.normalise, crop=data.crop
+        net=net,
+        data=training.plan.config.data,
+        classes=data.classes,
+        normalise=data.normalise,
+        crop=data.crop,
+        identity=training.identity,
     )
 
 

@@ -42,13 +42,14 @@ class TrainedModel(Protocol):
         """What it predicts."""
         return TASKS[self.main.net.arch.task]
 
-    def load_data(self, name: str | None) -> Data:
+    def load_data(self, name: str | None, *, skip_unreadable: bool = False) -> Data:
         """Load the data set that it was trained on, or another of the same classes.
 
         Raises:
             InputError: The data set has other classes.
+            FileError: The data set that it was trained on has changed, or a file is missing or corrupt.
         """
-        return data_of(self.main, self.path, name)
+        return data_of(self.main, self.path, name, skip_unreadable=skip_unreadable)
 
     def cost(self) -> Cost:
         """Return the counted cost of an image; with early exits, of one that runs through all of them."""

@@ -1,7 +1,8 @@
 """`tinynas`, and `python -m tinynas.cli`."""
 
 import sys
-from typing import NoReturn
+from io import TextIOWrapper
+from typing import NoReturn, TextIO
 
 from tinynas.utils.errors import TinyNASError
 
@@ -12,12 +13,18 @@ _INTERRUPTED = 130  # exit code after Ctrl-C, by the shells' convention
 
 def main() -> None:
     """Run a command. Exit code 0; 1 with one line on stderr for an error; 2 for wrong usage."""
+    escape_unencodable(sys.stdout, sys.stderr)
     try:
         app(prog_name="tinynas")
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             print("tinynas: interrupted; add --resume to continue from the last checkpoint", file=sys.stderr)
         raise
+    except UnicodeEncodeError as error:
+        _fail(
+            f"the locale's encoding, {error.encoding}, lacks a character of the name {error.object!a}; "
+            "set the environment variable PYTHONUTF8=1"
+        )
     except (TinyNASError, OSError) as error:
         _fail(error)
     except RuntimeError as error:
@@ -29,10 +36,17 @@ def main() -> None:
         _fail(killed)
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: object) -> NoReturn:
     """Print an error as one line, and exit."""
     print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(1)
+
+
+def escape_unencodable(*streams: TextIO) -> None:
+    """Let streams write characters that their encoding lacks as escapes such as \\u5706, instead of failing."""
+    for stream in streams:
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tinynas.utils.units import parse_count
 from .exits import sidenet
 from .options import AsJson, DataName, ModelFile, OutFolder, SkipUnreadable, settings_options
 from .screen import Screen
+from .tables.cells import note_undrawable
 from .tables.data import show_data
 from .tables.deploy import show_export
 from .tables.models import show_evaluation, show_predictions
@@ -52,6 +53,7 @@ def inspect(
     screen = Screen(as_json)
     summary = inspect_data(with_absolute_path(source), out, resolution=resolution)
     show_data(screen, summary)
+    note_undrawable(screen, summary.by_class["train"], instead="escapes")
     screen.note(f"picture: {out}")
     screen.document(summary.to_dict() | {"picture": str(out)})
 
@@ -183,6 +185,7 @@ def count(
 
         title = f"{document['name']} at {network.resolution}x{network.resolution}: SRAM in use at every layer"
         write(plot, memory_plot(list(layer_costs(network)), title=title))
+        note_undrawable(screen, [document["name"]], instead="escapes")
         screen.note(f"picture: {plot}")
     screen.document(document)
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -30,7 +31,9 @@ class Screen:
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
         self.quiet = os.environ.get("RANK", "0") != "0"
-        self.console = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=self.quiet)
+        self.console = Console(
+            stderr=as_json, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=self.quiet
+        )
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}  # by task
         self._lines: dict[str, _TaskLines] = {}
@@ -38,10 +41,10 @@ class Screen:
     def __enter__(self) -> "Screen":
         if self.console.is_terminal:
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", markup=False),
                 TimeRemainingColumn(),
                 console=self.console,
             )
@@ -54,7 +57,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def advance(self, task: str, done: int, total: int, text: str) -> None:
         """Update a task's progress bar; in a pipe, print a line at its start, every ten seconds, and at its end."""
@@ -131,7 +134,7 @@ def _unwrapped_width(column: str, rows: Sequence[Row]) -> int:
     texts = column.split()
     for row in rows:
         texts.append(row[column])
-    return max(map(len, texts))
+    return max(map(cell_len, texts))
 
 
 def _plain_lines(rows: Sequence[Row], left: int) -> list[str]:
@@ -141,7 +144,8 @@ def _plain_lines(rows: Sequence[Row], left: int) -> list[str]:
         cells = [column]
         for row in rows:
             cells.append(row[column])
-        width = max(map(len, cells))
+        width = max(map(cell_len, cells))
         for i, cell in enumerate(cells):
-            lines[i] += (cell.ljust(width) if number < left else cell.rjust(width)) + "  "
+            padding = " " * (width - cell_len(cell))
+            lines[i] += (cell + padding if number < left else padding + cell) + "  "
     return [line.rstrip() for line in lines]

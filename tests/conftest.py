@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from font_files import write_font
 from PIL import Image
 
 from boxes import voc_folder
@@ -28,6 +29,7 @@ from tinynas.pipelines.export import export
 from tinynas.pipelines.planning import default_config
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import search
+from tinynas.utils import fonts
 
 torch.set_num_threads(1)  # the same sums in the same order, on any machine
 os.environ["OMP_NUM_THREADS"] = "1"  # in processes that tests start, too
@@ -296,3 +298,17 @@ def searched_once(data, small_config, tmp_path_factory):
 def searched(searched_once, watched, tmp_path):
     """A searched run of the small data set, a test's own, where the fixture `plan` would make it."""
     return shutil.copytree(searched_once, tmp_path / "run")
+
+
+@pytest.fixture
+def install_fonts(tmp_path, monkeypatch):
+    """Lets only these fonts of full squares be installed: file names and the characters of each."""
+
+    def install(**characters: str) -> list[Path]:
+        files = [write_font(tmp_path / f"{name}.ttf", text) for name, text in characters.items()]
+        monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: list(map(str, files)))
+        fonts._system_fonts.cache_clear()
+        return files
+
+    yield install
+    fonts._system_fonts.cache_clear()

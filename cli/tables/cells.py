@@ -1,10 +1,13 @@
 """Cells of tables: accuracies, costs, ranges."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from tinynas.arch.cost import describe
+from tinynas.tasks.chance import Chance
+from tinynas.utils.fonts import undrawable
 
-from ..screen import Row
+from ..screen import Row, Screen
 
 COST_TITLES = {"macs": "MACs (FLOPs)", "params": "params", "peak_sram": "peak SRAM", "flash": "flash"}
 
@@ -55,3 +58,28 @@ def fraction(value: float) -> str:
 def value_range(low: str, high: str) -> str:
     """Return "LOW to HIGH", or only LOW if they are equal."""
     return low if low == high else f"{low} to {high}"
+
+
+def is_uneven(chance: Chance | None) -> bool:
+    """Return whether classes differ in their numbers of images, so that balanced accuracy is shown as well."""
+    return chance is not None and chance.is_uneven
+
+
+def warn_if_chance(screen: Screen, accuracy: float, chance: Chance | None, *, split: str, advice: str) -> None:
+    """Warn of an accuracy that a classifier which has learned nothing could have as well."""
+    if chance is not None and chance.explains(accuracy):
+        screen.note(
+            f"warning: accuracy {accuracy:.1f}% on {split} is at chance: always predicting {chance.largest_class!r}, "
+            f"the largest class, gives {chance.accuracy:.1f}% (standard error {chance.standard_error:.1f} on "
+            f"{chance.images} images); {advice}"
+        )
+
+
+def note_undrawable(screen: Screen, names: Iterable[str], *, instead: str) -> None:
+    """Say which names are not in a picture since no font has their characters, and what is drawn instead."""
+    missing = undrawable(names)
+    if missing:
+        screen.note(
+            f"no installed font has the characters of {', '.join(missing)}: pictures show {instead}; install a font "
+            "with these characters, such as Noto Sans CJK"
+        )

@@ -8,40 +8,49 @@ from tinynas.experiment.early_exit_report import EarlyExitReport
 from tinynas.experiment.evaluation_report import EvaluationReport
 
 from ..screen import Row, Screen
-from .cells import COST_TITLES, cost_cells, fraction, percent
+from .cells import COST_TITLES, cost_cells, fraction, is_uneven, note_undrawable, percent, warn_if_chance
 
 
 def show_evaluation(screen: Screen, report: EvaluationReport) -> None:
     """Show the accuracy of a model, over all classes and by class."""
     evaluation, column = report.evaluation, f"{report.metric} %"
-    accuracies: dict[str, float | None] = {"all classes": evaluation.accuracy}
+    uneven = is_uneven(evaluation.chance)
+    accuracies: list[tuple[str, float | None]] = [("all classes", evaluation.accuracy)]
+    if uneven:
+        accuracies.append(("balanced, the mean over classes", evaluation.balanced_accuracy))
     if evaluation.ap50 is not None:
-        accuracies["all classes, AP50"] = evaluation.ap50
+        accuracies.append(("all classes, AP50", evaluation.ap50))
         column += ", AP50 by class"
-    accuracies |= evaluation.by_class
     rows = []
-    for name, accuracy in accuracies.items():
+    for name, accuracy in [*accuracies, *evaluation.by_class.items()]:
         rows.append({"": name, column: percent(accuracy)})
     screen.table(f"{report.model} on the test split of {report.data}", rows)
     sizes = []
     for resolution, other in report.resolutions.items():
         row = {"resolution": str(resolution), f"{report.metric} %": percent(other.accuracy)}
+        if uneven:
+            row["balanced accuracy %"] = percent(other.balanced_accuracy)
         sizes.append(row | cost_cells(other.cost))
     if sizes:
         screen.table("At other image sizes", sizes)
+    advice = "check that images and labels are like those that the model was trained on"
+    warn_if_chance(screen, evaluation.accuracy, evaluation.chance, split="test", advice=advice)
     costs = cost_cells(evaluation.cost) | {COST_TITLES["macs"]: describe("macs", evaluation.macs)}
     screen.note(", ".join(f"{title} {text}" for title, text in costs.items()))
 
 
 def show_predictions(screen: Screen, folder: Path, predictions: list[dict[str, Any]]) -> None:
     """Show the classes or the boxes predicted for images."""
-    rows = []
+    rows, drawn = [], []
     written = "predictions.json"
     for prediction in predictions:
         rows.append({"image": Path(prediction["image"]).name, "": _prediction_text(prediction)})
         if "picture" in prediction:
             written = "predictions.json and pictures"
+            for box in prediction["boxes"]:
+                drawn.append(box["class"])
     screen.table("Predictions", rows, left=2)
+    note_undrawable(screen, drawn, instead="the numbers of the classes")
     screen.note(f"written to {folder}: {written}")
 
 
@@ -70,6 +79,7 @@ def show_early_exits(screen: Screen, folder: Path, report: EarlyExitReport) -> N
         "ECE: expected calibration error, in percentage points; peak SRAM includes side heads and the activations "
         "that are kept while one runs"
     )
+    note_undrawable(screen, [report.title, report.data], instead="escapes")
     screen.note(f"written to {folder}: sidenet.safetensors, sidenet.json, sidenet.png")
 
 

@@ -7,7 +7,7 @@ from tinynas.experiment.comparison import Comparison
 from tinynas.experiment.results import RetrainMetrics, SearchResult
 
 from ..screen import Screen
-from .cells import cost_cells, percent, percent_with_error
+from .cells import cost_cells, is_uneven, note_undrawable, percent, percent_with_error, warn_if_chance
 
 _IF_LIMITED = {"latency": "latency", "peak_sram_inplace_dw": "in-place SRAM"}  # columns shown only if they were limited
 
@@ -28,18 +28,26 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     limits = result.budget.describe()
     title = f"Pareto front of {result.space} on {result.data} ({limits}; {result.evaluations} networks evaluated)"
     screen.table(title, rows)
+    best = result.best_entry.accuracy
+    advice = "check the labels, or train the supernet for more --epochs or with another --lr"
+    warn_if_chance(screen, best, result.chance, split="search-val", advice=advice)
+    note_undrawable(screen, [result.space, result.data], instead="escapes")
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
 
 
 def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
     """Show what a finished retraining measured."""
     row = {f"test {metrics.metric} %": percent(metrics.accuracy)}
+    if is_uneven(metrics.chance):
+        row["test balanced accuracy %"] = percent(metrics.balanced_accuracy)
     if metrics.ap50 is not None:
         row["test AP50 %"] = percent(metrics.ap50)
     row[f"train {metrics.metric} %"] = percent(metrics.train_accuracy)
     row |= cost_cells(metrics.cost)
     row["seconds"] = f"{metrics.seconds:.0f}"
     screen.table(f"Retrained: {folder.name}", [row], left=0)
+    advice = "check the labels, or train for more --epochs or with another --lr"
+    warn_if_chance(screen, metrics.accuracy, metrics.chance, split="test", advice=advice)
     screen.note(f"written to {folder}: model.safetensors, metrics.json")
 
 
@@ -70,4 +78,8 @@ def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
     )
     if len(data_sets) > 1 or len(metrics) > 1:
         screen.note("accuracies on different data sets are not comparable")
+    names = []
+    for series in comparison.series:
+        names += [series.name, series.data]
+    note_undrawable(screen, names, instead="escapes")
     screen.note(f"plot written to {plot}")

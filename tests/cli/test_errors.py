@@ -23,6 +23,7 @@ import pytest
         (["search", "--space", "mirco"], "unknown search space 'mirco'; did you mean 'micro'?"),
         (["search", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
         (["search", "--epochs", "0"], "epochs must be at least 1, but is 0"),
+        (["search", "--class-weights", "balance"], "unknown weights 'balance'; did you mean 'balanced'?"),
         (["search", "--trials", "0"], "trials must be at least 1, but is 0"),
         (["search", "--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'?"),
         (["search", "--resume"], "no */config.yaml in runs"),
@@ -59,6 +60,14 @@ def test_cli_exits_with_2_on_wrong_usage(tinynas):
         (["search", "--task", "detect", "--data", "digits"], "networks that detect cannot learn from labelled images"),
         (["search", "--task", "detect", "--space", "micro"], "networks that classify cannot learn from boxes"),
         (["retrain", "mcunet-in3", "--data", "scattered-digits"], "or --task detect"),
+        (
+            ["search", "--task", "detect", "--class-weights", "balanced"],
+            "class weights are for classification, but the network detects; remove --class-weights balanced",
+        ),
+        (
+            ["retrain", "mcunet-in3", "--task", "detect", "--class-weights", "balanced"],
+            "class weights are for classification, but the network detects; remove --class-weights balanced",
+        ),
     ],
 )
 def test_cli_answers_bad_input_for_detectors_in_one_line(fails, words, message):

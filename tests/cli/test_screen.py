@@ -50,3 +50,25 @@ def test_table_is_not_shown_with_json(capsys):
     screen.table("Networks", ROWS)
     screen.document({"a": 1})
     assert capsys.readouterr().out == '{\n "a": 1\n}\n'
+
+
+def test_screen_shows_names_as_they_are():
+    """Square brackets and colons would be read as styles and emoji, and an unknown end of a style be an error."""
+    name = "[/] [red]cat[/red] :smile:"
+    screen, text = Screen(), StringIO()
+    screen.console = Console(file=text, force_terminal=True, no_color=True, markup=False, emoji=False, width=80)
+    with screen:
+        screen.advance(name, 1, 2, name)
+        screen.note(name)
+        screen.table(name, [{name: name}])
+    assert text.getvalue().count(name) >= 5
+
+
+def test_console_reads_no_styles_or_emoji(capsys):
+    Screen().console.print("[red]cat[/red] [/] :smile:")
+    assert capsys.readouterr().out == "[red]cat[/red] [/] :smile:\n"
+
+
+def test_table_in_a_pipe_aligns_wide_characters(capsys):
+    Screen().table("Classes", [{"": "方块", "%": "1"}, {"": "cat", "%": "20"}])
+    assert capsys.readouterr().out.splitlines() == ["Classes", "       %", "方块   1", "cat   20"]

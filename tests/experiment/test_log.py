@@ -45,3 +45,14 @@ def test_log_drops_repeated_steps(tmp_path):
         second.add({"step": step, "loss": 2})
     records = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(r["step"], r["loss"]) for r in records] == [(10, 1), (20, 2), (30, 2), (40, 2)]
+
+
+def test_log_writes_no_scalar_for_a_missing_figure(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = RunLog(tmp_path / "log.jsonl", tensorboard=True)
+    log.add({"step": 1, "loss": None})
+    log.add({"step": 2, "loss": 0.5})
+    assert (tmp_path / "log.jsonl").read_text().splitlines()[0] == '{"step": 1, "loss": null}'
+    written = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in written.Scalars("loss")] == [(2, 0.5)]

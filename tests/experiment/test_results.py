@@ -8,6 +8,7 @@ from tinynas.arch.cost import cost
 from tinynas.experiment.result_file import read_result
 from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
 from tinynas.experiment.run_folder import RunFolder
+from tinynas.tasks.chance import chance_level
 from tinynas.utils.errors import FileError
 
 
@@ -18,7 +19,13 @@ def result(space) -> SearchResult:
     for arch, accuracy in ((space.min(), 40.0), (space.max(), 60.0)):
         entries.append(FrontEntry(arch=arch, accuracy=accuracy, standard_error=1.5, cost=cost(arch)))
     return SearchResult(
-        space="small", data="digits", budget=Budget(macs=60_000), evaluations=9, front=tuple(entries), best=1
+        space="small",
+        data="digits",
+        budget=Budget(macs=60_000),
+        evaluations=9,
+        chance=chance_level([40, 60, 0], ("a", "b", "c")),
+        front=tuple(entries),
+        best=1,
     )
 
 
@@ -51,13 +58,13 @@ def test_search_result_comes_back_from_its_file(result, tmp_path):
 
 def test_search_result_reads_a_file_with_only_the_oldest_keys(result, tmp_path):
     plain = result.to_dict()
-    for key in ("metric", "evaluations"):
+    for key in ("metric", "evaluations", "chance"):
         del plain[key]
     for entry in plain["front"]:
         for key in ("standard_error", "peak_sram_inplace_dw"):
             del entry[key]
     read = SearchResult.from_dict(plain)
-    assert (read.metric, read.best_entry.standard_error) == ("accuracy", None)
+    assert (read.metric, read.best_entry.standard_error, read.chance) == ("accuracy", None, None)
     assert read.best_entry.cost == result.best_entry.cost, "what the file lacks is counted"
 
 
@@ -84,9 +91,28 @@ def test_retrain_metrics_of_a_classifier_have_no_ap50():
     assert RetrainMetrics.from_dict(plain).to_dict() == plain
 
 
+def test_retrain_metrics_of_a_classifier_with_a_class_without_images(tmp_path):
+    figures = {"accuracy": 60.0, "balanced_accuracy": 50.0, "by_class": {"a": 0.0, "b": 100.0, "c": None}}
+    chance = chance_level([40, 60, 0], ("a", "b", "c"))
+    plain = {"metric": "accuracy", **figures, "chance": chance.to_dict()}
+    for key, value in METRICS.items():
+        if key != "ap50":
+            plain.setdefault(key, value)
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(plain))
+    read = read_result(RetrainMetrics, path, advice="retrain it")
+    assert read.chance == chance
+    assert list(read.to_dict().items()) == list(plain.items())
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
+        ({"chance": {"images": 1}}, "chance lacks the key 'classes'"),
+        (
+            {"chance": {"images": 0, "classes": 2, "largest_class": "a", "largest_class_images": 0}},
+            "`0 < largest_class_images <= images` must hold",
+        ),
         ({"accuracy": None}, "accuracy in the file must be a number"),
         ({"epochs": 1.5}, "epochs in the file must be a whole number"),
         ({"flash": "1KB"}, "flash in the cost must be a whole number"),

@@ -2,8 +2,10 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from helpers import RECIPE, Quiet
+from tinynas.data.memory import MemorySplit
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.pipelines import evaluate as evaluate_module
@@ -21,3 +23,22 @@ def test_evaluate_takes_only_data_of_the_models_classes(watched, space, tmp_path
     )
     with pytest.raises(InputError, match=r"has 3 classes \(a, b, c\), small has 2 classes \(a, b\)"):
         evaluate_module.evaluate(tmp_path / "r" / "model.safetensors", "small")
+
+
+def test_retrain_and_evaluate_with_a_class_without_test_images(data, space, tmp_path, monkeypatch):
+    """Of the test images of the classes a, b and c those of c are gone, and half of those of b."""
+    numbers, labels = torch.arange(30), data.test.labels
+    kept = (labels == 0) | (labels == 1) & (numbers % 2 == 1)
+    few = replace(data, test=MemorySplit(images=data.test.images[kept], labels=labels[kept]))
+    for module in ("retrain", "model_data"):
+        monkeypatch.setattr(f"tinynas.pipelines.{module}.load_data", lambda name, **settings: few)
+    retrain(RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=RetrainConfig(recipe=RECIPE)), report=Quiet())
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    by_class = metrics["by_class"]
+    assert by_class["c"] is None
+    assert metrics["accuracy"] == pytest.approx((10 * by_class["a"] + 5 * by_class["b"]) / 15)
+    assert metrics["balanced_accuracy"] == pytest.approx((by_class["a"] + by_class["b"]) / 2)
+    assert metrics["chance"]["accuracy"] == pytest.approx(100 * 10 / 15)
+    report = evaluate_module.evaluate(tmp_path / "r" / "model.safetensors", None).to_dict()
+    for key in ("accuracy", "balanced_accuracy", "by_class", "chance"):
+        assert report[key] == metrics[key]

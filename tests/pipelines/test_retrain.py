@@ -7,6 +7,7 @@ import torch
 from helpers import DETECTORS, RECIPE, Interrupting, Quiet, model_of, overrides
 from tinynas import Supernet, build, load, load_arch
 from tinynas.data.base import Batch
+from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import Distillation, NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
@@ -238,6 +239,28 @@ def test_retrain_depends_on_every_setting(watched, space, tmp_path):
         del written["arch"]
         assert overrides(**written).apply(RetrainConfig()) == config
     assert len({tuple(weights.tolist()) for weights in all_weights}) == len(changes)
+
+
+@pytest.mark.parametrize("training", ["plain", "netaug", "teacher"])
+def test_retrain_with_class_weights_trains_other_weights(data, space, tmp_path, monkeypatch, training):
+    """A third of one class is left out; with equal classes all weights would be 1."""
+    images, labels = data.train.images, data.train.labels
+    kept = (labels > 0) | (torch.arange(len(labels)) % 9 > 0)
+    uneven = replace(data, train=MemorySplit(images=images[kept], labels=labels[kept]))
+    monkeypatch.setattr("tinynas.pipelines.retrain.load_data", lambda name, **settings: uneven)
+    arch, model = replace(space.min(), resolution=12), tmp_path / "teacher.safetensors"
+    save_model(model, Model(net=build(arch), data="small", classes=data.classes, normalise=data.normalise))
+    base = RetrainConfig(recipe=RECIPE)
+    if training == "netaug":
+        base = base.with_netaug(NetAug())
+    if training == "teacher":
+        base = replace(base, distillation=Distillation(teacher=str(model)))
+    states = {}
+    for choice in ("none", "balanced"):
+        config = overrides(class_weights=choice).apply(base)
+        retrain(RetrainPlan(folder=tmp_path / choice, arch=arch, config=config), report=Quiet())
+        states[choice] = load(tmp_path / choice / "model.safetensors").state_dict()
+    assert not torch.equal(states["none"]["stem.conv.weight"], states["balanced"]["stem.conv.weight"])
 
 
 def test_retrain_takes_a_trained_model_to_other_classes(watched, space, tmp_path, monkeypatch):

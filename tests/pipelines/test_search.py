@@ -2,17 +2,19 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from helpers import RECIPE, Quiet
 from tinynas import Budget, cost, load, load_arch, load_space
+from tinynas.data.memory import MemorySplit
 from tinynas.experiment.compare import compare_runs
 from tinynas.experiment.config import NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.run_folder import RunFolder
 from tinynas.pipelines.retrain import retrain
-from tinynas.pipelines.search import search
+from tinynas.pipelines.search import search, train_supernet
 from tinynas.tasks.registry import TASKS
-from tinynas.utils.errors import BudgetError, FileError
+from tinynas.utils.errors import BudgetError, FileError, TrainingError
 from tinynas.utils.io import json_digest
 
 
@@ -30,6 +32,8 @@ def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
     assert winner["accuracy"] == max(entry["accuracy"] for entry in front["front"])
     share = winner["accuracy"] / 100
     assert winner["standard_error"] == pytest.approx(100 * (share * (1 - share) / len(watched.val.labels)) ** 0.5)
+    chance = {"images": 30, "classes": 3, "largest_class": "a", "largest_class_images": 10}
+    assert front["chance"] == {"accuracy": 100 / 3, "random_accuracy": 100 / 3, **chance}
     headline = (plan.run / "best.yaml").read_text().splitlines()[:2]
     assert headline[0].startswith("# The best of 12 networks")
     assert f"macs {winner['macs']}" in headline[1]
@@ -116,3 +120,27 @@ def test_search_trains_a_supernet_that_begins_largest_and_shrinks(watched, plan)
         recipe=replace(RECIPE, epochs=5, max_grad_norm=1.0),
     )
     assert search(replace(plan, config=config), report=Quiet()).evaluations == 12
+
+
+@pytest.mark.parametrize("batch_size", [60, 32])
+def test_search_of_a_supernet_that_diverged_is_an_error(watched, plan, batch_size):
+    """In 2 and 6 steps, too few to skip ten in a row."""
+    recipe = replace(RECIPE, lr=1e30, epochs=2, batch_size=batch_size, warmup_epochs=0.0, max_grad_norm=0.0)
+    plan = replace(plan, config=replace(plan.config, recipe=recipe))
+    with pytest.raises(TrainingError, match=r"the training diverged: .*; try a --lr below 1e\+30 or"):
+        search(plan, report=Quiet())
+    for name in ("front.json", "best.yaml"):
+        assert not (plan.run / name).exists()
+
+
+def test_supernet_with_class_weights_has_other_weights(data, plan, tmp_path, monkeypatch):
+    labels = data.train.labels
+    kept = (labels > 0) | (torch.arange(len(labels)) % 9 > 0)
+    uneven = replace(data, train=MemorySplit(images=data.train.images[kept], labels=labels[kept]))
+    monkeypatch.setattr("tinynas.pipelines.search.load_data", lambda name, **settings: uneven)
+    stems = []
+    for choice in ("none", "balanced"):
+        config = replace(plan.config, recipe=replace(RECIPE, epochs=1, class_weights=choice))
+        supernet, _ = train_supernet(replace(plan, run=tmp_path / choice, config=config), report=Quiet())
+        stems.append(supernet.net.stem.conv.weight)
+    assert not torch.equal(*stems)

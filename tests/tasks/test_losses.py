@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from tinynas.data.base import Batch
-from tinynas.tasks.losses import CrossEntropyLoss, SoftCrossEntropyLoss, TeacherLoss
+from tinynas.tasks.losses import CrossEntropyLoss, SoftCrossEntropyLoss, TeacherLoss, balanced_class_weights
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -36,3 +37,29 @@ def test_distillation_loss_mixes_the_teacher_with_the_labels(temperature):
     )
     only_soft(logits, only_soft.targets(BATCH)).backward()
     assert torch.allclose(logits.grad, torch.zeros(6, 3), atol=1e-6), "who answers like the teacher has learned"
+
+
+def test_balanced_class_weights_equal_scikit_learn(rng):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = rng.choice(5, 300, p=[0.6, 0.0, 0.3, 0.1, 0.0])
+    weights = balanced_class_weights(torch.from_numpy(labels), 5)
+    present = [0, 2, 3]
+    expected = compute_class_weight("balanced", classes=np.array(present), y=labels)
+    assert weights[present].tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+    assert weights[[1, 4]].tolist() == [0.0, 0.0]
+    assert weights[labels].mean().item() == pytest.approx(1, rel=1e-5)
+
+
+def test_balanced_class_weights_of_equal_classes_are_1():
+    assert balanced_class_weights(LABELS, 3).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_cross_entropy_with_class_weights_multiplies_each_images_loss():
+    """The whole loss of an image has its label's weight, label smoothing included."""
+    logits, weights = torch.randn(6, 3), torch.tensor([0.5, 2.0, 0.0])
+    loss = CrossEntropyLoss(0.1, weights)
+    total = 0.0
+    for row, label in zip(logits, LABELS, strict=True):
+        total += weights[label] * cross_entropy(row[None], label[None], label_smoothing=0.1)
+    assert torch.allclose(loss(logits, loss.targets(BATCH)), total / 6)

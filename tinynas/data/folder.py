@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..utils.errors import FileError, some_names
+from ..utils.paths import utf8_name
 from .base import Data
 from .images import image_endings
 from .labelled_files import Sample, labelled_files
@@ -63,7 +64,10 @@ def image_folder(path: Path | None) -> Data:
     if not test.classes:
         raise FileError(f"no images in {test.path}{_beside(test)}; expected val/CLASS/IMAGE files")
     return labelled_files(
-        tuple(classes), _samples(train, classes), _samples(test, classes), left_out=_left_out(path, train, test)
+        tuple(map(utf8_name, classes)),
+        _samples(train, classes),
+        _samples(test, classes),
+        left_out=_left_out(path, train, test),
     )
 
 

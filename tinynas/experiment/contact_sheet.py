@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+
+from .plots import render
 
 _INCHES = 1.1  # along the side of an image
 _LABEL_INCHES = 1.6  # width of the column of names
@@ -52,9 +53,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Shown]]], title: str) -> by
             _draw(axes, image)
             if column == 0:
                 axes.text(-0.06, 0.5, _shortened(name), transform=axes.transAxes, ha="right", va="center", fontsize=8)
-    png = BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
+    return render(figure)
 
 
 def _draw(axes: Any, image: Shown) -> None:

@@ -1,7 +1,6 @@
 """The plot of a network with early exits: accuracy over average MACs, and how reliable its confidence is."""
 
 from collections.abc import Sequence
-from io import BytesIO
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,6 +8,7 @@ from matplotlib.ticker import FuncFormatter
 
 from ..utils.units import format_count
 from .early_exit_report import Bin, EarlyExitReport, Pair
+from .plots import render
 
 _MIN_IMAGES = 10  # a bin of fewer images says nothing about a confidence
 
@@ -19,9 +19,7 @@ def early_exit_plot(report: EarlyExitReport) -> bytes:
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     _plot_curve(left, report)
     _plot_reliability(right, report)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return render(figure)
 
 
 def _plot_curve(axes: Axes, report: EarlyExitReport) -> None:

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..arch.cost import Cost
+from ..tasks.chance import Chance
 from ..utils.schema import check_list, check_mapping
-from .result_file import read_by_class, read_cost, read_fields
+from .result_file import read_by_class, read_chance, read_cost, read_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,25 +16,33 @@ class Evaluation:
 
     Attributes:
         accuracy: The task's metric, in percent.
+        balanced_accuracy: Of a classifier, mean over the classes of `by_class`, in percent.
         ap50: Of a detector, mean average precision at IoU 0.5, in percent.
-        by_class: Accuracy by class name, in percent; of a detector, average precision at IoU 0.5. None for a
-            class without test images.
+        by_class: Accuracy by class name, in percent; of a detector, average precision at IoU 0.5. None for a class
+            that does not occur in the split.
+        chance: Of a classifier, chance level.
         macs: MACs of an average image.
         cost: Counted cost; with early exits, of an image that runs through all of them.
     """
 
     accuracy: float
+    balanced_accuracy: float | None = None
     ap50: float | None = None
     by_class: Mapping[str, float | None] = field(default_factory=dict)
+    chance: Chance | None = None
     macs: float
     cost: Cost
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data; `ap50` only of a detector."""
+        """Return plain data: without the figures of the other task, which are None."""
         plain: dict[str, Any] = {"accuracy": self.accuracy}
+        if self.balanced_accuracy is not None:
+            plain["balanced_accuracy"] = self.balanced_accuracy
         if self.ap50 is not None:
             plain["ap50"] = self.ap50
         plain["by_class"] = dict(self.by_class)
+        if self.chance is not None:
+            plain["chance"] = self.chance.to_dict()
         return {**plain, **asdict(self.cost), "macs": self.macs}
 
     @classmethod
@@ -44,7 +53,14 @@ class Evaluation:
             InputError: A key is missing, or its value is of the wrong type.
         """
         values = check_mapping(plain, "an evaluation")
-        return read_fields(cls, values, "an evaluation", by_class=read_by_class(values), cost=read_cost(values))
+        return read_fields(
+            cls,
+            values,
+            "an evaluation",
+            by_class=read_by_class(values),
+            cost=read_cost(values),
+            chance=read_chance(values),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,11 @@ from math import inf, log10
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 
 from ..arch.layer_cost import LayerCost
+from ..utils.fonts import REGULAR, family_of, font_file, font_runs
 from ..utils.pareto import Point, pareto_front
 from ..utils.units import format_count
 
@@ -68,7 +70,7 @@ def pareto_plot(
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="best")
-    return _png(figure)
+    return render(figure)
 
 
 def memory_plot(layers: Sequence[LayerCost], *, title: str) -> bytes:
@@ -98,10 +100,24 @@ def memory_plot(layers: Sequence[LayerCost], *, title: str) -> bytes:
     axes.set_title(title, fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize=7)
-    return _png(figure)
+    return render(figure)
 
 
-def _png(figure: Figure) -> bytes:
+def render(figure: Figure) -> bytes:
+    """Return a figure as a PNG file, its texts in fonts that have their characters and never read as formulas.
+
+    Characters of a text that no installed font has are drawn as escapes such as \\u5706.
+    """
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        runs = font_runs(text.get_text())
+        if runs:
+            families = [family_of(font_file(REGULAR))]
+            for run in runs:
+                families.append(family_of(run.font))
+            text.set_text("".join([run.text for run in runs]))
+            text.set_fontfamily(families)
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -112,7 +128,8 @@ def _draw(axes: Axes, series: Series, color: str) -> None:
         return
     macs, accuracy = _columns(series.points)
     alpha, size = (0.35, 14) if series.faint else (1.0, 36)
-    axes.scatter(macs, accuracy, color=color, marker=series.marker, label=series.label, zorder=3, alpha=alpha, s=size)
+    label = f" {series.label}" if series.label.startswith("_") else series.label  # matplotlib leaves out "_..."
+    axes.scatter(macs, accuracy, color=color, marker=series.marker, label=label, zorder=3, alpha=alpha, s=size)
     if series.line:
         steps_x, steps_y = _columns(pareto_front(series.points))
         axes.step(steps_x, steps_y, where="post", color=color, linewidth=1.2)

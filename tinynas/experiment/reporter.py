@@ -27,8 +27,10 @@ class NullReporter:
 
 def log_progress(reporter: ProgressReporter, task: str, progress: Progress) -> None:
     """Report the progress of a training under the name `task`."""
-    speed = f"{progress.batches_per_second:.1f} batches/s"
-    text = f"epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.3f}, {speed}"
+    loss = "-" if progress.loss is None else f"{progress.loss:.3f}"
+    text = f"epoch {progress.epoch}/{progress.epochs}, loss {loss}, {progress.batches_per_second:.1f} batches/s"
+    if progress.skipped:
+        text += f", {progress.skipped} of {progress.step} steps skipped (loss or gradient not finite)"
     reporter.advance(task, progress.step, progress.steps, text)
 
 

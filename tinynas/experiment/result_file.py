@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from ..arch.cost import Cost, TimedCost
+from ..tasks.chance import Chance
 from ..utils.errors import FileError, InputError
 from ..utils.io import from_json, json_digest, read_text
 from ..utils.schema import check_keys, check_mapping, check_types, check_value
 
 T = TypeVar("T")
 _DIGEST = "sha256"  # key of a result file
-_PERCENT = ("accuracy", "ap50", "train_accuracy", "mainnet_accuracy")
+_PERCENT = ("accuracy", "balanced_accuracy", "ap50", "train_accuracy", "mainnet_accuracy")
 _COUNTS = ("macs", "params", "peak_sram", "peak_sram_inplace_dw", "flash", "bytes", "epochs", "evaluations")
 _MEASURES = ("standard_error", "threshold", "temperature", "latency", "seconds")
 _LARGEST = dict.fromkeys(_COUNTS + _MEASURES, inf) | dict.fromkeys(_PERCENT, 100.0) | {"share": 1.0}
@@ -134,3 +135,13 @@ def _check_range(value: float | None, name: str, where: str) -> None:
     if value is not None and not 0 <= value <= largest + _ROUNDING:
         rule = f"from 0 to {largest:g}" if largest < inf else "at least 0"
         raise InputError(f"{name} in {where} must be {rule}, but is {value}")
+
+
+def read_chance(values: Mapping[str, Any]) -> Chance | None:
+    """Return the chance level among the keys of a result, if there is one.
+
+    Raises:
+        InputError: One of its keys is missing, or its value is of the wrong type.
+    """
+    plain = values.get("chance")
+    return None if plain is None else read_fields(Chance, check_mapping(plain, "chance"), "chance")

@@ -10,9 +10,10 @@ from typing import Any
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.cost import Cost, cost
+from ..tasks.chance import Chance
 from ..utils.errors import InputError
 from ..utils.schema import check_list, check_mapping, from_mapping
-from .result_file import read_by_class, read_cost, read_fields
+from .result_file import read_by_class, read_chance, read_cost, read_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class SearchResult:
         metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
         budget: Limits of the search.
         evaluations: How many networks were evaluated.
+        chance: Chance level on search-val; None of detectors.
         front: Networks that no other beats in both MACs and accuracy, in ascending order of both.
         best: Index in `front` of the most accurate network.
     """
@@ -72,6 +74,7 @@ class SearchResult:
     metric: str = "accuracy"
     budget: Budget
     evaluations: int = 0
+    chance: Chance | None = None
     front: tuple[FrontEntry, ...]
     best: int
 
@@ -106,8 +109,8 @@ class SearchResult:
         ) + entry.arch.to_yaml()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of front.json."""
-        return {
+        """Return the content of front.json; `chance` only of classifiers."""
+        plain = {
             "space": self.space,
             "data": self.data,
             "metric": self.metric,
@@ -116,6 +119,9 @@ class SearchResult:
             "front": [entry.to_dict() for entry in self.front],
             "best": self.best,
         }
+        if self.chance is not None:
+            plain["chance"] = self.chance.to_dict()
+        return plain
 
     @classmethod
     def from_dict(cls, plain: object) -> "SearchResult":
@@ -129,7 +135,8 @@ class SearchResult:
         for entry in check_list(values.get("front"), "front"):
             entries.append(FrontEntry.from_dict(entry))
         budget = from_mapping(Budget, values.get("limits"), "limits")
-        result = read_fields(cls, values, "the file", front=tuple(entries), budget=budget)
+        chance = read_chance(values)
+        result = read_fields(cls, values, "the file", front=tuple(entries), budget=budget, chance=chance)
         if not 0 <= result.best < len(entries):
             raise InputError(f"best is {result.best}, but the front has {len(entries)} networks")
         return result
@@ -142,9 +149,11 @@ class RetrainMetrics:
     Attributes:
         metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
         accuracy: On the test split, in percent.
+        balanced_accuracy: Of a classifier, mean over the classes of `by_class`, in percent.
         ap50: Of a detector, mean average precision at IoU 0.5 on the test split, in percent.
         by_class: Accuracy on the test split by class name, in percent; of a detector, average precision at IoU 0.5.
-            None for a class without test images.
+            None for a class that does not occur in the split.
+        chance: Of a classifier, chance level on the test split.
         train_accuracy: On the training split, in percent.
         cost: Counted cost.
         seconds: Training time, without evaluation and writing.
@@ -158,8 +167,10 @@ class RetrainMetrics:
 
     metric: str = "accuracy"
     accuracy: float
+    balanced_accuracy: float | None = None
     ap50: float | None = None
     by_class: Mapping[str, float | None] = field(default_factory=dict)
+    chance: Chance | None = None
     train_accuracy: float
     cost: Cost
     seconds: float
@@ -171,13 +182,15 @@ class RetrainMetrics:
     data: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of metrics.json; `ap50` only of a detector."""
+        """Return the content of metrics.json: without the figures of the other task, which are None."""
         plain: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "cost":
                 plain.update(asdict(self.cost))
-            elif item.name != "ap50" or value is not None:
+            elif item.name == "chance" and self.chance is not None:
+                plain["chance"] = self.chance.to_dict()
+            elif value is not None or item.name == "teacher":
                 plain[item.name] = value
         return plain
 
@@ -189,4 +202,11 @@ class RetrainMetrics:
             InputError: A key is missing, or its value is of the wrong type.
         """
         values = check_mapping(plain, "the file")
-        return read_fields(cls, values, "the file", by_class=read_by_class(values), cost=read_cost(values))
+        return read_fields(
+            cls,
+            values,
+            "the file",
+            by_class=read_by_class(values),
+            cost=read_cost(values),
+            chance=read_chance(values),
+        )

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data.images import read_image
 from ..utils.errors import InputError, require
+from ..utils.fonts import BOLD, font_file, font_runs, is_drawable
 from ..utils.io import check_writable, write, write_json
 from .trained_model import load_trained
 
 _SCORE = 0.3  # that a box must exceed by default
+_LINE, _FONT_SIZE = 2, 16  # pixels of a box's line and of the text in it
 _COLOURS = (
     "#e6194b",
     "#3cb44b",
@@ -72,7 +75,8 @@ def draw_boxes(image: Tensor, boxes: Sequence[dict[str, Any]], classes: Sequence
     Args:
         image: The image, uint8 (C, H, W).
         boxes: For each box its "class" name, its "score", and "box": left, top, right, bottom in pixels.
-        classes: All class names, which decide on the colours.
+        classes: All class names, which decide on the colours. "class NUMBER" is drawn in place of a name whose
+            characters no installed font has.
         side: Pixels along a side to which the image is enlarged, about.
 
     Returns:
@@ -84,31 +88,33 @@ def draw_boxes(image: Tensor, boxes: Sequence[dict[str, Any]], classes: Sequence
     scale = max(1, side // max(image.shape[1:]))
     enlarge = v2.Resize([scale * pixels for pixels in image.shape[1:]], v2.InterpolationMode.NEAREST)
     canvas = enlarge(image).expand(3, -1, -1).contiguous()
-    labels, colours, corners = [], [], []
+    corners, colours = [], []
     for entry in boxes:
-        labels.append(f"{entry['class']} {entry['score']:.2f}")
-        colours.append(_COLOURS[classes.index(entry["class"]) % len(_COLOURS)])
         corners.append(entry["box"])
+        colours.append(_COLOURS[classes.index(entry["class"]) % len(_COLOURS)])
     if boxes:
-        canvas = draw_bounding_boxes(
-            canvas,
-            scale * torch.tensor(corners),
-            labels,
-            colours,
-            width=2,
-            font=_font(),
-            font_size=16,
-            label_colors="white",
-            label_background_colors=colours,
-            fill_labels=True,
-        )
+        canvas = draw_bounding_boxes(canvas, scale * torch.tensor(corners), colors=colours, width=_LINE)
+    picture = v2.functional.to_pil_image(canvas)
+    for entry, (left, top, _, _), colour in zip(boxes, corners, colours, strict=True):
+        name = entry["class"] if is_drawable(entry["class"]) else f"class {classes.index(entry['class'])}"
+        corner = (int(scale * left) + _LINE + 1, int(scale * top) + _LINE + 1)
+        _draw_label(ImageDraw.Draw(picture), corner, f"{name} {entry['score']:.2f}", colour)
     png = io.BytesIO()
-    v2.functional.to_pil_image(canvas).save(png, "PNG")
+    picture.save(png, "PNG")
     return png.getvalue()
 
 
-def _font() -> str:
-    """Return the path of matplotlib's font file, which is always installed."""
-    import matplotlib
-
-    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf")
+def _draw_label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], label: str, colour: str) -> None:
+    """Draw a text in white on a colour, from its upper left corner on; some characters may need other fonts."""
+    left, top = corner
+    baseline = top + ImageFont.truetype(str(font_file(BOLD)), _FONT_SIZE).getmetrics()[0]
+    texts, bounds = [], []
+    for run in font_runs(label, BOLD):
+        font = ImageFont.truetype(str(run.font), _FONT_SIZE)
+        texts.append(((left, baseline), run.text, font))
+        bounds.append(draw.textbbox((left, baseline), run.text, font=font, anchor="ls"))
+        left += round(font.getlength(run.text))
+    lefts, tops, rights, bottoms = zip(*bounds, strict=True)
+    draw.rectangle((min(lefts) - 1, min(tops) - 1, max(rights) + 1, max(bottoms) + 1), fill=colour)
+    for position, text, font in texts:
+        draw.text(position, text, fill="white", font=font, anchor="ls")

@@ -29,12 +29,13 @@ from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.losses import Loss, TeacherLoss
 from ..tasks.registry import TASKS, check_fits
 from ..tasks.task import Task
+from ..training.divergence import check_finite
 from ..training.loop import train
 from ..training.objectives import NetAugObjective, Objective, PlainObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
-from ..utils.errors import InputError, TrainingError
+from ..utils.errors import InputError
 from ..utils.io import write_json
 from .run_supernet import read_supernet
 from .teachers import load_teacher
@@ -181,11 +182,7 @@ def _finalize(training: _Retraining) -> Model:
         TrainingError: Its weights or statistics are not finite.
     """
     net = training.extract()
-    for tensor in net.state_dict().values():
-        if not tensor.isfinite().all():
-            raise TrainingError(
-                "the training diverged: weights or statistics are not finite; try a lower --lr, or --max-grad-norm 1"
-            )
+    check_finite(net, training.plan.config.recipe)
     data = training.data
     return Model(
         net=net,
@@ -204,8 +201,10 @@ def _evaluate(training: _Retraining, net: Network) -> RetrainMetrics:
     return RetrainMetrics(
         metric=task.metric,
         accuracy=score["accuracy"],
+        balanced_accuracy=score.get("balanced_accuracy"),
         ap50=score.get("ap50"),
         by_class=score["by_class"],
+        chance=score.get("chance"),
         train_accuracy=task.accuracy(net, arch, data, data.train),
         cost=cost(arch),
         seconds=last_record(RetrainFolder(training.plan.folder).log)["seconds"],
@@ -281,7 +280,7 @@ def _losses(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]
     """Load the plan's teacher; return the loss of the target, and that of the augmented networks if it differs."""
     arch = plan.arch
     task, distillation, recipe = TASKS[arch.task], plan.config.distillation, plan.config.recipe
-    label_loss = task.loss(arch, recipe.label_smoothing)
+    label_loss = task.loss(arch, data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     if distillation is None:
         return label_loss, None
     teacher_loss = TeacherLoss(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
+from typing import Any
 
 import torch
 
@@ -30,6 +31,7 @@ from ..study.feasible import Feasible
 from ..study.loop import Evaluation
 from ..study.loop import search as search_space
 from ..study.predictor import cross_validated_tau
+from ..tasks.losses import Loss
 from ..tasks.registry import TASKS
 from ..tasks.task import Task
 from ..training.loop import train
@@ -71,7 +73,7 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
         report.note(f"search: found no more than {len(evaluations)} different networks within the limits")
     if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
         _report_predictor(supernet.space, evaluations, report)
-    return _write_front(plan, evaluations, TASKS[data.task], len(data.val))
+    return _write_front(plan, evaluations, data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +118,20 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     space = space_for(data, text, config.space)
     _feasible(plan, space).check()
     check_precision(config.recipe.precision, device())
+    task, recipe = TASKS[data.task], config.recipe
+    loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     log = RunLog(run.log, tensorboard=plan.tensorboard)
+    training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)
     for line in summarise(data, config.data).lines():
         report.note(line)
     if rank() > 0:
-        return _train(plan, space, data, log, report), data
+        return _train(training, data), data
     with exclusive_lock(run.lock, partial(report.note, f"waiting for another process to train {run.path}")):
         save_config(run.config, asdict(config))
         save_data(run.data, config.data, identity)
         write(run.space, text)
         write_yaml(run.search, search_settings(plan))
-        return _train(plan, space, data, log, report), data
+        return _train(training, data), data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,18 +141,18 @@ class _SupernetTraining:
     plan: SearchPlan
     space: SearchSpace
     task: Task
+    loss: Loss[Any]
     log: RunLog
     report: ProgressReporter
 
     def objective(self, epoch: int) -> Objective:
         """Return the objective of an epoch: the largest network alone at first, then the sandwich rule."""
         config = self.plan.config
-        loss = self.task.loss(self.space.max(), config.recipe.label_smoothing)
         if epoch < config.largest_warmup_epochs:
-            return LargestObjective(self.space, loss)
+            return LargestObjective(self.space, self.loss)
         return SandwichObjective(
             self.space.fixed_choices(*config.fixed_choices(epoch)),
-            loss=loss,
+            loss=self.loss,
             distillation_loss=self.task.distillation_loss(),
             num_random_subnets=config.num_random_subnets,
             size_balanced=config.size_balanced_sampling,
@@ -161,11 +166,11 @@ class _SupernetTraining:
             self.log.add(log_record(progress))
 
 
-def _train(plan: SearchPlan, space: SearchSpace, data: Data, log: RunLog, report: ProgressReporter) -> Supernet:
-    """Train a supernet of the space, resuming from the run's checkpoint."""
+def _train(training: _SupernetTraining, data: Data) -> Supernet:
+    """Train a supernet, resuming from the run's checkpoint."""
+    plan, space = training.plan, training.space
     torch.manual_seed(plan.config.recipe.seed)
     supernet = Supernet(space).to(device())
-    training = _SupernetTraining(plan=plan, space=space, task=TASKS[data.task], log=log, report=report)
     train(
         supernet,
         training.objective,
@@ -243,13 +248,13 @@ def _exit_if_orphaned(evaluations: list[Evaluation], rejected: int) -> None:
         sys.exit(1)
 
 
-def _write_front(plan: SearchPlan, evaluations: list[Evaluation], task: Task, images: int) -> SearchResult:
-    """Write the Pareto front of the evaluations, measured on so many images of search-val, into the run."""
-    config, budget = plan.config, plan.budget
+def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) -> SearchResult:
+    """Write the Pareto front of the evaluations, measured on the data set's search-val, into the run."""
+    config, budget, task = plan.config, plan.budget, TASKS[data.task]
     best = pareto_front(evaluations, _point)
     entries = []
     for evaluation in best:
-        error = task.standard_error(evaluation.accuracy, images)
+        error = task.standard_error(evaluation.accuracy, len(data.val))
         entries.append(
             FrontEntry(arch=evaluation.arch, accuracy=evaluation.accuracy, standard_error=error, cost=evaluation.cost)
         )
@@ -259,6 +264,7 @@ def _write_front(plan: SearchPlan, evaluations: list[Evaluation], task: Task, im
         metric=task.metric,
         budget=budget,
         evaluations=len(evaluations),
+        chance=task.chance(data.val.labels, data.classes),
         front=tuple(entries),
         best=len(entries) - 1,  # the front ascends in accuracy
     )

@@ -46,16 +46,45 @@ class DistillationLoss(ABC, Generic[Targets]):
 class CrossEntropyLoss(Loss[Tensor]):
     """Cross-entropy of logits (N, classes) with class indices (N,).
 
-    `label_smoothing` is the fraction of the target probability that is spread evenly over the classes.
+    `label_smoothing` is the fraction of the target probability that is spread evenly over the classes. With
+    `class_weights`, (classes,), each image's loss is multiplied by its class's weight before the mean over the batch.
     """
 
     label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
 
     def targets(self, batch: Batch) -> Tensor:
         return batch.labels
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        if self.class_weights is None:
+            return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        losses = cross_entropy(outputs, targets, label_smoothing=self.label_smoothing, reduction="none")
+        return (self.class_weights[targets] * losses).mean()
+
+
+def balanced_class_weights(labels: Tensor, classes: int) -> Tensor:
+    """Return weights of classes that are inversely proportional to their numbers of images.
+
+    A class's weight is `images / (classes with images * images of the class)`, that of scikit-learn's
+    `class_weight="balanced"`, so that the mean weight of the images is 1. A class without images has weight 0.
+
+    Args:
+        labels: Class indices (N,) of the training images.
+        classes: The number of classes.
+
+    Returns:
+        Weights (classes,).
+
+    Example:
+        >>> import torch
+        >>> balanced_class_weights(torch.tensor([0, 0, 0, 1]), 3)
+        tensor([0.6667, 2.0000, 0.0000])
+    """
+    counts = labels.bincount(minlength=classes)
+    present = counts > 0
+    weights = len(labels) / (int(present.sum()) * counts.clamp(min=1).double())
+    return (weights * present).float()
 
 
 @dataclass(frozen=True)

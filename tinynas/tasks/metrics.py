@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,11 +15,11 @@ _SIDE = 1000.0  # of the square that all images are taken for: precision does no
 
 
 class AveragePrecision(NamedTuple):
-    """Average precisions in percent; nan for a class without objects."""
+    """Average precisions in percent. Means are over the classes that have objects; without any they are 0."""
 
     map: float  # mean over classes and over IoU thresholds 0.5, 0.55, ..., 0.95 (COCO)
     ap50: float  # mean over classes at IoU 0.5 (VOC)
-    by_class: tuple[float, ...]  # at IoU 0.5
+    by_class: tuple[float | None, ...]  # at IoU 0.5; None for a class without objects
 
 
 def average_precision(predictions: Sequence[Detections], objects: Sequence[Tensor], classes: int) -> AveragePrecision:
@@ -30,7 +29,7 @@ def average_precision(predictions: Sequence[Detections], objects: Sequence[Tenso
     annotations = _annotations(objects)
     results = _results(predictions)
     if not results or not annotations:
-        return AveragePrecision(0.0, 0.0, (0.0,) * classes)
+        return _no_precision(annotations, classes)
     truth = {
         "info": {},
         "images": [{"id": i, "width": _SIDE, "height": _SIDE} for i in range(len(objects))],
@@ -72,11 +71,19 @@ def _results(predictions: Sequence[Detections]) -> list[dict[str, Any]]:
     return results
 
 
+def _no_precision(annotations: Sequence[dict[str, Any]], classes: int) -> AveragePrecision:
+    """Return the average precision of no detections: 0 for each class with objects."""
+    by_class: list[float | None] = [None] * classes
+    for annotation in annotations:
+        by_class[annotation["category_id"]] = 0.0
+    return AveragePrecision(map=0.0, ap50=0.0, by_class=tuple(by_class))
+
+
 def _summarise(precision: Any) -> AveragePrecision:
     """Average COCO's array (IoU threshold, recall, class, area, detections), -1 where a class has no objects."""
     of_all = np.where(precision[:, :, :, 0, -1] < 0, np.nan, precision[:, :, :, 0, -1])  # (T, R, classes)
     by_class = 100 * of_all.mean(1)  # (T, classes)
-    at_50 = tuple(float(value) for value in by_class[0])
+    at_50 = tuple(None if np.isnan(value) else float(value) for value in by_class[0])
     return AveragePrecision(map=float(np.nanmean(by_class)), ap50=float(np.nanmean(by_class[0])), by_class=at_50)
 
 
@@ -97,6 +104,15 @@ def accuracy_of(counts: Tensor) -> float:
     return 100 * counts.diagonal().sum().item() / counts.sum().item()
 
 
-def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error, in percentage points, of an accuracy in percent that was measured on `images`."""
-    return math.sqrt(accuracy * (100 - accuracy) / images)
+def accuracy_by_class(counts: Tensor) -> list[float | None]:
+    """Return the percentage on the diagonal in each row of a confusion matrix; None in a row without images."""
+    accuracies: list[float | None] = []
+    for correct, images in zip(counts.diagonal().tolist(), counts.sum(1).tolist(), strict=True):
+        accuracies.append(100 * correct / images if images else None)
+    return accuracies
+
+
+def mean_accuracy(by_class: Sequence[float | None]) -> float:
+    """Return the balanced accuracy: the mean over the classes with images, of which there is at least one."""
+    known = [accuracy for accuracy in by_class if accuracy is not None]
+    return sum(known) / len(known)

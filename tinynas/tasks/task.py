@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from ..arch.arch import Arch
 from ..data.base import Data, Split
 from ..data.transforms import center_crop, stretch
+from ..utils.distributed import device
 from ..utils.errors import InputError
+from .chance import Chance, chance_level, standard_error
 from .detection import Detections, DetectorWithNMS, detections
 from .detection_loss import DetectionDistillationLoss, DetectionLoss
-from .losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss
-from .metrics import accuracy_of, average_precision, confusion, standard_error
+from .losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss, balanced_class_weights
+from .metrics import accuracy_by_class, accuracy_of, average_precision, confusion, mean_accuracy
 
 _TOP_CLASSES = 3  # listed in a description of an image
 
@@ -32,8 +34,18 @@ class Task(ABC):
     supports_early_exits: bool = False
 
     @abstractmethod
-    def loss(self, arch: Arch, label_smoothing: float) -> Loss[Any]:
-        """Return the loss on labels."""
+    def loss(self, arch: Arch, data: Data, *, label_smoothing: float, class_weights: str = "none") -> Loss[Any]:
+        """Return the loss on labels.
+
+        Args:
+            arch: The network, or the largest of several.
+            data: Its training labels decide on the weights of classes.
+            label_smoothing: Fraction of the target probability that is spread evenly over the classes.
+            class_weights: "none", or "balanced" for weights of `balanced_class_weights`.
+
+        Raises:
+            InputError: The task has no weights of classes.
+        """
 
     @abstractmethod
     def distillation_loss(self, temperature: float = 1.0) -> DistillationLoss[Any]:
@@ -49,7 +61,14 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, predictions: list[Any], truths: list[Any], classes: Sequence[str]) -> dict[str, Any]:
-        """Return "accuracy", and "by_class" by class name, in percent, and what else the task reports."""
+        """Return "accuracy", and "by_class" by class name, in percent, and what else the task reports.
+
+        A class that does not occur in the truths has None.
+        """
+
+    @abstractmethod
+    def chance(self, labels: Tensor, classes: Sequence[str]) -> Chance | None:
+        """Return the chance level on a split with these labels; None if the task has none."""
 
     @abstractmethod
     def standard_error(self, accuracy: float, images: int) -> float | None:
@@ -122,8 +141,11 @@ class Classification(Task):
     output_names = ("logits",)
     supports_early_exits = True
 
-    def loss(self, arch: Arch, label_smoothing: float) -> CrossEntropyLoss:
-        return CrossEntropyLoss(label_smoothing)
+    def loss(self, arch: Arch, data: Data, *, label_smoothing: float, class_weights: str = "none") -> CrossEntropyLoss:
+        if class_weights == "none":
+            return CrossEntropyLoss(label_smoothing)
+        weights = balanced_class_weights(data.train.labels, arch.classes)
+        return CrossEntropyLoss(label_smoothing, weights.to(device()))
 
     def distillation_loss(self, temperature: float = 1.0) -> SoftCrossEntropyLoss:
         return SoftCrossEntropyLoss(temperature)
@@ -138,8 +160,16 @@ class Classification(Task):
 
     def metrics(self, predictions: list[int], truths: list[int], classes: Sequence[str]) -> dict[str, Any]:
         counts = confusion(torch.tensor(predictions), torch.tensor(truths), len(classes))
-        by_class = 100 * counts.diagonal() / counts.sum(1)
-        return {"accuracy": accuracy_of(counts), "by_class": dict(zip(classes, by_class.tolist(), strict=True))}
+        by_class = accuracy_by_class(counts)
+        return {
+            "accuracy": accuracy_of(counts),
+            "balanced_accuracy": mean_accuracy(by_class),
+            "by_class": dict(zip(classes, by_class, strict=True)),
+            "chance": chance_level(counts.sum(1).tolist(), classes),
+        }
+
+    def chance(self, labels: Tensor, classes: Sequence[str]) -> Chance:
+        return chance_level(labels.bincount(minlength=len(classes)).tolist(), classes)
 
     def standard_error(self, accuracy: float, images: int) -> float:
         return standard_error(accuracy, images)
@@ -178,7 +208,11 @@ class Detection(Task):
     final_output_names = ("boxes", "scores", "classes")
     predicts_boxes = True
 
-    def loss(self, arch: Arch, label_smoothing: float) -> DetectionLoss:
+    def loss(self, arch: Arch, data: Data, *, label_smoothing: float, class_weights: str = "none") -> DetectionLoss:
+        if class_weights != "none":
+            raise InputError(
+                f"class weights are for classification, but the network detects; remove --class-weights {class_weights}"
+            )
         return DetectionLoss(arch.detector, label_smoothing)
 
     def distillation_loss(self, temperature: float = 1.0) -> DetectionDistillationLoss:
@@ -194,6 +228,9 @@ class Detection(Task):
         precision = average_precision(predictions, truths, len(classes))
         by_class = dict(zip(classes, precision.by_class, strict=True))
         return {"accuracy": precision.map, "ap50": precision.ap50, "by_class": by_class}
+
+    def chance(self, labels: Tensor, classes: Sequence[str]) -> None:
+        return None
 
     def standard_error(self, accuracy: float, images: int) -> None:
         return None

@@ -1,6 +1,7 @@
 """Checkpoints of a training: model, optimizer, gradient scaler, counters."""
 
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from torch.optim import Optimizer
 from ..utils.errors import FileError, TrainingError
 from ..utils.io import read, write
 from .checkpoint_digest import add_digest, is_intact
+from .divergence import check_finite, divergence
 from .precision import MixedPrecision
 from .progress import Progress, StepResult
+from .recipe import Recipe
 
 _SAVE_SECONDS = 60.0
 _MAX_SKIPPED = 10  # steps in a row
@@ -27,8 +30,11 @@ class TrainingState:
         FileError: The checkpoint is corrupt, or of another network.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, precision: MixedPrecision, path: Path) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, precision: MixedPrecision, recipe: Recipe, path: Path
+    ) -> None:
         self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scaler": precision.scaler}
+        self.recipe = recipe
         self.path = path
         self.step = 0
         self.seconds = 0.0
@@ -36,6 +42,7 @@ class TrainingState:
         self.loss_sum = 0.0  # of the epoch so far
         self.updates = 0  # of the epoch so far
         self.skipped_in_a_row = 0
+        self.diverging = False  # whether the last step shows that training diverges
         self._first_step = 0  # of the epoch in this process
         self._clock = self._saved_at = self._epoch_began = time.perf_counter()
         if path.exists():
@@ -57,7 +64,7 @@ class TrainingState:
             epoch=-(-self.step // steps_per_epoch),
             epochs=epochs,
             ends_epoch=self.step % steps_per_epoch == 0,
-            loss=self.loss_sum / max(1, self.updates),
+            loss=self.loss_sum / self.updates if self.updates else None,
             lr=lr,
             batches_per_second=(self.step - self._first_step) / (time.perf_counter() - self._epoch_began),
             seconds=self.seconds,
@@ -76,24 +83,46 @@ class TrainingState:
             self.loss_sum += result.loss
             self.updates += 1
             self.skipped_in_a_row = 0
+            self.diverging = False
             return
         self.skipped += 1
         self.skipped_in_a_row += 1
+        rescaled = self.parts["scaler"].is_enabled() and math.isfinite(result.loss)  # fp16 tries a smaller scale next
+        self.diverging = not rescaled
         if self.skipped_in_a_row == _MAX_SKIPPED:
-            kept = f"the last good checkpoint is {self.path}" if self.path.exists() else "there is no checkpoint yet"
-            raise TrainingError(
-                f"the training diverged: {_MAX_SKIPPED} steps in a row up to step {self.step} had a loss or gradient "
-                f"that is not finite; {kept}; try a lower --lr, or --max-grad-norm 1"
-            )
+            raise self._divergence(f"{_MAX_SKIPPED} steps in a row up to step {self.step}")
+
+    def check(self, *, ends_training: bool) -> None:
+        """Check at the end of an epoch that the training has not diverged.
+
+        Raises:
+            TrainingError: Weights or batch-norm statistics are not finite, or the training ends with steps that did
+                not update the weights.
+        """
+        check_finite(self.parts["model"], self.recipe, checkpoint=self.path)
+        if ends_training and self.skipped == self.step:
+            raise self._divergence(f"all {self.step} steps")
+        if ends_training and self.diverging:
+            last = "step" if self.skipped_in_a_row == 1 else f"{self.skipped_in_a_row} steps"
+            raise self._divergence(f"the last {last} of {self.step}")
+
+    def _divergence(self, steps: str) -> TrainingError:
+        problem = f"{steps} had a loss or gradient that is not finite"
+        return divergence(problem, self.recipe, checkpoint=self.path)
 
     def resume_clock(self) -> None:
         """Count time again; evaluation and writing since the step are not part of the training time."""
         self._clock = time.perf_counter()
 
     def save(self, *, at_once: bool) -> None:
-        """Write the checkpoint, at once or if the last one is old; not while steps are being skipped."""
-        if self.skipped_in_a_row or (not at_once and time.perf_counter() - self._saved_at < _SAVE_SECONDS):
+        """Write the checkpoint, at once or if the last one is old; not while the training seems to diverge.
+
+        Raises:
+            TrainingError: Weights or batch-norm statistics are not finite. A previous checkpoint is kept.
+        """
+        if self.diverging or (not at_once and time.perf_counter() - self._saved_at < _SAVE_SECONDS):
             return
+        check_finite(self.parts["model"], self.recipe, checkpoint=self.path)
         content: dict[str, Any] = {}
         for name, part in self.parts.items():
             content[name] = part.state_dict()

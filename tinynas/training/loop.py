@@ -54,14 +54,15 @@ def train(
         after_step: Called in the first process.
 
     Raises:
-        TrainingError: Ten steps in a row were skipped. The last checkpoint before them is kept.
+        TrainingError: Ten steps in a row or the last ones were skipped, or weights or batch-norm statistics are not
+            finite at the end of an epoch. The last checkpoint before that is kept.
         FileError: The checkpoint is corrupt, or of another network.
     """
     _keep_freed_memory()
     optimizer = make_optimizer(supernet, recipe)
     device = next(supernet.parameters()).device
     precision = MixedPrecision.for_device(recipe.precision, device)
-    state = TrainingState(supernet, optimizer, precision, checkpoint)
+    state = TrainingState(supernet, optimizer, precision, recipe, checkpoint)
     steps = data.steps_per_epoch(recipe.batch_size)
     supernet.train()
     for epoch in range(state.step // steps, recipe.epochs):
@@ -78,8 +79,10 @@ def train(
                 supernet, objective, batch, rng, optimizer, precision, lr=lr, max_grad_norm=recipe.max_grad_norm
             )
             state.count(result)
+            progress = state.progress(recipe.epochs, steps, lr)
+            if progress.ends_epoch:
+                state.check(ends_training=progress.step == progress.steps)
             if rank() == 0:
-                progress = state.progress(recipe.epochs, steps, lr)
                 after_step(progress)
                 state.save(at_once=progress.ends_epoch)
             state.resume_clock()

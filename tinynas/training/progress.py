@@ -20,7 +20,7 @@ class Progress:
     epoch: int  # of the step, counted from 1
     epochs: int
     ends_epoch: bool
-    loss: float  # mean over the epoch so far
+    loss: float | None  # mean over the epoch's steps so far that updated the weights; None if there is none
     lr: float
     batches_per_second: float
     seconds: float  # of all steps so far, in this process and in those before it

@@ -7,6 +7,7 @@ from ..utils.errors import require
 from ..utils.settings import check_settings, setting
 
 AUGMENTATIONS = ("none", "standard", "strong")
+CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("fp32", "bf16", "fp16")  # the last two are mixed precision
 _TRAINING = "Training"
 
@@ -37,6 +38,14 @@ class Recipe:
     )
     label_smoothing: float = setting(
         0.1, help="Label smoothing", group=_TRAINING, aliases=("smoothing",), minimum=0, below=1
+    )
+    class_weights: str = setting(
+        "none",
+        help="Weights of the classes' labels in the loss: none, or balanced, inversely proportional to the numbers of "
+        "training images",
+        group=_TRAINING,
+        metavar="WEIGHTS",
+        choices=CLASS_WEIGHTS,
     )
     max_grad_norm: float = setting(
         0.0,

@@ -23,7 +23,8 @@ def write(path: Path, content: str | bytes) -> None:
     Raises:
         FileError: The file cannot be written; a previous one is kept.
     """
-    data = content.encode() if isinstance(content, str) else content
+    # Of names that are not UTF-8 Python has the bytes as surrogates, which no encoding has.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

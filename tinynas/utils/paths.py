@@ -23,3 +23,8 @@ def with_absolute_path(text: str) -> str:
 def cache_folder() -> Path:
     """Return the folder of what can be downloaded or computed again: $XDG_CACHE_HOME/tinynas or ~/.cache/tinynas."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tinynas"
+
+
+def utf8_name(name: str) -> str:
+    """Return the name of a file or folder read as UTF-8, whatever the locale's encoding; other bytes as surrogates."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")

@@ -40,7 +40,7 @@ def _stderr_descriptor_discarded() -> Iterator[None]:
     """Point file descriptor 2 of the process to the null device; afterwards point it to where it was before."""
     before = os.dup(2)
     try:
-        with open(os.devnull, "w") as null_device:
+        with open(os.devnull, "w", encoding="utf-8") as null_device:
             os.dup2(null_device.fileno(), 2)
         yield
     finally:

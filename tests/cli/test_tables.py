@@ -1,0 +1,112 @@
+"""Tables of accuracies: uneven classes, classes without images, results at chance."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tinynas.cli.screen import Screen
+from tinynas.cli.tables.models import show_evaluation
+from tinynas.cli.tables.search import show_front, show_metrics
+
+from tinynas.arch.budget import Budget
+from tinynas.arch.cost import Cost, cost
+from tinynas.experiment.evaluation_report import Evaluation, EvaluationReport
+from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
+from tinynas.tasks.chance import chance_level
+
+COST = Cost(macs=5, params=4, peak_sram=3, peak_sram_inplace_dw=2, flash=1)
+EVEN = chance_level([50, 50, 50], ("cat", "dog", "fox"))
+UNEVEN = chance_level([80, 20, 0], ("cat", "dog", "fox"))
+AT_CHANCE = (
+    "warning: accuracy 80.0% on test is at chance: always predicting 'cat', the largest class, gives 80.0% "
+    "(standard error 4.0 on 100 images); "
+)
+
+
+def evaluation(accuracy, chance, fox=None):
+    """The evaluation of a classifier with the classes cat, dog and fox."""
+    by_class = {"cat": 100.0, "dog": 25.0, "fox": fox}
+    return Evaluation(accuracy=accuracy, balanced_accuracy=62.5, by_class=by_class, chance=chance, macs=5.0, cost=COST)
+
+
+def shown(capsys, evaluation, **resolutions):
+    """Return the lines of the table of an evaluation."""
+    report = EvaluationReport(model="m", data="pets", evaluation=evaluation, **resolutions)
+    show_evaluation(Screen(), report)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_show_evaluation_of_uneven_classes(capsys):
+    lines = shown(capsys, evaluation(89.0, UNEVEN), resolutions={24: evaluation(70.0, UNEVEN)})
+    assert [" ".join(line.split()) for line in lines[:9]] == [
+        "m on the test split of pets",
+        "accuracy %",
+        "all classes 89.00",
+        "balanced, the mean over classes 62.50",
+        "cat 100.00",
+        "dog 25.00",
+        "fox -",
+        "At other image sizes",
+        "resolution accuracy % balanced accuracy % MACs (FLOPs) params peak SRAM flash",
+    ]
+    assert "chance" not in "".join(lines)
+
+
+def test_show_evaluation_of_even_classes_has_no_balanced_accuracy(capsys):
+    assert "balanced" not in "".join(shown(capsys, evaluation(89.0, EVEN, fox=30.0)))
+
+
+def test_show_evaluation_warns_of_chance(capsys):
+    advice = "check that images and labels are like those that the model was trained on"
+    assert AT_CHANCE + advice in shown(capsys, evaluation(80.0, UNEVEN))
+    assert not any("warning" in line for line in shown(capsys, evaluation(88.1, UNEVEN)))
+
+
+def test_show_evaluation_of_a_detector_has_no_chance(capsys):
+    lines = shown(capsys, Evaluation(accuracy=0.0, ap50=0.0, by_class={"cat": 0.0, "dog": None}, macs=5.0, cost=COST))
+    assert [" ".join(line.split()) for line in lines[2:6]] == [
+        "all classes 0.00",
+        "all classes, AP50 0.00",
+        "cat 0.00",
+        "dog -",
+    ]
+    assert not any("warning" in line for line in lines)
+
+
+@pytest.mark.parametrize(("accuracy", "chance", "warns"), [(80.0, UNEVEN, True), (95.0, UNEVEN, False)])
+def test_show_metrics_warns_of_chance_and_has_balanced_accuracy(capsys, accuracy, chance, warns):
+    metrics = RetrainMetrics(
+        accuracy=accuracy,
+        balanced_accuracy=50.0,
+        by_class={"cat": 100.0, "dog": 0.0, "fox": None},
+        chance=chance,
+        train_accuracy=90.0,
+        cost=COST,
+        seconds=1.0,
+        epochs=1,
+        netaug=False,
+        teacher=None,
+        seed=0,
+        data="pets",
+    )
+    show_metrics(Screen(), Path("plain"), metrics)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("test accuracy %  test balanced accuracy %  train accuracy %")
+    advice = "check the labels, or train for more --epochs or with another --lr"
+    assert (AT_CHANCE + advice in lines) == warns
+    show_metrics(Screen(), Path("plain"), replace(metrics, chance=EVEN))
+    assert "balanced" not in capsys.readouterr().out
+
+
+def test_show_front_warns_of_a_supernet_at_chance(space, capsys):
+    arch = space.min()
+    entry = FrontEntry(arch=arch, accuracy=34.0, standard_error=1.5, cost=cost(arch))
+    result = SearchResult(space="s", data="pets", budget=Budget(), chance=EVEN, front=(entry,), best=0)
+    show_front(Screen(), Path("run"), result)
+    assert (
+        "warning: accuracy 34.0% on search-val is at chance: always predicting 'cat', the largest class, gives 33.3% "
+        "(standard error 3.8 on 150 images); check the labels, or train the supernet for more --epochs or with "
+        "another --lr"
+    ) in capsys.readouterr().out.splitlines()
+    show_front(Screen(), Path("run"), replace(result, front=(replace(entry, accuracy=42.0),)))
+    assert "warning" not in capsys.readouterr().out

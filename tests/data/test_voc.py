@@ -8,7 +8,7 @@ import tinynas.data.loading
 from boxes import FIRST, SECOND, voc_folder, voc_xml
 from helpers import same_batches
 from tinynas.data.registry import load_data
-from tinynas.data.voc import VOC_CLASSES
+
 from tinynas.utils.errors import FileError
 
 

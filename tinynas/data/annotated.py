@@ -3,98 +3,168 @@
 A tenth of the training images is held out as search-val, always the same ones. Images without objects are kept.
 """
 
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from ..utils.errors import FileError
+from ..utils.errors import FileError, some_names
 from .base import IMAGENET, Data
 from .boxes import BoxSplit
-from .files import ImageFiles, check_files
+from .files import ImageFile, ImageFiles, check_files
+from .images import image_endings
+from .listing import list_files, relative_names
 from .memory import hold_out
-
-Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
+from .pixel_boxes import AnnotatedImage, Corners, boxes_as_fractions, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotatedImage:
-    """An image file and the objects on it."""
+class AnnotatedPart:
+    """The part of a data set to train on, or the part to test on.
 
-    image: Path
-    source: Path  # the file with its annotations, for error messages
-    objects: list[tuple[str, Corners]] = field(default_factory=list)  # class name; box as fractions of width and height
+    Attributes:
+        images: The images and their objects.
+        categories: Names of the classes that there can be, in their order.
+        dropped: How many annotations are left out, by their kind.
+        folders: Where the images are.
+    """
+
+    images: Sequence[AnnotatedImage]
+    categories: Sequence[str]
+    dropped: Counter[str]
+    folders: Sequence[Path]
 
 
-def clip_box(source: Path, name: str, box: Corners, size: tuple[float, float], slack: float = 0.0) -> Corners:
-    """Clip a box to its image.
+@dataclass(frozen=True, kw_only=True)
+class _CheckedImage:
+    """An image that was checked, and the class name and box (as fractions) of its objects."""
+
+    file: ImageFile
+    source: Path
+    objects: list[tuple[str, Corners]]
+    without_area: int  # boxes that were left out
+
+
+def check_name(value: object) -> str:
+    """Return the name of a class or file. Raises ValueError if it is not text, is blank or has control characters."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"the name {value!r} is not text")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise ValueError(f"the name {value!r} has control characters")
+    return value
+
+
+def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart) -> Data:
+    """Return the data set of annotated images.
+
+    The classes are the categories of the training part that have objects there. An image that cannot be read has no
+    objects.
 
     Args:
-        source: The file with the annotation, for the error message.
-        name: Of the object, for the error message.
-        box: In pixels.
-        size: Width and height of the image, in pixels.
-        slack: How far the box may lie outside of the image, in pixels.
+        path: The folder of the data set, for error messages.
+        train: The images to train on, and for search-val.
+        test: The images of the test split.
 
     Raises:
-        FileError: The box is empty, or lies further outside.
+        FileError: There are too few images or no objects, a size or box contradicts its image, or a class of the test
+            images has no objects to train on.
     """
-    left, top, right, bottom = box
-    width, height = size
-    inside = min(left, top) >= -slack and right <= width + slack and bottom <= height + slack
-    x1, y1, x2, y2 = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
-    if not (inside and x1 < x2 and y1 < y2):
-        pixels = f"({left:g}, {top:g}, {right:g}, {bottom:g})"
+    if len(train.images) < 2 or not test.images:
         raise FileError(
-            f"{source}: the box {pixels} of {name} is empty or outside its image of {width:g}x{height:g}; fix the file"
+            f"{path} has {len(train.images)} images to train on and {len(test.images)} to test on, but needs at least "
+            "2 and 1; add images"
         )
-    return x1, y1, x2, y2
-
-
-def detection_data(
-    path: Path, classes: tuple[str, ...], train: Sequence[AnnotatedImage], test: Sequence[AnnotatedImage]
-) -> Data:
-    """Return the data set of annotated images; `path` is its folder, for error messages.
-
-    Raises:
-        FileError: There are too few images or no classes, or an object's class is not among them.
-    """
-    if len(train) < 2 or not test:
-        raise FileError(
-            f"{path} has {len(train)} images to train on and {len(test)} to test on, but needs at least 2 and 1; "
-            "add images"
-        )
-    if not classes:
-        raise FileError(f"{path} has no classes: its {len(train)} training images have no objects; annotate some")
+    checked = _check_images([*train.images, *test.images])
+    train_images, test_images = checked[: len(train.images)], checked[len(train.images) :]
+    with_objects = _class_names(train_images)
+    classes = [name for name in train.categories if name in with_objects]
+    _check_classes(path, classes, train_images, test_images)
     numbers = {name: number for number, name in enumerate(classes)}
-    remaining, held_out = hold_out(torch.zeros(len(train), dtype=torch.int64), 0.1, "val")
+    remaining, held_out = hold_out(torch.zeros(len(train_images), dtype=torch.int64), 0.1, "val")
+    train_split = _split(numbers, train_images)
     return Data(
         task="detect",
-        classes=classes,
+        classes=tuple(classes),
         normalise=IMAGENET,
-        train=_split(numbers, [train[i] for i in remaining.tolist()], flip=True),
-        val=_split(numbers, [train[i] for i in held_out.tolist()]),
-        test=_split(numbers, test),
+        train=replace(train_split.subset(remaining.tolist()), flip=True),
+        val=train_split.subset(held_out.tolist()),
+        test=_split(numbers, test_images),
+        left_out=_left_out(train, test, checked, classes),
     )
 
 
-def _split(numbers: dict[str, int], images: Sequence[AnnotatedImage], *, flip: bool = False) -> BoxSplit:
-    files, objects = [], []
+def _check_images(images: Sequence[AnnotatedImage]) -> list[_CheckedImage]:
+    """Read all images and compare the annotations with them. Raises FileError."""
+    files = check_files([annotated.image for annotated in images])
+    check_sizes(images, [file.facts for file in files])
+    checked = []
+    for annotated, file in zip(images, files, strict=True):
+        objects: list[tuple[str, Corners]] = []
+        without_area = 0
+        if file.facts is not None:
+            objects = boxes_as_fractions(annotated, file.facts)
+            without_area = len(annotated.objects) - len(objects)
+        checked.append(_CheckedImage(file=file, source=annotated.source, objects=objects, without_area=without_area))
+    return checked
+
+
+def _class_names(images: Sequence[_CheckedImage]) -> set[str]:
+    """Return the classes of the objects on images."""
+    return {name for image in images for name, _ in image.objects}
+
+
+def _check_classes(
+    path: Path, classes: Sequence[str], train: Sequence[_CheckedImage], test: Sequence[_CheckedImage]
+) -> None:
+    """Raise FileError if there are no classes to train on, or others on test images."""
+    problems = []
+    for image in train:
+        if image.file.problem is not None:
+            problems.append(f"{image.file.path} ({image.file.problem})")
+    unreadable = f" that can be read ({len(problems)} cannot: {some_names(problems)})" if problems else ""
+    if not classes:
+        raise FileError(
+            f"{path} has no classes: its {len(train)} training images{unreadable} have no objects; annotate some"
+        )
+    for image in test:
+        unknown = sorted(_class_names([image]) - set(classes))
+        if unknown:
+            raise FileError(
+                f"{image.source} has objects of {some_names(unknown)}, of which the training images{unreadable} have "
+                f"none (their classes are {some_names(classes, most=10)}); give both parts the same classes"
+            )
+
+
+def _split(numbers: dict[str, int], images: Sequence[_CheckedImage]) -> BoxSplit:
+    objects = []
     for image in images:
-        files.append(str(image.image))
-        objects.append(_numbered_objects(numbers, image))
-    return BoxSplit(read=ImageFiles(check_files(files)), objects=objects, flip=flip)
+        rows = []
+        for name, (x1, y1, x2, y2) in image.objects:
+            rows.append((numbers[name], x1, y1, x2, y2))
+        objects.append(torch.tensor(rows).reshape(-1, 5))
+    return BoxSplit(read=ImageFiles([image.file for image in images]), objects=objects)
 
 
-def _numbered_objects(numbers: dict[str, int], image: AnnotatedImage) -> Tensor:
-    """Return the objects of an image (M, 5). Raises FileError for an unknown class."""
-    rows = []
-    for name, (x1, y1, x2, y2) in image.objects:
-        if name not in numbers:
-            known = ", ".join(list(numbers)[:5])
-            problem = f"no class {name!r} is among the {len(numbers)} to train on ({known}, ...)"
-            raise FileError(f"{image.source}: {problem}; fix the file")
-        rows.append((numbers[name], x1, y1, x2, y2))
-    return torch.tensor(rows).reshape(-1, 5)
+def _left_out(
+    train: AnnotatedPart, test: AnnotatedPart, checked: Sequence[_CheckedImage], classes: Sequence[str]
+) -> tuple[str, ...]:
+    """Return what was left out, a line each."""
+    dropped = train.dropped + test.dropped
+    dropped["boxes without area"] += sum([image.without_area for image in checked])
+    lines = []
+    for kind, count in dropped.items():
+        if count:
+            lines.append(f"{kind}: {count}")
+    others = [name for name in train.categories if name not in classes]
+    if others:
+        lines.append(f"categories without objects: {some_names(others, most=10)}")
+    used = {image.file.path for image in checked}
+    for folder in dict.fromkeys([*train.folders, *test.folders]):
+        unused = [image for image in list_files(folder, image_endings()).files if image not in used]
+        if unused:
+            names = some_names(relative_names(unused, folder))
+            lines.append(f"images in {folder} that no annotation or list names: {len(unused)} ({names})")
+    return tuple(lines)

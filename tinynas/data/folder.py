@@ -1,6 +1,5 @@
 """The data set "imagefolder:PATH": a folder of images, sorted into a folder for each class."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +10,8 @@ from ..utils.paths import utf8_name
 from .base import Data
 from .images import image_endings
 from .labelled_files import Sample, labelled_files
+from .listing import ending, is_hidden, is_image, list_files, other_files
 from .paths import require_path
-
-_TOOL_MADE = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "thumbs.db", "desktop.ini", "lost+found"}
 
 
 @dataclass
@@ -80,50 +78,18 @@ def read_class_folders(path: Path, part: str) -> ClassFolders:
         raise FileError(f"no images in {path}: there is no folder {part}/{instead}; expected {part}/CLASS/IMAGE files")
     folders = ClassFolders(root)
     for entry in sorted(root.iterdir()):
-        if _is_hidden(entry.name):
+        if is_hidden(entry.name):
             folders.hidden += 1
         elif entry.is_dir():
-            folders.images[entry.name] = _images_below(entry, folders)
-        elif _is_image(entry.name):
+            listing = list_files(entry, image_endings())
+            folders.images[entry.name] = listing.files
+            folders.other += listing.other
+            folders.hidden += listing.hidden
+        elif is_image(entry.name):
             folders.loose.append(entry.name)
         else:
-            folders.other[_ending(entry.name)] += 1
+            folders.other[ending(entry.name)] += 1
     return folders
-
-
-def _images_below(root: Path, folders: ClassFolders) -> list[str]:
-    """Return the images in a folder and its subfolders, sorted; count in `folders` what is left out."""
-    images: list[tuple[str, str]] = []
-    visited: set[str] = set()  # real paths, as a link can lead back
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        if os.path.realpath(folder) in visited:
-            subfolders.clear()
-            continue
-        visited.add(os.path.realpath(folder))
-        shown = [name for name in subfolders if not _is_hidden(name)]
-        folders.hidden += len(subfolders) - len(shown)
-        subfolders[:] = shown
-        for name in names:
-            if _is_hidden(name):
-                folders.hidden += 1
-            elif _is_image(name):
-                images.append((folder, name))
-            else:
-                folders.other[_ending(name)] += 1
-    return [os.path.join(folder, name) for folder, name in sorted(images)]
-
-
-def _is_hidden(name: str) -> bool:
-    """Return whether a file or folder is hidden, or made by a system or tool."""
-    return name.startswith(".") or name.lower() in _TOOL_MADE
-
-
-def _is_image(name: str) -> bool:
-    return _ending(name) in image_endings()
-
-
-def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
 
 
 def _check_classes(train: ClassFolders) -> None:
@@ -149,7 +115,7 @@ def _beside(folders: ClassFolders) -> str:
     if folders.images:
         parts.append(f"empty class folders {some_names(list(folders.images))}")
     if folders.other:
-        parts.append(_other_files(folders.other))
+        parts.append(other_files(folders.other))
     return f", which has {' and '.join(parts)}" if parts else ", which is empty"
 
 
@@ -169,7 +135,7 @@ def _left_out(path: Path, *parts: ClassFolders) -> tuple[str, ...]:
         name = part.path.name
         empty = sorted(set(part.images) - set(part.classes))
         if part.other:
-            lines.append(f"{name}/: {_other_files(part.other)}")
+            lines.append(f"{name}/: {other_files(part.other)}")
         if part.loose:
             lines.append(f"{name}/: {len(part.loose)} images in no class folder ({some_names(part.loose)})")
         if part.hidden:
@@ -178,15 +144,7 @@ def _left_out(path: Path, *parts: ClassFolders) -> tuple[str, ...]:
             lines.append(f"{name}/: class folders without images: {some_names(empty)}")
     used = {part.path.name for part in parts}
     beside = [entry.name for entry in sorted(path.iterdir()) if entry.name not in used and entry.is_dir()]
-    beside = [name for name in beside if not _is_hidden(name)]
+    beside = [name for name in beside if not is_hidden(name)]
     if beside:
         lines.append(f"folders beside train/ and val/: {some_names(beside)}")
     return tuple(lines)
-
-
-def _other_files(other: Counter[str]) -> str:
-    """Return how many files are not read as images, by ending."""
-    endings = []
-    for ending, count in other.most_common():
-        endings.append(f"{ending or 'no ending'} ({count})")
-    return f"{other.total()} files that are not read as images, by ending {some_names(endings)}"

@@ -1,5 +1,6 @@
 """Files: written atomically, read with errors that name them; and JSON without NaN and infinities."""
 
+import codecs
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -67,9 +68,15 @@ def read(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a UTF-8 file. Raises FileError if it cannot be read or decoded."""
+    """Return the content of a file in UTF-8, or in UTF-16 with a byte order mark, without the mark.
+
+    Raises:
+        FileError: It cannot be read or decoded.
+    """
+    content = read(path)
+    has_utf16_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return read(path).decode()
+        return content.decode("utf-16" if has_utf16_mark else "utf-8-sig")
     except UnicodeDecodeError:
         raise FileError(f"{path} is not a text file") from None
 
@@ -120,6 +127,8 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; restore or recreate it") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets in brackets
+        raise FileError(f"{path} is damaged: {error}; restore or recreate it") from None
 
 
 @contextmanager

@@ -1,0 +1,147 @@
+"""Boxes in pixels of an annotated image, as fractions of the image as it is shown.
+
+Most tools annotate a photograph as its EXIF orientation says that it is shown; some annotate it as it is stored. The
+annotated size tells which, if the orientation turns the image by a quarter (5 to 8) and it is not square. In all other
+cases boxes are taken as drawn on the image as it is shown.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..utils.errors import FileError, some_names
+from .images import ImageFacts
+
+Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
+Size = tuple[float, float]  # width, height
+
+_SLACK = 1.0  # pixels by which a box may lie outside of its image, as a few of COCO's do
+_SMALLEST_SIDE = 0.01  # pixels; a box with a shorter one has no area
+_MIRRORED = {  # EXIF orientation: the stored image is transposed, then mirrored left to right, and top to bottom
+    5: (False, False),
+    6: (True, False),
+    7: (True, True),
+    8: (False, True),
+}
+
+
+class AnnotatedImage(NamedTuple):
+    """An image file and the objects on it.
+
+    Attributes:
+        image: Path of the image.
+        source: The file with the annotations, for error messages.
+        size: Width and height that the annotations state, in pixels; None if they state none.
+        objects: Class name and box of every object; the box in pixels of `size`.
+        origin: Coordinate of the leftmost and of the uppermost pixel; where it is 1, boxes include their last pixel.
+    """
+
+    image: str
+    source: Path
+    size: Size | None
+    objects: Sequence[tuple[str, Corners]]
+    origin: int = 0
+
+
+def check_sizes(images: Sequence[AnnotatedImage], facts: Sequence[ImageFacts | None]) -> None:
+    """Compare annotated sizes with those of the files; images that cannot be read have no facts and are left out.
+
+    Raises:
+        FileError: An annotated size is neither the image's as it is shown, nor as it is stored.
+    """
+    contradicting = []
+    for annotated, fact in zip(images, facts, strict=True):
+        if fact is None or annotated.size is None:
+            continue
+        if annotated.size not in (_shown_size(fact), _stored_size(fact)):
+            contradicting.append((annotated, fact))
+    if not contradicting:
+        return
+    described = []
+    for annotated, fact in contradicting:
+        described.append(f"{Path(annotated.image).name} {_size(annotated.size)} instead of {_described_size(fact)}")
+    raise FileError(
+        f"{contradicting[0][0].source}: the annotated size contradicts the image file, for {len(contradicting)} of "
+        f"{len(images)} images: {some_names(described)}; restore the images that were annotated, or state the size 0 "
+        "if the boxes are in pixels of the files"
+    )
+
+
+def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> list[tuple[str, Corners]]:
+    """Return class name and box of the objects on an image, but of those without area.
+
+    Boxes are clipped to the image, turned as it is, and divided by its width and height as it is shown.
+
+    Raises:
+        FileError: A box has a negative width or height, or is more than a pixel outside of the image.
+    """
+    width, height = _shown_size(facts)
+    size = annotated.size or (width, height)
+    is_turned = size != (width, height)
+    objects = []
+    for name, box in annotated.objects:
+        clipped = _clipped(annotated, name, box, size)
+        if clipped is None:
+            continue
+        x1, y1, x2, y2 = turned_box(clipped, facts.orientation, (width, height)) if is_turned else clipped
+        objects.append((name, (x1 / width, y1 / height, x2 / width, y2 / height)))
+    return objects
+
+
+def turned_box(box: Corners, orientation: int, size: Size) -> Corners:
+    """Turn a box as an image of EXIF orientation 5 to 8 is turned to be shown.
+
+    Args:
+        box: On the image as it is stored; in pixels, or in fractions.
+        orientation: The orientation.
+        size: Width and height of the image as it is shown, in the unit of the box.
+    """
+    top, left, bottom, right = box  # transposed
+    width, height = size
+    mirror_x, mirror_y = _MIRRORED[orientation]
+    if mirror_x:
+        left, right = width - right, width - left
+    if mirror_y:
+        top, bottom = height - bottom, height - top
+    return left, top, right, bottom
+
+
+def _clipped(annotated: AnnotatedImage, name: str, box: Corners, size: Size) -> Corners | None:
+    """Clip a box to its image and count its pixels from 0; return None if it has no area. Raises FileError."""
+    left, top, right, bottom = box
+    width, height = size
+    if right < left or bottom < top:
+        raise _wrong_box(annotated, name, box, "has a negative width or height")
+    if right - left < _SMALLEST_SIDE or bottom - top < _SMALLEST_SIDE:
+        return None
+    left, top = left - annotated.origin, top - annotated.origin
+    if min(left, top) < -_SLACK or right > width + _SLACK or bottom > height + _SLACK:
+        raise _wrong_box(annotated, name, box, f"is outside of its image of {_size(size)}")
+    left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
+    has_area = right - left >= _SMALLEST_SIDE and bottom - top >= _SMALLEST_SIDE
+    return (left, top, right, bottom) if has_area else None
+
+
+def _wrong_box(annotated: AnnotatedImage, name: str, box: Corners, problem: str) -> FileError:
+    x1, y1, x2, y2 = box
+    where = f"the box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) of {name} on {Path(annotated.image).name}"
+    return FileError(f"{annotated.source}: {where} {problem}; fix the file")
+
+
+def _shown_size(facts: ImageFacts) -> Size:
+    return float(facts.width), float(facts.height)
+
+
+def _stored_size(facts: ImageFacts) -> Size:
+    width, height = _shown_size(facts)
+    return (height, width) if facts.orientation in _MIRRORED else (width, height)
+
+
+def _described_size(facts: ImageFacts) -> str:
+    shown, stored = _size(_shown_size(facts)), _size(_stored_size(facts))
+    return shown if shown == stored else f"{shown} ({stored} before it is turned)"
+
+
+def _size(size: Size | None) -> str:
+    width, height = size or (0.0, 0.0)
+    return f"{width:g}x{height:g}"

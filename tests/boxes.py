@@ -37,9 +37,15 @@ def perfect_outputs(arch, objects, images=3):
     return outputs
 
 
-def photograph(path, width=40, height=20):
+def photograph(path, width=40, height=20, orientation=1, box=(0, 0, 0, 0)):
+    """Write an image, stored with this size and EXIF orientation, with a white rectangle on it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((height, width, 3), [200, 100, 50], np.uint8)).save(path)
+    pixels = np.full((height, width, 3), [200, 100, 50], np.uint8)
+    left, top, right, bottom = box
+    pixels[top:bottom, left:right] = 255
+    image = Image.fromarray(pixels)
+    image.getexif()[0x0112] = orientation
+    image.save(path, exif=image.getexif())
 
 
 def voc_xml(objects, size=(40, 20)):

@@ -1,6 +1,6 @@
 """The XML files of Pascal VOC, as VOC and tools for annotation write them."""
 
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -55,7 +55,7 @@ def _annotation(source: Path, root: ElementTree.Element) -> VocAnnotation:
     objects, difficult = [], []
     for element in root.findall("object"):
         name = check_name(_text(element, "name"))
-        if int(_optional_text(element, "difficult") or "0"):
+        if _number(_optional_text(element, "difficult") or "0"):
             difficult.append(name)
         else:
             objects.append((name, _box(element)))
@@ -78,7 +78,10 @@ def _box(element: ElementTree.Element) -> Corners:
 
 def _number(text: str) -> float:
     """Return a finite number. Raises ValueError for anything else."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
     if not isfinite(number):
         raise ValueError(f"{text!r} is not a number")
     return number

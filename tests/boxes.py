@@ -1,5 +1,6 @@
-"""Images with boxes, as tests use them: folders of VOC, batches, and outputs that are right."""
+"""Images with boxes, as tests use them: folders of VOC and COCO, batches, and outputs that are right."""
 
+import json
 from xml.etree import ElementTree
 
 import numpy as np
@@ -76,3 +77,32 @@ def voc_folder(folder, prefix="", names=("dog", "cat"), **lists):
         (folder / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
         (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{image}\n" for image in images))
     return folder
+
+
+def coco_document(prefix="train", count=12):
+    """Image i has the id 100 + i; all but the last have a zebra, an ant, a crowd of ants and a box without area."""
+    images = [{"id": 100 + i, "file_name": f"{prefix}{i}.jpg", "width": 40, "height": 20} for i in range(count)]
+    annotations = [
+        {"image_id": image["id"], "category_id": number, "bbox": box, "iscrowd": crowd}
+        for image in images[:-1]
+        for number, box, crowd in (
+            (7, [0, 0, 20, 20], 0),
+            (90, [30, 10, 10.3, 5], 0),
+            (90, [0, 0, 40, 20], 1),
+            (90, [3, 4, 1.5, 0], 0),
+        )
+    ]
+    for number, annotation in enumerate(annotations):
+        annotation |= {"id": number, "area": annotation["bbox"][2] * annotation["bbox"][3]}
+    categories = [{"id": 90, "name": "ant"}, {"id": 7, "name": "zebra"}, {"id": 30, "name": "never seen"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def coco_folder(root, images="{part}2017", files="instances_{part}2017"):
+    (root / "annotations").mkdir(parents=True)
+    for part, count in (("train", 12), ("val", 3)):
+        document = coco_document(part, count)
+        (root / "annotations" / f"{files.format(part=part)}.json").write_text(json.dumps(document))
+        for image in document["images"]:
+            photograph(root / images.format(part=part) / image["file_name"])
+    return root

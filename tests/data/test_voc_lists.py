@@ -50,7 +50,7 @@ def voc_files(folder, images, annotations, lines):
         (["my photo.jpg"], {"my photo.xml": ""}, '"my photo"', "my photo.jpg"),
         (["my photo.jpg"], {"my photo.xml": ""}, '"my photo" -1', "my photo.jpg"),
         (["my photo 1.jpg"], {"my photo 1.xml": ""}, "my photo 1", "my photo 1.jpg"),
-        (["my photo 1.jpg", "my photo.jpg"], {"my photo 1.xml": "", "my photo.xml": ""}, "my photo 1", "my photo 1.jpg"),
+        (["cat 1.jpg", "cat.jpg"], {"cat 1.xml": "", "cat.xml": ""}, "cat 1", "cat 1.jpg"),
         (["a.jpg"], {"a.xml": ""}, "a  -1", "a.jpg"),
         (["a.jpg"], {"a.xml": ""}, "a  1", "a.jpg"),
         (["a.jpg"], {"a.xml": ""}, "a 0", "a.jpg"),

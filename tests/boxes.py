@@ -98,9 +98,9 @@ def coco_document(prefix="train", count=12):
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def coco_folder(root, images="{part}2017", files="instances_{part}2017"):
+def coco_folder(root, images="{part}2017", files="instances_{part}2017", train=12, val=3):
     (root / "annotations").mkdir(parents=True)
-    for part, count in (("train", 12), ("val", 3)):
+    for part, count in (("train", train), ("val", val)):
         document = coco_document(part, count)
         (root / "annotations" / f"{files.format(part=part)}.json").write_text(json.dumps(document))
         for image in document["images"]:

@@ -125,6 +125,7 @@ def test_categories_are_in_the_order_of_their_ids(tmp_path, categories, names):
         (document(images=[image(width=float("nan"))]), "one of its images has the width nan"),
         (document(categories=[{"id": 2, "name": "a"}] * 2), "several of its categories have the id 2"),
         (document(categories=[{"id": 2, "name": ""}]), "the name '' is not text"),
+        (document(categories=[{"id": 2, "name": True}]), "one of its categories has the name True"),
         (document(categories=[{"id": 2}]), "one of its categories has no name"),
         (
             document(

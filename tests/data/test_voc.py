@@ -23,8 +23,18 @@ def test_voc_is_read_in_torchvisions_layout(tmp_path):
     assert data.test.read.files == theirs.images
     for i, (image, record) in enumerate(theirs):
         assert data.test.read(i).shape == (3, image.height, image.width)
-        named = [data.classes[int(number)] for number in data.test.objects[i][:, 0]]
-        assert named == [part["name"] for part in record["annotation"]["object"] if part["difficult"] == "0"]
+        expected = []
+        for part in record["annotation"]["object"]:
+            box = [int(part["bndbox"][key]) for key in ("xmin", "ymin", "xmax", "ymax")]
+            if part["difficult"] == "0":
+                box = [
+                    (box[0] - 1) / image.width,
+                    (box[1] - 1) / image.height,
+                    box[2] / image.width,
+                    box[3] / image.height,
+                ]
+                expected.append([data.classes.index(part["name"]), *box])
+        assert data.test.objects[i].tolist() == expected
         assert data.test.objects[i].tolist() == [[1, *FIRST], [0, *SECOND]]
     assert (data.train.flip, data.test.flip) == (True, False)
     images, labels, *_ = next(iter(data.training_batches(6, (32,), seed=0, epoch=0)))

@@ -90,8 +90,8 @@ def test_lists_name_images_as_tools_write_them(tmp_path, images, annotations, li
             ["a.heic", "b.heic", "c"],
             {"a.xml": ""},
             "a",
-            "{lists}/train.txt: 1 of its 1 images are missing (a); {images} has none, but files with the endings "
-            ".heic, no ending; add them, or correct the list",
+            "{lists}/train.txt: 1 of its 1 images are missing (a); {images} has none, but 3 files with "
+            "endings that are not read: .heic (2), no ending (1); add them, or correct the list",
         ),
         (
             ["b.jpg"],

@@ -6,7 +6,17 @@ import time
 import pytest
 
 from helpers import ROOT
-from tinynas.utils.io import append_line, exclusive_lock, from_json, json_digest, to_json, write_json
+from tinynas.utils.errors import FileError
+from tinynas.utils.io import (
+    append_line,
+    exclusive_lock,
+    from_json,
+    json_digest,
+    read_json,
+    read_text,
+    to_json,
+    write_json,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -70,3 +80,26 @@ def test_only_one_lets_the_next_process_wait(tmp_path):
         order.append("out")
     thread.join()
     assert order == ["waits", "out", "in"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_read_without_a_byte_order_mark(tmp_path, encoding):
+    file = tmp_path / "a.json"
+    file.write_bytes('{"name": "größe 猫"}'.encode(encoding))
+    assert read_text(file) == '{"name": "größe 猫"}'
+    assert read_json(file) == {"name": "größe 猫"}
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"\xff\xfe\x00", b"a\xe9"])
+def test_what_is_no_text_is_an_error(tmp_path, content):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(FileError, match=r"a.txt is not a text file$"):
+        read_text(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "9" * 5000])
+def test_damaged_json_is_an_error_of_one_line(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(FileError, match=r"a.json is damaged: .*; restore or recreate it$") as error:
+        read_json(tmp_path / "a.json")
+    assert "\n" not in str(error.value)

@@ -52,8 +52,9 @@ def check_name(value: object) -> str:
     """Return the name of a class or file. Raises ValueError if it is not text, is blank or has control characters."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"the name {value!r} is not text")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise ValueError(f"the name {value!r} has control characters")
+    for character in value:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            raise ValueError(f"the name {value!r} has control characters")
     return value
 
 
@@ -77,21 +78,20 @@ def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart) -> Dat
             f"{path} has {len(train.images)} images to train on and {len(test.images)} to test on, but needs at least "
             "2 and 1; add images"
         )
-    checked = _check_images([*train.images, *test.images])
+    checked = _check_images(list(train.images) + list(test.images))
     train_images, test_images = checked[: len(train.images)], checked[len(train.images) :]
     with_objects = _class_names(train_images)
     classes = [name for name in train.categories if name in with_objects]
     _check_classes(path, classes, train_images, test_images)
-    numbers = {name: number for number, name in enumerate(classes)}
     remaining, held_out = hold_out(torch.zeros(len(train_images), dtype=torch.int64), 0.1, "val")
-    train_split = _split(numbers, train_images)
+    train_split = _split(classes, train_images)
     return Data(
         task="detect",
         classes=tuple(classes),
         normalise=IMAGENET,
         train=replace(train_split.subset(remaining.tolist()), flip=True),
         val=train_split.subset(held_out.tolist()),
-        test=_split(numbers, test_images),
+        test=_split(classes, test_images),
         left_out=_left_out(train, test, checked, classes),
     )
 
@@ -113,7 +113,11 @@ def _check_images(images: Sequence[AnnotatedImage]) -> list[_CheckedImage]:
 
 def _class_names(images: Sequence[_CheckedImage]) -> set[str]:
     """Return the classes of the objects on images."""
-    return {name for image in images for name, _ in image.objects}
+    names: set[str] = set()
+    for image in images:
+        for name, _ in image.objects:
+            names.add(name)
+    return names
 
 
 def _check_classes(
@@ -138,14 +142,16 @@ def _check_classes(
             )
 
 
-def _split(numbers: dict[str, int], images: Sequence[_CheckedImage]) -> BoxSplit:
-    objects = []
+def _split(classes: Sequence[str], images: Sequence[_CheckedImage]) -> BoxSplit:
+    numbers = dict(zip(classes, range(len(classes)), strict=True))
+    files, objects = [], []
     for image in images:
+        files.append(image.file)
         rows = []
         for name, (x1, y1, x2, y2) in image.objects:
             rows.append((numbers[name], x1, y1, x2, y2))
         objects.append(torch.tensor(rows).reshape(-1, 5))
-    return BoxSplit(read=ImageFiles([image.file for image in images]), objects=objects)
+    return BoxSplit(read=ImageFiles(files), objects=objects)
 
 
 def _left_out(
@@ -153,7 +159,10 @@ def _left_out(
 ) -> tuple[str, ...]:
     """Return what was left out, a line each."""
     dropped = train.dropped + test.dropped
-    dropped["boxes without area"] += sum([image.without_area for image in checked])
+    used = set()
+    for image in checked:
+        dropped["boxes without area"] += image.without_area
+        used.add(image.file.path)
     lines = []
     for kind, count in dropped.items():
         if count:
@@ -161,9 +170,8 @@ def _left_out(
     others = [name for name in train.categories if name not in classes]
     if others:
         lines.append(f"categories without objects: {some_names(others, most=10)}")
-    used = {image.file.path for image in checked}
-    for folder in dict.fromkeys([*train.folders, *test.folders]):
-        unused = [image for image in list_files(folder, image_endings()).files if image not in used]
+    for folder in dict.fromkeys(list(train.folders) + list(test.folders)):
+        unused = [file for file in list_files(folder, image_endings()).files if file not in used]
         if unused:
             names = some_names(relative_names(unused, folder))
             lines.append(f"images in {folder} that no annotation or list names: {len(unused)} ({names})")

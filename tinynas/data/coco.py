@@ -52,7 +52,7 @@ def _annotation_file(path: Path, part: str) -> Path:
     if not path.is_dir():
         raise FileError(f"there is no folder {path}; expected COCO's, with annotations/instances_{part}*.json in it")
     for pattern in (f"annotations/instances_*{part}*.json", f"annotations/*{part}*.json", f"*{part}*/*.json"):
-        files = sorted(file for file in path.glob(pattern) if not is_hidden(file.name))
+        files = sorted(file for file in path.glob(pattern) if file.is_file() and not is_hidden(file.name))
         if len(files) == 1:
             return files[0]
         if files:

@@ -29,8 +29,8 @@ def locate_images(source: Path, folders: Sequence[Path], names: Sequence[str]) -
     names = [name.replace("\\", "/") for name in names]
     folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
     best_count, best_folder = 0, _first_with_images(folders)
-    missing = list(names)
-    deepest = max([name.count("/") for name in names], default=0)
+    missing: Sequence[str] = names
+    deepest = max((name.count("/") for name in names), default=0)
     for dropped in range(deepest + 1):
         for folder in folders:
             paths = [_existing(folder, name.split("/", dropped)[-1]) for name in names]
@@ -67,6 +67,6 @@ def _existing(folder: Path, name: str) -> str:
 
 def _check_repetitions(source: Path, paths: Sequence[str]) -> None:
     """Raise FileError if several images have the same file, as each would lack the objects of the others."""
-    repeated = [path for path, count in Counter(paths).items() if count > 1]
-    if repeated:
-        raise FileError(f"{source} has several images of the same file ({some_names(repeated)}); join them")
+    if len(set(paths)) < len(paths):
+        path, count = Counter(paths).most_common(1)[0]
+        raise FileError(f"{source} has {count} images of the same file, {path}; join them")

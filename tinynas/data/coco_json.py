@@ -6,7 +6,7 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, NamedTuple
 
-from ..utils.errors import FileError, some_names
+from ..utils.errors import FileError
 from ..utils.io import read_json
 from .annotated import check_name
 from .pixel_boxes import Corners, Size
@@ -54,24 +54,32 @@ def _content(document: Any) -> CocoFile:
     names = {}
     for number in sorted(categories, key=_id_order):
         names[number] = _category_name(categories[number])
-    annotations = _records(document, "annotations")
-    crowds = [annotation for annotation in annotations if _is_crowd(annotation)]
-    annotations = [annotation for annotation in annotations if not _is_crowd(annotation)]
+    objects: dict[Any, Objects] = {}
+    file_names, sizes = [], []
+    for number, image in images.items():
+        objects[number] = []
+        file_names.append(check_name(_field(image, "file_name", "images")))
+        sizes.append(_size(image))
+    annotations, crowds = [], 0
+    for annotation in _records(document, "annotations"):
+        if _is_crowd(annotation):
+            crowds += 1
+        else:
+            annotations.append(annotation)
     _check_boxes_exist(annotations)
-    objects: dict[Any, Objects] = {number: [] for number in images}
     used_categories = set()
     for annotation in annotations:
-        image = _reference(annotation, "image_id", images, "images")
+        image_id = _reference(annotation, "image_id", images, "images")
         category = _reference(annotation, "category_id", categories, "categories")
         used_categories.add(category)
-        objects[image].append((names[category], _corners(annotation)))
+        objects[image_id].append((names[category], _corners(annotation)))
     _check_names(names, used_categories)
     return CocoFile(
         categories=list(dict.fromkeys(names.values())),
-        file_names=[check_name(_field(image, "file_name", "images")) for image in images.values()],
-        sizes=[_size(image) for image in images.values()],
+        file_names=file_names,
+        sizes=sizes,
         objects=list(objects.values()),
-        dropped=Counter({"annotations of crowds": len(crowds)}),
+        dropped=Counter({"annotations of crowds": crowds}),
     )
 
 
@@ -126,17 +134,20 @@ def _reference(annotation: Record, key: str, records: dict[Any, Record], kind: s
 
 
 def _category_name(category: Record) -> str:
-    """Return the name of a category, which can be a number. Raises ValueError if it is missing."""
+    """Return the name of a category, which can be a number. Raises ValueError if it is missing or anything else."""
     name = _field(category, "name", "categories")
-    return check_name(str(name).strip() if isinstance(name, int | str) else name)
+    if isinstance(name, str) or _is_number(name):
+        return check_name(str(name).strip())
+    raise ValueError(f"one of its categories has the name {short_repr(name)}")
 
 
 def _check_names(names: dict[Any, str], used: set[Any]) -> None:
     """Raise ValueError if several categories with objects have the same name."""
-    counts = Counter([names[number] for number in used])
-    repeated = [name for name, count in counts.items() if count > 1]
-    if repeated:
-        raise ValueError(f"several of its categories with objects have the name {some_names(repeated)}")
+    names_with_objects = set()
+    for number in used:
+        if names[number] in names_with_objects:
+            raise ValueError(f"several of its categories with objects have the name {names[number]}")
+        names_with_objects.add(names[number])
 
 
 def _check_boxes_exist(annotations: Sequence[Record]) -> None:
@@ -182,4 +193,4 @@ def _size(image: Record) -> Size | None:
 
 def _is_number(value: Any) -> bool:
     """Return whether a value is a number that can be a coordinate."""
-    return isinstance(value, int | float) and -_LARGEST < value < _LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST

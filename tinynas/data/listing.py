@@ -73,11 +73,11 @@ def ending(name: str) -> str:
 
 
 def other_files(other: Counter[str]) -> str:
-    """Describe files that are not read as images: how many, by ending."""
+    """Describe files that are left out: how many, by ending."""
     endings = []
     for suffix, count in other.most_common():
         endings.append(f"{suffix or 'no ending'} ({count})")
-    return f"{other.total()} files that are not read as images, by ending {some_names(endings)}"
+    return f"{other.total()} files with endings that are not read: {some_names(endings)}"
 
 
 def describe_files(folder: Path, endings: Collection[str]) -> str:
@@ -85,8 +85,8 @@ def describe_files(folder: Path, endings: Collection[str]) -> str:
     listing = list_files(folder, endings)
     if listing.files:
         return f"{folder} has {len(listing.files)} files: {some_names(relative_names(listing.files, folder))}"
-    instead = some_names([suffix or "no ending" for suffix in listing.other])
-    return f"{folder} has none" + (f", but files with the endings {instead}" if instead else "")
+    instead = f", but {other_files(listing.other)}" if listing.other else ""
+    return f"{folder} has none{instead}"
 
 
 def relative_names(paths: Sequence[str], folder: Path) -> list[str]:

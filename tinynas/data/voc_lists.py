@@ -19,6 +19,7 @@ from .voc_xml import VocAnnotation, read_annotation
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
 _XML = frozenset([".xml"])
+_MOST_CHARACTERS = 60  # of a line that is shown in a message
 _FLAG = re.compile(r"\s+(-1|0|1)$")  # behind a name: whether the image has objects of the list's class
 
 
@@ -160,4 +161,8 @@ def _normal(name: str) -> str:
 
 def _some_lines(lines: Sequence[str]) -> str:
     """Return the first lines of a list, for a message."""
-    return some_names([line if line.isprintable() else repr(line) for line in lines])
+    shown = []
+    for line in lines:
+        shortened = line if len(line) <= _MOST_CHARACTERS else line[:_MOST_CHARACTERS] + "..."
+        shown.append(shortened if shortened.isprintable() else repr(shortened))
+    return some_names(shown)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as short_repr
 
 import torch
 
@@ -51,10 +52,10 @@ class _CheckedImage:
 def check_name(value: object) -> str:
     """Return the name of a class or file. Raises ValueError if it is not text, is blank or has control characters."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"the name {value!r} is not text")
+        raise ValueError(f"the name {short_repr(value)} is not text")
     for character in value:
         if unicodedata.category(character) in ("Cc", "Cs"):
-            raise ValueError(f"the name {value!r} has control characters")
+            raise ValueError(f"the name {short_repr(value)} has control characters")
     return value
 
 

@@ -53,3 +53,11 @@ def test_load_data_needs_a_path_for_annotated_sets(name, tmp_path):
         load_data(name)
     with pytest.raises(FileError, match=rf"there is no folder {tmp_path}/nothing"):
         load_data(f"{name}:{tmp_path}/nothing")
+
+
+def test_folder_without_its_kind_is_an_error_that_names_it(tmp_path):
+    for kind, folder in (("coco", "annotations"), ("voc", "ImageSets"), ("imagefolder", "train")):
+        root = tmp_path / kind
+        (root / folder).mkdir(parents=True)
+        with pytest.raises(InputError, match=f"name the kind of data set as well: {kind}:{root}$"):
+            load_data(str(root))

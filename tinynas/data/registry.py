@@ -47,10 +47,21 @@ def load_data(name: str, *, skip_unreadable: bool = False) -> Data:
         FileError: A file is missing or corrupt.
     """
     kind, _, path = name.partition(":")
+    if kind not in DATA_SETS and Path(name).is_dir():
+        raise InputError(f"{name} is a folder; name the kind of data set as well: {_likely_kind(Path(name))}:{name}")
     if kind not in DATA_SETS:
         raise unknown("data set", kind, DATA_SETS)
     data = DATA_SETS[kind](Path(path).expanduser() if path else None)
     return readable(data, name, skip_unreadable=skip_unreadable)
+
+
+def _likely_kind(folder: Path) -> str:
+    """Return the kind of data set that a folder looks like."""
+    if (folder / "annotations").is_dir():
+        return "coco"
+    if (folder / "VOCdevkit").is_dir() or (folder / "ImageSets").is_dir():
+        return "voc"
+    return "imagefolder"
 
 
 def register_data_set(name: str, load: LoadDataSet) -> None:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from .base import Data
 
 
+SPLIT_NAMES = {"train": "train", "val": "search-val", "test": "test"}  # as they are shown
+
+
 class SplitIdentity(NamedTuple):
     """What tells a split from another one."""
 
@@ -67,8 +70,9 @@ class DataIdentity:
             changes.append("its classes have another order")
         for name, split in self.splits.items():
             other = now.splits.get(name, SplitIdentity(0, ""))
+            shown = SPLIT_NAMES.get(name, name)
             if split.images != other.images:
-                changes.append(f"{name} had {split.images} images, has {other.images}")
+                changes.append(f"{shown} had {split.images} images, has {other.images}")
             elif split.sha256 != other.sha256:
-                changes.append(f"{name} has other images or labels ({split.images} as before)")
+                changes.append(f"{shown} has other images or labels ({split.images} as before)")
         return ", ".join(changes) or None

@@ -11,12 +11,12 @@ from torch import Tensor
 from ..utils.errors import some_names
 from .base import Data, Split, class_counts
 from .files import ImageFile
+from .identity import SPLIT_NAMES
 from .images import BACKGROUND
 from .readable import image_files
 
 FEW_IMAGES = 10  # of a class, under which there is a warning
 IMBALANCE = 20  # ratio of the largest to the smallest class from which there is a warning
-_SPLITS = {"train": "train", "val": "search-val", "test": "test"}  # names as they are shown
 _MODES = {
     "1": "black and white",
     "L": "grey",
@@ -67,7 +67,7 @@ class DataSummary:
 
     def lines(self, *, brief: bool = False) -> list[str]:
         """Return the summary as a few lines of text; `brief` has the numbers of images and the warnings only."""
-        counts = [f"{self.images[split]:,} {shown}" for split, shown in _SPLITS.items()]
+        counts = [f"{self.images[split]:,} {shown}" for split, shown in SPLIT_NAMES.items()]
         lines = [f"data: {self.name}: {len(self.by_class['train'])} classes; images: {', '.join(counts)}"]
         if not brief:
             lines += [f"  {self._balance()}", f"  pixels: {self._pixels()}"]
@@ -174,7 +174,7 @@ def _warnings(data: Data, by_class: Mapping[str, Mapping[str, int]]) -> Iterator
     for part in ("val", "test"):
         missing = [name for name, count in by_class[part].items() if not count]
         if missing:
-            yield f"no {_SPLITS[part]} {unit} of {some_names(missing)}"
+            yield f"no {SPLIT_NAMES[part]} {unit} of {some_names(missing)}"
     smallest, largest = min(train.values()), max(train.values())
     if smallest and largest > IMBALANCE * smallest:
         advice = "; consider --class-weights balanced" if data.task == "classify" else ""
@@ -183,7 +183,7 @@ def _warnings(data: Data, by_class: Mapping[str, Mapping[str, int]]) -> Iterator
     for part in ("train", "val"):
         both = sum(digest in in_test for digest in _image_digests(data.splits[part]))
         if both:
-            yield f"{both:,} {_SPLITS[part]} images are in the test split as well: test accuracy is too high"
+            yield f"{both:,} {SPLIT_NAMES[part]} images are in the test split as well: test accuracy is too high"
 
 
 def _image_digests(split: Split) -> list[str]:

@@ -85,9 +85,11 @@ class _SearchProgress:
 
     def after_trial(self, evaluations: list[Evaluation], rejected: int) -> None:
         """Report the evaluations so far, and how many infeasible samples this process has rejected."""
-        best = max((evaluation.accuracy for evaluation in evaluations), default=0.0)
-        on_front = len(pareto_front(evaluations, _point))
-        text = f"best {best:.1f}% on search-val, {on_front} on the front, {rejected} infeasible samples rejected"
+        text = f"{rejected} infeasible samples rejected"
+        if evaluations:
+            best = max([evaluation.accuracy for evaluation in evaluations])
+            on_front = len(pareto_front(evaluations, _point))
+            text = f"best {best:.1f}% on search-val, {on_front} on the front, {text}"
         self.report.advance("search", min(len(evaluations), self.trials), self.trials, text)
 
 

@@ -1,5 +1,6 @@
 """`tinynas`, and `python -m tinynas.cli`."""
 
+import logging
 import sys
 from io import TextIOWrapper
 from typing import NoReturn, TextIO
@@ -14,6 +15,7 @@ _INTERRUPTED = 130  # exit code after Ctrl-C, by the shells' convention
 def main() -> None:
     """Run a command. Exit code 0; 1 with one line on stderr for an error; 2 for wrong usage."""
     escape_unencodable(sys.stdout, sys.stderr)
+    show_progress_messages()
     try:
         app(prog_name="tinynas")
     except SystemExit as end:
@@ -47,6 +49,13 @@ def escape_unencodable(*streams: TextIO) -> None:
     for stream in streams:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def show_progress_messages() -> None:
+    """Print what the package logs, such as how far a long check of files is, on stderr."""
+    logging.getLogger("tinynas").setLevel(logging.INFO)
+    if logging.lastResort:  # the handler of programs that configure none
+        logging.lastResort.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

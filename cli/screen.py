@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from tinynas.utils.io import to_json
+from tinynas.utils.text import printable
 
 Row = dict[str, str]  # a table's cells by the titles of their columns
 _LINE_SECONDS = 10.0  # between two lines of progress in a pipe
@@ -57,7 +58,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text)
+        self.console.print(printable(text))
 
     def advance(self, task: str, done: int, total: int, text: str) -> None:
         """Update a task's progress bar; in a pipe, print a line at its start, every ten seconds, and at its end."""
@@ -92,7 +93,7 @@ class Screen:
             justify: JustifyMethod = "left" if number < left else "right"
             table.add_column(column, justify=justify, min_width=_unwrapped_width(column, rows))
         for row in rows:
-            table.add_row(*row.values())
+            table.add_row(*map(printable, row.values()))
         width = max(self.console.width, Measurement.get(self.console, self.console.options, table).minimum)
         self.console.print(table, width=width, crop=False)
 

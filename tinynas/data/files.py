@@ -3,12 +3,10 @@
 import json
 import logging
 import os
-import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor
@@ -17,11 +15,18 @@ from ..utils.errors import FileError
 from ..utils.io import write_json
 from ..utils.paths import cache_folder
 from .digest import text_digest
-from .images import ImageFacts, UnreadableImageError, check_image, read_image, without_pil_warnings
+from .images import (
+    ImageFacts,
+    UnreadableImageError,
+    check_image,
+    read_image,
+    read_regular_file,
+    without_pil_messages,
+)
 
 Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
-_VERSION = 1  # of the cache; to be raised when `check_image` accepts other files or reports other facts
+_VERSION = 2  # of the cache; to be raised when `check_image` accepts other files or reports other facts
 _LOG_SECONDS = 10.0  # between messages about the progress of a long check
 
 
@@ -61,7 +66,7 @@ class ImageFiles:
 def check_files(paths: Sequence[str]) -> list[ImageFile]:
     """Read and decode image files, in parallel; those that have not changed since an earlier check are not read again.
 
-    A file counts as changed when its size or time of modification differs. The progress of a long check is logged.
+    A file counts as changed when its size, or the time of its last change or move, differs. Progress is logged.
 
     Returns:
         An ImageFile for each path; with its problem, if it cannot be read.
@@ -71,7 +76,7 @@ def check_files(paths: Sequence[str]) -> list[ImageFile]:
     cache = _Cache(os.path.commonpath(paths) if len(paths) > 1 else os.path.dirname(paths[0]))
     known = {path: image for path in paths if (image := cache.get(path)) is not None}
     unknown = [path for path in paths if path not in known]
-    with without_pil_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with without_pil_messages(), ThreadPoolExecutor(os.cpu_count()) as pool:
         for image in _log_progress(pool.map(_check, unknown), len(unknown)):
             known[image.path] = image
     if unknown:
@@ -82,9 +87,7 @@ def check_files(paths: Sequence[str]) -> list[ImageFile]:
 def _check(path: str) -> ImageFile:
     """Read and decode a file."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return ImageFile(path, problem="it is not a regular file")
-        content = Path(path).read_bytes()
+        content = read_regular_file(path)
         return ImageFile(path, sha256(content).hexdigest(), check_image(content))
     except OSError as error:
         return ImageFile(path, problem=error.strerror)
@@ -112,7 +115,7 @@ class _Cache:
         try:
             document = json.loads(self.path.read_bytes())
             if document["version"] == _VERSION:
-                self._images = document["images"]
+                self._images = dict(document["images"])
         except (OSError, ValueError, KeyError, TypeError):
             return  # all files are checked again
 
@@ -138,6 +141,9 @@ class _Cache:
 
 
 def _state(path: str) -> list[int]:
-    """Return a file's size and time of modification, which tell whether it has changed."""
+    """Return a file's size and times, which tell whether it has changed.
+
+    The time of modification stays when another file is moved to the path, or rsync writes it; the third changes then.
+    """
     status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -1,5 +1,6 @@
 """The data set "imagefolder:PATH": a folder of images, sorted into a folder for each class."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from ..utils.paths import utf8_name
 from .base import Data
 from .images import image_endings
 from .labelled_files import Sample, labelled_files
-from .listing import ending, is_hidden, is_image, list_files, other_files
+from .listing import ending, entries_of, is_hidden, is_image, list_files, other_files
 from .paths import require_path
 
 
@@ -70,17 +71,26 @@ def image_folder(path: Path | None) -> Data:
 
 
 def read_class_folders(path: Path, part: str) -> ClassFolders:
-    """List the images of path/part by class, in subfolders of any depth. Raises FileError if it does not exist."""
+    """List the images of path/part by class, in subfolders of any depth.
+
+    Raises:
+        FileError: It does not exist or cannot be read, or the name of a class is not UTF-8.
+    """
     root = path / part
-    if not root.is_dir():
-        names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    if not os.path.isdir(path):
+        raise FileError(f"there is no folder {path}; expected one with {part}/CLASS/IMAGE files")
+    if not os.path.isdir(root):
+        names = []
+        for entry in entries_of(path):
+            names.append(f"{entry.name}/" if os.path.isdir(entry) else entry.name)
         instead = f", but {some_names(names)}" if names else ""
         raise FileError(f"no images in {path}: there is no folder {part}/{instead}; expected {part}/CLASS/IMAGE files")
     folders = ClassFolders(root)
-    for entry in sorted(root.iterdir()):
+    for entry in entries_of(root, hidden=True):
         if is_hidden(entry.name):
             folders.hidden += 1
-        elif entry.is_dir():
+        elif os.path.isdir(entry):
+            _check_name(entry)
             listing = list_files(entry, image_endings())
             folders.images[entry.name] = listing.files
             folders.other += listing.other
@@ -92,6 +102,14 @@ def read_class_folders(path: Path, part: str) -> ClassFolders:
     return folders
 
 
+def _check_name(folder: Path) -> None:
+    """Raise FileError unless a class folder's name is UTF-8, as the files that will hold it are."""
+    try:
+        utf8_name(folder.name).encode()
+    except UnicodeEncodeError:
+        raise FileError(f"the name of the class folder {folder} is not UTF-8; rename it") from None
+
+
 def _check_classes(train: ClassFolders) -> None:
     """Raise FileError unless there are two classes."""
     classes = train.classes
@@ -100,7 +118,7 @@ def _check_classes(train: ClassFolders) -> None:
     if not classes:
         raise FileError(f"no images in {train.path}{_beside(train)}; expected train/CLASS/IMAGE files")
     (name,) = classes
-    below = sorted(entry.name for entry in (train.path / name).iterdir() if entry.is_dir())
+    below = [entry.name for entry in entries_of(train.path / name) if os.path.isdir(entry)]
     hint = "add images of another"
     if below:
         hint = f"if the classes are its subfolders ({some_names(below)}), move these to {train.path}"
@@ -143,8 +161,7 @@ def _left_out(path: Path, *parts: ClassFolders) -> tuple[str, ...]:
         if empty:
             lines.append(f"{name}/: class folders without images: {some_names(empty)}")
     used = {part.path.name for part in parts}
-    beside = [entry.name for entry in sorted(path.iterdir()) if entry.name not in used and entry.is_dir()]
-    beside = [name for name in beside if not is_hidden(name)]
+    beside = [entry.name for entry in entries_of(path) if entry.name not in used and os.path.isdir(entry)]
     if beside:
         lines.append(f"folders beside train/ and val/: {some_names(beside)}")
     return tuple(lines)

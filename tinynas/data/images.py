@@ -11,6 +11,9 @@ CMYK                                        RGB without a colour profile; profil
 """
 
 import io
+import logging
+import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +44,12 @@ _TRANSPOSE = {  # from orientation to PIL's name of what makes the image upright
 }
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 _WHITE_IS_ZERO = 0  # a value of the latter
-_UNDEFINED = {"I": "32-bit integers", "F": "floating-point numbers"}  # modes without a defined white
+_UNDEFINED = {"I": "signed or 32-bit integers", "F": "floating-point numbers"}  # modes without a defined white
+_KEY_BITS = {
+    "L;2": 2,
+    "L;4": 4,
+    "RGB;16B": 16,
+}  # from how a PNG's pixels are stored to the bits of its transparency key
 
 
 class UnreadableImageError(Exception):
@@ -75,8 +83,8 @@ def read_image(file: str | Path, channels: int = 3) -> Tensor:
     """
     mode = "L" if channels == 1 else "RGB"
     try:
-        with without_pil_warnings(), _opened(Path(file).read_bytes()) as image:
-            pixels = np.array(_decoded(image, mode))
+        with without_pil_messages(), _opened(read_regular_file(file)) as (image, orientation):
+            pixels = np.array(_decoded(image, orientation, mode))
     except UnreadableImageError as error:
         raise FileError(f"cannot read the image {file}: {error}; remove or replace it") from None
     except OSError as error:
@@ -85,18 +93,30 @@ def read_image(file: str | Path, channels: int = 3) -> Tensor:
     return torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)
 
 
+def read_regular_file(file: str | Path) -> bytes:
+    """Return the content of a file that is no folder, pipe or device, of which reading may never end.
+
+    Raises:
+        OSError: It cannot be read.
+        UnreadableImageError: It is not a regular file.
+    """
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise UnreadableImageError("it is not a regular file")
+    return Path(file).read_bytes()
+
+
 def check_image(content: bytes) -> ImageFacts:
     """Decode the content of an image file and return how it is stored.
 
     Raises:
         UnreadableImageError: `read_image` could not read it.
     """
-    with _opened(content) as image:
-        orientation = _orientation(image)
+    with _opened(content) as (image, orientation):
+        _decoded(image, orientation, "RGB")
         width, height = image.size
         if orientation > 4 and image.format != "TIFF":  # PIL has TIFF's size as it is shown
             width, height = height, width
-        facts = ImageFacts(
+        return ImageFacts(
             format=image.format or "",
             mode=image.mode,
             width=width,
@@ -105,16 +125,23 @@ def check_image(content: bytes) -> ImageFacts:
             transparent=image.has_transparency_data,
             animated=_is_animated(image),
         )
-        _decoded(image, "RGB")
-    return facts
 
 
 @contextmanager
-def without_pil_warnings() -> Iterator[None]:
-    """Drop PIL's warnings, about damaged EXIF data and large images, in the body. Not for one of several threads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def without_pil_messages() -> Iterator[None]:
+    """Drop PIL's warnings, about damaged EXIF data and large images, and its log messages, in the body.
+
+    Not for one of several threads.
+    """
+    log = logging.getLogger("PIL")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 @cache
@@ -126,13 +153,17 @@ def image_endings() -> frozenset[str]:
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator["Image"]:
-    """Open the content of an image file. Raises UnreadableImageError if that, or the body, fails."""
+def _opened(content: bytes) -> Iterator[tuple["Image", int]]:
+    """Open an image file's content, load its pixels, and give the image and its EXIF orientation.
+
+    Raises:
+        UnreadableImageError: That failed, or the body did.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            yield image
+            yield image, _load(image)
     except UnreadableImageError:
         raise
     except Exception as error:  # PIL raises almost anything for a corrupt image
@@ -140,9 +171,22 @@ def _opened(content: bytes) -> Iterator["Image"]:
             reason = "it is empty"
         elif isinstance(error, UnidentifiedImageError):
             reason = "it is not an image, or in a format that is not read"
+        elif isinstance(error, Image.DecompressionBombError):
+            reason = "it has too many pixels"
         else:
             reason = "it is damaged"
         raise UnreadableImageError(reason) from None
+
+
+def _load(image: "Image") -> int:
+    """Load the pixels, and return the EXIF orientation."""
+    _scale_key(image)
+    if image.format == "TIFF":  # whose orientation PIL forgets when it loads the pixels, which turns them
+        orientation = _orientation(image)
+        image.load()
+        return orientation
+    image.load()  # before the EXIF data, which PIL loads a PNG's pixels for: that could fail, and not again later
+    return _orientation(image)
 
 
 def _orientation(image: "Image") -> int:
@@ -161,13 +205,17 @@ def _is_animated(image: "Image") -> bool:
         return True
 
 
-def _decoded(image: "Image", mode: str) -> "Image":
-    """Return the image in the mode "L" or "RGB". Raises UnreadableImageError if its pixels have no defined white."""
+def _decoded(image: "Image", orientation: int, mode: str) -> "Image":
+    """Return a loaded image in the mode "L" or "RGB".
+
+    Raises:
+        UnreadableImageError: Its pixels have no defined white.
+    """
     from PIL import Image
 
     stored_mode = image.mode
     is_scaled = stored_mode == "I" and image.format == "PPM"  # by PIL, to 16 bits
-    image = _upright(image)
+    image = _upright(image, orientation)
     if stored_mode.startswith("I;16") or is_scaled:
         image = _eight_bits(image)
     elif stored_mode in _UNDEFINED:
@@ -176,19 +224,31 @@ def _decoded(image: "Image", mode: str) -> "Image":
         )
     if not image.has_transparency_data:
         return image.convert(mode)
-    key = image.info.get("transparency")
-    if isinstance(key, tuple) and max(key) > 255:  # the key of a colour of 16 bits a channel, whose pixels have 8 here
-        image.info["transparency"] = tuple([value >> 8 for value in key])
     background = Image.new("RGBA", image.size, BACKGROUND)
     return Image.alpha_composite(background, image.convert("RGBA")).convert(mode)
 
 
-def _upright(image: "Image") -> "Image":
-    """Return the image turned as its EXIF orientation says, which PIL does for TIFF when it loads the pixels."""
+def _scale_key(image: "Image") -> None:
+    """Scale the transparency key of a PNG to the 8 bits a channel that PIL decodes the pixels to.
+
+    To be called before the pixels are loaded, which forgets how they are stored.
+    A colour of 16 bits a channel is thus transparent if its upper 8 bits are those of the key.
+    """
+    key = image.info.get("transparency")
+    tiles: Any = getattr(image, "tile", None)
+    if image.format != "PNG" or key is None or not tiles:
+        return
+    bits = _KEY_BITS.get(tiles[0].args)
+    if bits == 16:
+        image.info["transparency"] = tuple([value >> 8 for value in key])
+    elif bits is not None:
+        image.info["transparency"] = key * 255 // (2**bits - 1)
+
+
+def _upright(image: "Image", orientation: int) -> "Image":
+    """Return a loaded image turned as its EXIF orientation says."""
     from PIL.Image import Transpose
 
-    orientation = _orientation(image)
-    image.load()
     if orientation == 1 or image.format == "TIFF":
         return image
     return image.transpose(Transpose[_TRANSPOSE[orientation]])

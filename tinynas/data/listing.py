@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..utils.errors import some_names
+from ..utils.errors import FileError, some_names
 from .images import image_endings
 
 _TOOL_MADE = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "thumbs.db", "desktop.ini", "lost+found"}
@@ -33,18 +33,21 @@ def list_files(root: Path, endings: Collection[str]) -> FolderListing:
     Args:
         root: The folder.
         endings: Endings of the files to list, such as ".png", in lower case.
+
+    Raises:
+        FileError: A folder cannot be read.
     """
     listing = FolderListing()
     files: list[tuple[str, str]] = []
     visited: set[str] = set()  # real paths, as a link can lead back
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=_check_missing, followlinks=True):
         if os.path.realpath(folder) in visited:
             subfolders.clear()
             continue
         visited.add(os.path.realpath(folder))
         shown = [name for name in subfolders if not is_hidden(name)]
         listing.hidden += len(subfolders) - len(shown)
-        subfolders[:] = shown
+        subfolders[:] = sorted(shown)  # of several links to a folder, always the same one is followed
         for name in names:
             if is_hidden(name):
                 listing.hidden += 1
@@ -55,6 +58,25 @@ def list_files(root: Path, endings: Collection[str]) -> FolderListing:
     for folder, name in sorted(files):
         listing.files.append(os.path.join(folder, name))
     return listing
+
+
+def entries_of(folder: Path, *, hidden: bool = False) -> list[Path]:
+    """Return what is in a folder, sorted; hidden entries too if asked for. Raises FileError if it cannot be read."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise _cannot_read(error) from None
+    return [entry for entry in entries if hidden or not is_hidden(entry.name)]
+
+
+def _check_missing(error: OSError) -> None:
+    """Raise FileError for a folder that cannot be read, unless it does not exist."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise _cannot_read(error)
+
+
+def _cannot_read(error: OSError) -> FileError:
+    return FileError(f"cannot read the folder {error.filename}: {error.strerror}; change its permissions")
 
 
 def is_hidden(name: str) -> bool:

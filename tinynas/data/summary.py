@@ -161,7 +161,7 @@ def _converted(files: Sequence[ImageFile], channels: int) -> dict[str, int]:
             counts["CMYK to RGB"] += 1
         if facts.animated:
             counts["with several frames, of which the first is used"] += 1
-        if facts.mode in ("1", "L", "LA", "I;16") and channels == 3:
+        if (facts.mode in ("1", "L", "LA") or facts.mode.startswith("I")) and channels == 3:
             counts["grey to RGB"] += 1
     return dict(counts.most_common())
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -57,9 +58,8 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Shown]]], title: str) -> by
 
 
 def _draw(axes: Any, image: Shown) -> None:
-    height, width, channels = image.pixels.shape
-    pixels = image.pixels[:, :, 0] if channels == 1 else image.pixels
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    height, width = image.pixels.shape[:2]
+    axes.imshow(np.broadcast_to(image.pixels, (height, width, 3)), interpolation="nearest")
     for (left, top, right, bottom), name in image.boxes:
         corner = (left * width - 0.5, top * height - 0.5)
         sides = ((right - left) * width, (bottom - top) * height)

@@ -3,11 +3,16 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from .text import printable
+
 
 class TinyNASError(Exception):
     """Base class of all errors that tinynas raises on purpose.
 
     The command prints their message, which is one line, and exits with code 1.
+
+    Args:
+        message: The message; control characters, such as in the name of a file, become escapes.
 
     Example:
         >>> from tinynas import TinyNASError, load_space
@@ -17,6 +22,9 @@ class TinyNASError(Exception):
         ...     print(error)
         unknown search space 'mirco'; did you mean 'micro'?
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class InputError(TinyNASError):

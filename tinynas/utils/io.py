@@ -4,7 +4,7 @@ import codecs
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
@@ -35,7 +35,8 @@ def write(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # such as: there is no folder
+            temporary.unlink()
         kept = "; the previous one is kept" if path.exists() else ""
         raise FileError(f"cannot write {path}: {error.strerror}{kept}") from None
 

@@ -1,0 +1,114 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from boxes import voc_folder
+from pictures import PICTURES, encoded, fill
+from tinynas.data.images import read_image
+from tinynas.data.transforms import center_crop
+from tinynas.experiment import contact_sheet as sheet_module
+from tinynas.pipelines import inspect_data as inspect_module
+from tinynas.pipelines.inspect_data import inspect_data
+from tinynas.utils.errors import FileError, InputError
+
+
+@pytest.fixture
+def sheets(monkeypatch):
+    """The rows of the contact sheets that are drawn."""
+    drawn = []
+
+    def drawing(rows, title):
+        drawn.append((rows, title))
+        return sheet_module.contact_sheet(rows, title)
+
+    monkeypatch.setattr(inspect_module, "contact_sheet", drawing)
+    return drawn
+
+
+def test_sheet_has_training_images_as_the_network_sees_them(tmp_path, sheets):
+    """Each image of a class turned, transparent or deep; compared with the reader and the crop of evaluation."""
+    for part in ("train", "val"):
+        for name, ending in (("a", "-alpha.png"), ("b", "-deep.png")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for orientation in range(1, 9):
+                file = f"turned{orientation}{ending}"
+                (tmp_path / part / name / file).write_bytes(PICTURES[file].content)
+    name = f"imagefolder:{tmp_path}"
+    summary = inspect_data(name, tmp_path / "out" / "data.png", resolution=16)
+    assert summary.images == {"train": 14, "val": 2, "test": 16}
+    ((rows, title),) = sheets
+    assert title == f"{name}: training images at 16x16, as a network sees them"
+    assert [(name, len(images)) for name, images in rows] == [("a", 7), ("b", 7)]
+    for name, images in rows:
+        expected = [center_crop(read_image(file), 16, 7 / 8) for file in (tmp_path / "train" / name).iterdir()]
+        for image in images:
+            shown = torch.from_numpy(image.pixels).permute(2, 0, 1)
+            assert any(torch.equal(shown, pixels) for pixels in expected)
+    assert (tmp_path / "out" / "data.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sheet_has_the_colours_of_the_images(tmp_path):
+    colours = {"a": (250, 10, 20), "b": (30, 240, 50)}
+    for part in ("train", "val"):
+        for name, colour in colours.items():
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(3):
+                content = encoded(np.full((20, 20, 3), colour, np.uint8), "PNG")
+                (tmp_path / part / name / f"{number}.png").write_bytes(content)
+    inspect_data(f"imagefolder:{tmp_path}", tmp_path / "data.png")
+    pixels = np.asarray(Image.open(io.BytesIO((tmp_path / "data.png").read_bytes())).convert("RGB"))
+    areas = [np.nonzero((pixels == colour).all(2)) for colour in colours.values()]
+    assert [len(rows) > 2 * 100 * 100 for rows, _ in areas] == [True, True]
+    assert areas[0][0].max() < areas[1][0].min(), "the first class above the second"
+
+
+def test_sheet_has_twelve_classes_and_eight_images_of_each_and_is_the_same_again(tmp_path, sheets):
+    tree = {f"train/class {i:02}/*.png": 12 for i in range(14)}
+    fill(tmp_path, tree | {"val/class 00/*.png": 1})
+    first = inspect_data(f"imagefolder:{tmp_path}", tmp_path / "first.png")
+    second = inspect_data(f"imagefolder:{tmp_path}", tmp_path / "second.png")
+    assert first == second
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    rows, _ = sheets[0]
+    assert [(name, len(images)) for name, images in rows] == [(f"class {i:02}", 8) for i in range(12)]
+    assert all(image.pixels.shape == (9, 9, 3) for _, images in rows for image in images), "the images' own size"
+
+
+def test_sheet_of_boxes_has_each_image_once_in_a_row(tmp_path, sheets):
+    voc_folder(tmp_path, train=6, val=2)
+    inspect_data(f"voc:{tmp_path}", tmp_path / "data.png")
+    rows, _ = sheets[0]
+    assert [(name, len(images)) for name, images in rows] == [("cat", 5), ("dog", 5)]
+    for _, images in rows:
+        for image in images:
+            assert [name for _, name in image.boxes] == ["dog", "cat"]
+            np.testing.assert_allclose(
+                [box for box, _ in image.boxes], [[0, 0, 0.5, 1], [0.75, 0.5, 1, 0.75]], atol=1e-6
+            )
+
+
+def test_unreadable_images_are_left_out(tmp_path, sheets):
+    fill(tmp_path, {"train/a/*.png": 3, "train/b/*.png": 3, "val/b/*.png": 1, "train/a/x.png": "text"})
+    summary = inspect_data(f"imagefolder:{tmp_path}", tmp_path / "data.png")
+    assert summary.left_out == (
+        f"1 images that cannot be read: {tmp_path}/train/a/x.png (it is not an image, or in a format that is not read)",
+    )
+    assert sum(summary.images.values()) == 7
+
+
+def test_data_of_one_channel_are_shown_grey(tmp_path, sheets):
+    inspect_data("digits", tmp_path / "data.png", resolution=8)
+    rows, _ = sheets[0]
+    assert len(rows) == 10
+    assert all(image.pixels.shape == (8, 8, 1) for _, images in rows for image in images)
+
+
+def test_errors(tmp_path):
+    with pytest.raises(InputError, match=r"`resolution > 0` must hold, but got \(resolution=0\)"):
+        inspect_data("digits", tmp_path / "data.png", resolution=0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot write"):
+        inspect_data("digits", tmp_path / "file" / "data.png")

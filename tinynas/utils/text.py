@@ -1,0 +1,21 @@
+"""Text that may hold names of other people's files and classes."""
+
+import re
+
+# Control characters, line and paragraph separators, and bytes of a file name that are no text (surrogates in Python).
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text as one line that can be printed: what cannot be is written as in a Python string.
+
+    Example:
+        >>> print(printable("two\nlines"))
+        two\nlines
+    """
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(character: re.Match[str]) -> str:
+    """Return a character's escape in a Python string."""
+    return character[0].encode("unicode_escape").decode()

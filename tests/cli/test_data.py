@@ -124,8 +124,8 @@ def test_run_refuses_a_renamed_class_in_every_command(run_of_folder, folder, fai
         message = fails(*words)
         assert message == (
             f"tinynas: the data set imagefolder:{folder} has changed since run was begun: class disc is "
-            "gone, class zdisc is new, train has other images or labels (21 as before), search-val has other images or labels "
-            "(2 as before), test has other images or labels (5 as before); restore it, or begin a new run\n"
+            "gone, class zdisc is new, train has other images or labels (21 as before), search-val has other images or "
+            "labels (2 as before), test has other images or labels (5 as before); restore it, or begin a new run\n"
         ), name
     after = {path: path.read_bytes() for path in run_of_folder.rglob("*") if path.is_file()}
     assert after == before, "nothing was written"

@@ -11,7 +11,8 @@ from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import Distillation, NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
-from tinynas.experiment.saved import read_config
+from tinynas.experiment.run_folder import RetrainFolder
+from tinynas.experiment.saved import read_config, read_retraining
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.planning import default_config, plan_retraining
 from tinynas.pipelines.retrain import initial_supernet, retrain
@@ -19,7 +20,7 @@ from tinynas.pipelines.run_supernet import read_supernet
 from tinynas.tasks.registry import fit_to_data
 from tinynas.training.distillation import Teacher
 from tinynas.training.recipe import Recipe
-from tinynas.utils.errors import InputError, TrainingError
+from tinynas.utils.errors import FileError, InputError, TrainingError
 
 
 def test_retrain_fits_anchors_to_the_data_unless_the_space_has_its_own(detector_run, voc):
@@ -191,6 +192,38 @@ def test_retrain_leaves_no_folder_of_what_cannot_be_trained(watched, space, tmp_
             RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), resolution=12), config=config), report=Quiet()
         )
     assert not (tmp_path / "r").exists()
+
+
+def test_name_of_a_retraining_that_failed_before_it_trained_can_be_used_again(searched, watched, monkeypatch):
+    """With other settings and other images as well; once something is trained, no longer."""
+
+    def failed(*args, **kwargs):
+        raise RuntimeError("the first batch")
+
+    short = {"batch_size": 48, "warmup_epochs": 0.0}
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="the first batch"):
+        patch.setattr("tinynas.pipelines.retrain.train", failed)
+        plan = plan_retraining(str(searched), name="again", overrides=overrides(epochs=7, **short))
+        retrain(plan, report=Quiet())
+    assert sorted(path.name for path in plan.folder.iterdir()) == ["config.yaml", "data.json"]
+    identity = json.loads((plan.folder / "data.json").read_text())
+    identity["splits"]["train"]["sha256"] = "0" * 64
+    (plan.folder / "data.json").write_text(json.dumps(identity))
+    plan = plan_retraining(str(searched), name="again", overrides=overrides(epochs=1, **short))
+    assert retrain(plan, report=Quiet()).epochs == 1
+    assert read_retraining(RetrainFolder(plan.folder)) == plan
+    assert json.loads((plan.folder / "data.json").read_text()) != identity
+    with pytest.raises(FileError, match="there is a retraining again in .* already; choose another --name"):
+        plan_retraining(str(searched), name="again")
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "log.jsonl", "model.safetensors", "metrics.json"])
+def test_name_of_a_retraining_that_has_trained_is_taken(searched, watched, name):
+    folder = searched / "retrain" / "taken"
+    folder.mkdir(parents=True)
+    (folder / name).touch()
+    with pytest.raises(FileError, match="there is a retraining taken in"):
+        plan_retraining(str(searched), name="taken")
 
 
 def test_retrain_writes_no_model_with_weights_that_are_not_finite(watched, space, tmp_path):

@@ -185,6 +185,10 @@ class RetrainFolder:
         """Return whether its results are written."""
         return self.metrics.exists()
 
+    def is_trained(self) -> bool:
+        """Return whether anything has been trained: whether there is a checkpoint, a log, a model or results."""
+        return any(path.exists() for path in (self.checkpoint, self.log, self.model, self.metrics))
+
     def begun_at(self) -> float:
         """Return when its settings were written, in seconds since 1970."""
         return self.config.stat().st_mtime

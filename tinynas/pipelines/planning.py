@@ -246,12 +246,12 @@ def _network_of_front(run: Path, budget: Budget) -> Arch:
 
 
 def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget) -> Path:
-    """Return a new folder, or that of a name, which must not exist yet."""
+    """Return a new folder, or that of a name, in which nothing must have been trained yet."""
     if name:
-        folder = RunFolder(run).retraining(name).path
-        if folder.exists():
+        retraining = RunFolder(run).retraining(name)
+        if retraining.is_trained():
             raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
-        return folder
+        return retraining.path
     parts = ["netaug" if config.netaug else "plain"]
     if config.distillation:
         parts.append("teacher")

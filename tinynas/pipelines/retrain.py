@@ -137,7 +137,8 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     folder = RetrainFolder(plan.folder)
     identity = DataIdentity.of(data)
     check_data(folder.run.data, config.data, identity)
-    check_data(folder.data, config.data, identity)
+    if folder.is_trained():
+        check_data(folder.data, config.data, identity)
     for line in summarise(data, config.data).lines(brief=folder.run.data.exists()):
         report.note(line)
     supernet = initial_supernet(plan, data).to(device())
@@ -145,6 +146,8 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     check_precision(config.recipe.precision, device())
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
     if rank() == 0:
+        if not folder.is_trained():
+            _discard_settings(folder)
         save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(config)})
         save_data(folder.data, config.data, identity)
     return _Retraining(
@@ -159,6 +162,12 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
         log=log,
         report=report,
     )
+
+
+def _discard_settings(folder: RetrainFolder) -> None:
+    """Delete the settings that a retraining has left which failed before it trained anything."""
+    for path in (folder.config, folder.data):
+        path.unlink(missing_ok=True)
 
 
 def _train(training: _Retraining) -> None:

@@ -83,6 +83,7 @@ class Screen:
         """
         if self.as_json:
             return
+        rows = self._encodable_rows(rows)
         if not self.console.is_terminal:
             self.note(title)
             for line in _plain_lines(rows, left):
@@ -93,9 +94,23 @@ class Screen:
             justify: JustifyMethod = "left" if number < left else "right"
             table.add_column(column, justify=justify, min_width=_unwrapped_width(column, rows))
         for row in rows:
-            table.add_row(*map(printable, row.values()))
+            table.add_row(*row.values())
         width = max(self.console.width, Measurement.get(self.console, self.console.options, table).minimum)
         self.console.print(table, width=width, crop=False)
+
+    def _encodable_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows with escapes for what the console's encoding lacks, so that widths are those printed."""
+        encodable = []
+        for row in rows:
+            cells = {}
+            for title, cell in row.items():
+                cells[self._encodable(title)] = self._encodable(cell)
+            encodable.append(cells)
+        return encodable
+
+    def _encodable(self, text: str) -> str:
+        encoding = self.console.encoding
+        return printable(text).encode(encoding, "backslashreplace").decode(encoding)
 
     def document(self, content: Any) -> None:
         """Print the command's result as JSON, if --json is set."""

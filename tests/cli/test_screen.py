@@ -1,4 +1,4 @@
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 
 import yaml
 from rich.console import Console
@@ -72,3 +72,17 @@ def test_console_reads_no_styles_or_emoji(capsys):
 def test_table_in_a_pipe_aligns_wide_characters(capsys):
     Screen().table("Classes", [{"": "方块", "%": "1"}, {"": "cat", "%": "20"}])
     assert capsys.readouterr().out.splitlines() == ["Classes", "       %", "方块   1", "cat   20"]
+
+
+def test_table_in_a_pipe_aligns_the_escapes_of_characters_that_its_encoding_lacks():
+    screen, bytes_written = Screen(), BytesIO()
+    file = TextIOWrapper(bytes_written, encoding="ascii", errors="backslashreplace")
+    screen.console = Console(file=file, soft_wrap=True)
+    screen.table("Classes", [{"": "方块", "± %": "1"}, {"": "cat\n", "± %": "20"}])
+    file.flush()
+    assert bytes_written.getvalue().decode("ascii").splitlines() == [
+        "Classes",
+        r"              \xb1 %",
+        r"\u65b9\u5757       1",
+        r"cat\n             20",
+    ]

@@ -108,6 +108,20 @@ def test_check_finite_names_some_tensors_and_counts_all():
     )
 
 
+def test_divergence_says_that_its_checkpoint_is_no_remedy(tmp_path):
+    path = tmp_path / "c.pt"
+    assert str(divergence("x", Recipe(lr=0.2), checkpoint=path)) == (
+        "the training diverged: x; there is no checkpoint yet; try a --lr below 0.2 or --warmup-epochs above 1, "
+        "with --max-grad-norm 1"
+    )
+    path.touch()
+    assert str(divergence("x", Recipe(lr=0.2), checkpoint=path)) == (
+        f"the training diverged: x; the last finite checkpoint is {path}; --resume is likely to diverge again: start "
+        "anew with another --name (of a search: --run) and a --lr below 0.2 or --warmup-epochs above 1, "
+        "with --max-grad-norm 1"
+    )
+
+
 def test_divergence_recommends_no_clipping_that_is_there():
     assert str(divergence("x", Recipe(max_grad_norm=1.0))).endswith("--warmup-epochs above 1")
     assert str(divergence("x", Recipe(max_grad_norm=5.0))).endswith(", with --max-grad-norm 1")

@@ -69,7 +69,7 @@ def test_train_skips_and_counts_steps_that_are_not_finite(space, data, tmp_path)
 def test_train_ends_with_the_last_good_checkpoint_after_ten_such_steps_in_a_row(space, data, tmp_path):
     path = tmp_path / "c.pt"
     objective = FailingObjective(space, set(range(8, 1000)))
-    with pytest.raises(TrainingError, match=r"10 steps in a row up to step 18 .*last good checkpoint is .*c\.pt"):
+    with pytest.raises(TrainingError, match=r"10 steps in a row up to step 18 .*last finite checkpoint is .*c\.pt"):
         train_supernet(space, data, path, recipe=replace(TRAINING_RECIPE, epochs=9), objective=objective)
     content = torch.load(path, weights_only=True)
     assert content["step"] == 6

@@ -28,11 +28,17 @@ def check_finite(model: nn.Module, recipe: Recipe, *, checkpoint: Path | None = 
 
 
 def divergence(problem: str, recipe: Recipe, *, checkpoint: Path | None = None) -> TrainingError:
-    """Return the error of a training that diverged: the problem, the checkpoint that is kept, what to change."""
-    kept = ""
-    if checkpoint is not None:
-        kept = f"; the last good checkpoint is {checkpoint}" if checkpoint.exists() else "; there is no checkpoint yet"
-    remedy = f"try a --lr below {recipe.lr:g} or --warmup-epochs above {recipe.warmup_epochs:g}"
+    """Return the error of a training that diverged: the problem, the checkpoint that is kept, what to change.
+
+    A checkpoint of finite weights may be of a training that was about to diverge, and does so again when resumed.
+    """
+    kept, advice = "", "try"
+    if checkpoint is not None and checkpoint.exists():
+        kept = f"; the last finite checkpoint is {checkpoint}"
+        advice = "--resume is likely to diverge again: start anew with another --name (of a search: --run) and"
+    elif checkpoint is not None:
+        kept = "; there is no checkpoint yet"
+    remedy = f"{advice} a --lr below {recipe.lr:g} or --warmup-epochs above {recipe.warmup_epochs:g}"
     if not 0 < recipe.max_grad_norm <= 1:
         remedy += ", with --max-grad-norm 1"
     return TrainingError(f"the training diverged: {problem}{kept}; {remedy}")

@@ -224,8 +224,11 @@ def test_load_teacher_says_why_a_file_cannot_be_read(space, data, tmp_path):
         torch.save(content, path)
         with pytest.raises(FileError, match=rf"weights\.pth.*{problem}; save the network's state_dict\(\) in it"):
             load_teacher(f"torchvision:resnet18:{path}", tmp_path, colour, data)
-    path.write_bytes(path.read_bytes()[:200])
-    for broken in (path, tmp_path / "nowhere.pth"):
-        with pytest.raises(FileError, match=rf"cannot read .*{broken.name}: .*; save the network's") as error:
-            load_teacher(f"torchvision:resnet18:{broken}", tmp_path, colour, data)
+    for content in (path.read_bytes()[:200], b"no weights\n", b""):
+        path.write_bytes(content)
+        with pytest.raises(FileError, match=r"weights\.pth is not a file of weights: .*; save the network's") as error:
+            load_teacher(f"torchvision:resnet18:{path}", tmp_path, colour, data)
         assert len(str(error.value).splitlines()) == 1
+        assert "weights_only" not in str(error.value)
+    with pytest.raises(FileError, match=r"there is no file .*nowhere\.pth; save the network's"):
+        load_teacher(f"torchvision:resnet18:{tmp_path / 'nowhere.pth'}", tmp_path, colour, data)

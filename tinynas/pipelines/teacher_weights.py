@@ -37,10 +37,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         FileError: The file is missing or corrupt, or has no tensors by name.
     """
+    if not path.exists():
+        raise FileError(f"there is no file {path}; save the network's state_dict() in it, or name another file")
     try:
         document = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # corrupt bytes make torch raise almost anything
-        raise FileError(f"cannot read {path}: {reason_of(error)}; save the network's state_dict() in it") from None
+        raise FileError(
+            f"{path} is not a file of weights: {reason_of(error)}; save the network's state_dict() in it"
+        ) from None
     state = _first_state_dict(document)
     if state is None:
         raise FileError(f"{path} is not a state dict, tensors by name; save the network's state_dict() in it")
@@ -106,8 +110,10 @@ def reason_of(error: Exception) -> str:
     """Return in one line why torch could not load a file."""
     message = _TERMINAL_CODES.sub("", str(error))
     refused = _REFUSED_CLASS.search(message)
-    if isinstance(error, UnpicklingError) and refused:
-        return f"UnpicklingError: it holds Python objects, of the class {refused[1]}, beside tensors"
+    if isinstance(error, UnpicklingError):  # its message recommends to load the file unsafely
+        if refused:
+            return f"UnpicklingError: it holds Python objects, of the class {refused[1]}, beside tensors"
+        return "UnpicklingError: torch.save has not written it"
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     reason = lines[0] if lines else "no reason"
     if reason.endswith(":"):

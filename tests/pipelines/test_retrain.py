@@ -201,10 +201,11 @@ def test_name_of_a_retraining_that_failed_before_it_trained_can_be_used_again(se
         raise RuntimeError("the first batch")
 
     short = {"batch_size": 48, "warmup_epochs": 0.0}
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="the first batch"):
+    plan = plan_retraining(str(searched), name="again", overrides=overrides(epochs=7, **short))
+    with monkeypatch.context() as patch:
         patch.setattr("tinynas.pipelines.retrain.train", failed)
-        plan = plan_retraining(str(searched), name="again", overrides=overrides(epochs=7, **short))
-        retrain(plan, report=Quiet())
+        with pytest.raises(RuntimeError, match="the first batch"):
+            retrain(plan, report=Quiet())
     assert sorted(path.name for path in plan.folder.iterdir()) == ["config.yaml", "data.json"]
     identity = json.loads((plan.folder / "data.json").read_text())
     identity["splits"]["train"]["sha256"] = "0" * 64
@@ -213,7 +214,7 @@ def test_name_of_a_retraining_that_failed_before_it_trained_can_be_used_again(se
     assert retrain(plan, report=Quiet()).epochs == 1
     assert read_retraining(RetrainFolder(plan.folder)) == plan
     assert json.loads((plan.folder / "data.json").read_text()) != identity
-    with pytest.raises(FileError, match="there is a retraining again in .* already; choose another --name"):
+    with pytest.raises(FileError, match=r"there is a retraining again in .* already; choose another --name"):
         plan_retraining(str(searched), name="again")
 
 

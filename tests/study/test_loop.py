@@ -130,3 +130,50 @@ def test_search_names_a_damaged_study(tmp_path):
     (tmp_path / "j").write_text("{not json\n{}\n")
     with pytest.raises(FileError, match="cannot use the study in"):
         run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=2)
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+def test_search_refuses_an_evaluation_that_was_changed(tmp_path, pareto):
+    """In the study itself, and in one with other limits that has the accuracy of a network."""
+    journal = tmp_path / "j"
+    run_search(SPACE, Budget(macs=60_000), lambda arch: 81.25, journal=journal, trials=4, pareto=pareto)
+    intact = journal.read_text()
+    assert intact.count("[81.25") == 4
+    journal.write_text(intact.replace("[81.25", "[91.25", 1))
+    for limit in (60_000, 50_000):
+        with pytest.raises(
+            FileError, match=r"study in .*j: trial 0 is damaged, .*; or start a new search with another"
+        ):
+            run_search(SPACE, Budget(macs=limit), score, journal=journal, trials=4, pareto=pareto)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"peak_sram":', '"peak_sram":1'),
+        ('"kernel":3', '"kernel":7'),
+        ('"param_value_internal":0', '"param_value_internal":1'),
+    ],
+)
+def test_search_refuses_an_arch_cost_or_gene_that_was_changed(tmp_path, before, after):
+    journal = tmp_path / "j"
+    run_search(SPACE, Budget(), score, journal=journal, trials=3)
+    intact = journal.read_text()
+    assert before in intact
+    journal.write_text(intact.replace(before, after, 1))
+    with pytest.raises(FileError, match=r"trial [0-2] is damaged"):
+        run_search(SPACE, Budget(), score, journal=journal, trials=3)
+
+
+@pytest.mark.parametrize("url", ["{folder}/j", "sqlite:///{folder}/j"])
+def test_search_reads_its_evaluations_again(tmp_path, url):
+    storage, feasible = url.format(folder=tmp_path), Feasible(space=SPACE, budget=Budget())
+    evaluations = search(feasible, score, storage=storage, trials=4)
+    assert search(feasible, lambda arch: pytest.fail("evaluated"), storage=storage, trials=4) == evaluations
+
+
+def test_search_reads_evaluations_of_earlier_versions_without_digest(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("tinynas.study.loop._DIGEST", "other")
+        before = run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=3)
+    assert run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=5)[:3] == before

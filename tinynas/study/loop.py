@@ -4,13 +4,17 @@ Costs are free to compute and evaluations are not: no network over the budget is
 of processes may search one study together, and a search that was killed resumes where it was (see storage.py).
 """
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from math import log10, nan
+from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
@@ -20,6 +24,7 @@ from .feasible import Feasible
 from .samplers import SAMPLERS, FeasibleSampler
 from .storage import ARCH, open_storage, quiet_optuna, requeue, requeue_stale_trials, storage_errors
 
+_DIGEST = "digest"  # user attribute of an evaluated trial: of its genes, values, arch and cost
 _OF = " of supernet "  # in a study's name, between the limits and the weights
 _START_POINTS = 8  # the smallest network, the largest that fits, and others between them
 _POLL = 0.2  # seconds between checks of what other processes have done
@@ -90,9 +95,10 @@ def _run_trials(
     """Run trials until the study has enough evaluations, or no network is left to propose or being evaluated."""
     study, trials = objective.study, objective.trials
     exhausted = False
+    intact: set[int] = set()
     while True:
         requeue_stale_trials(study)
-        evaluations = _evaluations(study)
+        evaluations = _evaluations(study, intact)
         running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
         if after_trial is not None:
             after_trial(evaluations, proposals.rejected)
@@ -131,7 +137,9 @@ class _Objective:
             except BaseException:
                 requeue(self.study, self.study.trials[trial.number])
                 raise
-        return [accuracy, log10(cost.macs)][: len(self.study.directions)]
+        values = [accuracy, log10(cost.macs)][: len(self.study.directions)]
+        trial.set_user_attr(_DIGEST, _digest(trial.params, values, trial.user_attrs))
+        return values
 
     def _fits(self, trial: optuna.Trial, arch: Arch, cost: Cost) -> bool:
         """Record arch, cost and constraints on the trial; return whether the cost, as this process measures it, fits.
@@ -171,6 +179,7 @@ class _Objective:
             study = optuna.load_study(study_name=name, storage=storage)
             for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
                 if trial.user_attrs[ARCH] == plain:
+                    _check_digest(trial)
                     return float(trial.values[0])
         return None
 
@@ -181,10 +190,31 @@ def _study_name(budget: Budget, weights: str, *, pareto: bool) -> str:
     return f"{prefix}{budget.describe(exact=True)}{_OF}{weights}"
 
 
-def _evaluations(study: optuna.Study) -> list[Evaluation]:
-    """Return the evaluations of the completed trials."""
+def _evaluations(study: optuna.Study, intact: set[int]) -> list[Evaluation]:
+    """Return the evaluations of the completed trials.
+
+    Args:
+        study: The study.
+        intact: Numbers of the trials whose digests have been checked; those of the others are added.
+    """
     evaluations = []
     for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+        if trial.number not in intact:
+            _check_digest(trial)
+            intact.add(trial.number)
         arch, cost = Arch.from_dict(trial.user_attrs[ARCH]), read_cost(trial.user_attrs["cost"])
         evaluations.append(Evaluation(arch=arch, accuracy=trial.values[0], cost=cost))
     return evaluations
+
+
+def _digest(genes: dict[str, Any], values: list[float], attributes: dict[str, Any]) -> str:
+    """Return the digest of a network's evaluation: its genes, accuracy (and log10 MACs), arch and cost."""
+    content = [genes, values, attributes[ARCH], attributes["cost"]]
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_digest(trial: FrozenTrial) -> None:
+    """Raise Optuna's StorageInternalError if a trial is not as it was evaluated; earlier versions wrote no digest."""
+    expected = trial.user_attrs.get(_DIGEST)
+    if expected is not None and expected != _digest(trial.params, trial.values, trial.user_attrs):
+        raise StorageInternalError(f"trial {trial.number} is damaged, it is not what its {_DIGEST} says")

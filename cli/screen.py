@@ -1,8 +1,10 @@
 """Output of commands: tables and progress bars on a terminal, plain lines in a pipe, one JSON document with --json."""
 
+import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +15,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tinynas.utils.errors import FileError
 from tinynas.utils.io import to_json
 from tinynas.utils.text import printable
 
@@ -58,7 +61,8 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(printable(text))
+        with _full_disk_errors():
+            self.console.print(printable(text))
 
     def advance(self, task: str, done: int, total: int, text: str) -> None:
         """Update a task's progress bar; in a pipe, print a line at its start, every ten seconds, and at its end."""
@@ -96,7 +100,8 @@ class Screen:
         for row in rows:
             table.add_row(*row.values())
         width = max(self.console.width, Measurement.get(self.console, self.console.options, table).minimum)
-        self.console.print(table, width=width, crop=False)
+        with _full_disk_errors():
+            self.console.print(table, width=width, crop=False)
 
     def _encodable_rows(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows with escapes for what the console's encoding lacks, so that widths are those printed."""
@@ -115,7 +120,8 @@ class Screen:
     def document(self, content: Any) -> None:
         """Print the command's result as JSON, if --json is set."""
         if self.as_json and not self.quiet:
-            print(to_json(content, indent=1))
+            with _full_disk_errors():
+                print(to_json(content, indent=1), flush=True)
 
 
 class _TaskLines:
@@ -143,6 +149,17 @@ class _TaskLines:
         if seconds < 90:
             return f", {seconds:.0f} s left"
         return f", {seconds / 60:.0f} min left" if seconds < 5400 else f", {seconds / 3600:.1f} h left"
+
+
+@contextmanager
+def _full_disk_errors() -> Iterator[None]:
+    """Raise FileError, which says what could not be written, if the output goes to a file on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise FileError(f"cannot write the output: {error.strerror}; free some, or write it elsewhere") from None
 
 
 def _unwrapped_width(column: str, rows: Sequence[Row]) -> int:

@@ -1,4 +1,11 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+
+from helpers import ROOT
 
 
 @pytest.mark.parametrize(
@@ -72,3 +79,17 @@ def test_cli_exits_with_2_on_wrong_usage(tinynas):
 )
 def test_cli_answers_bad_input_for_detectors_in_one_line(fails, words, message):
     assert message in fails(*words)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_an_error_of_one_line(options):
+    command = [sys.executable, "-m", "tinynas.cli", "cost", "mcunet-in3", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 1
+    assert (
+        process.stderr
+        == "tinynas: cannot write the output: No space left on device; free some, or write it elsewhere\n"
+    )

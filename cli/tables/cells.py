@@ -10,6 +10,7 @@ from tinynas.utils.fonts import undrawable
 from ..screen import Row, Screen
 
 COST_TITLES = {"macs": "MACs (FLOPs)", "params": "params", "peak_sram": "peak SRAM", "flash": "flash"}
+_HARDLY_ANY_MAP = 0.5  # percent, below which a detector has learned next to nothing
 
 
 class Costs(Protocol):
@@ -65,13 +66,19 @@ def is_uneven(chance: Chance | None) -> bool:
     return chance is not None and chance.is_uneven
 
 
-def warn_if_chance(screen: Screen, accuracy: float, chance: Chance | None, *, split: str, advice: str) -> None:
-    """Warn of an accuracy that a classifier which has learned nothing could have as well."""
+def warn_if_untrained(
+    screen: Screen, metric: str, accuracy: float, chance: Chance | None, *, split: str, advice: str
+) -> None:
+    """Warn of an accuracy that needs no learning: at chance level of a classifier, an mAP below 0.5% of a detector."""
     if chance is not None and chance.explains(accuracy):
         screen.note(
             f"warning: accuracy {accuracy:.1f}% on {split} is at chance: always predicting {chance.largest_class!r}, "
             f"the largest class, gives {chance.accuracy:.1f}% (standard error {chance.standard_error:.1f} on "
             f"{chance.images} images); {advice}"
+        )
+    if metric == "mAP" and accuracy < _HARDLY_ANY_MAP:
+        screen.note(
+            f"warning: mAP {accuracy:.2f}% on {split} is close to 0: the detector finds hardly any object; {advice}"
         )
 
 

@@ -8,7 +8,7 @@ from tinynas.experiment.early_exit_report import EarlyExitReport
 from tinynas.experiment.evaluation_report import EvaluationReport
 
 from ..screen import Row, Screen
-from .cells import COST_TITLES, cost_cells, fraction, is_uneven, note_undrawable, percent, warn_if_chance
+from .cells import COST_TITLES, cost_cells, fraction, is_uneven, note_undrawable, percent, warn_if_untrained
 
 
 def show_evaluation(screen: Screen, report: EvaluationReport) -> None:
@@ -34,7 +34,7 @@ def show_evaluation(screen: Screen, report: EvaluationReport) -> None:
     if sizes:
         screen.table("At other image sizes", sizes)
     advice = "check that images and labels are like those that the model was trained on"
-    warn_if_chance(screen, evaluation.accuracy, evaluation.chance, split="test", advice=advice)
+    warn_if_untrained(screen, report.metric, evaluation.accuracy, evaluation.chance, split="test", advice=advice)
     costs = cost_cells(evaluation.cost) | {COST_TITLES["macs"]: describe("macs", evaluation.macs)}
     screen.note(", ".join(f"{title} {text}" for title, text in costs.items()))
 

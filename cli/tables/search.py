@@ -7,7 +7,7 @@ from tinynas.experiment.comparison import Comparison
 from tinynas.experiment.results import RetrainMetrics, SearchResult
 
 from ..screen import Screen
-from .cells import cost_cells, is_uneven, note_undrawable, percent, percent_with_error, warn_if_chance
+from .cells import cost_cells, is_uneven, note_undrawable, percent, percent_with_error, warn_if_untrained
 
 _IF_LIMITED = {"latency": "latency", "peak_sram_inplace_dw": "in-place SRAM"}  # columns shown only if they were limited
 
@@ -30,7 +30,7 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     screen.table(title, rows)
     best = result.best_entry.accuracy
     advice = "check the labels, or train the supernet for more --epochs or with another --lr"
-    warn_if_chance(screen, best, result.chance, split="search-val", advice=advice)
+    warn_if_untrained(screen, result.metric, best, result.chance, split="search-val", advice=advice)
     note_undrawable(screen, [result.space, result.data], instead="escapes")
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
 
@@ -47,7 +47,7 @@ def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
     row["seconds"] = f"{metrics.seconds:.0f}"
     screen.table(f"Retrained: {folder.name}", [row], left=0)
     advice = "check the labels, or train for more --epochs or with another --lr"
-    warn_if_chance(screen, metrics.accuracy, metrics.chance, split="test", advice=advice)
+    warn_if_untrained(screen, metrics.metric, metrics.accuracy, metrics.chance, split="test", advice=advice)
     screen.note(f"written to {folder}: model.safetensors, metrics.json")
 
 

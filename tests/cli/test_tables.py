@@ -29,9 +29,27 @@ def evaluation(accuracy, chance, fox=None):
     return Evaluation(accuracy=accuracy, balanced_accuracy=62.5, by_class=by_class, chance=chance, macs=5.0, cost=COST)
 
 
-def shown(capsys, evaluation, **resolutions):
+def retrained(accuracy, chance):
+    """The results of a retraining with the classes cat, dog and fox."""
+    return RetrainMetrics(
+        accuracy=accuracy,
+        balanced_accuracy=50.0,
+        by_class={"cat": 100.0, "dog": 0.0, "fox": None},
+        chance=chance,
+        train_accuracy=90.0,
+        cost=COST,
+        seconds=1.0,
+        epochs=1,
+        netaug=False,
+        teacher=None,
+        seed=0,
+        data="pets",
+    )
+
+
+def shown(capsys, evaluation, **settings):
     """Return the lines of the table of an evaluation."""
-    report = EvaluationReport(model="m", data="pets", evaluation=evaluation, **resolutions)
+    report = EvaluationReport(model="m", data="pets", evaluation=evaluation, **settings)
     show_evaluation(Screen(), report)
     return capsys.readouterr().out.splitlines()
 
@@ -70,25 +88,36 @@ def test_show_evaluation_of_a_detector_has_no_chance(capsys):
         "cat 0.00",
         "dog -",
     ]
-    assert not any("warning" in line for line in lines)
+    assert not any("chance" in line for line in lines)
+
+
+CLOSE_TO_0 = "warning: mAP {} is close to 0: the detector finds hardly any object; "
+
+
+@pytest.mark.parametrize(("accuracy", "warns"), [(0.0, True), (0.49, True), (0.5, False), (60.0, False)])
+def test_tables_warn_of_a_detector_that_finds_hardly_any_object(space, capsys, accuracy, warns):
+    detector = Evaluation(accuracy=accuracy, ap50=accuracy, by_class={"cat": accuracy}, macs=5.0, cost=COST)
+    advice = "check that images and labels are like those that the model was trained on"
+    lines = shown(capsys, detector, metric="mAP")
+    assert (CLOSE_TO_0.format(f"{accuracy:.2f}% on test") + advice in lines) == warns
+
+    metrics = replace(retrained(accuracy, None), metric="mAP")
+    show_metrics(Screen(), Path("plain"), metrics)
+    advice = "check the labels, or train for more --epochs or with another --lr"
+    warning = CLOSE_TO_0.format(f"{accuracy:.2f}% on test") + advice
+    assert (warning in capsys.readouterr().out.splitlines()) == warns
+
+    entry = FrontEntry(arch=space.min(), accuracy=accuracy, standard_error=None, cost=cost(space.min()))
+    result = SearchResult(space="s", data="pets", metric="mAP", budget=Budget(), front=(entry,), best=0)
+    show_front(Screen(), Path("run"), result)
+    advice = "check the labels, or train the supernet for more --epochs or with another --lr"
+    warning = CLOSE_TO_0.format(f"{accuracy:.2f}% on search-val") + advice
+    assert (warning in capsys.readouterr().out.splitlines()) == warns
 
 
 @pytest.mark.parametrize(("accuracy", "chance", "warns"), [(80.0, UNEVEN, True), (95.0, UNEVEN, False)])
 def test_show_metrics_warns_of_chance_and_has_balanced_accuracy(capsys, accuracy, chance, warns):
-    metrics = RetrainMetrics(
-        accuracy=accuracy,
-        balanced_accuracy=50.0,
-        by_class={"cat": 100.0, "dog": 0.0, "fox": None},
-        chance=chance,
-        train_accuracy=90.0,
-        cost=COST,
-        seconds=1.0,
-        epochs=1,
-        netaug=False,
-        teacher=None,
-        seed=0,
-        data="pets",
-    )
+    metrics = retrained(accuracy, chance)
     show_metrics(Screen(), Path("plain"), metrics)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("test accuracy %  test balanced accuracy %  train accuracy %")

@@ -4,11 +4,9 @@ Costs are free to compute and evaluations are not: no network over the budget is
 of processes may search one study together, and a search that was killed resumes where it was (see storage.py).
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from math import log10, nan
 from typing import Any
 
@@ -19,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.cost import Cost, read_cost
+from ..utils.io import json_digest
 from ..utils.rng import generator
 from .feasible import Feasible
 from .samplers import SAMPLERS, FeasibleSampler
@@ -209,8 +208,7 @@ def _evaluations(study: optuna.Study, intact: set[int]) -> list[Evaluation]:
 
 def _digest(genes: dict[str, Any], values: list[float], attributes: dict[str, Any]) -> str:
     """Return the digest of a network's evaluation: its genes, accuracy (and log10 MACs), arch and cost."""
-    content = [genes, values, attributes[ARCH], attributes["cost"]]
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json_digest([genes, values, attributes[ARCH], attributes["cost"]])
 
 
 def _check_digest(trial: FrozenTrial) -> None:

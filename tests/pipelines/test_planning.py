@@ -3,12 +3,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from helpers import overrides
+from helpers import Quiet, overrides
 from tinynas import Budget, build, load_arch
 from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
 from tinynas.experiment.saved import save_config
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.planning import plan_retraining, plan_search
+from tinynas.pipelines.search import search
 from tinynas.utils.errors import BudgetError, FileError, InputError
 from tinynas.utils.overrides import Overrides
 
@@ -33,6 +34,23 @@ def test_plan_retraining_chooses_a_network_of_the_front_by_limits(searched):
         assert plan.folder.name == f"plain-macs-{limit}"
     with pytest.raises(BudgetError, match=r"no network of .*'s front keeps macs <= 10; the smallest values are macs"):
         plan_retraining(str(searched), budget=Budget(macs=10))
+
+
+def test_plan_retraining_refuses_a_best_network_that_is_not_that_of_the_front(searched):
+    best = searched / "best.yaml"
+    intact = best.read_text()
+    arch = load_arch(best)
+    best.write_text(replace(arch, resolution=arch.resolution + 1).to_yaml())
+    with pytest.raises(FileError) as error:
+        plan_retraining(str(searched))
+    assert str(error.value) == (
+        f"{best} differs from the best network in {searched / 'front.json'}; "
+        f"`tinynas search --run {searched} --resume` writes both again, `tinynas retrain {best}` takes the file as it is"
+    )
+    resumed = plan_search(searched, resume=True)
+    search(resumed, report=Quiet())
+    assert best.read_text() == intact
+    assert plan_retraining(str(searched)).arch == arch
 
 
 def test_plan_retraining_takes_a_supernet_only_from_a_run(tmp_path, monkeypatch):

@@ -93,6 +93,34 @@ def test_search_puts_a_damaged_front_aside(searched, plan):
     assert (plan.run / "damaged" / "front.json").read_text() == '{"front": ['
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [("stages: [", "space.yaml, line 1 is not valid YAML: .*"), ("stages: 3", ".*"), ("", ".*"), ("a: 1", ".*")],
+)
+def test_search_names_a_damaged_space_and_writes_it_again(searched, plan, content, problem):
+    path = plan.run / "space.yaml"
+    intact = path.read_text()
+    path.write_text(content)
+    advice = rf"restore it, or delete it and `tinynas search --run {plan.run} --resume` writes it again"
+    with pytest.raises(FileError, match=rf"^{path} is damaged: {problem}; {advice}$"):
+        search(plan, report=Quiet())
+    path.unlink()
+    search(plan, report=Quiet())
+    assert path.read_text() == intact
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\n"])
+def test_search_goes_on_without_a_damaged_identity_of_its_data(searched, plan, content):
+    path = plan.run / "data.json"
+    path.write_text(content)
+    advice = "restore it, or delete it to go on with the data set as it is now"
+    with pytest.raises(FileError, match=rf"^{path} is damaged: .*; {advice}$"):
+        search(plan, report=Quiet())
+    path.unlink()
+    search(plan, report=Quiet())
+    assert json.loads(path.read_text())["classes"] == ["a", "b", "c"]
+
+
 def test_search_refuses_a_budget_that_nothing_fits_before_training(watched, plan, monkeypatch):
     monkeypatch.setattr("tinynas.pipelines.search.train", lambda *args, **kwargs: pytest.fail("it trained"))
     with pytest.raises(BudgetError, match="no network of the space fits"):

@@ -93,7 +93,7 @@ def test_text_is_read_without_a_byte_order_mark(tmp_path, encoding):
 @pytest.mark.parametrize("content", [b"\xff", b"\xff\xfe\x00", b"a\xe9"])
 def test_what_is_no_text_is_an_error(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(FileError, match=r"a.txt is not a text file$"):
+    with pytest.raises(FileError, match=r"a.txt is not a text file in UTF-8; restore it, or save it in UTF-8$"):
         read_text(tmp_path / "a.txt")
 
 

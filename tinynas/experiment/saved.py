@@ -64,11 +64,12 @@ def check_data(path: Path, name: str, identity: DataIdentity) -> None:
     """
     if not path.exists():
         return
-    plain = read_json(path)
+    advice = "restore it, or delete it to go on with the data set as it is now"
+    plain = read_json(path, advice=advice)
     try:
         before, name_before = DataIdentity.from_dict(plain), plain.get("data")
     except InputError as error:
-        raise FileError(f"{path} is damaged: {error}; restore it") from None
+        raise FileError(f"{path} is damaged: {error}; {advice}") from None
     changes = before.changes(identity)
     if name_before == name and changes:
         raise FileError(

@@ -10,7 +10,7 @@ from ..experiment.saved import read_config
 from ..models.supernet import Supernet
 from ..tasks.registry import fit_to_data
 from ..training.checkpoint import read_checkpoint
-from ..utils.errors import FileError
+from ..utils.errors import FileError, TinyNASError
 from ..utils.io import read_text
 from ..utils.schema import read_yaml
 
@@ -29,15 +29,19 @@ def space_text(run: Path, space: str) -> str:
     return shipped_spaces().get(space) or read_text(Path(space))
 
 
-def space_for(data: Data, text: str, source: str) -> SearchSpace:
-    """Parse a space and fit it to the data's input channels, classes and, for detectors, objects.
-
-    `source` names the YAML in errors.
+def space_for(data: Data, text: str, path: Path) -> SearchSpace:
+    """Parse a run's space.yaml and fit it to the data's input channels, classes and, for detectors, objects.
 
     Raises:
-        InputError: The space is not valid, or the data set is for another task.
+        InputError: The data set is for another task.
+        FileError: The space is not valid.
     """
-    return fit_to_data(SearchSpace.from_dict(read_yaml(text, source)), data)
+    try:
+        space = SearchSpace.from_dict(read_yaml(text, path.name))
+    except TinyNASError as error:
+        advice = f"restore it, or delete it and `tinynas search --run {path.parent} --resume` writes it again"
+        raise FileError(f"{path} is damaged: {error}; {advice}") from None
+    return fit_to_data(space, data)
 
 
 def read_supernet(run: Path, data: Data) -> Supernet:
@@ -47,7 +51,7 @@ def read_supernet(run: Path, data: Data) -> Supernet:
         FileError: A file is missing or corrupt, or the supernet was trained on another data set.
     """
     folder = RunFolder(run)
-    supernet = Supernet(space_for(data, read_text(folder.space), str(folder.space)))
+    supernet = Supernet(space_for(data, read_text(folder.space), folder.space))
     try:
         supernet.load_state_dict(read_checkpoint(folder.supernet)["model"])
     except RuntimeError:

@@ -117,7 +117,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     data = load_data(config.data, skip_unreadable=config.skip_unreadable)
     identity = DataIdentity.of(data)
     check_data(run.data, config.data, identity)
-    space = space_for(data, text, config.space)
+    space = space_for(data, text, run.space)
     _feasible(plan, space).check()
     check_precision(config.recipe.precision, device())
     task, recipe = TASKS[data.task], config.recipe

@@ -79,7 +79,7 @@ def read_text(path: Path) -> str:
     try:
         return content.decode("utf-16" if has_utf16_mark else "utf-8-sig")
     except UnicodeDecodeError:
-        raise FileError(f"{path} is not a text file") from None
+        raise FileError(f"{path} is not a text file in UTF-8; restore it, or save it in UTF-8") from None
 
 
 def to_json(document: object, *, indent: int | None = None, canonical: bool = False) -> str:
@@ -122,14 +122,22 @@ def write_yaml(path: Path, document: object) -> None:
     write(path, yaml.safe_dump(document, sort_keys=False))
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises FileError if it cannot be read, or is not valid JSON."""
+def read_json(path: Path, *, advice: str = "restore or recreate it") -> Any:
+    """Return the content of a JSON file.
+
+    Args:
+        path: The file.
+        advice: What to do if it is damaged, for the error.
+
+    Raises:
+        FileError: It cannot be read, or is not valid JSON.
+    """
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; restore or recreate it") from None
+        raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; {advice}") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets in brackets
-        raise FileError(f"{path} is damaged: {error}; restore or recreate it") from None
+        raise FileError(f"{path} is damaged: {error}; {advice}") from None
 
 
 @contextmanager

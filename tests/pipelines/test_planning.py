@@ -45,7 +45,8 @@ def test_plan_retraining_refuses_a_best_network_that_is_not_that_of_the_front(se
         plan_retraining(str(searched))
     assert str(error.value) == (
         f"{best} differs from the best network in {searched / 'front.json'}; "
-        f"`tinynas search --run {searched} --resume` writes both again, `tinynas retrain {best}` takes the file as it is"
+        f"`tinynas search --run {searched} --resume` writes both again, "
+        f"`tinynas retrain {best}` takes the file as it is"
     )
     resumed = plan_search(searched, resume=True)
     search(resumed, report=Quiet())

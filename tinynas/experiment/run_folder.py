@@ -19,7 +19,9 @@ runs/NAME/
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..arch.arch import Arch
 from ..arch.budget import Budget
+from ..arch.zoo import load_arch
 from ..utils.errors import FileError
 from ..utils.io import read, write, write_json
 from .early_exit_report import EarlyExitReport
@@ -93,6 +95,23 @@ class RunFolder:
             FileError: It is missing or damaged.
         """
         return read_result(SearchResult, self.front, advice=f"run the search again with --run {self.path}")
+
+    def read_best(self) -> Arch:
+        """Read the network in best.yaml.
+
+        Raises:
+            FileError: It is missing, or front.json has another best network or is damaged.
+            InputError: It describes no network.
+        """
+        if not self.best.exists():
+            raise FileError(f"{self.path} has no best.yaml; `tinynas search --run {self.path}` writes it")
+        arch = load_arch(self.best)
+        if self.front.exists() and self.read_front().best_entry.arch != arch:
+            raise FileError(
+                f"{self.best} differs from the best network in {self.front}; `tinynas search --run {self.path} "
+                f"--resume` writes both again, `tinynas retrain {self.best}` takes the file as it is"
+            )
+        return arch
 
     def read_metrics(self) -> dict[str, RetrainMetrics]:
         """Read the metrics of every finished retraining, by name, in the order in which they finished.
@@ -188,6 +207,11 @@ class RetrainFolder:
     def is_trained(self) -> bool:
         """Return whether anything has been trained: whether there is a checkpoint, a log, a model or results."""
         return any(path.exists() for path in (self.checkpoint, self.log, self.model, self.metrics))
+
+    def discard_settings(self) -> None:
+        """Delete config.yaml and data.json, which a retraining leaves that fails before it trains anything."""
+        for path in (self.config, self.data):
+            path.unlink(missing_ok=True)
 
     def begun_at(self) -> float:
         """Return when its settings were written, in seconds since 1970."""

@@ -227,11 +227,8 @@ def _check_weights(config: RetrainConfig, run: Path) -> None:
 
 def _network_of_front(run: Path, budget: Budget) -> Arch:
     """Return a run's best network, or the most accurate of its Pareto front within a budget."""
-    best = RunFolder(run).best
-    if not best.exists():
-        raise FileError(f"{run} has no best.yaml; `tinynas search --run {run}` writes it")
     if not budget.limits():
-        return _best_network(run)
+        return RunFolder(run).read_best()
     if budget.min_macs is not None:
         raise InputError("a network is chosen by upper limits; give --flops one count, not a range")
     result = RunFolder(run).read_front()
@@ -243,18 +240,6 @@ def _network_of_front(run: Path, budget: Budget) -> Arch:
             "raise the limits, or search with them"
         )
     return entry.arch
-
-
-def _best_network(run: Path) -> Arch:
-    """Return the network in a run's best.yaml. Raises FileError if front.json has another one."""
-    folder = RunFolder(run)
-    arch = load_arch(folder.best)
-    if folder.front.exists() and folder.read_front().best_entry.arch != arch:
-        raise FileError(
-            f"{folder.best} differs from the best network in {folder.front}; `tinynas search --run {run} --resume` "
-            f"writes both again, `tinynas retrain {folder.best}` takes the file as it is"
-        )
-    return arch
 
 
 def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget) -> Path:

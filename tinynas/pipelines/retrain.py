@@ -147,7 +147,7 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
     if rank() == 0:
         if not folder.is_trained():
-            _discard_settings(folder)
+            folder.discard_settings()
         save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(config)})
         save_data(folder.data, config.data, identity)
     return _Retraining(
@@ -162,12 +162,6 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
         log=log,
         report=report,
     )
-
-
-def _discard_settings(folder: RetrainFolder) -> None:
-    """Delete the settings that a retraining has left which failed before it trained anything."""
-    for path in (folder.config, folder.data):
-        path.unlink(missing_ok=True)
 
 
 def _train(training: _Retraining) -> None:

@@ -34,8 +34,8 @@ def test_data_command_shows_what_was_understood(tinynas, folder, tmp_path):
         f"data: imagefolder:{folder}: 2 classes; images: 21 train, 2 search-val, 5 test",
         "  images in train: 10 of the smallest class, square, to 11 of the largest, disc",
         "  pixels: 8x9; stored as 28 RGB PNG",
-        "  left out: train/: 1 files with endings that are not read: .txt (1)",
-        f"  left out: 1 images that cannot be read: {folder}/train/disc/a.png "
+        "  left out: train/: 1 file whose ending is not read: .txt (1)",
+        f"  left out: 1 image that cannot be read: {folder}/train/disc/a.png "
         "(it is not an image, or in a format that is not read)",
         "picture: sheet.png",
     ]
@@ -49,13 +49,13 @@ def test_data_command_gives_json(tinynas, folder):
         "name": f"imagefolder:{folder}",
         "task": "classify",
         "channels": 3,
-        "images": {"train": 21, "val": 2, "test": 5},
+        "images": {"train": 21, "search-val": 2, "test": 5},
         "by_class": {
             "train": {"disc": 11, "square": 10},
-            "val": {"disc": 1, "square": 1},
+            "search-val": {"disc": 1, "square": 1},
             "test": {"disc": 3, "square": 2},
         },
-        "sizes": [[8, 9], [8, 9], [8, 9]],
+        "sizes": {"smallest": [8, 9], "median": [8, 9], "largest": [8, 9]},
         "stored": {"RGB PNG": 28},
         "converted": {},
         "left_out": [],
@@ -77,9 +77,17 @@ def test_data_command_takes_any_name(tinynas, tmp_path):
 
 
 def test_data_command_fails_in_a_line(fails, folder):
-    assert fails("data", "imagefolder:nothing").endswith("/nothing; expected one with train/CLASS/IMAGE files\n")
+    assert fails("data", "imagefolder:nothing").endswith(
+        "/nothing with train/CLASS/IMAGE files; if it was moved, pass its new path with --data imagefolder:PATH\n"
+    )
     assert "the data set digits takes no path" in fails("data", "digits:pictures")
-    assert "`resolution > 0` must hold" in fails("data", "digits", "--resolution", "0")
+    for resolution in ("0", "2049", "100000"):
+        assert fails("data", "digits", "--resolution", resolution) == (
+            f"tinynas: the resolution must be from 1 to 2048 pixels, but is {resolution}; choose another\n"
+        )
+    assert fails("data", "") == (
+        "tinynas: the name of the data set is empty in ''; pass one, such as digits or imagefolder:PATH\n"
+    )
     (folder / "val").rename(folder / "a\nb")
     assert r"there is no folder val/, but a\nb/, train/" in fails("data", "imagefolder:pictures")
 

@@ -72,17 +72,16 @@ def test_an_absolute_name_is_taken_as_it_is(tmp_path):
         (
             ["train/notes.txt", "images/c.png"],
             ["a.jpg", "b.jpg", "c.jpg", "d.jpg"],
-            "4 of its 4 images are missing (a.jpg, b.jpg, c.jpg and 1 more); {root}/images has 1 files: c.png; add ",
+            "4 of its 4 images are missing (a.jpg, b.jpg, c.jpg and 1 more); {root}/images has 1 file: c.png; add ",
         ),
         (
             ["train/a.heic"],
             ["a.jpg"],
-            "1 of its 1 images are missing (a.jpg); "
-            "{root} has none, but 1 files with endings that are not read: .heic (1); ",
+            "1 of its 1 images are missing (a.jpg); {root} has none, but 1 file whose ending is not read: .heic (1); ",
         ),
         # an image of another part with the same name is not taken
         (["train/a.jpg", "val/b.jpg"], ["a.jpg", "b.jpg"], "1 of its 2 images are missing (b.jpg); {root}/train has "),
-        (["images/x/a.jpg"], ["a.jpg"], "1 of its 1 images are missing (a.jpg); {root}/images has 1 files: x/a.jpg; "),
+        (["images/x/a.jpg"], ["a.jpg"], "1 of its 1 images are missing (a.jpg); {root}/images has 1 file: x/a.jpg; "),
     ],
 )
 def test_missing_images_are_counted_and_named(tmp_path, files, names, message):

@@ -40,28 +40,28 @@ UNDERSTOOD = {
         *GOOD_COUNTS,
         [
             "train/: 5 images in no class folder (00.png, 01.png, 02.png and 2 more)",
-            "val/: 1 images in no class folder (x.jpg)",
+            "val/: 1 image in no class folder (x.jpg)",
         ],
     ),
     "other endings": (
         GOOD | {"train/disc/a.heic": "", "train/disc/b.HEIC": "", "train/labels.csv": "", "val/disc/c": ""},
         *GOOD_COUNTS,
         [
-            "train/: 3 files with endings that are not read: .heic (2), .csv (1)",
-            "val/: 1 files with endings that are not read: no ending (1)",
+            "train/: 3 files whose ending is not read: .heic (2), .csv (1)",
+            "val/: 1 file whose ending is not read: no ending (1)",
         ],
     ),
     "hidden and tool-made folders": (
         GOOD | {f"train/{name}/*.png": 2 for name in HIDDEN} | {f"train/disc/{name}/*.png": 2 for name in HIDDEN},
         *GOOD_COUNTS,
-        ["train/: 14 hidden or tool-made files and folders"],
+        ["train/: hidden or tool-made files and folders: 14"],
     ),
     "hidden and tool-made files": (
         GOOD
         | {f"{folder}/._00.png": "Mac OS X" for folder in ("train", "train/disc")}
         | {f"val/{name}": "" for name in (".DS_Store", "Thumbs.db", "desktop.ini")},
         *GOOD_COUNTS,
-        ["train/: 2 hidden or tool-made files and folders", "val/: 3 hidden or tool-made files and folders"],
+        ["train/: hidden or tool-made files and folders: 2", "val/: hidden or tool-made files and folders: 3"],
     ),
     "class empty in val": (
         GOOD | {"train/cross/*.png": 2, "val/cross": None},
@@ -102,7 +102,7 @@ UNDERSTOOD = {
         "a\nb:2 b:2",
         "a\nb:0 b:1",
         [
-            "val/: 1 files with endings that are not read: no ending (1)",
+            "val/: 1 file whose ending is not read: no ending (1)",
             "val/: class folders without images: c\nd",
         ],
     ),
@@ -146,7 +146,7 @@ REFUSED = {
     "loose images only": (
         {"train/*.png": 5, "train/x.txt": "", "val/*.png": 1},
         "no images in ROOT/train, which has 5 images in no class folder (00.png, 01.png, 02.png and 2 more) and "
-        "1 files with endings that are not read: .txt (1); expected train/CLASS/IMAGE files",
+        "1 file whose ending is not read: .txt (1); expected train/CLASS/IMAGE files",
     ),
     "one class": (
         {"train/disc/*.png": 5, "val/disc/*.png": 1},
@@ -159,8 +159,8 @@ REFUSED = {
     ),
     "only other endings": (
         {"train/disc/*.heic": 2, "train/square/*.heic": 1, "val/disc/*.heic": 1},
-        "no images in ROOT/train, which has empty class folders disc, square and 3 files with endings that are not "
-        "read: .heic (3); expected train/CLASS/IMAGE files",
+        "no images in ROOT/train, which has empty class folders disc, square and 3 files whose ending is "
+        "not read: .heic (3); expected train/CLASS/IMAGE files",
     ),
     "no test images": (
         {"train/disc/*.png": 2, "train/square/*.png": 2, "val/disc": None},
@@ -178,7 +178,7 @@ REFUSED = {
     ),
     "single images only": (
         {"train/disc/*.png": 1, "train/square/*.png": 1, "val/disc/*.png": 1},
-        "no class has more than one of the 2 training images, so that none can be held out as val; add images",
+        "no class has more than one of the 2 training images, so that none can be held out as search-val; add images",
     ),
     "newlines": (
         {"train/a\nb/\x1b[31m/*.png": 2, "val/a\nb/*.png": 1},
@@ -214,7 +214,10 @@ def test_paths_that_are_no_folder_are_refused(tmp_path):
     for name in ("none", "file"):
         with pytest.raises(FileError) as error:
             load_data(f"imagefolder:{tmp_path}/{name}")
-        assert str(error.value) == f"there is no folder {tmp_path}/{name}; expected one with train/CLASS/IMAGE files"
+        assert str(error.value) == (
+            f"there is no folder {tmp_path}/{name} with train/CLASS/IMAGE files; if it was moved, pass its new path "
+            "with --data imagefolder:PATH"
+        )
 
 
 def test_file_names_that_are_not_utf8_are_read(tmp_path):
@@ -235,7 +238,7 @@ def test_links_are_followed_once(tmp_path):
         "cross:3 disc:6 square:3",
         "cross:0 disc:2 square:1",
         [
-            "train/: 1 files with endings that are not read: no ending (1)",
+            "train/: 1 file whose ending is not read: no ending (1)",
             "folders beside train/ and val/: elsewhere, more",
         ],
     )

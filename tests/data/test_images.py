@@ -152,7 +152,7 @@ DAMAGED = {
     "drawing.eps": (encoded(COLOUR, "EPS"), "it is not an image, or in a format that is not read"),
     "bomb.png": (
         png(GREY, 8, 0, ("IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0))),
-        "it has too many pixels",
+        "it has 10,000,000,000 pixels, but at most 178,956,970 are read",
     ),
     "integers.tif": (
         tiff(DEEP.astype(np.int32), 32),

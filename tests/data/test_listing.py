@@ -25,6 +25,6 @@ def test_files_are_listed_by_ending_without_hidden_ones(tmp_path):
     assert listing.hidden == 3
     assert describe_files(tmp_path, {".jpg", ".png"}) == f"{tmp_path} has 3 files: a.png, b.JPG, sub/deep/c.jpg"
     assert describe_files(tmp_path / "sub" / "deep", {".png"}).endswith(
-        "has none, but 1 files with endings that are not read: .jpg (1)"
+        "has none, but 1 file whose ending is not read: .jpg (1)"
     )
     assert describe_files(tmp_path / "missing", {".png"}) == f"{tmp_path / 'missing'} has none"

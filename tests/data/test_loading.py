@@ -71,3 +71,6 @@ def test_number_of_loaders_is_checked(image_folder, monkeypatch):
     assert not multiprocessing.active_children()
     with pytest.raises(InputError, match="TINYNAS_LOADERS must be a number of processes, but is 'many'"):
         list(loads_images(image_folder, monkeypatch, "many"))
+    monkeypatch.setattr("tinynas.data.loading._FEW_FILES", 256)
+    with pytest.raises(InputError, match="but is 'many'"):
+        list(load_data(f"imagefolder:{image_folder}").training_batches(2, (24,), seed=0, epoch=0))

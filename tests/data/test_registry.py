@@ -11,6 +11,11 @@ def test_load_data_suggests_the_nearest_name():
         load_data("fashion-mnits")
     with pytest.raises(InputError, match="digits takes no path"):
         load_data("digits:/somewhere")
+    for name in ("", ":pictures"):
+        with pytest.raises(
+            InputError, match=f"the name of the data set is empty in '{name}'; pass one, such as digits"
+        ):
+            load_data(name)
 
 
 def test_register_data_set_makes_it_loadable_by_name_and_path(data, monkeypatch):

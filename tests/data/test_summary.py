@@ -78,7 +78,7 @@ def test_summary_of_sizes_and_balance(tmp_path):
         "data: pictures: 2 classes; images: 38 train, 4 search-val, 2 test",
         "  images in train: 11 of the smallest class, b, to 27 of the largest, a",
         "  pixels: 8x9; stored as 44 RGB PNG",
-        "  left out: train/: 1 files with endings that are not read: .txt (1)",
+        "  left out: train/: 1 file whose ending is not read: .txt (1)",
     ]
 
 
@@ -89,7 +89,7 @@ def test_summary_of_images_in_memory(data):
         "  32 images of each class in train",
         "  pixels: 12x12",
     ]
-    assert summary.to_dict()["sizes"] == [[12, 12]] * 3
+    assert summary.to_dict()["sizes"] == {"smallest": [12, 12], "median": [12, 12], "largest": [12, 12]}
 
 
 def test_summary_of_boxes_counts_objects(tmp_path):
@@ -151,5 +151,5 @@ def test_warning_of_images_in_memory_that_are_in_test_too(data):
 def test_unreadable_images_are_left_out(tmp_path):
     fill(tmp_path, GOOD | {"train/a/x.png": ""})
     summary = summary_of(tmp_path, skip_unreadable=True)
-    assert summary.left_out == (f"1 images that cannot be read: {tmp_path}/train/a/x.png (it is empty)",)
+    assert summary.left_out == (f"1 image that cannot be read: {tmp_path}/train/a/x.png (it is empty)",)
     assert sum(summary.images.values()) == 44

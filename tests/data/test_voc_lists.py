@@ -90,21 +90,21 @@ def test_lists_name_images_as_tools_write_them(tmp_path, images, annotations, li
             ["a.heic", "b.heic", "c"],
             {"a.xml": ""},
             "a",
-            "{lists}/train.txt: 1 of its 1 images are missing (a); {images} has none, but 3 files with "
-            "endings that are not read: .heic (2), no ending (1); add them, or correct the list",
+            "{lists}/train.txt: 1 of its 1 images are missing (a); {images} has none, but 3 files "
+            "whose ending is not read: .heic (2), no ending (1); add them, or correct the list",
         ),
         (
             ["b.jpg"],
             {"a.xml": "b.jpg", "b.xml": "b.jpg"},  # b.jpg has an annotation of its own
             "a\nb",
-            "{lists}/train.txt: 1 of its 2 images are missing (a); {images} has 1 files: b.jpg; add them, or correct "
+            "{lists}/train.txt: 1 of its 2 images are missing (a); {images} has 1 file: b.jpg; add them, or correct "
             "the list",
         ),
         (
             ["a.jpg", "b.jpg"],
             {"b.xml": ""},
             "a\nb",
-            "{lists}/train.txt: 1 of its 2 images have no annotation (a); {annotations} has 1 files: b.xml; add them, "
+            "{lists}/train.txt: 1 of its 2 images have no annotation (a); {annotations} has 1 file: b.xml; add them, "
             "or correct the list",
         ),
         (
@@ -126,7 +126,7 @@ def test_lists_name_images_as_tools_write_them(tmp_path, images, annotations, li
             ["a.jpg"],
             {"a.xml": ""},
             "a\x1b[0m\x00",
-            "{lists}/train.txt: 1 of its 1 images are missing ('a\\x1b[0m\\x00'); {images} has 1 files: a.jpg; add "
+            "{lists}/train.txt: 1 of its 1 images are missing ('a\\x1b[0m\\x00'); {images} has 1 file: a.jpg; add "
             "them, or correct the list",
         ),
     ],

@@ -94,7 +94,7 @@ def test_unreadable_images_are_left_out(tmp_path, sheets):
     fill(tmp_path, {"train/a/*.png": 3, "train/b/*.png": 3, "val/b/*.png": 1, "train/a/x.png": "text"})
     summary = inspect_data(f"imagefolder:{tmp_path}", tmp_path / "data.png")
     assert summary.left_out == (
-        f"1 images that cannot be read: {tmp_path}/train/a/x.png (it is not an image, or in a format that is not read)",
+        f"1 image that cannot be read: {tmp_path}/train/a/x.png (it is not an image, or in a format that is not read)",
     )
     assert sum(summary.images.values()) == 7
 
@@ -107,7 +107,7 @@ def test_data_of_one_channel_are_shown_grey(tmp_path, sheets):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(InputError, match=r"`resolution > 0` must hold, but got \(resolution=0\)"):
+    with pytest.raises(InputError, match="the resolution must be from 1 to 2048 pixels, but is 0; choose another"):
         inspect_data("digits", tmp_path / "data.png", resolution=0)
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot write"):

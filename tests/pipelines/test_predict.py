@@ -13,7 +13,7 @@ from tinynas.data.registry import load_data
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.predict import draw_boxes, predict
 from tinynas.pipelines.trained_model import network_input
-from tinynas.utils.errors import FileError
+from tinynas.utils.errors import FileError, InputError
 
 
 def test_predict_writes_boxes_in_pixels_and_draws_them(detector_run, voc, tmp_path):
@@ -31,6 +31,8 @@ def test_predict_writes_boxes_in_pixels_and_draws_them(detector_run, voc, tmp_pa
     assert answers[0]["picture"] != answers[1]["picture"]
     with pytest.raises(FileError, match="cannot read the image nothing"):
         predict(model, ["nothing.png"], tmp_path / "out")
+    with pytest.raises(InputError, match="the threshold must be at least 0 and less than 1, but is 1.5; choose another"):
+        predict(model, images, tmp_path / "out", threshold=1.5)
 
 
 def test_predict_names_the_likeliest_classes(space, image_folder, tmp_path):
@@ -61,6 +63,14 @@ def test_draw_boxes_writes_the_number_of_a_class_that_no_font_can_write(install_
     drawn = draw_boxes(image, boxes_of(*names), names)
     assert drawn == draw_boxes(image, boxes_of("cat", "class 1", "кошка"), ("cat", "class 1", "кошка"))
     assert drawn != draw_boxes(image, boxes_of("cat", "class 2", "кошка"), ("cat", "class 2", "кошка"))
+
+
+def test_draw_boxes_escapes_control_characters(install_fonts):
+    install_fonts()
+    image = torch.zeros(1, 10, 30, dtype=torch.uint8)
+    drawn = draw_boxes(image, boxes_of("a\nb"), ("a\nb",))
+    assert drawn == draw_boxes(image, boxes_of(r"a\nb"), (r"a\nb",))
+    assert drawn != draw_boxes(image, boxes_of("class 0"), ("class 0",))
 
 
 def test_draw_boxes_writes_each_name_in_a_font_that_has_it(install_fonts):

@@ -28,6 +28,7 @@ def test_font_runs_escape_what_no_font_has(install_fonts):
     assert "".join(run.text for run in font_runs("a 圆方 ± 🦆\n")) == r"a 圆\u65b9 ± \U0001f986\n"
     assert [is_drawable(text) for text in ("a 圆", "圆方", "two\nlines")] == [True, False, False]
     assert undrawable(["cat", "圆方", "圆", "圆方"]) == ["圆方"]
+    assert undrawable(["two\nlines", "\x1b[31m", "caf\udce9", "方\n"]) == ["方\n"], "control characters are in no font"
 
 
 def test_no_font_of_boxes_is_taken(install_fonts):

@@ -1,7 +1,7 @@
 import pytest
 
 from tinynas.utils.errors import FileError
-from tinynas.utils.text import printable
+from tinynas.utils.text import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,12 @@ def test_printable_is_a_line_of_utf8(text, expected):
     assert printable(text) == expected
     assert str(FileError(text)) == expected
     printable(text).encode()
+
+
+def test_counted_has_singular_and_plural():
+    assert [counted(number, "image") for number in (0, 1, 2, 1200)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,200 images",
+    ]

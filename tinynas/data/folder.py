@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..utils.errors import FileError, some_names
 from ..utils.paths import utf8_name
+from ..utils.text import counted
 from .base import Data
 from .images import image_endings
 from .labelled_files import Sample, labelled_files
@@ -78,7 +79,10 @@ def read_class_folders(path: Path, part: str) -> ClassFolders:
     """
     root = path / part
     if not os.path.isdir(path):
-        raise FileError(f"there is no folder {path}; expected one with {part}/CLASS/IMAGE files")
+        raise FileError(
+            f"there is no folder {path} with {part}/CLASS/IMAGE files; if it was moved, pass its new path with --data "
+            "imagefolder:PATH"
+        )
     if not os.path.isdir(root):
         names = []
         for entry in entries_of(path):
@@ -129,12 +133,17 @@ def _beside(folders: ClassFolders) -> str:
     """Return what a folder without images has instead."""
     parts = []
     if folders.loose:
-        parts.append(f"{len(folders.loose)} images in no class folder ({some_names(folders.loose)})")
+        parts.append(_describe_loose(folders))
     if folders.images:
         parts.append(f"empty class folders {some_names(list(folders.images))}")
     if folders.other:
         parts.append(other_files(folders.other))
     return f", which has {' and '.join(parts)}" if parts else ", which is empty"
+
+
+def _describe_loose(folders: ClassFolders) -> str:
+    """Describe the images beside the class folders: how many, and the first names."""
+    return f"{counted(len(folders.loose), 'image')} in no class folder ({some_names(folders.loose)})"
 
 
 def _samples(folders: ClassFolders, classes: Sequence[str]) -> list[Sample]:
@@ -155,9 +164,9 @@ def _left_out(path: Path, *parts: ClassFolders) -> tuple[str, ...]:
         if part.other:
             lines.append(f"{name}/: {other_files(part.other)}")
         if part.loose:
-            lines.append(f"{name}/: {len(part.loose)} images in no class folder ({some_names(part.loose)})")
+            lines.append(f"{name}/: {_describe_loose(part)}")
         if part.hidden:
-            lines.append(f"{name}/: {part.hidden} hidden or tool-made files and folders")
+            lines.append(f"{name}/: hidden or tool-made files and folders: {part.hidden}")
         if empty:
             lines.append(f"{name}/: class folders without images: {some_names(empty)}")
     used = {part.path.name for part in parts}

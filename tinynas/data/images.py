@@ -13,6 +13,7 @@ CMYK                                        RGB without a colour profile; profil
 import io
 import logging
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -172,10 +173,18 @@ def _opened(content: bytes) -> Iterator[tuple["Image", int]]:
         elif isinstance(error, UnidentifiedImageError):
             reason = "it is not an image, or in a format that is not read"
         elif isinstance(error, Image.DecompressionBombError):
-            reason = "it has too many pixels"
+            reason = _too_many_pixels(error)
         else:
             reason = "it is damaged"
         raise UnreadableImageError(reason) from None
+
+
+def _too_many_pixels(error: Exception) -> str:
+    """Return why an image is too large, from PIL's error, which has the numbers of pixels that it has and may have."""
+    numbers = re.findall(r"(\d+) pixels", str(error))
+    if len(numbers) != 2:
+        return "it has too many pixels"
+    return f"it has {int(numbers[0]):,} pixels, but at most {int(numbers[1]):,} are read"
 
 
 def _load(image: "Image") -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..utils.errors import FileError, some_names
+from ..utils.text import counted
 from .images import image_endings
 
 _TOOL_MADE = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "thumbs.db", "desktop.ini", "lost+found"}
@@ -99,14 +100,15 @@ def other_files(other: Counter[str]) -> str:
     endings = []
     for suffix, count in other.most_common():
         endings.append(f"{suffix or 'no ending'} ({count})")
-    return f"{other.total()} files with endings that are not read: {some_names(endings)}"
+    return f"{counted(other.total(), 'file')} whose ending is not read: {some_names(endings)}"
 
 
 def describe_files(folder: Path, endings: Collection[str]) -> str:
     """Describe the files with some endings in a folder: how many, and the first names; or what is there instead."""
     listing = list_files(folder, endings)
     if listing.files:
-        return f"{folder} has {len(listing.files)} files: {some_names(relative_names(listing.files, folder))}"
+        names = some_names(relative_names(listing.files, folder))
+        return f"{folder} has {counted(len(listing.files), 'file')}: {names}"
     instead = f", but {other_files(listing.other)}" if listing.other else ""
     return f"{folder} has none{instead}"
 

@@ -46,9 +46,11 @@ def load_batches(
 
     Raises:
         FileError: `load_sample` raised it.
+        InputError: TINYNAS_LOADERS is not a number.
     """
     batches = [_image_requests(request) for request in requests]
-    workers = min(_max_workers(), len(batches)) if num_files > _FEW_FILES else 0
+    max_workers = _max_workers()
+    workers = min(max_workers, len(batches)) if num_files > _FEW_FILES else 0
     loader = torch.utils.data.DataLoader(
         _Samples(load_sample),
         batch_sampler=batches,

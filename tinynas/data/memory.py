@@ -10,6 +10,7 @@ from ..utils.errors import InputError
 from ..utils.rng import generator
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest
+from .identity import SPLIT_NAMES
 from .transforms import resize, trivial_augment
 
 
@@ -67,7 +68,7 @@ def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Ten
     Args:
         labels: Class indices (N,).
         fraction: Of the images of each class.
-        purpose: Seeds the choice, so that it is always the same.
+        purpose: The split that the second part becomes, "val" or "test". It seeds the choice, which is always the same.
 
     Returns:
         The remaining and the held-out indices, each in ascending order.
@@ -85,7 +86,7 @@ def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Ten
     if not parts:
         raise InputError(
             f"no class has more than one of the {len(labels)} training images, so that none can be held out as "
-            f"{purpose}; add images"
+            f"{SPLIT_NAMES[purpose]}; add images"
         )
     held_out = torch.cat(parts).sort().values
     remaining = torch.ones(len(labels), dtype=torch.bool)

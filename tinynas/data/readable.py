@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..utils.errors import FileError, some_names
+from ..utils.text import counted
 from .base import Data, Split, class_counts
 from .files import ImageFile
+from .identity import SPLIT_NAMES
 
 
 def image_files(split: Split) -> Sequence[ImageFile]:
@@ -43,7 +45,7 @@ def readable(data: Data, name: str, *, skip_unreadable: bool) -> Data:
             f"{len(unreadable)} of {total} images of {name} cannot be read: {described}; "
             "replace them, or leave them out with --skip-unreadable"
         )
-    line = f"{len(unreadable)} images that cannot be read: {described}"
+    line = f"{counted(len(unreadable), 'image')} that cannot be read: {described}"
     remaining = replace(data, left_out=(*data.left_out, line), **kept)
     _check_enough(data, remaining, name)
     return remaining
@@ -53,7 +55,7 @@ def _check_enough(before: Data, data: Data, name: str) -> None:
     """Raise FileError if a split has no images left, or a class none to train on."""
     for part, split in data.splits.items():
         if not len(split):
-            raise FileError(f"no {part} image of {name} can be read; replace them")
+            raise FileError(f"no {SPLIT_NAMES[part]} image of {name} can be read; replace them")
     counts = class_counts(data.train, data.classes)
     lost = [label for label, count in class_counts(before.train, data.classes).items() if count and not counts[label]]
     if lost:

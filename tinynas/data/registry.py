@@ -43,10 +43,12 @@ def load_data(name: str, *, skip_unreadable: bool = False) -> Data:
         skip_unreadable: Leave out image files that cannot be read.
 
     Raises:
-        InputError: The name is unknown, the data set needs a path, or takes none.
+        InputError: The name is empty or unknown, the data set needs a path, or takes none.
         FileError: A file is missing or corrupt.
     """
     kind, _, path = name.partition(":")
+    if not kind:
+        raise InputError(f"the name of the data set is empty in {name!r}; pass one, such as digits or imagefolder:PATH")
     if kind not in DATA_SETS and Path(name).is_dir():
         raise InputError(f"{name} is a folder; name the kind of data set as well: {_likely_kind(Path(name))}:{name}")
     if kind not in DATA_SETS:

@@ -60,9 +60,12 @@ class DataSummary:
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary as plain data."""
+        """Return the summary as plain data, the splits named as in tables."""
         plain = dict(vars(self))
-        plain["sizes"] = [list(size) for size in self.sizes]
+        for key in ("images", "by_class"):
+            plain[key] = {SPLIT_NAMES[split]: value for split, value in plain[key].items()}
+        smallest, median, largest = map(list, self.sizes)
+        plain["sizes"] = {"smallest": smallest, "median": median, "largest": largest}
         return plain
 
     def lines(self, *, brief: bool = False) -> list[str]:

@@ -5,12 +5,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..arch.arch import MAX_RESOLUTION
 from ..data.base import BatchRequest, Data, class_labels
 from ..data.registry import load_data
 from ..data.summary import DataSummary, summarise
 from ..experiment.contact_sheet import Shown, contact_sheet
 from ..tasks.registry import TASKS
-from ..utils.errors import require
+from ..utils.errors import InputError
 from ..utils.io import write
 from ..utils.rng import generator
 
@@ -29,14 +30,17 @@ def inspect_data(name: str, out: Path, *, resolution: int | None = None) -> Data
         resolution: Pixels along a side of what the network sees; by default the images' own, but at most 96.
 
     Raises:
-        InputError: There is no such data set, or the resolution is not positive.
+        InputError: There is no such data set, or the resolution is not from 1 to 2048.
         FileError: A file is missing or corrupt.
     """
     data = load_data(name, skip_unreadable=True)
     summary = summarise(data, name)
     if resolution is None:
         resolution = min(_SIDE, max(summary.sizes[1]))
-    require(resolution > 0, "resolution > 0", resolution=resolution)
+    if not 0 < resolution <= MAX_RESOLUTION:
+        raise InputError(
+            f"the resolution must be from 1 to {MAX_RESOLUTION} pixels, but is {resolution}; choose another"
+        )
     title = f"{name}: training images at {resolution}x{resolution}, as a network sees them"
     write(out, contact_sheet(_rows(data, resolution), title))
     return summary

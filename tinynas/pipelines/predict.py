@@ -10,9 +10,10 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data.images import read_image
-from ..utils.errors import InputError, require
+from ..utils.errors import InputError
 from ..utils.fonts import BOLD, font_file, font_runs, is_drawable
 from ..utils.io import check_writable, write, write_json
+from ..utils.text import printable
 from .trained_model import load_trained
 
 _SCORE = 0.3  # that a box must exceed by default
@@ -55,7 +56,8 @@ def predict(
     if threshold is not None and not model.task.predicts_boxes:
         raise InputError("a threshold selects the boxes of a detector, but the model is a classifier; leave it out")
     score = _SCORE if threshold is None else threshold
-    require(0 <= score < 1, "0 <= threshold < 1", threshold=score)
+    if not 0 <= score < 1:
+        raise InputError(f"the threshold must be at least 0 and less than 1, but is {score}; choose another")
     predictions = []
     for number, path in enumerate(images, 1):
         image = read_image(path, model.main.net.arch.in_channels)
@@ -96,7 +98,9 @@ def draw_boxes(image: Tensor, boxes: Sequence[dict[str, Any]], classes: Sequence
         canvas = draw_bounding_boxes(canvas, scale * torch.tensor(corners), colors=colours, width=_LINE)
     picture = v2.functional.to_pil_image(canvas)
     for entry, (left, top, _, _), colour in zip(boxes, corners, colours, strict=True):
-        name = entry["class"] if is_drawable(entry["class"]) else f"class {classes.index(entry['class'])}"
+        name = printable(entry["class"])
+        if not is_drawable(name):
+            name = f"class {classes.index(entry['class'])}"
         corner = (int(scale * left) + _LINE + 1, int(scale * top) + _LINE + 1)
         _draw_label(ImageDraw.Draw(picture), corner, f"{name} {entry['score']:.2f}", colour)
     png = io.BytesIO()

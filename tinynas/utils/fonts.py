@@ -5,6 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from .text import printable
+
 REGULAR, BOLD = "DejaVuSans.ttf", "DejaVuSans-Bold.ttf"  # files of matplotlib, which are always installed
 
 
@@ -41,10 +43,13 @@ def is_drawable(text: str) -> bool:
 
 
 def undrawable(texts: Iterable[str]) -> list[str]:
-    """Return those texts that have a character which no installed font has, each once."""
+    """Return those texts that have a character which no installed font has, each once.
+
+    Control characters do not count: no font has them, and they become escapes.
+    """
     missing = []
     for text in dict.fromkeys(texts):
-        if not is_drawable(text):
+        if not is_drawable(printable(text)):
             missing.append(text)
     return missing
 

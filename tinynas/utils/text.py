@@ -16,6 +16,20 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(_escaped, text)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, for a message.
+
+    Args:
+        count: How many there are.
+        noun: What one of them is called; its plural ends in "s".
+
+    Example:
+        >>> print(counted(1, "image"), counted(1200, "file"), sep=", ")
+        1 image, 1,200 files
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def _escaped(character: re.Match[str]) -> str:
     """Return a character's escape in a Python string."""
     return character[0].encode("unicode_escape").decode()

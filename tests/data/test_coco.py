@@ -7,7 +7,7 @@ import torch
 from pycocotools.coco import COCO
 from torch.testing import assert_close
 
-from boxes import FIRST, SECOND, coco_folder, photograph
+from boxes import FIRST, SECOND, coco_document, coco_folder, photograph
 from tinynas.data.registry import load_data
 from tinynas.utils.errors import FileError
 
@@ -30,14 +30,102 @@ def test_coco_is_read_from_every_layout(tmp_path, images, files):
 
 
 def test_coco_is_read_from_annotations_beside_the_images(tmp_path):
-    folder = coco_folder(tmp_path / "set")
+    folder = roboflow_folder(tmp_path / "set")
+    data = load_data(f"coco:{folder}")
+    assert [len(split) for split in (data.train, data.val, data.test)] == [11, 1, 3]
+    assert data.test.read.files[0] == str(folder / "valid" / "val0.jpg")
+
+
+def roboflow_folder(root, *, test=0):
+    """A folder of Roboflow's: train/, valid/ and, if it has images, test/, each with its annotations."""
+    folder = coco_folder(root)
     for part, name in (("train", "train"), ("val", "valid")):
         (folder / f"{part}2017").rename(folder / name)
         (folder / "annotations" / f"instances_{part}2017.json").rename(folder / name / "_annotations.coco.json")
     (folder / "annotations").rmdir()
+    if test:
+        document = coco_document("test", test)
+        for image in document["images"]:
+            photograph(folder / "test" / image["file_name"])
+        (folder / "test" / "_annotations.coco.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_coco_says_which_annotated_images_are_not_used(tmp_path):
+    folder = roboflow_folder(tmp_path / "set", test=4)
     data = load_data(f"coco:{folder}")
-    assert [len(split) for split in (data.train, data.val, data.test)] == [11, 1, 3]
-    assert data.test.read.files[0] == str(folder / "valid" / "val0.jpg")
+    assert len(data.test) == 3
+    assert data.left_out[0] == "test/: 4 annotated images; valid/ is the test split"
+    (folder / "test" / "_annotations.coco.json").write_text("{}")
+    assert load_data(f"coco:{folder}").left_out[0] == (
+        "test/: annotations that cannot be read; valid/ is the test split"
+    )
+    folder = coco_folder(tmp_path / "other", "images")
+    (folder / "annotations" / "instances_test2017.json").write_text(json.dumps(coco_document("train", 1)))
+    (folder / "annotations" / "image_info_test2017.json").write_text("{}")
+    assert load_data(f"coco:{folder}").left_out[0] == (
+        "annotations/instances_test2017.json: 1 annotated image; annotations/instances_val2017.json is the test split"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested", "images"),
+    [
+        ("Train", "Validation", "images/{part}"),
+        ("train", "validation", "images/{part}"),
+        ("TRAIN", "VAL", "Images/{part}"),
+        ("train", "val", "Images/{part}"),
+        ("Train", "Valid", "images"),
+    ],
+)
+@pytest.mark.parametrize("annotations", ["annotations", "Annotations"])
+def test_coco_is_read_from_names_in_any_case(tmp_path, trained, tested, images, annotations):
+    folder = coco_folder(tmp_path / "set", "{part}", "{part}")
+    (folder / "annotations").rename(folder / annotations)
+    for part, name in (("train", trained), ("val", tested)):
+        (folder / annotations / f"{part}.json").rename(folder / annotations / f"instances_{name}.json")
+        target = folder / images.format(part=name)
+        target.mkdir(parents=True, exist_ok=True)
+        for file in list((folder / part).iterdir()):
+            file.rename(target / file.name)
+        (folder / part).rmdir()
+    data = load_data(f"coco:{folder}")
+    assert [len(split) for split in data.splits.values()] == [11, 1, 3]
+
+
+def test_coco_names_what_to_rename(tmp_path):
+    folder = coco_folder(tmp_path / "set")
+    annotations = folder / "annotations"
+    (annotations / "instances_train2017.json").rename(annotations / "instances_default.json")
+    with pytest.raises(FileError) as error:
+        load_data(f"coco:{folder}")
+    assert str(error.value) == (
+        f"{folder} has no annotations/instances_train*.json; {annotations} has instances_default.json, "
+        "instances_val2017.json; rename annotations/instances_default.json to annotations/instances_train.json"
+    )
+    (annotations / "instances_val2017.json").unlink()
+    with pytest.raises(FileError) as error:
+        load_data(f"coco:{folder}")
+    assert str(error.value).endswith(
+        "rename annotations/instances_default.json to annotations/instances_train.json, and add "
+        "annotations/instances_val.json, of the images to test on"
+    )
+    (annotations / "instances_default.json").rename(annotations / "instances_train.json")
+    (annotations / "instances_Default.json").touch()
+    with pytest.raises(
+        FileError, match=r"rename annotations/instances_Default.json to annotations/instances_val.json$"
+    ):
+        load_data(f"coco:{folder}")
+
+
+def test_coco_of_crowds_only_is_an_error_that_counts_them(tmp_path):
+    folder = coco_folder(tmp_path / "set")
+    path = folder / "annotations" / "instances_train2017.json"
+    document = json.loads(path.read_text())
+    document["annotations"] = [entry for entry in document["annotations"] if entry["iscrowd"]]
+    path.write_text(json.dumps(document))
+    with pytest.raises(FileError, match=r"have no objects but those .* \(annotations of crowds: 11\); annotate others"):
+        load_data(f"coco:{folder}")
 
 
 def test_coco_counts_what_is_left_out(tmp_path):
@@ -47,7 +135,7 @@ def test_coco_counts_what_is_left_out(tmp_path):
         "annotations of crowds: 13",
         "boxes without area: 13",
         "categories without objects: never seen",
-        f"images in {folder}/train2017 that no annotation or list names: 1 (extra.png)",
+        f"images in {folder}/train2017 that are in no split: 1 (extra.png)",
     )
 
 
@@ -116,7 +204,11 @@ def first(key, **values):
             r"1 of its 3 images are missing \(lost.jpg\); .*/val2017 has 3 files: val0.jpg, val1.jpg, val2.jpg; add",
         ),
         ("train", first("images", width=80), "train0.jpg 80x20 instead of 40x20; restore the images"),
-        ("train", lambda document: document["annotations"].clear(), "has no classes: its 12 training images have no"),
+        (
+            "train",
+            lambda document: document["annotations"].clear(),
+            "has no classes: its 12 training images have no objects; annotate some",
+        ),
     ],
 )
 def test_coco_names_damage(tmp_path, part, spoil, message):

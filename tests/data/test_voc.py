@@ -135,7 +135,7 @@ def test_voc_counts_what_is_left_out(tmp_path):
         "difficult objects: 4",
         "boxes without area: 2",
         "categories without objects: unheard-of",
-        f"images in {folder}/JPEGImages that no annotation or list names: 2 (extra.jpg, spare.PNG)",
+        f"images in {folder}/JPEGImages that are in no split: 2 (extra.jpg, spare.PNG)",
     )
 
 
@@ -201,10 +201,63 @@ def test_voc_names_an_unreadable_image_when_it_is_read(tmp_path, monkeypatch, wo
 
 
 def test_voc_refuses_sets_too_small_to_train_on(tmp_path):
-    with pytest.raises(FileError, match="has 1 images to train on and 2 to test on"):
+    with pytest.raises(FileError, match="has 1 image to train on and 2 to test on"):
         load_data(f"voc:{voc_folder(tmp_path / 'one', train=1, val=2)}")
     folder = voc_folder(tmp_path / "none", train=2, val=1)
     for file in folder.glob("Annotations/*.xml"):
         file.write_bytes(voc_xml([("dog", 1, 1, 9, 9, 1)]))
-    with pytest.raises(FileError, match="has no classes: its 2 training images have no objects; annotate some"):
+    with pytest.raises(
+        FileError,
+        match=r"training images have no objects but those that are left out \(difficult objects: 2\); annotate others",
+    ):
         load_data(f"voc:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested"), [("Train", "Validation"), ("TRAINVAL", "Test"), ("train", "valid"), ("train", "validation")]
+)
+def test_voc_lists_may_have_names_in_any_case(tmp_path, trained, tested):
+    folder = voc_folder(tmp_path, train=12, val=3)
+    lists = folder / "ImageSets" / "Main"
+    (lists / "train.txt").rename(lists / f"{trained}.txt")
+    (lists / "val.txt").rename(lists / f"{tested}.txt")
+    data = load_data(f"voc:{folder}")
+    assert [len(split) for split in data.splits.values()] == [11, 1, 3]
+
+
+def test_voc_says_which_images_are_not_used_or_only_for_testing(tmp_path):
+    folder = voc_folder(tmp_path, train=6, val=3, test=2)
+    lists = folder / "ImageSets" / "Main"
+    data = load_data(f"voc:{folder}")
+    assert [len(split) for split in data.splits.values()] == [5, 1, 2]
+    assert data.left_out[0] == "ImageSets/Main/val.txt: 3 images; ImageSets/Main/test.txt is the test split"
+    (lists / "train.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text() + "test1\n")
+    data = load_data(f"voc:{folder}")
+    assert [len(split) for split in data.splits.values()] == [8, 1, 2]
+    assert data.left_out[0] == "images in both lists, which are used for testing only: 1"
+    assert not any("val.txt" in line for line in data.left_out)
+
+
+def test_voc_names_what_to_move(tmp_path):
+    folder = voc_folder(tmp_path / "cvat", train=4, default=4)
+    lists = folder / "ImageSets" / "Main"
+    move = r"; move its lines to ImageSets/Main/train.txt, for the images to train on, and ImageSets/Main/val.txt, to"
+    with pytest.raises(FileError, match=r"Main has default.txt, train.txt" + move):
+        load_data(f"voc:{folder}")
+    (lists / "train.txt").unlink()
+    with pytest.raises(FileError, match=r"Main has default.txt" + move):
+        load_data(f"voc:{folder}")
+
+
+def test_voc_names_what_to_move_where_annotations_are_beside_images(tmp_path):
+    for name in ("train", "valid", "docs"):
+        photograph(tmp_path / name / "a.jpg")
+        (tmp_path / name / "a.xml").write_bytes(voc_xml([("dog", 1, 1, 9, 9, 0)]))
+    with pytest.raises(FileError) as error:
+        load_data(f"voc:{tmp_path}")
+    assert str(error.value) == (
+        f"{tmp_path} has no ImageSets/Main/test.txt or ImageSets/Main/val.txt; {tmp_path} has docs, train, valid; move "
+        "the images in train/ and valid/ to JPEGImages/, the .xml files to Annotations/, and write the names of the "
+        "images, one in a line, those of train/ into ImageSets/Main/train.txt, those of valid/ into "
+        "ImageSets/Main/val.txt"
+    )

@@ -145,6 +145,6 @@ def test_lists_name_what_is_missing_and_what_is_there(tmp_path, images, annotati
 
 def test_lists_of_other_names_are_named(tmp_path):
     folder = voc_files(tmp_path, ["a.jpg"], {"a.xml": ""}, "a")
-    (folder / "ImageSets" / "Main" / "train.txt").rename(folder / "ImageSets" / "Main" / "default.txt")
-    with pytest.raises(FileError, match=r"has no ImageSets/Main/test.txt; .*/ImageSets/Main has default.txt; write"):
+    (folder / "ImageSets" / "Main" / "train.txt").rename(folder / "ImageSets" / "Main" / "all.txt")
+    with pytest.raises(FileError, match=r"has no ImageSets/Main/test.txt; .*/ImageSets/Main has all.txt; write"):
         listed_images(folder, "test")

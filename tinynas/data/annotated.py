@@ -13,6 +13,7 @@ from reprlib import repr as short_repr
 import torch
 
 from ..utils.errors import FileError, some_names
+from ..utils.text import counted
 from .base import IMAGENET, Data
 from .boxes import BoxSplit
 from .files import ImageFile, ImageFiles, check_files
@@ -20,6 +21,8 @@ from .images import image_endings
 from .listing import list_files, relative_names
 from .memory import hold_out
 from .pixel_boxes import AnnotatedImage, Corners, boxes_as_fractions, check_sizes
+
+_WITHOUT_AREA = "boxes without area"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,7 @@ def check_name(value: object) -> str:
     return value
 
 
-def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart) -> Data:
+def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart, unused: Sequence[str] = ()) -> Data:
     """Return the data set of annotated images.
 
     The classes are the categories of the training part that have objects there. An image that cannot be read has no
@@ -69,6 +72,7 @@ def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart) -> Dat
         path: The folder of the data set, for error messages.
         train: The images to train on, and for search-val.
         test: The images of the test split.
+        unused: Which images with annotations are in neither part, or in one of two that have them, a line each.
 
     Raises:
         FileError: There are too few images or no objects, a size or box contradicts its image, or a class of the test
@@ -76,14 +80,15 @@ def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart) -> Dat
     """
     if len(train.images) < 2 or not test.images:
         raise FileError(
-            f"{path} has {len(train.images)} images to train on and {len(test.images)} to test on, but needs at least "
-            "2 and 1; add images"
+            f"{path} has {counted(len(train.images), 'image')} to train on and {len(test.images)} to test on, but "
+            "needs at least 2 and 1; add images"
         )
     checked = _check_images(list(train.images) + list(test.images))
     train_images, test_images = checked[: len(train.images)], checked[len(train.images) :]
     with_objects = _class_names(train_images)
     classes = [name for name in train.categories if name in with_objects]
-    _check_classes(path, classes, train_images, test_images)
+    _check_objects(path, train, train_images)
+    _check_classes(classes, train_images, test_images)
     remaining, held_out = hold_out(torch.zeros(len(train_images), dtype=torch.int64), 0.1, "val")
     train_split = _split(classes, train_images)
     return Data(
@@ -93,7 +98,7 @@ def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart) -> Dat
         train=replace(train_split.subset(remaining.tolist()), flip=True),
         val=train_split.subset(held_out.tolist()),
         test=_split(classes, test_images),
-        left_out=_left_out(train, test, checked, classes),
+        left_out=(*unused, *_left_out(train, test, checked, classes)),
     )
 
 
@@ -121,25 +126,41 @@ def _class_names(images: Sequence[_CheckedImage]) -> set[str]:
     return names
 
 
-def _check_classes(
-    path: Path, classes: Sequence[str], train: Sequence[_CheckedImage], test: Sequence[_CheckedImage]
-) -> None:
-    """Raise FileError if there are no classes to train on, or others on test images."""
+def _check_objects(path: Path, train: AnnotatedPart, checked: Sequence[_CheckedImage]) -> None:
+    """Raise FileError if there are no objects to train on."""
+    if _class_names(checked):
+        return
+    dropped = train.dropped + Counter({_WITHOUT_AREA: sum(image.without_area for image in checked)})
+    remedy = "; annotate some"
+    if dropped.total():
+        remedy = f" but those that are left out ({', '.join(_counts_by_kind(dropped))}); annotate others"
+    raise FileError(
+        f"{path} has no classes: its {len(checked)} training images{_unreadable(checked)} have no objects{remedy}"
+    )
+
+
+def _counts_by_kind(counts: Counter[str]) -> list[str]:
+    return [f"{kind}: {count}" for kind, count in counts.items() if count]
+
+
+def _unreadable(images: Sequence[_CheckedImage]) -> str:
+    """Return which images cannot be read, for a message; "" if all can."""
     problems = []
-    for image in train:
+    for image in images:
         if image.file.problem is not None:
             problems.append(f"{image.file.path} ({image.file.problem})")
-    unreadable = f" that can be read ({len(problems)} cannot: {some_names(problems)})" if problems else ""
-    if not classes:
-        raise FileError(
-            f"{path} has no classes: its {len(train)} training images{unreadable} have no objects; annotate some"
-        )
+    return f" that can be read ({len(problems)} cannot: {some_names(problems)})" if problems else ""
+
+
+def _check_classes(classes: Sequence[str], train: Sequence[_CheckedImage], test: Sequence[_CheckedImage]) -> None:
+    """Raise FileError if test images have objects of other classes."""
     for image in test:
         unknown = sorted(_class_names([image]) - set(classes))
         if unknown:
             raise FileError(
-                f"{image.source} has objects of {some_names(unknown)}, of which the training images{unreadable} have "
-                f"none (their classes are {some_names(classes, most=10)}); give both parts the same classes"
+                f"{image.source} has objects of {some_names(unknown)}, of which the training "
+                f"images{_unreadable(train)} have none (their classes are {some_names(classes, most=10)}); give both "
+                "parts the same classes"
             )
 
 
@@ -162,12 +183,9 @@ def _left_out(
     dropped = train.dropped + test.dropped
     used = set()
     for image in checked:
-        dropped["boxes without area"] += image.without_area
+        dropped[_WITHOUT_AREA] += image.without_area
         used.add(image.file.path)
-    lines = []
-    for kind, count in dropped.items():
-        if count:
-            lines.append(f"{kind}: {count}")
+    lines = _counts_by_kind(dropped)
     others = [name for name in train.categories if name not in classes]
     if others:
         lines.append(f"categories without objects: {some_names(others, most=10)}")
@@ -175,5 +193,5 @@ def _left_out(
         unused = [file for file in list_files(folder, image_endings()).files if file not in used]
         if unused:
             names = some_names(relative_names(unused, folder))
-            lines.append(f"images in {folder} that no annotation or list names: {len(unused)} ({names})")
+            lines.append(f"images in {folder} that are in no split: {len(unused)} ({names})")
     return tuple(lines)

@@ -70,6 +70,17 @@ def entries_of(folder: Path, *, hidden: bool = False) -> list[Path]:
     return [entry for entry in entries if hidden or not is_hidden(entry.name)]
 
 
+def entry_of(folder: Path, name: str) -> Path:
+    """Return the path of an entry of a folder, whose name may be in other case; that of `name` if there is none."""
+    path = folder / name
+    if path.exists() or not folder.is_dir():
+        return path
+    for entry in entries_of(folder):
+        if entry.name.lower() == name.lower():
+            return entry
+    return path
+
+
 def _check_missing(error: OSError) -> None:
     """Raise FileError for a folder that cannot be read, unless it does not exist."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):

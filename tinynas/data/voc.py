@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..utils.text import counted
 from .annotated import AnnotatedPart, detection_data
 from .base import Data
 from .paths import require_path
 from .pixel_boxes import AnnotatedImage
-from .voc_lists import IMAGES, ListedImage, listed_images
+from .voc_lists import IMAGES, LISTS, ListedImage, find_list, lines_of, listed_images
 
 _YEARS = ("VOC2007", "VOC2012")
 
@@ -18,7 +19,7 @@ def voc(path: Path | None) -> Data:
 
     VOCdevkit (in `path`): the trainval images of the years present (2007, 2012) are for training, the test images of
     2007 for testing. One folder: the list trainval or train is for training, the list test or val for testing; what
-    both lists name is for testing only.
+    both lists name is for testing only. The names of the lists may be in upper case, and valid or validation for val.
 
     Images have any format that is read. The classes are the names of the objects to train on, sorted. Objects marked as
     difficult are left out. A size that is missing or 0 is taken from the image.
@@ -29,6 +30,7 @@ def voc(path: Path | None) -> Data:
     """
     path = require_path("voc", path, "the folder with the images and their annotations")
     train: list[ListedImage] = []
+    unused: list[str] = []
     folders = [path / "VOCdevkit" / year for year in _YEARS if (path / "VOCdevkit" / year).is_dir()]
     if folders:
         for folder in folders:
@@ -38,10 +40,28 @@ def voc(path: Path | None) -> Data:
         folders = [path]
         test = listed_images(path, "test", "val")
         test_images = {listed.image for listed in test}
-        train = [listed for listed in listed_images(path, "trainval", "train") if listed.image not in test_images]
+        in_train_list = listed_images(path, "trainval", "train")
+        train = [listed for listed in in_train_list if listed.image not in test_images]
         train.sort(key=_name)
+        unused = _unused(path, num_in_both=len(in_train_list) - len(train))
     image_folders = [folder / IMAGES for folder in folders]
-    return detection_data(path, _part(train, image_folders), _part(test, image_folders))
+    return detection_data(path, _part(train, image_folders), _part(test, image_folders), unused)
+
+
+def _unused(path: Path, *, num_in_both: int) -> list[str]:
+    """Say which images of the lists in a folder are not used, or for testing only, a line each."""
+    lines = []
+    test, val = find_list(path, "test"), find_list(path, "val")
+    train = find_list(path, "trainval") or find_list(path, "train")
+    if test and val and train:
+        only_val = set(lines_of(val)) - set(lines_of(test)) - set(lines_of(train))
+        if only_val:
+            lines.append(
+                f"{LISTS}/{val.name}: {counted(len(only_val), 'image')}; {LISTS}/{test.name} is the test split"
+            )
+    if num_in_both:
+        lines.append(f"images in both lists, which are used for testing only: {num_in_both}")
+    return lines
 
 
 def _name(listed: ListedImage) -> str:

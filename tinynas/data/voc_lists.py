@@ -14,11 +14,12 @@ from unicodedata import normalize
 from ..utils.errors import FileError, some_names
 from ..utils.io import read_text
 from .images import image_endings
-from .listing import describe_files, ending, is_hidden, list_files, relative_names
+from .listing import describe_files, ending, entries_of, is_image, list_files, relative_names
 from .voc_xml import VocAnnotation, read_annotation
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
 _XML = frozenset([".xml"])
+_PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # by folder or list
 _MOST_CHARACTERS = 60  # of a line that is shown in a message
 _FLAG = re.compile(r"\s+(-1|0|1)$")  # behind a name: whether the image has objects of the list's class
 
@@ -36,13 +37,13 @@ def listed_images(folder: Path, *lists: str) -> list[ListedImage]:
 
     Args:
         folder: A folder with JPEGImages/, Annotations/ and ImageSets/Main/.
-        lists: Names of lists, without ending.
+        lists: Names of lists, as for `find_list`.
 
     Raises:
         FileError: There is no such list, an image or annotation in it is missing, or an annotation is corrupt.
     """
     file = _existing_list(folder, lists)
-    lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    lines = lines_of(file)
     folder_index = _FolderIndex(folder)
     listed: dict[str, ListedImage] = {}
     without_image, without_annotation = [], []
@@ -70,21 +71,66 @@ def listed_images(folder: Path, *lists: str) -> list[ListedImage]:
     return list(listed.values())
 
 
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a list, without blank ones. Raises FileError if it cannot be read."""
+    return [line.strip() for line in read_text(file).splitlines() if line.strip()]
+
+
+def find_list(folder: Path, name: str) -> Path | None:
+    """Return the path of a list, whose name may be in upper case, and "valid" or "validation" for "val".
+
+    Args:
+        folder: A folder with ImageSets/Main/.
+        name: Name of the list, without ending, in lower case.
+    """
+    exact = folder / LISTS / f"{name}.txt"
+    if exact.is_file() or not exact.parent.is_dir():
+        return exact if exact.is_file() else None
+    for file in entries_of(exact.parent):
+        stem = file.stem.lower()
+        if file.suffix.lower() == ".txt" and _PARTS.get(stem, stem) == name and file.is_file():
+            return file
+    return None
+
+
 def _existing_list(folder: Path, lists: Sequence[str]) -> Path:
     """Return the path of the first of several lists that exists. Raises FileError if none does."""
     for name in lists:
-        file = folder / LISTS / f"{name}.txt"
-        if file.is_file():
+        file = find_list(folder, name)
+        if file is not None:
             return file
     if not folder.is_dir():
         raise FileError(f"there is no folder {folder}; expected VOC's, with JPEGImages/, Annotations/ and ImageSets/")
     where = folder / LISTS if (folder / LISTS).is_dir() else folder
-    names = sorted(entry.name for entry in where.iterdir() if not is_hidden(entry.name))
+    names = [entry.name for entry in entries_of(where)]
     missing = " or ".join([f"{LISTS}/{name}.txt" for name in lists])
     raise FileError(
-        f"{folder} has no {missing}; {where} has {some_names(names, most=6) or 'no files'}; "
-        "write the names of the images into such a list, one in a line"
+        f"{folder} has no {missing}; {where} has {some_names(names, most=6) or 'no files'}; {_remedy(folder)}"
     )
+
+
+def _remedy(folder: Path) -> str:
+    """Return what to do if a list is missing: with the only list of CVAT's, and with XML files beside the images."""
+    default = find_list(folder, "default")
+    if default is not None:
+        return f"move its lines to {LISTS}/train.txt, for the images to train on, and {LISTS}/val.txt, to test on"
+    names, lists = [], []
+    for entry in entries_of(folder):
+        part = _PARTS.get(entry.name.lower())
+        if part is not None and entry.is_dir() and _has_images_beside_annotations(entry):
+            names.append(f"{entry.name}/")
+            lists.append(f"those of {entry.name}/ into {LISTS}/{part}.txt")
+    if not names:
+        return "write the names of the images into such a list, one in a line"
+    return (
+        f"move the images in {' and '.join(names)} to {IMAGES}/, the .xml files to {ANNOTATIONS}/, and write the names "
+        f"of the images, one in a line, {', '.join(lists)}"
+    )
+
+
+def _has_images_beside_annotations(folder: Path) -> bool:
+    names = [entry.name for entry in entries_of(folder)]
+    return any(map(is_image, names)) and any(ending(name) in _XML for name in names)
 
 
 class _FolderIndex:

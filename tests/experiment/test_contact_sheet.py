@@ -70,6 +70,30 @@ def test_sheet_draws_boxes_around_objects():
     assert abs(rows.max() - bottom) <= 2
 
 
+LABEL = (0, 208, 255)  # colour behind the names of objects
+
+
+def label_pixels(box, name="xxxx"):
+    """Number of pixels of the labels' colour that a box with a name has beyond its own."""
+    counts = []
+    for shown in (name, ""):
+        image = Shown(pixels=flat(COLOURS[0]).pixels, boxes=[(box, shown)])
+        counts.append((decoded(contact_sheet([("a", [image])], "t")) == LABEL).all(2).sum())
+    return counts[0] - counts[1]
+
+
+@pytest.mark.parametrize("name", ["xxxx", "$x$", "a long name of a thing"])
+@pytest.mark.parametrize(
+    "box",
+    [(0.2, 0, 0.6, 0.4), (0.9, 0.5, 1, 1), (0.95, 0, 1, 0.1), (0, 0, 1, 1)],
+    ids=["top", "right", "corner", "all"],
+)
+def test_sheet_has_the_whole_names_of_objects_at_its_edges(box, name):
+    inside = label_pixels((0.02, 0.5, 0.6, 0.9), name)
+    assert inside > 50
+    assert label_pixels(box, name) > 0.8 * inside
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_sheet_takes_any_name(name):
     """Names are text, never formulas, and a warning would be an error."""

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
-from .plots import render
+from .plots import render, set_fonts
 
 _INCHES = 1.1  # along the side of an image
 _LABEL_INCHES = 1.6  # width of the column of names
@@ -46,6 +48,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Shown]]], title: str) -> by
         len(rows), columns, left=_LABEL_INCHES / figure.get_figwidth(), right=0.995, bottom=0.005, top=top,
         wspace=0.04, hspace=0.04,
     )  # fmt: skip
+    FigureCanvasAgg(figure)  # which measures texts
     figure.text(0.01, 1 - 0.25 / figure.get_figheight(), title, fontsize=9, va="center")
     for number, (name, images) in enumerate(rows):
         for column, image in enumerate(images):
@@ -65,7 +68,20 @@ def _draw(axes: Any, image: Shown) -> None:
         sides = ((right - left) * width, (bottom - top) * height)
         axes.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=_COLOUR, linewidth=1))
         label = {"facecolor": _COLOUR, "linewidth": 0, "pad": 0.4}
-        axes.text(*corner, _shortened(name), fontsize=4.5, color="black", va="bottom", bbox=label, clip_on=True)
+        text = axes.text(*corner, _shortened(name), fontsize=4.5, color="black", va="bottom", bbox=label, clip_on=True)
+        _move_inside(text)
+
+
+def _move_inside(text: Text) -> None:
+    """Move a label down or to the left until it is inside of its axes; one that is wider begins at their left side."""
+    axes: Any = text.axes
+    axes.apply_aspect()
+    set_fonts(text)
+    area, label = axes.get_window_extent(), text.get_window_extent()
+    left, bottom = axes.transData.transform(text.get_position())
+    left = max(area.x0, left - max(0, label.x1 - area.x1))
+    bottom -= max(0, label.y1 - area.y1)
+    text.set_position(axes.transData.inverted().transform((left, bottom)))
 
 
 def _shortened(name: str) -> str:

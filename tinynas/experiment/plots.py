@@ -110,17 +110,22 @@ def render(figure: Figure) -> bytes:
     """
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
-        text.set_parse_math(False)
-        runs = font_runs(text.get_text())
-        if runs:
-            families = [family_of(font_file(REGULAR))]
-            for run in runs:
-                families.append(family_of(run.font))
-            text.set_text("".join([run.text for run in runs]))
-            text.set_fontfamily(families)
+        set_fonts(text)
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def set_fonts(text: Text) -> None:
+    """Have a text drawn in fonts that have its characters, escapes for those that no font has, and not as a formula."""
+    text.set_parse_math(False)
+    runs = font_runs(text.get_text())
+    if runs:
+        families = [family_of(font_file(REGULAR))]
+        for run in runs:
+            families.append(family_of(run.font))
+        text.set_text("".join([run.text for run in runs]))
+        text.set_fontfamily(families)
 
 
 def _draw(axes: Axes, series: Series, color: str) -> None:

@@ -78,7 +78,8 @@ def test_data_command_takes_any_name(tinynas, tmp_path):
 
 def test_data_command_fails_in_a_line(fails, folder):
     assert fails("data", "imagefolder:nothing").endswith(
-        "/nothing with train/CLASS/IMAGE files; if it was moved, pass its new path with --data imagefolder:PATH\n"
+        "/nothing with train/CLASS/IMAGE files; if it was moved, pass its new path with --data imagefolder:PATH, or "
+        "move it back\n"
     )
     assert "the data set digits takes no path" in fails("data", "digits:pictures")
     for resolution in ("0", "2049", "100000"):

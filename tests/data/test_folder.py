@@ -215,8 +215,8 @@ def test_paths_that_are_no_folder_are_refused(tmp_path):
         with pytest.raises(FileError) as error:
             load_data(f"imagefolder:{tmp_path}/{name}")
         assert str(error.value) == (
-            f"there is no folder {tmp_path}/{name} with train/CLASS/IMAGE files; if it was moved, pass its new path "
-            "with --data imagefolder:PATH"
+            f"there is no folder {tmp_path}/{name} with train/CLASS/IMAGE files; if it was moved, pass its new "
+            "path with --data imagefolder:PATH, or move it back"
         )
 
 

@@ -136,15 +136,15 @@ def test_warning_of_images_that_are_in_test_too(tmp_path):
     for number in range(20):
         shutil.copy(tmp_path / "train" / "a" / f"{number:02}.png", tmp_path / "val" / "b" / f"copy {number}.png")
     assert warnings_of(tmp_path) == [
-        "18 train images are in the test split as well: test accuracy is too high",
-        "2 search-val images are in the test split as well: test accuracy is too high",
+        "train images that are in the test split as well: 18; test accuracy is too high",
+        "search-val images that are in the test split as well: 2; test accuracy is too high",
     ]
 
 
 def test_warning_of_images_in_memory_that_are_in_test_too(data):
     test = replace(data.test, images=torch.cat([data.train.images[:5], data.test.images[5:]]))
     assert summarise(replace(data, test=test), "three").warnings == (
-        "5 train images are in the test split as well: test accuracy is too high",
+        "train images that are in the test split as well: 5; test accuracy is too high",
     )
 
 

@@ -22,6 +22,7 @@ def test_printable_is_a_line_of_utf8(text, expected):
 
 
 def test_counted_has_singular_and_plural():
+    assert [counted(number, "class") for number in (1, 3)] == ["1 class", "3 classes"]
     assert [counted(number, "image") for number in (0, 1, 2, 1200)] == [
         "0 images",
         "1 image",

@@ -81,7 +81,7 @@ def read_class_folders(path: Path, part: str) -> ClassFolders:
     if not os.path.isdir(path):
         raise FileError(
             f"there is no folder {path} with {part}/CLASS/IMAGE files; if it was moved, pass its new path with --data "
-            "imagefolder:PATH"
+            "imagefolder:PATH, or move it back"
         )
     if not os.path.isdir(root):
         names = []

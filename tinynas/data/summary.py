@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..utils.errors import some_names
+from ..utils.text import counted
 from .base import Data, Split, class_counts
 from .files import ImageFile
 from .identity import SPLIT_NAMES
@@ -71,7 +72,7 @@ class DataSummary:
     def lines(self, *, brief: bool = False) -> list[str]:
         """Return the summary as a few lines of text; `brief` has the numbers of images and the warnings only."""
         counts = [f"{self.images[split]:,} {shown}" for split, shown in SPLIT_NAMES.items()]
-        lines = [f"data: {self.name}: {len(self.by_class['train'])} classes; images: {', '.join(counts)}"]
+        lines = [f"data: {self.name}: {counted(len(self.by_class['train']), 'class')}; images: {', '.join(counts)}"]
         if not brief:
             lines += [f"  {self._balance()}", f"  pixels: {self._pixels()}"]
             if self.converted:
@@ -186,7 +187,7 @@ def _warnings(data: Data, by_class: Mapping[str, Mapping[str, int]]) -> Iterator
     for part in ("train", "val"):
         both = sum(digest in in_test for digest in _image_digests(data.splits[part]))
         if both:
-            yield f"{both:,} {SPLIT_NAMES[part]} images are in the test split as well: test accuracy is too high"
+            yield f"{SPLIT_NAMES[part]} images that are in the test split as well: {both:,}; test accuracy is too high"
 
 
 def _image_digests(split: Split) -> list[str]:

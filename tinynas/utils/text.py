@@ -21,13 +21,15 @@ def counted(count: int, noun: str) -> str:
 
     Args:
         count: How many there are.
-        noun: What one of them is called; its plural ends in "s".
+        noun: What one of them is called; its plural ends in "s", or in "es" after an "s".
 
     Example:
         >>> print(counted(1, "image"), counted(1200, "file"), sep=", ")
         1 image, 1,200 files
     """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count:,} {noun}es" if noun.endswith("s") else f"{count:,} {noun}s"
 
 
 def _escaped(character: re.Match[str]) -> str:

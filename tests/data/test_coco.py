@@ -56,6 +56,10 @@ def test_coco_says_which_annotated_images_are_not_used(tmp_path):
     data = load_data(f"coco:{folder}")
     assert len(data.test) == 3
     assert data.left_out[0] == "test/: 4 annotated images; valid/ is the test split"
+    (folder / "valid").rename(folder / "other")
+    with pytest.raises(FileError, match=r"set has other, test, train; rename test/ to valid/ to test on it$"):
+        load_data(f"coco:{folder}")
+    (folder / "other").rename(folder / "valid")
     (folder / "test" / "_annotations.coco.json").write_text("{}")
     assert load_data(f"coco:{folder}").left_out[0] == (
         "test/: annotations that cannot be read; valid/ is the test split"

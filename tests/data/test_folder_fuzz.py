@@ -172,7 +172,8 @@ def check_data(data, folder):
             assert loaded.get(name, set()) == readable
             unreadable += len(files) - len(readable)
         assert sum(map(len, loaded.values())) == sum(map(len, splits))
-    lines = [line for line in data.left_out if line.startswith(f"{unreadable} images that cannot be read: ")]
+    start = "1 image that cannot be read: " if unreadable == 1 else f"{unreadable} images that cannot be read: "
+    lines = [line for line in data.left_out if line.startswith(start)]
     assert len(lines) == (unreadable > 0)
     for split in data.splits.values():
         batches = list(data.evaluation_batches(split, 8))

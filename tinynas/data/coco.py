@@ -91,6 +91,9 @@ def _matching(path: Path, pattern: str) -> list[Path]:
 
 def _remedy(path: Path, part: str) -> str:
     """Return what to do if a part has no annotation file."""
+    for source in _matching(path, "*test*/*.json"):
+        if part == "val":
+            return f"rename {_shown(source)} to valid/ to test on it"
     defaults = _matching(path, "annotations/*default*.json")  # as CVAT calls images that were put into no part
     if not defaults:
         return "put it there"

@@ -121,7 +121,12 @@ def test_lists_name_images_as_tools_write_them(tmp_path, images, annotations, li
             "{folder} has no ImageSets/Main/trainval.txt or ImageSets/Main/train.txt; {folder} has Annotations, "
             "JPEGImages; write the names of the images into such a list, one in a line",
         ),
-        (["a.jpg"], {"a.xml": ""}, b"a\xff\n", "{lists}/train.txt is not a text file"),
+        (
+            ["a.jpg"],
+            {"a.xml": ""},
+            b"a\xff\n",
+            "{lists}/train.txt is not a text file in UTF-8; restore it, or save it in UTF-8",
+        ),
         (
             ["a.jpg"],
             {"a.xml": ""},

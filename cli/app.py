@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from tinynas.arch.arch import Arch
-from tinynas.arch.cost import cost, layer_costs
+from tinynas.arch.cost import cost, layer_costs, timed_cost
+from tinynas.arch.latency_table import LatencyTable
 from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 from tinynas.experiment.config import DATA_HELP
 from tinynas.experiment.plans import ExportPlan
@@ -15,6 +16,7 @@ from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import parse_count
 
 from .exits import sidenet
+from .latency import fit_latency, layers
 from .options import AsJson, DataName, ModelFile, OutFolder, SkipUnreadable, settings_options
 from .screen import Screen
 from .tables.cells import note_undrawable
@@ -167,12 +169,17 @@ def count(
     resolution: Annotated[int | None, typer.Option(help="Pixels along a side. Default: the arch's own.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Also build the network and count it with fvcore.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Plot the SRAM in use at every layer to this PNG.")] = None,
+    latency_table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Add up the times of the layers in this CSV file, see `tinynas layers`."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count a network's MACs, parameters, peak SRAM and flash from its arch."""
     network = load_arch(arch)
     network = replace(network, resolution=resolution) if resolution is not None else network
-    document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **asdict(cost(network))}
+    counts = timed_cost(network, LatencyTable.read(latency_table)) if latency_table else cost(network)
+    document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **asdict(counts)}
     if check:
         from tinynas.models.profile import recount
 
@@ -202,6 +209,8 @@ def spaces(as_json: AsJson = False) -> None:
     screen.document(document)
 
 
+app.command()(layers)
+app.command()(fit_latency)
 app.command()(quickstart)
 
 

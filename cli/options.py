@@ -98,7 +98,11 @@ SramModel = Annotated[
 Flash = Annotated[str | None, _option("--flash", panel=_LIMITS, help="int8 flash in bytes, e.g. 1MB.")]
 Latency = Annotated[
     str | None,
-    _option("--latency", panel=_LIMITS, help="Time of one inference, measured here on one thread, e.g. 5ms."),
+    _option(
+        "--latency",
+        panel=_LIMITS,
+        help="Time of one inference, e.g. 5ms: on this machine, one thread, or by --latency-table.",
+    ),
 ]
 
 

@@ -29,6 +29,8 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
     for name, title in _MEMORY.items():
         values[title] = f"{document[name]:,} B ({format_bytes(document[name])})"
     values["layer at the SRAM peak"] = peak.name
+    if "latency" in document:
+        values["latency, sum of the table"] = describe("latency", document["latency"])
     if check := document.get("check"):
         values["MACs counted by fvcore"] = f"{check['macs']:,}"
         values["params counted by torch"] = f"{check['params']:,}"

@@ -10,7 +10,7 @@ from typer.main import get_command
 from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
 from tinynas.utils import settings
 
-COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "quickstart"]
+COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "layers", "fit-latency", "quickstart"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

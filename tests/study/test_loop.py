@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field
 
 import optuna
 import pytest
@@ -7,25 +7,49 @@ from hypothesis import strategies as st
 
 from helpers import SMALL, SPACE, budgets, run_search, score
 from tinynas import Budget, SearchSpace, cost
-from tinynas.deploy.latency import timed_cost
 from tinynas.study.feasible import Feasible
 from tinynas.study.loop import search
 from tinynas.utils.errors import FileError
 
 
-def test_search_evaluates_only_networks_within_the_latency(tmp_path):
-    times = {}
+@dataclass
+class MillisecondPerBlock:
+    """A latency source that remembers what it was asked for."""
 
-    def price(arch):
-        times[arch] = 1e-3 * sum(len(stage) for stage in arch.stages)
+    digest: str = ""
+    factor: int = 1
+    times: dict = field(default_factory=dict)
+
+    def seconds(self, arch):
         assert cost(arch).macs <= 60_000, "measured though its counts do not fit"
-        return replace(timed_cost(SPACE.min()), **asdict(cost(arch)), latency=times[arch])
+        self.times[arch] = 1e-3 * self.factor * sum(len(stage) for stage in arch.stages)
+        return self.times[arch]
 
-    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), cost_fn=price)
+
+def test_search_evaluates_only_networks_within_the_latency(tmp_path):
+    source = MillisecondPerBlock()
+    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), latency=source)
     evaluations = search(feasible, lambda arch: float(cost(arch).macs), storage=str(tmp_path / "j"), trials=20)
     assert len(evaluations) == 20
-    assert all(e.cost.latency == times[e.arch] <= 3e-3 for e in evaluations)
-    assert any(seconds > 3e-3 for seconds in times.values()), "the limit decided nothing"
+    assert all(e.cost.latency == source.times[e.arch] <= 3e-3 for e in evaluations)
+    assert any(seconds > 3e-3 for seconds in source.times.values()), "the limit decided nothing"
+
+
+def test_search_keeps_the_latencies_of_several_sources_apart(tmp_path):
+    evaluated = []
+
+    def evaluate(arch):
+        evaluated.append(arch)
+        return score(arch)
+
+    for source in (MillisecondPerBlock(), MillisecondPerBlock("table", factor=2), MillisecondPerBlock("table")):
+        feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=4e-3), latency=source)
+        evaluations = search(feasible, evaluate, storage=str(tmp_path / "j"), trials=10)
+        factor = 2 if source.digest else 1
+        for evaluation in evaluations:
+            blocks = sum(len(stage) for stage in evaluation.arch.stages)
+            assert evaluation.cost.latency == 1e-3 * factor * blocks <= 4e-3
+    assert len(evaluated) == len(set(evaluated)), "an accuracy was not taken from the other study"
 
 
 @given(budget=budgets, seed=st.integers(0, 1000))

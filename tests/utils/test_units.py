@@ -1,7 +1,7 @@
 import pytest
 
 from tinynas.utils.errors import InputError
-from tinynas.utils.units import format_bytes, format_count, parse_bytes, parse_count
+from tinynas.utils.units import format_bytes, format_count, format_seconds, parse_bytes, parse_count, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,18 @@ def test_format_count_writes_three_digits(value, text):
 @pytest.mark.parametrize(("value", "text"), [(340_736, "333KB"), (4700, "4.59KB"), (2**20, "1MB"), (12, "12B")])
 def test_format_bytes_writes_three_digits(value, text):
     assert format_bytes(value) == text
+
+
+@pytest.mark.parametrize("number", [1, 3, 7, 200, 999])
+def test_parse_seconds_is_exact(number):
+    """So that a sum of times that equals a limit is within it."""
+    assert parse_seconds(f"{number}us") == number / 10**6
+    assert parse_seconds(f"{number}ms") == number / 10**3
+    assert parse_seconds(f"{number}s") == number
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.5, "1.5s"), (5e-3, "5ms"), (1e-3, "1ms"), (8.12e-4, "812us"), (2e-7, "0.2us"), (0.0, "0us")]
+)
+def test_format_seconds_writes_three_digits(value, text):
+    assert format_seconds(value) == text

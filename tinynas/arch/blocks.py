@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..utils.errors import InputError, require, unknown
-from .layer_cost import LayerCost, conv_cost, depthwise_cost, output_size, weightless_cost
+from .layer_cost import Layer, LayerCost, conv_cost, depthwise_cost, output_size, weightless_cost
 
 ACTIVATIONS = ("relu", "relu6", "hswish")
 
@@ -71,27 +71,46 @@ class Block:
         mid, out_size = self.mid or channels, output_size(size, self.stride)
         kept = channels * size**2 if self.residual or keep_input else 0
         if self.mid:  # reads the input, which is thus counted already
-            yield conv_cost(f"{name}.expand", in_channels=channels, out_channels=mid, size=size)
+            yield conv_cost(f"{name}.expand", in_channels=channels, out_channels=mid, size=size, act=self.act)
         yield depthwise_cost(
             f"{name}.depthwise",
             channels=mid,
             size=size,
             kernel=self.kernel,
             stride=self.stride,
+            act=self.act,
             shortcut=kept,
             reads_shortcut=not self.mid,
         )
         if self.se:
-            yield from self._squeeze_excite_costs(f"{name}.se", mid, alive=mid * out_size**2 + kept)
+            yield from self._squeeze_excite_costs(f"{name}.se", mid, out_size, held=kept)
         yield conv_cost(f"{name}.project", in_channels=mid, out_channels=self.out, size=out_size, held=kept)
         if self.residual:
-            yield weightless_cost(f"{name}.add", kept + self.out * out_size**2)
+            yield weightless_cost(f"{name}.add", kept + self.out * out_size**2, Layer.add(self.out, out_size))
 
-    def _squeeze_excite_costs(self, name: str, channels: int, alive: int) -> Iterator[LayerCost]:
-        yield weightless_cost(f"{name}.pool", alive + channels)
-        yield conv_cost(f"{name}.reduce", in_channels=channels, out_channels=self.se, size=1, norm=False, held=alive)
-        yield conv_cost(f"{name}.expand", in_channels=self.se, out_channels=channels, size=1, norm=False, held=alive)
-        yield weightless_cost(f"{name}.scale", alive + channels)
+    def _squeeze_excite_costs(self, name: str, channels: int, size: int, held: int) -> Iterator[LayerCost]:
+        """Yield the costs of squeeze-excite's layers for an input (channels, size, size)."""
+        alive = channels * size**2 + held
+        yield weightless_cost(f"{name}.pool", alive + channels, Layer.global_pool(channels, size))
+        yield conv_cost(
+            f"{name}.reduce",
+            in_channels=channels,
+            out_channels=self.se,
+            size=1,
+            act="relu",
+            norm=False,
+            held=alive,
+        )
+        yield conv_cost(
+            f"{name}.expand",
+            in_channels=self.se,
+            out_channels=channels,
+            size=1,
+            act="hsigmoid",
+            norm=False,
+            held=alive,
+        )
+        yield weightless_cost(f"{name}.scale", alive + channels, Layer.scale(channels, size))
 
 
 def check_conv(kernel: int, stride: int, act: str) -> None:

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_types, from_mapping
+from .blocks import Block
+from .genes import Chooser
 
 T = TypeVar("T")
+
+_block = lru_cache(maxsize=2**14)(Block)  # the archs of a space share a few thousand different blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,27 @@ class BlockChoices:
             raise InputError("a block needs at least one activation to choose from, but act is empty")
         if not self.width and self.stride != 1:
             raise InputError(f"a block without width is residual, with stride 1, but its stride is {self.stride}")
+
+    def compose(self, name: str, channels: int, choose: Chooser, *, divisor: int, se_floor: int) -> Block:
+        """Return the block of the chosen options for an input of `channels` channels.
+
+        Expanded and squeezed channels are rounded to multiples of the divisor; the latter are at least `se_floor`.
+        """
+        out, mid = channels, 0
+        if self.width:
+            out = choose(f"{name}.out", self.width)
+        if self.expand:
+            mid = choose(f"{name}.mid", _expanded(self.expand, channels, divisor))
+        squeezed = _squeezed(self.se, mid or channels, divisor, se_floor)
+        return _block(
+            out=out,
+            kernel=choose(f"{name}.kernel", self.kernel),
+            stride=self.stride,
+            mid=mid,
+            se=choose(f"{name}.se", squeezed),
+            act=choose(f"{name}.act", self.act),
+            residual=not self.width,
+        )
 
     def fixed_choices(self, kinds: Sequence[str]) -> "BlockChoices":
         """Return the choices with those of these kinds fixed to their largest options."""
@@ -141,3 +167,19 @@ def with_options(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def as_options(value: Any) -> tuple[Any, ...]:
     """Return the options that a list names, or the only option that another value is."""
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+@lru_cache(maxsize=2**12)
+def _expanded(ratios: tuple[float, ...], channels: int, divisor: int) -> tuple[int, ...]:
+    """Return the channels times each expansion ratio, rounded to multiples of the divisor."""
+    return tuple(max(divisor, int(channels * ratio / divisor + 0.5) * divisor) for ratio in ratios)
+
+
+@lru_cache(maxsize=2**12)
+def _squeezed(reductions: tuple[float, ...], channels: int, divisor: int, floor: int) -> tuple[int, ...]:
+    """Return the channels divided by each reduction, rounded to multiples of the divisor; 0 for a reduction of 0."""
+    sizes = []
+    for reduction in reductions:
+        rounded = round(channels / reduction / divisor) * divisor if reduction else 0
+        sizes.append(max(floor, rounded) if reduction else 0)
+    return tuple(sizes)

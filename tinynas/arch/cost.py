@@ -16,9 +16,9 @@ Counting rules:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from ..utils.units import format_bytes, format_count, format_seconds
 from .arch import Arch
@@ -52,13 +52,24 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedCost(Cost):
-    """Counts and a measurement.
+    """Counts, and how long the network takes.
 
     Attributes:
-        latency: Seconds of one inference on the machine that runs the search.
+        latency: Seconds of one inference, by a `LatencySource`.
     """
 
     latency: float
+
+
+class LatencySource(Protocol):
+    """Measures or predicts how long a network takes."""
+
+    @property
+    def digest(self) -> str:
+        """What tells its times from those of other sources, so that they are not mixed; empty for this machine's."""
+
+    def seconds(self, arch: Arch) -> float:
+        """Return the seconds of one inference of one image."""
 
 
 def cost(arch: Arch) -> Cost:
@@ -80,7 +91,7 @@ def cost(arch: Arch) -> Cost:
         >>> counts.peak_sram, counts.flash
         (340736, 790536)
     """
-    total = LayerCost.total(_layers(arch, _block_total))
+    total = LayerCost.total(walk_costs(arch, _block_total))
     return Cost(
         macs=total.macs,
         params=total.params,
@@ -90,12 +101,17 @@ def cost(arch: Arch) -> Cost:
     )
 
 
+def timed_cost(arch: Arch, latency: LatencySource) -> TimedCost:
+    """Return an arch's counted cost, with its latency."""
+    return TimedCost(**asdict(cost(arch)), latency=latency.seconds(arch))
+
+
 def layer_costs(arch: Arch) -> Iterator[LayerCost]:
     """Yield the cost of each layer in the order in which they run, named like the modules of `build(arch)`."""
-    return _layers(arch, _block_layers)
+    return walk_costs(arch, _block_layers)
 
 
-def _layers(arch: Arch, block_costs: "_BlockCosts") -> Iterator[LayerCost]:
+def walk_costs(arch: Arch, block_costs: "BlockCosts") -> Iterator[LayerCost]:
     """Yield the costs of the stem, of the blocks as `block_costs` counts them, and of the head's layers."""
     stem, size = arch.stem, arch.resolution
     yield conv_cost(
@@ -105,6 +121,7 @@ def _layers(arch: Arch, block_costs: "_BlockCosts") -> Iterator[LayerCost]:
         size=size,
         kernel=stem.kernel,
         stride=stem.stride,
+        act=stem.act,
     )
     channels, size = stem.out, output_size(size, stem.stride)
     taps = arch.taps()
@@ -123,7 +140,7 @@ def _layers(arch: Arch, block_costs: "_BlockCosts") -> Iterator[LayerCost]:
     yield from arch.head.layer_costs(tapped, arch.classes)
 
 
-_BlockCosts = Callable[[str, Block, int, int, bool], Iterable[LayerCost]]  # name, block, channels, size, keep input?
+BlockCosts = Callable[[str, Block, int, int, bool], Iterable[LayerCost]]  # name, block, channels, size, keep input?
 
 
 def _block_layers(name: str, block: Block, channels: int, size: int, keep_input: bool) -> Iterable[LayerCost]:

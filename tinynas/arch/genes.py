@@ -4,7 +4,8 @@ Each rule is called with the gene's name and the values of its options, smallest
 Arguments before these are bound with `functools.partial`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..utils.errors import InputError
@@ -65,3 +66,38 @@ def encode_value(genes: dict[str, int], values: Mapping[str, Any], name: str, op
     if name in genes:
         genes[name] = index
     return options[index]
+
+
+def every_outcome(compose: Callable[[Chooser], T]) -> Iterator[T]:
+    """Yield what a function of a rule returns for every combination of the options that it chooses from.
+
+    Which genes there are, and their options, may depend on earlier choices.
+    """
+    indices: list[int] = []
+    while True:
+        path = _Path(indices)
+        yield compose(path)
+        while indices and indices[-1] == path.counts[len(indices) - 1] - 1:
+            indices.pop()
+        if not indices:
+            return
+        indices[-1] += 1
+
+
+@dataclass
+class _Path:
+    """A rule that takes the options of these indices, gene by gene, and the first options from there on.
+
+    The indices of the latter are appended, and the numbers of options are noted.
+    """
+
+    indices: list[int]
+    counts: list[int] = field(default_factory=list)
+
+    def __call__(self, name: str, options: Sequence[T]) -> T:
+        """Return the option that is next on the path."""
+        step = len(self.counts)
+        self.counts.append(len(options))
+        if step == len(self.indices):
+            self.indices.append(0)
+        return options[self.indices[step]]

@@ -13,7 +13,7 @@ from ..utils.schema import check_mapping, from_mapping
 from .blocks import check_activation, check_conv, is_count
 from .choices import check_ascending, largest_if
 from .genes import Chooser
-from .layer_cost import FeatureMap, LayerCost, conv_cost, depthwise_cost, linear_cost, weightless_cost
+from .layer_cost import FeatureMap, Layer, LayerCost, conv_cost, depthwise_cost, linear_cost, weightless_cost
 
 FINE_STRIDE, COARSE_STRIDE = 16, 32  # of the feature maps that detectors read
 DEFAULT_ANCHORS = (0.12, 0.12, 0.2, 0.2, 0.3, 0.3, 0.45, 0.45, 0.6, 0.6, 0.85, 0.85)  # before any are fitted to data
@@ -67,11 +67,11 @@ class Head:
         """Yield the costs of the head's layers for the last stage's feature map."""
         channels, size = maps[-1]
         if self.conv:
-            yield conv_cost("head.conv", in_channels=channels, out_channels=self.conv, size=size)
+            yield conv_cost("head.conv", in_channels=channels, out_channels=self.conv, size=size, act=self.act)
             channels = self.conv
-        yield weightless_cost("head.pool", channels * size**2 + channels)
+        yield weightless_cost("head.pool", channels * size**2 + channels, Layer.global_pool(channels, size))
         if self.hidden:
-            yield linear_cost("head.hidden", in_features=channels, out_features=self.hidden)
+            yield linear_cost("head.hidden", in_features=channels, out_features=self.hidden, act=self.act)
             channels = self.hidden
         yield linear_cost("head.classifier", in_features=channels, out_features=classes)
 
@@ -144,24 +144,26 @@ class DetectorHead:
         outputs = self.per_cell * (5 + classes)  # channels
         yield self._lateral_cost(1, maps[1], held=maps[0].num_bytes)
         yield self._lateral_cost(0, maps[0], held=coarse.num_bytes)
-        yield weightless_cost("head.double", coarse.num_bytes + fine.num_bytes + upsampled.num_bytes)
+        resizing = Layer.resize(self.width, coarse.size, fine.size)
+        yield weightless_cost("head.double", coarse.num_bytes + fine.num_bytes + upsampled.num_bytes, resizing)
         if upsampled != fine:
             yield weightless_cost("head.crop", coarse.num_bytes + 2 * fine.num_bytes + upsampled.num_bytes)
-        yield weightless_cost("head.merge", coarse.num_bytes + 2 * fine.num_bytes)
+        yield weightless_cost("head.merge", coarse.num_bytes + 2 * fine.num_bytes, Layer.add(self.width, fine.size))
         yield from self._level_costs(1, coarse.size, outputs, held=fine.num_bytes)
         yield from self._level_costs(0, fine.size, outputs, held=outputs * coarse.size**2)
         yield weightless_cost("head.outputs", outputs * (fine.size**2 + coarse.size**2))
 
     def _lateral_cost(self, level: int, tapped: FeatureMap, held: int) -> LayerCost:
+        channels, size = tapped
         return conv_cost(
-            f"head.lateral.{level}", in_channels=tapped.channels, out_channels=self.width, size=tapped.size, held=held
+            f"head.lateral.{level}", in_channels=channels, out_channels=self.width, size=size, act=self.act, held=held
         )
 
     def _level_costs(self, level: int, size: int, outputs: int, held: int) -> Iterator[LayerCost]:
-        width = self.width
-        depthwise = depthwise_cost(f"head.depthwise.{level}", channels=width, size=size, kernel=self.kernel)
+        width, act = self.width, self.act
+        depthwise = depthwise_cost(f"head.depthwise.{level}", channels=width, size=size, kernel=self.kernel, act=act)
         yield depthwise.holding(held)
-        yield conv_cost(f"head.pointwise.{level}", in_channels=width, out_channels=width, size=size, held=held)
+        yield conv_cost(f"head.pointwise.{level}", in_channels=width, out_channels=width, size=size, act=act, held=held)
         yield conv_cost(
             f"head.classifier.{level}", in_channels=width, out_channels=outputs, size=size, norm=False, held=held
         )

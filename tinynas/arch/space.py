@@ -6,14 +6,14 @@ the number of blocks) and represented by the index of an option, smallest first.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
 from .arch import Arch
-from .blocks import Block, Stem
-from .choices import BlockChoices, StageChoices, StemChoices, as_options, check_ascending, stage_from_dict, with_options
+from .blocks import Stem
+from .choices import StageChoices, StemChoices, as_options, check_ascending, stage_from_dict, with_options
 from .genes import Chooser, count_options, decoded, draw, draw_leaning, encode_value, largest, smallest
 from .heads import AnyHeadChoices, FitAnchors, HeadChoices, head_choices_from_dict
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 FIXABLE = ("kernel", "depth", "expand", "width")  # kinds of choices that `fixed_choices` knows
-
-_block = lru_cache(maxsize=2**14)(Block)  # the archs of a space share a few thousand different blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +201,8 @@ class SearchSpace:
         for s, stage in enumerate(self.stages):
             blocks = []
             for b in range(choose(f"stages.{s}.depth", stage.depth)):
-                blocks.append(self._compose_block(f"stages.{s}.{b}", stage.blocks[b], channels, choose))
+                name, choices = f"stages.{s}.{b}", stage.blocks[b]
+                blocks.append(choices.compose(name, channels, choose, divisor=self.divisor, se_floor=self.se_floor))
                 channels = blocks[-1].out
             stages.append(tuple(blocks))
         return Arch(
@@ -213,23 +212,6 @@ class SearchSpace:
             stem=stem,
             stages=tuple(stages),
             head=self.head.compose(choose),
-        )
-
-    def _compose_block(self, name: str, choices: BlockChoices, channels: int, choose: Chooser) -> Block:
-        out, mid = channels, 0
-        if choices.width:
-            out = choose(f"{name}.out", choices.width)
-        if choices.expand:
-            mid = choose(f"{name}.mid", _expanded(choices.expand, channels, self.divisor))
-        squeezed = _squeezed(choices.se, mid or channels, self.divisor, self.se_floor)
-        return _block(
-            out=out,
-            kernel=choose(f"{name}.kernel", choices.kernel),
-            stride=choices.stride,
-            mid=mid,
-            se=choose(f"{name}.se", squeezed),
-            act=choose(f"{name}.act", choices.act),
-            residual=not choices.width,
         )
 
     @classmethod
@@ -259,22 +241,6 @@ class SearchSpace:
         head = {"act": act, **check_mapping(values.get("head", {}), "head")}
         values["head"] = head_choices_from_dict(with_options(head, "conv", "hidden", "width", "kernel"))
         return cls(**values)
-
-
-@lru_cache(maxsize=2**12)
-def _expanded(ratios: tuple[float, ...], channels: int, divisor: int) -> tuple[int, ...]:
-    """Return the channels times each expansion ratio, rounded to multiples of the divisor."""
-    return tuple(max(divisor, int(channels * ratio / divisor + 0.5) * divisor) for ratio in ratios)
-
-
-@lru_cache(maxsize=2**12)
-def _squeezed(reductions: tuple[float, ...], channels: int, divisor: int, floor: int) -> tuple[int, ...]:
-    """Return the channels divided by each reduction, rounded to multiples of the divisor; 0 for a reduction of 0."""
-    sizes = []
-    for reduction in reductions:
-        rounded = round(channels / reduction / divisor) * divisor if reduction else 0
-        sizes.append(max(floor, rounded) if reduction else 0)
-    return tuple(sizes)
 
 
 def _values_by_gene(arch: Arch) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cache, partial
 from statistics import median
 
 import torch
 
 from ..arch.arch import Arch
-from ..arch.cost import TimedCost, cost
 from ..models.network import build, example_input, fold
 
 _WARM_UP = 3  # runs that are not timed
@@ -17,10 +15,21 @@ _MIN_RUNS = 15
 _MIN_SECONDS = 0.05  # of all timed runs together
 
 
+class MachineLatency:
+    """The time on this machine, a `LatencySource`: every arch is measured once per process."""
+
+    digest = ""
+
+    def seconds(self, arch: Arch) -> float:
+        """Return the median seconds of one run on one image."""
+        return latency(arch)
+
+
+@cache
 def latency(arch: Arch, *, batch: int = 1) -> float:
     """Return the median seconds of one run on `batch` images: batch norm folded, PyTorch, fp32, one CPU thread.
 
-    It is the thread's processor time, which other processes on the machine disturb little.
+    It is the thread's processor time, which other processes on the machine disturb little. Measured once per process.
     """
     net = fold(build(arch).eval())
     return median_seconds(partial(net, example_input(arch, batch)))
@@ -42,9 +51,3 @@ def median_seconds(run: Callable[[], object]) -> float:
     finally:
         torch.set_num_threads(threads)
     return median(seconds)
-
-
-@cache
-def timed_cost(arch: Arch) -> TimedCost:
-    """Return the arch's counted cost with the latency of one image, measured once per process."""
-    return TimedCost(**asdict(cost(arch)), latency=latency(arch))

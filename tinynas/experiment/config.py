@@ -54,6 +54,14 @@ class SearchSettings:
         default_text="study.journal in the run",
         parse=_storage,
     )
+    latency_table: str | None = setting(
+        None,
+        help="Take --latency from this CSV file of the times of layers on your board, see `tinynas layers`",
+        group="Limits",
+        metavar="FILE",
+        default_text="measured on this machine",
+        parse=absolute_path,
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

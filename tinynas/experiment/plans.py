@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
+from ..arch.latency_table import LatencyTable
 from ..utils.errors import InputError
 from ..utils.io import unused_path
 from ..utils.settings import check_settings, setting
@@ -35,11 +36,17 @@ class SearchPlan:
     config: SupernetConfig
     budget: Budget
     settings: SearchSettings = field(default_factory=SearchSettings)
+    latency_table: LatencyTable | None = None
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.budget.min_macs is not None and not self.settings.pareto:
             raise InputError("a range of MACs is for --pareto; add it, or limit --flops from above only")
+        if self.latency_table and self.budget.latency is None:
+            raise InputError(
+                f"--latency-table {self.latency_table.path} has the times that --latency limits, which is missing; "
+                "add --latency"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ class FrontEntry:
         arch: The network.
         accuracy: The task's metric on search-val, with the supernet's weights, in percent.
         standard_error: Of the accuracy, in percentage points, if it is known.
-        cost: Counted cost, and measured latency if that was limited.
+        cost: Counted cost, and latency if that was limited.
     """
 
     arch: Arch
@@ -63,6 +63,7 @@ class SearchResult:
         data: The data set.
         metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
         budget: Limits of the search.
+        latency_table: Digest of the table that latencies are from; None if they were measured, or not limited.
         evaluations: How many networks were evaluated.
         chance: Chance level on search-val; None of detectors.
         front: Networks that no other beats in both MACs and accuracy, in ascending order of both.
@@ -73,6 +74,7 @@ class SearchResult:
     data: str
     metric: str = "accuracy"
     budget: Budget
+    latency_table: str | None = None
     evaluations: int = 0
     chance: Chance | None = None
     front: tuple[FrontEntry, ...]
@@ -109,7 +111,7 @@ class SearchResult:
         ) + entry.arch.to_yaml()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of front.json; `chance` only of classifiers."""
+        """Return the content of front.json; `chance` only of classifiers, `latency_table` only if there was one."""
         plain = {
             "space": self.space,
             "data": self.data,
@@ -119,6 +121,8 @@ class SearchResult:
             "front": [entry.to_dict() for entry in self.front],
             "best": self.best,
         }
+        if self.latency_table is not None:
+            plain["latency_table"] = self.latency_table
         if self.chance is not None:
             plain["chance"] = self.chance.to_dict()
         return plain

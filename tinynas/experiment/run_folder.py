@@ -6,10 +6,10 @@ runs/NAME/
   space.yaml         the search space
   supernet.pt        checkpoint of the supernet
   log.jsonl          one line per epoch
-  search.yaml        limits and settings of the newest search
+  search.yaml        limits and settings of the newest search, and the digest of its latency table
   study.journal      Optuna studies (JournalStorage)
   front.json, front.png, best.yaml      Pareto front, its plot, the most accurate network on it
-  earlier/LIMITS/    front.json, front.png and best.yaml of searches with other limits
+  earlier/LIMITS/    front.json, front.png and best.yaml of searches with other limits, or another latency table
   damaged/           the same, if front.json could not be read
   compare.png        the newest comparison
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors; resolutions.json
@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..arch.arch import Arch
-from ..arch.budget import Budget
 from ..arch.zoo import load_arch
 from ..utils.errors import FileError
 from ..utils.io import read, write, write_json
@@ -144,26 +143,29 @@ class RunFolder:
         Raises:
             FileError: A file cannot be written.
         """
-        self._archive_front(result.budget)
+        self._archive_front(result)
         write(self.front_plot, plot)
         write_json(self.front, with_digest(result.to_dict()))
         write(self.best, result.best_yaml())
 
-    def _archive_front(self, budget: Budget) -> None:
-        """Copy the files of the last search before one within this budget replaces them.
+    def _archive_front(self, result: SearchResult) -> None:
+        """Copy the files of the last search before this result replaces them.
 
-        They are copied to earlier/ if their limits differ, to damaged/ if front.json cannot be read.
+        They are copied to earlier/ if their limits or latency tables differ, to damaged/ if front.json cannot be read.
         """
         if not self.front.exists():
             return
         try:
-            previous = self.read_front().budget
+            previous = self.read_front()
         except FileError:
             folder = self.path / "damaged"
         else:
-            if previous == budget:
+            if (previous.budget, previous.latency_table) == (result.budget, result.latency_table):
                 return
-            folder = self.path / "earlier" / (limits_slug(previous.limits()) or "no-limits")
+            name = limits_slug(previous.budget.limits()) or "no-limits"
+            if previous.latency_table:
+                name += f"-table-{previous.latency_table[:8]}"
+            folder = self.path / "earlier" / name
         for path in (self.front, self.front_plot, self.best):
             if path.exists():
                 write(folder / path.name, read(path))

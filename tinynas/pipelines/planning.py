@@ -10,12 +10,12 @@ from ..arch.budget import Budget
 from ..arch.netaug import family_factors
 from ..arch.zoo import load_arch, short_name
 from ..data.registry import load_data
-from ..experiment.config import NetAug, RetrainConfig, SearchSettings, SupernetConfig
+from ..experiment.config import NetAug, RetrainConfig, SupernetConfig
 from ..experiment.log import last_record
 from ..experiment.plans import RetrainPlan, SearchPlan
 from ..experiment.run_folder import BEST, CONFIG, RunFolder, limits_slug
 from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
-from ..experiment.saved import read_retraining, read_search_settings, read_supernet_config
+from ..experiment.saved import LATENCY_DIGEST, SavedSearch, read_retraining, read_search, read_supernet_config
 from ..models.model_file import read_model
 from ..models.network import INITS
 from ..study.storage import redact_password
@@ -50,7 +50,8 @@ def plan_search(
 
     Raises:
         InputError: The settings contradict each other.
-        FileError: There is nothing to resume, or the run's supernet is not trained.
+        FileError: There is nothing to resume, the run's supernet is not trained, the latency table is not valid, or
+            another one than that of the search to resume.
     """
     if resume:
         run = run or newest_run(CONFIG).path
@@ -60,15 +61,18 @@ def plan_search(
         config = _config_of_run(run, task, resume)
     else:
         config = SupernetConfig.for_task(task or "classify")
-    config, settings = overrides.apply(config), SearchSettings()
+    config = overrides.apply(config)
+    last = SavedSearch()
     if resume and run and RunFolder(run).search.exists():
-        last_budget, settings = read_search_settings(run)
-        budget = budget if budget.limits() else last_budget
+        last = read_search(run)
+    budget = budget if budget.limits() else last.budget
+    settings = overrides.apply(last.settings_for(budget))
     return SearchPlan(
         run=run or _new_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
         budget=budget,
-        settings=overrides.apply(settings),
+        settings=settings,
+        latency_table=last.read_latency_table(settings, budget),
     )
 
 
@@ -89,6 +93,8 @@ def search_settings(plan: SearchPlan) -> dict[str, Any]:
     storage = settings.pop("storage")
     if storage:
         settings["storage"] = redact_password(storage)
+    if plan.latency_table:
+        settings[LATENCY_DIGEST] = plan.latency_table.digest
     return {"limits": plan.budget.limits(), **settings}
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from ..arch.cost import cost
+from ..arch.cost import LatencySource
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..data.summary import summarise
-from ..deploy.latency import timed_cost
+from ..deploy.latency import MachineLatency
 from ..experiment.log import RunLog
 from ..experiment.plans import SearchPlan
 from ..experiment.plots import Series, pareto_plot
@@ -110,7 +110,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
 
     Raises:
         BudgetError: No network of the space is within the budget; raised before anything is trained.
-        FileError: The data set has changed since the run was begun.
+        FileError: The data set has changed since the run was begun, or the latency table lacks layers of the space.
     """
     run, config = RunFolder(plan.run), plan.config
     text = space_text(plan.run, config.space)
@@ -118,6 +118,8 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     identity = DataIdentity.of(data)
     check_data(run.data, config.data, identity)
     space = space_for(data, text, run.space)
+    if plan.latency_table:
+        plan.latency_table.check_covers(space, config.space)
     _feasible(plan, space).check()
     check_precision(config.recipe.precision, device())
     task, recipe = TASKS[data.task], config.recipe
@@ -186,8 +188,15 @@ def _train(training: _SupernetTraining, data: Data) -> Supernet:
 
 
 def _feasible(plan: SearchPlan, space: SearchSpace) -> Feasible:
-    """Return the networks of the space within the plan's budget; latency is measured only if it is limited."""
-    return Feasible(space=space, budget=plan.budget, cost_fn=timed_cost if plan.budget.latency else cost)
+    """Return the networks of the space within the plan's budget."""
+    return Feasible(space=space, budget=plan.budget, latency=_latency_source(plan))
+
+
+def _latency_source(plan: SearchPlan) -> LatencySource | None:
+    """Return what latency is taken from, if it is limited: the plan's table, or this machine."""
+    if plan.budget.latency is None:
+        return None
+    return plan.latency_table or MachineLatency()
 
 
 def _search(
@@ -265,6 +274,7 @@ def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) ->
         data=config.data,
         metric=task.metric,
         budget=budget,
+        latency_table=plan.latency_table.digest if plan.latency_table else None,
         evaluations=len(evaluations),
         chance=task.chance(data.val.labels, data.classes),
         front=tuple(entries),

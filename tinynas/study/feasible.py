@@ -11,7 +11,6 @@ Costs are computed from the arch alone, so a network is checked before anything 
 So no network outside the budget is ever evaluated.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
-from ..arch.cost import Cost, cost
+from ..arch.cost import Cost, LatencySource, cost, timed_cost
 from ..arch.space import SearchSpace
 from ..utils.errors import BudgetError
 
@@ -36,18 +35,22 @@ class Feasible:
     Attributes:
         space: All archs.
         budget: The limits.
-        cost_fn: Returns the cost of an arch. It may be slow, as when it measures latency: it is called only for archs
-            that keep all limits of counted costs, and for the smallest arch of the space.
+        latency: Source of latency, needed if that is limited. It may be slow, as when it measures: it is used only for
+            archs that keep all limits of counted costs, and for the smallest arch of the space.
     """
 
     space: SearchSpace
     budget: Budget
-    cost_fn: Callable[[Arch], Cost] = cost
+    latency: LatencySource | None = None
 
     def __contains__(self, arch: Arch) -> bool:
         if not self._counted_budget.fits(cost(arch)):
             return False
-        return self.budget.latency is None or self.budget.fits(self.cost_fn(arch))
+        return self.budget.latency is None or self.budget.fits(self.cost_of(arch))
+
+    def cost_of(self, arch: Arch) -> Cost:
+        """Return the arch's counted cost, with its latency if there is a source of it."""
+        return cost(arch) if self.latency is None else timed_cost(arch, self.latency)
 
     @cached_property
     def _counted_budget(self) -> Budget:
@@ -64,7 +67,7 @@ class Feasible:
 
         The smallest arch decides about the upper limits, as no cost decreases with size; the largest one about MACs.
         """
-        smallest = self.cost_fn(self.space.min())
+        smallest = self.cost_of(self.space.min())
         if self.space.min() not in self._upper_limits:
             costs = []
             for name, limit in self._upper_limits.budget.limits().items():

@@ -15,7 +15,6 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from ..arch.arch import Arch
-from ..arch.budget import Budget
 from ..arch.cost import Cost, read_cost
 from ..utils.io import json_digest
 from ..utils.rng import generator
@@ -58,7 +57,7 @@ def search(
     Args:
         feasible: The networks to choose from.
         evaluate: Returns the accuracy of a network in percent. Not called for what any study of the same weights has.
-        storage: Path of a journal file, or URL of a database, with a study for each pair of budget and weights.
+        storage: Path of a journal file, or URL of a database, with a study for each budget, latency source and weights.
         trials: Number of networks, including those that the study already has.
         weights: Identifies the weights that are evaluated.
         sampler: Name of one of `SAMPLERS`.
@@ -77,7 +76,7 @@ def search(
     proposals = FeasibleSampler(feasible, SAMPLERS[sampler], seed=seed)
     with storage_errors(storage), quiet_optuna():
         study = optuna.create_study(
-            study_name=_study_name(feasible.budget, weights, pareto=pareto),
+            study_name=_study_name(feasible, weights, pareto=pareto),
             storage=open_storage(storage),
             sampler=proposals,
             directions=["maximize", "minimize"] if pareto else ["maximize"],
@@ -126,7 +125,7 @@ class _Objective:
         for name, count in self.feasible.space.genes().items():
             genes[name] = trial.suggest_int(name, 0, count - 1)
         arch = self.feasible.space.decode(genes)
-        cost = self.feasible.cost_fn(arch)
+        cost = self.feasible.cost_of(arch)
         if not self._fits(trial, arch, cost) or not self._is_needed(trial):
             return [nan] * len(self.study.directions)
         accuracy = self._known_accuracy(arch)
@@ -183,10 +182,15 @@ class _Objective:
         return None
 
 
-def _study_name(budget: Budget, weights: str, *, pareto: bool) -> str:
-    """Return the name of a study, with the limits to the last digit: "macs <= 60000 of supernet 1f3a"."""
+def _study_name(feasible: Feasible, weights: str, *, pareto: bool) -> str:
+    """Return the name of a study, with the limits to the last digit: "macs <= 60000 of supernet 1f3a".
+
+    Times of a latency source with a digest are another study's than those of a source with another digest.
+    """
     prefix = "front, " if pareto else ""
-    return f"{prefix}{budget.describe(exact=True)}{_OF}{weights}"
+    source = feasible.latency.digest[:12] if feasible.latency else ""
+    suffix = f" by {source}" if source else ""
+    return f"{prefix}{feasible.budget.describe(exact=True)}{suffix}{_OF}{weights}"
 
 
 def _evaluations(study: optuna.Study, intact: set[int]) -> list[Evaluation]:

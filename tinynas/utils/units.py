@@ -9,7 +9,7 @@ from .errors import InputError
 
 _COUNT_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _BYTE_FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
-_SECOND_FACTORS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
 
 
 def parse_count(text: str | int) -> int:
@@ -27,7 +27,7 @@ def parse_seconds(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|us)\s*", text.lower())
     if not match or float(match[1]) == 0:
         raise InputError(f"cannot read {text!r}: expected a time like 5ms, 800us or 0.1s")
-    return float(match[1]) * _SECOND_FACTORS[match[2]]
+    return float(match[1]) / _UNITS_PER_SECOND[match[2]]
 
 
 def format_count(value: float) -> str:
@@ -42,10 +42,10 @@ def format_bytes(value: float) -> str:
 
 def format_seconds(value: float) -> str:
     """Format a time with three significant digits: 5ms, 812us, 1.5s."""
-    for unit, factor in _SECOND_FACTORS.items():
-        if value >= factor or unit == "us":
+    for unit, per_second in _UNITS_PER_SECOND.items():
+        if value * per_second >= 1 or unit == "us":
             break
-    return f"{value / factor:.3g}{unit}"
+    return f"{value * per_second:.3g}{unit}"
 
 
 def _parse(text: str | int, suffix: str, factors: dict[str, int], example: str) -> int:

@@ -94,6 +94,6 @@ def test_export_counts_nan_as_a_difference(model_file, tmp_path, monkeypatch):
 
 
 def test_export_names_the_missing_extra_tflite(model_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("tinynas.deploy.tflite.find_spec", lambda name: None)
+    monkeypatch.setattr("tinynas.deploy.runtimes.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'tinynas\[tflite\]'"):
         export(ExportPlan(model=model_file, out=tmp_path / "out", to="tflite"), report=Quiet())

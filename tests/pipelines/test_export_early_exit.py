@@ -36,6 +36,34 @@ def test_export_early_exits_writes_parts_that_compute_what_torch_does(space, wat
     assert all((folder / name).exists() for name in files)
 
 
+@pytest.mark.parametrize("tap", ["stages.0", "stages.1.0.depthwise"])
+def test_export_early_exits_as_tflite_parts(space, watched, tmp_path, tap):
+    pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
+    path = tmp_path / "model" / "model.safetensors"
+    save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    folder = Path(make_exits(ExitPlan(model=path, taps=(tap,), threshold=0.4), report=Quiet()).to_dict()["folder"])
+    plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder, to="tflite")
+    torchs, fp32, int8 = export(plan, report=Quiet()).to_dict()["forms"]
+    assert fp32["difference"] < 1e-3  # of logits around 100
+    for name in ("accuracy", "macs", "shares"):
+        assert fp32[name] == torchs[name]
+    assert (fp32["kind"], int8["kind"]) == ("TFLite fp32", "TFLite int8")
+    assert int8["temperatures"] != fp32["temperatures"]
+    files = ["part1.tflite", "part2.tflite", "part1.int8.tflite", "part2.int8.tflite"]
+    assert [*fp32["files"], *int8["files"]] == files
+    sizes = [(folder / name).stat().st_size for name in files]
+    assert [fp32["bytes"], int8["bytes"]] == [sum(sizes[:2]), sum(sizes[2:])]
+
+
+def test_export_early_exits_as_tflite_rejects_cascades(model_file, watched, space, tmp_path):
+    big = tmp_path / "big" / "model.safetensors"
+    save_model(big, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    exits = make_exits(ExitPlan(model=big, tiny=model_file, threshold=0.4), report=Quiet()).to_dict()["folder"]
+    plan = ExportPlan(model=Path(exits) / "sidenet.safetensors", out=tmp_path / "out", to="tflite")
+    with pytest.raises(InputError, match=r"export each of its two models with --to tflite"):
+        export(plan, report=Quiet())
+
+
 def test_export_early_exits_discards_files_that_compute_something_else(early_exits, monkeypatch):
     folder = early_exits.exits
     plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out", int8=False)

@@ -2,7 +2,7 @@ import logging
 import os
 import warnings
 
-from tinynas.utils.quiet import logging_disabled, output_discarded
+from tinynas.utils.quiet import logging_disabled, output_discarded, stderr_descriptor_captured
 
 
 def test_logging_disabled_restores_the_level_of_before():
@@ -23,3 +23,12 @@ def test_output_discarded_restores_stderr(capfd):
         warnings.warn("a warning", stacklevel=1)
     os.write(2, b"afterwards")
     assert capfd.readouterr() == ("", "afterwards")
+
+
+def test_stderr_descriptor_is_captured_and_restored(capfd):
+    with stderr_descriptor_captured() as captured:
+        os.write(2, b"from C\n")
+        captured.seek(0)
+        assert captured.read() == b"from C\n"
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"

@@ -1,6 +1,6 @@
 """A network in parts, each of them an ONNX model: run on images, timed, quantized."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -32,11 +32,30 @@ class OnnxParts:
         int8: Whether their weights and activations are int8.
     """
 
-    name = "the files"
+    name, kind = "the files", "ONNX"
 
     def __init__(self, protos: Sequence[onnx.ModelProto], *, int8: bool) -> None:
         self.protos, self.int8 = list(protos), int8
         self.sessions = [create_session(proto.SerializeToString()) for proto in protos]
+
+    @property
+    def file_names(self) -> list[str]:
+        """Names of the files, in the order in which they run."""
+        suffix = ".int8.onnx" if self.int8 else ".onnx"
+        return [f"part{number}{suffix}" for number in range(1, len(self.protos) + 1)]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all files, without metadata."""
+        return sum(proto.ByteSize() for proto in self.protos)
+
+    def contents(self, metadata: Sequence[Mapping[str, str]]) -> list[bytes]:
+        """Return the files' bytes, with the metadata of each part in its file."""
+        contents = []
+        for proto, properties in zip(self.protos, metadata, strict=True):
+            onnx.helper.set_model_props(proto, dict(properties))
+            contents.append(proto.SerializeToString())
+        return contents
 
     def run(self, images: Tensor) -> Tensor:
         """Run all parts on images (N, C, H, W); return the logits of every part, (N, parts, classes)."""
@@ -56,10 +75,10 @@ class OnnxParts:
             carried = outputs[1:] or [image]
         return runs
 
-    def latencies(self, image: np.ndarray) -> list[float]:
+    def latencies(self, image: Tensor) -> list[float]:
         """Return the median seconds until the logits of each part, on one thread."""
         seconds = []
-        for session, run in zip(self.sessions, self.run_image(image), strict=True):
+        for session, run in zip(self.sessions, self.run_image(image.numpy()), strict=True):
             seconds.append(median_seconds(partial(session.run, None, run.inputs)))
         return list(accumulate(seconds))
 

@@ -123,7 +123,7 @@ class FormReport:
     """Measurements of a network with early exits on the test split, in PyTorch or as files.
 
     Attributes:
-        kind: "torch", "ONNX fp32" or "ONNX int8".
+        kind: "torch", or the format and its precision, such as "ONNX fp32" or "TFLite int8".
         int8: Whether weights and activations are int8.
         point: Threshold, accuracy and average MACs.
         shares: Fraction of the images that take each exit.

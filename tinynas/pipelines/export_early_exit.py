@@ -1,8 +1,9 @@
-"""Export a network with early exits, an ONNX file for each part, and measure the files on the test split."""
+"""Export a network with early exits, a file for each part, and measure the files on the test split."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -15,6 +16,8 @@ from ..deploy.exported_file import metadata, preprocessing
 from ..deploy.latency import median_seconds
 from ..deploy.onnx import export_module, to_onnx
 from ..deploy.onnx_parts import OnnxParts
+from ..deploy.tflite import to_tflite
+from ..deploy.tflite_parts import tflite_parts
 from ..early_exit.calibration import ExitOutputs, fit_temperature
 from ..early_exit.model import EarlyExitModel, folded_parts, worst_case_cost
 from ..early_exit.thresholds import ThresholdSweep, sweep
@@ -28,6 +31,25 @@ from ..utils.errors import InputError
 from ..utils.io import to_json
 from .early_exit_measure import threshold_points
 from .export_check import Exported, Form, SplitRun, checked_difference, run_split
+
+
+class _Parts(Form, Protocol):
+    """The files of all parts, in one format."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def file_names(self) -> list[str]: ...
+
+    @property
+    def num_bytes(self) -> int: ...
+
+    def contents(self, metadata: Sequence[Mapping[str, str]]) -> list[bytes]: ...
+
+    def latencies(self, image: Tensor) -> list[float]: ...
+
+    def quantize(self, calibration: Tensor) -> "_Parts": ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,24 +68,24 @@ class _TorchExits:
 def export_early_exits(
     model: EarlyExitModel, plan: ExportPlan, data: Data, *, report: ProgressReporter
 ) -> Exported[EarlyExitExportReport]:
-    """Export every part as ONNX, in fp32 and int8, and run the files on the whole test split.
+    """Export every part, in fp32 and int8, and run the files on the whole test split.
 
     The int8 files have temperatures of their own, fitted on search-val.
 
     Raises:
         FileError: The outputs of an fp32 file differ from those of PyTorch.
-        InputError: The format is not ONNX, or the files would take more than one image at a time.
+        InputError: The files would take more than one image at a time, or the format has no form of these exits.
     """
-    if plan.to != "onnx" or plan.batch != 1:
+    if plan.batch != 1:
         raise InputError(
-            f"early exits are exported as ONNX for one image at a time, not as {plan.to} for a batch of "
-            f"{plan.batch or 'any size'}; leave out --to and --batch"
+            f"early exits are exported for one image at a time, not for a batch of {plan.batch or 'any size'}; "
+            "leave out --batch"
         )
     calibration = torch.cat(data.calibration_batches(model.resolution, plan.calibration))
-    forms = [OnnxParts(_export_parts(model, plan.opset), int8=False)]
+    forms = [_fp32_parts(model, plan)]
     if plan.int8:
         forms.append(forms[0].quantize(calibration))
-    rows = _measure(model, forms, data, report)
+    rows = _measure(model, forms, data, plan, report)
     exported = EarlyExitExportReport(
         model=str(plan.model),
         data=plan.data or model.mainnet.data,
@@ -79,6 +101,20 @@ def export_early_exits(
     for form, row in zip(forms, rows[1:], strict=True):
         files |= _files(model, form, row)
     return Exported(exported, files)
+
+
+def _fp32_parts(model: EarlyExitModel, plan: ExportPlan) -> _Parts:
+    """Return the parts in the plan's format.
+
+    Raises:
+        InputError: The format has no form of these exits.
+    """
+    if plan.to == "onnx":
+        return OnnxParts(_export_parts(model, plan.opset), int8=False)
+    taps, heads = model.exits.taps, model.exits.heads
+    if not taps:
+        raise InputError("a cascade is exported as ONNX, not as tflite; export each of its two models with --to tflite")
+    return tflite_parts(model.mainnet.net, taps, heads, heads[0].hidden.out_features)
 
 
 def _export_parts(model: EarlyExitModel, opset: int | None) -> list[onnx.ModelProto]:
@@ -99,19 +135,17 @@ def _export_parts(model: EarlyExitModel, opset: int | None) -> list[onnx.ModelPr
     return protos
 
 
-def _files(model: EarlyExitModel, form: OnnxParts, row: FormReport) -> dict[str, bytes]:
-    """Return the files of the parts, with the threshold and each exit's temperature in the metadata."""
-    assert row.parts is not None
-    files = {}
-    for name, proto, temperature in zip(row.parts.files, form.protos, row.temperatures, strict=True):
+def _files(model: EarlyExitModel, form: _Parts, row: FormReport) -> dict[str, bytes]:
+    """Return the files of the parts, with the threshold and each exit's temperature where files have metadata."""
+    properties = []
+    for temperature in row.temperatures:
         exit_metadata = {"threshold": to_json(model.threshold), "temperature": to_json(temperature)}
-        onnx.helper.set_model_props(proto, metadata(model.input_model) | exit_metadata)
-        files[name] = proto.SerializeToString()
-    return files
+        properties.append(metadata(model.input_model) | exit_metadata)
+    return dict(zip(form.file_names, form.contents(properties), strict=True))
 
 
 def _measure(
-    model: EarlyExitModel, forms: Sequence[OnnxParts], data: Data, report: ProgressReporter
+    model: EarlyExitModel, forms: Sequence[_Parts], data: Data, plan: ExportPlan, report: ProgressReporter
 ) -> list[FormReport]:
     """Measure the network in PyTorch, then as files."""
     temperatures, macs = model.exits.temperatures.tolist(), model.exits.macs(model.example())
@@ -121,14 +155,14 @@ def _measure(
     test = run_split(compared, data, data.test, model.resolution, task="test split", report=report)
     reference = _exit_outputs(test, 0)
     rows = [_form_report(in_torch.name, model, sweep(reference, temperatures, macs), temperatures)]
-    mainnets = _mainnet_alone(model.mainnet, data, int8=len(forms) > 1)
+    mainnets = _mainnet_alone(model.mainnet, data, plan)
     for number, (form, mainnet) in enumerate(zip(forms, mainnets, strict=True), 1):
         outputs = _exit_outputs(test, number)
         difference = checked_difference(form, outputs.logits, reference.logits)
         if form.int8:
             row = _calibrated_report(form, model, outputs, macs, data, report)
         else:
-            row = _form_report("ONNX fp32", model, sweep(outputs, temperatures, macs), temperatures)
+            row = _form_report(f"{form.kind} fp32", model, sweep(outputs, temperatures, macs), temperatures)
         parts = _part_files(form, difference, row.shares, model.example(), mainnet)
         rows.append(replace(row, int8=form.int8, parts=parts))
     return rows
@@ -141,7 +175,7 @@ def _exit_outputs(run: SplitRun, number: int) -> ExitOutputs:
 
 
 def _calibrated_report(
-    form: OnnxParts, model: EarlyExitModel, test: ExitOutputs, macs: Sequence[int], data: Data, report: ProgressReporter
+    form: _Parts, model: EarlyExitModel, test: ExitOutputs, macs: Sequence[int], data: Data, report: ProgressReporter
 ) -> FormReport:
     """Return what an int8 form does on the test split, at temperatures and further thresholds chosen on search-val."""
     run = run_split([form], data, data.val, model.resolution, task="search-val, int8", report=report)
@@ -149,7 +183,7 @@ def _calibrated_report(
     temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
     on_test = sweep(test, temperatures, macs)
     points = on_test.at(sweep(val, temperatures, macs).pareto_thresholds())
-    row = _form_report("ONNX int8", model, on_test, temperatures)
+    row = _form_report(f"{form.kind} int8", model, on_test, temperatures)
     return replace(row, points=threshold_points(points))
 
 
@@ -168,22 +202,22 @@ def _form_report(kind: str, model: EarlyExitModel, test: ThresholdSweep, tempera
 
 
 def _part_files(
-    form: OnnxParts, difference: float, shares: Sequence[float], image: Tensor, mainnet: Callable[[], object]
+    form: _Parts, difference: float, shares: Sequence[float], image: Tensor, mainnet: Callable[[], object]
 ) -> PartFiles:
-    seconds = form.latencies(image.numpy())
-    suffix = ".int8.onnx" if form.int8 else ".onnx"
+    seconds = form.latencies(image)
     return PartFiles(
-        files=tuple(f"part{number}{suffix}" for number in range(1, len(form.protos) + 1)),
+        files=tuple(form.file_names),
         difference=difference,
-        bytes=sum(proto.ByteSize() for proto in form.protos),
+        bytes=form.num_bytes,
         latency=float(np.dot(shares, seconds)),
         worst_latency=seconds[-1],
         mainnet_latency=median_seconds(mainnet),
     )
 
 
-def _mainnet_alone(mainnet: Model, data: Data, *, int8: bool) -> list[Callable[[], object]]:
-    """Return functions that run the network without early exits on one image, as fp32 and, if wanted, int8 ONNX."""
+def _mainnet_alone(mainnet: Model, data: Data, plan: ExportPlan) -> list[Callable[[], object]]:
+    """Return functions that run the network without early exits on one image, as an fp32 and, if wanted, int8 file."""
     arch = mainnet.net.arch
-    files = to_onnx(mainnet, calibration=data.calibration_batches(arch.resolution) if int8 else None)
+    write = to_onnx if plan.to == "onnx" else to_tflite
+    files = write(mainnet, calibration=data.calibration_batches(arch.resolution) if plan.int8 else None)
     return [partial(file.run, example_input(arch)) for file in files]

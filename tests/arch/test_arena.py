@@ -1,0 +1,49 @@
+"""The arena against TFLM: values measured with its sources compiled for a 32-bit host, and rules that hold for all."""
+
+from dataclasses import replace
+
+import pytest
+
+from tinynas import load_arch
+from tinynas.arch.arena import KERNELS, arena, offline_plan
+from tinynas.arch.lowering import lower
+from tinynas.utils.errors import InputError
+
+# Smallest arena in which the network's file runs, with reference kernels: measured.
+MEASURED = [
+    ("mobilenet-v2-w0.35", 96, 204_560),
+    ("mcunet-in3", 176, 412_688),
+    ("mobilenet-v3-large-w0.35", 128, 194_608),
+    ("proxyless-mobile-w0.35", 97, 144_512),
+    ("mobilenet-v2-tiny", 144, 370_704),
+]
+
+
+@pytest.mark.parametrize(("name", "resolution", "expected"), MEASURED)
+def test_arena_is_what_tflm_takes_on_32_bit(name, resolution, expected):
+    assert arena(lower(replace(load_arch(name), resolution=resolution))).total == expected
+
+
+def test_arena_for_cmsis_nn_is_not_smaller(any_space, rng):
+    for _ in range(10):
+        network = lower(any_space.sample(rng))
+        reference = arena(network)
+        for kernels in ("cmsis-nn-dsp", "cmsis-nn-mve"):
+            other = arena(network, kernels=kernels)
+            assert other.head >= reference.head
+            assert other.tail > reference.tail
+
+
+def test_arena_rejects_unknown_kernels(space):
+    with pytest.raises(InputError, match="unknown kind of kernels 'cmsis'"):
+        arena(lower(space.min()), kernels="cmsis")
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_offline_plan_has_an_aligned_offset_for_every_tensor(any_space, rng, kernels):
+    network = lower(any_space.sample(rng))
+    offsets = offline_plan(network, kernels=kernels)
+    assert set(offsets) == {tensor.name for tensor in network.tensors()}
+    assert all(offset % 16 == 0 for offset in offsets.values())
+    head = arena(network, kernels=kernels).head
+    assert max(offsets[tensor.name] + tensor.size for tensor in network.tensors()) <= head

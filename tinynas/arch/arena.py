@@ -1,0 +1,263 @@
+"""The arena of TensorFlow Lite Micro (TFLM) for an int8 file of a lowered network, counted without TFLM.
+
+The arena has two parts. The head holds activations and the scratch of operators, by the offsets in the file. The tail
+holds what lives as long as the interpreter: structs for tensors and operators, and the multipliers and shifts of every
+output channel. Before the head is in use, its place serves to plan it, which takes more than the activations of the
+smallest networks. Sizes of structs are those of TFLM's sources of 2026.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..utils.errors import unknown
+from .memory_plan import Buffer, aligned, place, plan_memory, tensor_buffers
+from .operators import CONVOLUTIONS, LoweredNetwork, Operator
+
+ALIGNMENT = 16  # bytes, of tensors, scratch and what operators keep
+
+
+class _Structs(NamedTuple):
+    """Sizes of TFLM's structs in bytes, of the pointers' size `bits`."""
+
+    fixed: tuple[int, ...]  # allocators, memory planner, builder of operator options, subgraph
+    tensor: int
+    eval_tensor: int
+    node: int
+    quantization: int
+    pointer: int
+    scratch_handle: int
+    scratch_request: int
+    allocation: int  # what is known about a tensor or scratch buffer while the head is planned
+    alignment: int
+    linear_extra: int  # taken per linear layer besides; measured with the Python interpreter of October 2026
+    operator_data: dict[str, int]  # what an operator keeps, by kind
+
+
+_COMMON_DATA = {"ADD": 60, "MUL": 36, "MEAN": 44, "HARD_SWISH": 20, "RESIZE_NEAREST_NEIGHBOR": 0}
+_STRUCTS = {
+    32: _Structs(
+        fixed=(36, 44, 36, 8, 8),
+        tensor=40,
+        eval_tensor=12,
+        node=32,
+        quantization=12,
+        pointer=4,
+        scratch_handle=4,
+        scratch_request=12,
+        allocation=24,
+        alignment=4,
+        linear_extra=0,
+        operator_data={"CONV_2D": 56, "DEPTHWISE_CONV_2D": 56, "FULLY_CONNECTED": 48, **_COMMON_DATA},
+    ),
+    64: _Structs(
+        fixed=(104, 72, 272, 16, 24),  # of the allocator that records allocations, as the Python interpreter has it
+        tensor=64,
+        eval_tensor=24,
+        node=64,
+        quantization=24,
+        pointer=8,
+        scratch_handle=8,
+        scratch_request=16,
+        allocation=32,
+        alignment=8,
+        linear_extra=16,
+        operator_data={"CONV_2D": 80, "DEPTHWISE_CONV_2D": 80, "FULLY_CONNECTED": 72, **_COMMON_DATA},
+    ),
+}
+_OPTIONS = {  # bytes and alignment of an operator's options
+    "CONV_2D": (28, 4),
+    "DEPTHWISE_CONV_2D": (28, 4),
+    "FULLY_CONNECTED": (16, 4),
+    "ADD": (8, 4),
+    "MUL": (4, 4),
+    "MEAN": (1, 1),
+    "RESIZE_NEAREST_NEIGHBOR": (2, 1),
+}
+
+_SPARE_REQUESTS = 12  # scratch requests that there is room for besides the present ones
+_PLANNER_BYTES = 40  # of the planner per buffer: four numbers of a buffer, and its places in sorted lists
+
+KERNELS = ("reference", "cmsis-nn-dsp", "cmsis-nn-mve")
+_CMSIS_DATA = {
+    "FULLY_CONNECTED": 24,
+    "CONV_2D": 4,
+    "DEPTHWISE_CONV_2D": 4,
+}  # bytes that CMSIS-NN's operators keep besides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arena:
+    """Memory that TFLM takes, in bytes.
+
+    Attributes:
+        head: Activations and scratch.
+        tail: What lives as long as the interpreter.
+        planning: What is needed while the head is planned, most of the tail included.
+    """
+
+    head: int
+    tail: int
+    planning: int
+
+    @property
+    def total(self) -> int:
+        """Bytes that must be reserved for the arena: a multiple of 16."""
+        return aligned(max(self.head + self.tail, self.planning), ALIGNMENT)
+
+
+def arena(network: LoweredNetwork, *, kernels: str = "reference", bits: int = 32) -> Arena:
+    """Return the memory that TFLM takes for a network's int8 file with the offsets of `offline_plan`.
+
+    Args:
+        network: The network.
+        kernels: One of KERNELS; the offsets in the file are planned for them as well.
+        bits: Size of pointers: 32 on microcontrollers; 64 for the Python package tflite-micro.
+    """
+    tensors, scratch = _tensor_buffers(network), _scratch_buffers(network, kernels)
+    head = place(tensors + scratch, _scratch_order(tensors, scratch), fixed=_offsets(tensors, scratch)).peak
+    structs, num_scratch = _STRUCTS[bits], len(scratch)
+    before_planning = _tail_bytes(_requests_of_operators(network, kernels, num_scratch, structs))
+    return Arena(
+        head=head,
+        tail=_tail_bytes(_requests_of_ends(network, structs), start=before_planning),
+        planning=_planning_bytes(network, num_scratch, structs, before_planning),
+    )
+
+
+def offline_plan(network: LoweredNetwork, *, kernels: str = "reference") -> dict[str, int]:
+    """Return the offset in the head of every activation tensor of an int8 file, by name.
+
+    Args:
+        network: The network.
+        kernels: One of KERNELS, for whose scratch the plan leaves room.
+    """
+    tensors = _tensor_buffers(network)
+    offsets: dict[str, int] = {}
+    for buffer, offset in zip(tensors, _offsets(tensors, _scratch_buffers(network, kernels)), strict=True):
+        offsets |= dict.fromkeys(buffer.tensors, offset)
+    return offsets
+
+
+def _tensor_buffers(network: LoweredNetwork) -> list[Buffer]:
+    return tensor_buffers(network, alignment=ALIGNMENT)
+
+
+def _offsets(tensors: list[Buffer], scratch: list[Buffer]) -> tuple[int, ...]:
+    """Return the offsets of the tensors' buffers in a plan that includes the scratch."""
+    return plan_memory(tensors + scratch).offsets[: len(tensors)]
+
+
+def _scratch_order(tensors: list[Buffer], scratch: list[Buffer]) -> list[int]:
+    """Return the numbers of the scratch buffers, which follow those of the tensors, in TFLM's order of placing them.
+
+    TFLM plans scratch itself, around the tensors whose offsets are in the file: by size, and the last requested first.
+    """
+
+    def by_size(number: int) -> int:
+        return -scratch[number - len(tensors)].size
+
+    last_first = range(len(tensors) + len(scratch) - 1, len(tensors) - 1, -1)
+    return sorted(last_first, key=by_size)
+
+
+def _scratch_buffers(network: LoweredNetwork, kernels: str) -> list[Buffer]:
+    """Return what operators use while they run, in the order in which they request it."""
+    buffers = []
+    for number, operator in enumerate(network.operators):
+        for num_bytes in _scratch_bytes(operator, kernels):
+            size = aligned(num_bytes, ALIGNMENT)
+            buffers.append(Buffer(size=size, first=number, last=number))
+    return buffers
+
+
+def _scratch_bytes(operator: Operator, kernels: str) -> tuple[int, ...]:
+    """Return the sizes of an operator's scratch buffers.
+
+    Raises:
+        InputError: The kernels are unknown.
+    """
+    if operator.kind == "MEAN":  # sums, and a position per dimension and per axis
+        return 4 * operator.output.channels, 4 * len(operator.inputs[0].shape), 4 * len(operator.constant)
+    if kernels not in KERNELS:
+        raise unknown("kind of kernels", kernels, KERNELS)
+    size = 0 if kernels == "reference" else _cmsis_scratch_bytes(operator, vector=kernels == "cmsis-nn-mve")
+    return (size,) if size else ()
+
+
+def _cmsis_scratch_bytes(operator: Operator, *, vector: bool) -> int:
+    """Return the scratch of a CMSIS-NN kernel, for cores with vector instructions (MVE) or with DSP instructions."""
+    kernel = operator.kernel + operator.extension
+    if operator.kind == "FULLY_CONNECTED":
+        return 4 * operator.output.channels if vector else 0
+    if operator.kind == "CONV_2D" and kernel > 1:
+        values = kernel**2 * operator.inputs[0].channels
+        return 4 * aligned(values, 16) if vector else 4 * aligned(values, 4)
+    if operator.kind == "DEPTHWISE_CONV_2D" and vector:
+        return 4 * 124 * kernel**2
+    if operator.kind == "DEPTHWISE_CONV_2D" and kernel != 3:  # 3x3 kernels with padding 1 need none
+        return 2 * operator.output.channels * kernel**2
+    return 0
+
+
+def _tail_bytes(requests: Iterable[tuple[int, int]], start: int = 0) -> int:
+    """Return the tail's size after requests of bytes with an alignment; it grows from the arena's end."""
+    tail = start
+    for size, alignment in requests:
+        tail = aligned(tail + size, alignment)
+    return tail
+
+
+def _requests_of_operators(
+    network: LoweredNetwork, kernels: str, num_scratch: int, structs: _Structs
+) -> Iterator[tuple[int, int]]:
+    """Yield the bytes and the alignment of what TFLM requests before it plans the head, in its order."""
+    operators = network.operators
+    for size in structs.fixed:
+        yield size, structs.alignment
+    yield structs.eval_tensor * _num_tensors(network), structs.alignment
+    yield structs.node * len(operators), structs.alignment
+    for operator in operators:
+        yield _OPTIONS.get(operator.kind, (0, 1))
+        if operator.kind == "FULLY_CONNECTED":
+            yield structs.linear_extra, 4
+    for operator in operators:
+        yield from _kept_by_operator(operator, kernels, structs)
+    yield structs.scratch_handle * num_scratch, structs.alignment
+
+
+def _requests_of_ends(network: LoweredNetwork, structs: _Structs) -> Iterator[tuple[int, int]]:
+    """Yield the bytes and the alignment of what TFLM requests for the network's inputs, then for its outputs."""
+    for count in (len(network.inputs), len(network.outputs)):
+        yield structs.pointer * count, ALIGNMENT
+        for _ in range(count):
+            yield structs.tensor, structs.alignment
+            yield structs.quantization, structs.alignment
+            yield 8, 4  # the scale and its count
+
+
+def _planning_bytes(network: LoweredNetwork, num_scratch: int, structs: _Structs, tail: int) -> int:
+    """Return the bytes that are needed while the head is planned, when the tail has this size."""
+    requests = structs.scratch_request * (num_scratch + _SPARE_REQUESTS)
+    allocations = structs.allocation * (_num_tensors(network) + num_scratch)
+    planned = len(network.inputs) + len(network.operators) + num_scratch  # buffers
+    information = aligned(requests + structs.pointer + allocations, ALIGNMENT)
+    return aligned(tail, ALIGNMENT) + information + _PLANNER_BYTES * planned
+
+
+def _num_tensors(network: LoweredNetwork) -> int:
+    """Return the number of tensors of the file: activations, weights and biases, and distinct constants."""
+    layers = [operator for operator in network.operators if operator.layer]
+    constants = {operator.constant for operator in network.operators} - {()}
+    return len(network.inputs) + len(network.operators) + 2 * len(layers) + len(constants)
+
+
+def _kept_by_operator(operator: Operator, kernels: str, structs: _Structs) -> Iterator[tuple[int, int]]:
+    size = structs.operator_data[operator.kind]
+    if kernels != "reference":
+        size += _CMSIS_DATA.get(operator.kind, 0)
+    if size:
+        yield size, ALIGNMENT
+    if operator.kind in CONVOLUTIONS:
+        yield 4 * operator.output.channels, ALIGNMENT  # multipliers
+        yield 4 * operator.output.channels, ALIGNMENT  # shifts

@@ -1,0 +1,134 @@
+"""The lowered network as data: the operators that a target runs, in order, and the tensors between them.
+
+Kinds are named as TensorFlow Lite names its operators. Shapes are channels-last and hold one image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """A tensor of activations: an input of the network, or what an operator writes.
+
+    Attributes:
+        name: The operator's name; "images" for the network's input.
+        shape: (1, height, width, channels), or (1, features).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a feature map, or features."""
+        return self.shape[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """A step of a lowered network.
+
+    A convolution pads its input by kernel // 2 on every side, as PyTorch does. TensorFlow Lite's SAME padding would pad
+    less before the first pixel where a stride skips pixels at the end. `extension` is the number of rows and columns of
+    zeros that are appended to the kernel, so that SAME padding of the larger kernel computes the same outputs.
+
+    Attributes:
+        name: Unique name; that of the module of `build(arch)` where there is one.
+        kind: "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN" (over height and width),
+            "HARD_SWISH" or "RESIZE_NEAREST_NEIGHBOR".
+        inputs: Tensors that are read, without weights.
+        output: Tensor that is written.
+        layer: Module of the network with folded norms that holds the weight and the bias; "" for none.
+        kernel: Kernel size in pixels, without the extension.
+        stride: Stride in pixels.
+        extension: Rows and columns of zeros that are appended to the kernel.
+        activation: Fused activation: "relu", "relu6" or "" for none.
+        weight_scale: Factor of the layer's weight.
+        bias_shift: Addend of the layer's bias.
+        overwritable: Positions of the inputs that the output may overwrite if no later operator reads them.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
+    layer: str = ""
+    kernel: int = 1
+    stride: int = 1
+    extension: int = 0
+    activation: str = ""
+    weight_scale: float = 1.0
+    bias_shift: float = 0.0
+    overwritable: tuple[int, ...] = ()
+
+    @property
+    def constant(self) -> tuple[int, ...]:
+        """Whole numbers that the operator reads as a tensor: axes of a mean, or the size to resize to; () for none."""
+        if self.kind == "MEAN":
+            return (1, 2)
+        return self.output.shape[1:3] if self.kind == "RESIZE_NEAREST_NEIGHBOR" else ()
+
+    @property
+    def num_weights(self) -> int:
+        """Number of weights without biases and without the extension."""
+        return self._weights(self.kernel)
+
+    @property
+    def num_stored_weights(self) -> int:
+        """Number of weights that a file holds, the extension included."""
+        return self._weights(self.kernel + self.extension)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, without those with the extension's zeros."""
+        return self.num_weights * self._pixels
+
+    @property
+    def executed_macs(self) -> int:
+        """Multiply-accumulates that the target executes, those with the extension's zeros included."""
+        return self.num_stored_weights * self._pixels
+
+    @property
+    def num_biases(self) -> int:
+        """Number of biases: one per output channel of a layer with weights."""
+        return self.output.channels if self.layer else 0
+
+    @property
+    def _pixels(self) -> int:
+        return self.output.size // self.output.channels
+
+    def _weights(self, kernel: int) -> int:
+        if not self.layer:
+            return 0
+        inputs = 1 if self.kind == "DEPTHWISE_CONV_2D" else self.inputs[0].channels
+        return inputs * self.output.channels * kernel**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweredNetwork:
+    """A network as the operators that a target runs.
+
+    Attributes:
+        inputs: The image; of a part of a network, what an earlier part returns.
+        operators: The operators in the order of execution.
+        outputs: The logits of a classifier, or the feature maps of a detector's predictions, fine first.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    operators: tuple[Operator, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def tensors(self) -> Iterator[TensorSpec]:
+        """Yield the network's inputs and every operator's output, in the order of execution."""
+        yield from self.inputs
+        for operator in self.operators:
+            yield operator.output

@@ -1,0 +1,109 @@
+"""A lowered network in PyTorch: the weights of its operators, and the values of its tensors for a batch of images."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..arch.operators import LoweredNetwork, Operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerWeights:
+    """Weights of a convolution or linear layer, norm folded, scaled and shifted as the operator wants them.
+
+    Attributes:
+        weight: (out_channels, in_channels, k, k) or (out_features, in_features), fp32.
+        bias: (out_channels,), fp32.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def layer_weights(network: LoweredNetwork, folded: nn.Module) -> dict[str, LayerWeights]:
+    """Return the weights of a lowered network's layers by the names of their operators.
+
+    Args:
+        network: The lowered network.
+        folded: The network in PyTorch, on the CPU, with folded norms as `fold` returns it.
+    """
+    weights = {}
+    for operator in network.operators:
+        if operator.layer:
+            layer = folded.get_submodule(operator.layer)
+            weight, bias = layer.get_parameter("weight").detach(), layer.get_parameter("bias").detach()
+            weight = weight * operator.weight_scale
+            weights[operator.name] = LayerWeights(weight=weight, bias=bias + operator.bias_shift)
+    return weights
+
+
+def run_lowered(network: LoweredNetwork, weights: Mapping[str, LayerWeights], images: Tensor) -> dict[str, Tensor]:
+    """Return the values of all tensors by name, for images (N, C, H, W); feature maps are (N, C, H, W), too.
+
+    The network must be whole: a part of one does not take images.
+    """
+    (image,) = network.inputs
+    values = {image.name: images}
+    with torch.inference_mode():
+        for operator in network.operators:
+            inputs = [values[tensor.name] for tensor in operator.inputs]
+            if operator.layer:
+                values[operator.name] = _run_layer(operator, weights[operator.name], inputs[0])
+            else:
+                values[operator.name] = _WITHOUT_WEIGHTS[operator.kind](operator, *inputs)
+    return values
+
+
+def _run_layer(operator: Operator, layer: LayerWeights, x: Tensor) -> Tensor:
+    if operator.kind == "FULLY_CONNECTED":
+        y = functional.linear(x, layer.weight, layer.bias)
+    else:
+        groups = operator.output.channels if operator.kind == "DEPTHWISE_CONV_2D" else 1
+        padding = operator.kernel // 2
+        y = functional.conv2d(x, layer.weight, layer.bias, operator.stride, padding, groups=groups)
+    return _ACTIVATIONS[operator.activation](y)
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "": _identity,
+    "relu": functional.relu,
+    "relu6": functional.relu6,
+}
+
+
+def _add(operator: Operator, x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+def _multiply(operator: Operator, x: Tensor, gate: Tensor) -> Tensor:
+    return x * gate
+
+
+def _mean(operator: Operator, x: Tensor) -> Tensor:
+    return x.mean((2, 3), keepdim=len(operator.output.shape) == 4)
+
+
+def _hard_swish(operator: Operator, x: Tensor) -> Tensor:
+    return functional.hardswish(x)
+
+
+def _resize(operator: Operator, x: Tensor) -> Tensor:
+    """Double the size, and crop a row and a column if the output's size is odd."""
+    _, height, width, _ = operator.output.shape
+    return functional.interpolate(x, scale_factor=2.0)[:, :, :height, :width]
+
+
+_WITHOUT_WEIGHTS: dict[str, Callable[..., Tensor]] = {
+    "ADD": _add,
+    "MUL": _multiply,
+    "MEAN": _mean,
+    "HARD_SWISH": _hard_swish,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
+}

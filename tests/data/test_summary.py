@@ -153,3 +153,28 @@ def test_unreadable_images_are_left_out(tmp_path):
     summary = summary_of(tmp_path, skip_unreadable=True)
     assert summary.left_out == (f"1 image that cannot be read: {tmp_path}/train/a/x.png (it is empty)",)
     assert sum(summary.images.values()) == 44
+
+
+class DrawnSplit:
+    """A split of the user's own, whose images are neither files nor in memory."""
+
+    def __init__(self, split):
+        self._split = split
+        self.labels = split.labels
+
+    def __len__(self):
+        return len(self._split)
+
+    def digest(self):
+        return self._split.digest()
+
+    def batches(self, requests, normalise):
+        return self._split.batches(requests, normalise)
+
+
+def test_summary_of_images_that_are_neither_files_nor_in_memory(data):
+    drawn = replace(data, **{name: DrawnSplit(split) for name, split in data.splits.items()})
+    summary, in_memory = summarise(drawn, "drawn"), summarise(data, "drawn")
+    assert summary.by_class == in_memory.by_class
+    assert (summary.sizes, summary.to_dict()["sizes"]) == ((), None)
+    assert summary.lines() == [line for line in in_memory.lines() if not line.startswith("  pixels")]

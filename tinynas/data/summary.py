@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from ..utils.errors import some_names
 from ..utils.text import counted
 from .base import Data, Split, class_counts
+from .digest import tensor_digest
 from .files import ImageFile
 from .identity import SPLIT_NAMES
 from .images import BACKGROUND
@@ -42,7 +42,8 @@ class DataSummary:
         channels: Input channels of its networks.
         images: Number of images of each split.
         by_class: For each split, the number of images (objects, for detection) of each class.
-        sizes: Smallest, median and largest size (width, height) of the images, by their number of pixels.
+        sizes: Smallest, median and largest size (width, height) of the images, by their number of pixels; empty if
+            they are neither files nor in memory.
         stored: How many images are stored in each way, such as "RGB JPEG"; empty if they are not files.
         converted: How many images are converted when they are read, by what is done.
         left_out: What there is beside the images, and was left out, a line each.
@@ -65,8 +66,11 @@ class DataSummary:
         plain = dict(vars(self))
         for key in ("images", "by_class"):
             plain[key] = {SPLIT_NAMES[split]: value for split, value in plain[key].items()}
-        smallest, median, largest = map(list, self.sizes)
-        plain["sizes"] = {"smallest": smallest, "median": median, "largest": largest}
+        if self.sizes:
+            smallest, median, largest = map(list, self.sizes)
+            plain["sizes"] = {"smallest": smallest, "median": median, "largest": largest}
+        else:
+            plain["sizes"] = None
         return plain
 
     def lines(self, *, brief: bool = False) -> list[str]:
@@ -74,7 +78,9 @@ class DataSummary:
         counts = [f"{self.images[split]:,} {shown}" for split, shown in SPLIT_NAMES.items()]
         lines = [f"data: {self.name}: {counted(len(self.by_class['train']), 'class')}; images: {', '.join(counts)}"]
         if not brief:
-            lines += [f"  {self._balance()}", f"  pixels: {self._pixels()}"]
+            lines.append(f"  {self._balance()}")
+            if self.sizes:
+                lines.append(f"  pixels: {self._pixels()}")
             if self.converted:
                 lines.append("  converted: " + ", ".join(f"{count:,} {what}" for what, count in self.converted.items()))
             lines += [f"  left out: {text}" for text in self.left_out]
@@ -119,11 +125,13 @@ def summarise(data: Data, name: str) -> DataSummary:
 
 
 def _sizes(data: Data, files: Sequence[ImageFile]) -> tuple[tuple[int, int], ...]:
-    """Return the smallest, median and largest width and height, by number of pixels."""
+    """Return the smallest, median and largest width and height, by number of pixels; nothing if sizes are unknown."""
     sizes = [(file.facts.width, file.facts.height) for file in files if file.facts]
+    pixels = _pixels_in_memory(data.train)
+    if not sizes and pixels is not None:
+        sizes = [(pixels.shape[-1], pixels.shape[-2])]
     if not sizes:
-        height, width = pixels_in_memory(data.train).shape[-2:]
-        sizes = [(width, height)]
+        return ()
     sizes.sort(key=_num_pixels)
     return sizes[0], sizes[len(sizes) // 2], sizes[-1]
 
@@ -132,9 +140,10 @@ def _num_pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]
 
 
-def pixels_in_memory(split: Split) -> Tensor:
-    """Return the images (N, C, H, W) of a split that has them in memory."""
-    images: Tensor = split.images if hasattr(split, "images") else split.read.images  # type: ignore[attr-defined]
+def _pixels_in_memory(split: Split) -> Tensor | None:
+    """Return the images (N, C, H, W) of a split that has them in memory; None of any other split."""
+    source = getattr(split, "read", split)
+    images: Tensor | None = getattr(source, "images", None) if not image_files(split) else None
     return images
 
 
@@ -191,8 +200,8 @@ def _warnings(data: Data, by_class: Mapping[str, Mapping[str, int]]) -> Iterator
 
 
 def _image_digests(split: Split) -> list[str]:
-    """Return a digest of each image's content."""
-    files = image_files(split)
-    if files:
-        return [file.digest for file in files]
-    return [sha256(image.numpy().tobytes()).hexdigest() for image in pixels_in_memory(split)]
+    """Return a digest of each image's content; nothing if the images are neither files nor in memory."""
+    files, pixels = image_files(split), _pixels_in_memory(split)
+    if pixels is not None:
+        return [tensor_digest(image) for image in pixels]
+    return [file.digest for file in files]

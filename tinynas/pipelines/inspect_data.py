@@ -36,7 +36,7 @@ def inspect_data(name: str, out: Path, *, resolution: int | None = None) -> Data
     data = load_data(name, skip_unreadable=True)
     summary = summarise(data, name)
     if resolution is None:
-        resolution = min(_SIDE, max(summary.sizes[1]))
+        resolution = min(_SIDE, max(summary.sizes[1])) if summary.sizes else _SIDE
     if not 0 < resolution <= MAX_RESOLUTION:
         raise InputError(
             f"the resolution must be from 1 to {MAX_RESOLUTION} pixels, but is {resolution}; choose another"

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tinynas import Budget
-from tinynas.experiment.config import SAMPLERS
+from tinynas.experiment.search_settings import SAMPLERS
 from tinynas.study.evaluator import SubnetEvaluator
 from tinynas.study.feasible import Feasible
 from tinynas.study.loop import search

@@ -1,5 +1,6 @@
 """The commands. What needs torch is imported by the command that needs it, so that --help answers at once."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from tinynas.arch.arch import Arch
-from tinynas.arch.cost import cost, layer_costs, timed_cost
+from tinynas.arch.cost import cost, layer_costs
 from tinynas.arch.latency_table import LatencyTable
+from tinynas.arch.targets import TARGETS, find_target
 from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 from tinynas.experiment.config import DATA_HELP
 from tinynas.experiment.plans import ExportPlan
@@ -23,7 +25,7 @@ from .tables.cells import note_undrawable
 from .tables.data import show_data
 from .tables.deploy import show_export
 from .tables.models import show_evaluation, show_predictions
-from .tables.networks import show_cost, show_spaces
+from .tables.networks import show_cost, show_spaces, show_targets
 from .tables.search import show_comparison
 from .training import quickstart, retrain, search
 
@@ -173,13 +175,16 @@ def count(
         Path | None,
         typer.Option(metavar="FILE", help="Add up the times of the layers in this CSV file, see `tinynas layers`."),
     ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Measure it as well for this target, see `tinynas targets`.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count a network's MACs, parameters, peak SRAM and flash from its arch."""
+    """Count a network's MACs, parameters and memory from its arch."""
     network = load_arch(arch)
     network = replace(network, resolution=resolution) if resolution is not None else network
-    counts = timed_cost(network, LatencyTable.read(latency_table)) if latency_table else cost(network)
-    document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **asdict(counts)}
+    document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **cost(network).to_dict()}
+    document |= _measured(network, target, latency_table)
     if check:
         from tinynas.models.profile import recount
 
@@ -209,12 +214,31 @@ def spaces(as_json: AsJson = False) -> None:
     screen.document(document)
 
 
+@app.command()
+def targets(as_json: AsJson = False) -> None:
+    """List what networks can be searched and exported for, and what limits mean there."""
+    screen = Screen(as_json)
+    show_targets(screen, list(TARGETS.values()))
+    screen.document([asdict(target) for target in TARGETS.values()])
+
+
 app.command()(layers)
 app.command()(fit_latency)
 app.command()(quickstart)
 
 
+def _measured(network: Arch, target: str | None, latency_table: Path | None) -> Mapping[str, float]:
+    """Return the costs of a network that are not counted: by a table, or on a target that has such costs."""
+    if latency_table:
+        return LatencyTable.read(latency_table).measure(network)
+    if target is None or not find_target(target).latency:
+        return {}
+    from tinynas.deploy.measured_costs import measured_costs
+
+    return measured_costs(find_target(target)).measure(network)
+
+
 def _range(smallest: Arch, largest: Arch) -> dict[str, Any]:
-    return {"min": {"resolution": smallest.resolution, **asdict(cost(smallest))}} | {
-        "max": {"resolution": largest.resolution, **asdict(cost(largest))}
+    return {"min": {"resolution": smallest.resolution, **cost(smallest).to_dict()}} | {
+        "max": {"resolution": largest.resolution, **cost(largest).to_dict()}
     }

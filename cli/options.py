@@ -85,24 +85,14 @@ Flops = Annotated[
     ),
 ]
 Params = Annotated[str | None, _option("--params", panel=_LIMITS, help="Parameters, e.g. 500K.")]
-Sram = Annotated[str | None, _option("--sram", panel=_LIMITS, help="Peak int8 SRAM in bytes, e.g. 256KB.")]
-SramModel = Annotated[
+Sram = Annotated[
     str | None,
-    _option(
-        "--sram-model",
-        panel=_LIMITS,
-        help="Counting rule of --sram: generic, or inplace_dw for engines that run depthwise convolutions in place "
-        "(TinyEngine). Default: generic.",
-    ),
+    _option("--sram", panel=_LIMITS, help="Memory that an inference takes on the target, e.g. 256KB."),
 ]
-Flash = Annotated[str | None, _option("--flash", panel=_LIMITS, help="int8 flash in bytes, e.g. 1MB.")]
+Flash = Annotated[str | None, _option("--flash", panel=_LIMITS, help="Memory of the network on the target, e.g. 1MB.")]
 Latency = Annotated[
     str | None,
-    _option(
-        "--latency",
-        panel=_LIMITS,
-        help="Time of one inference, e.g. 5ms: on this machine, one thread, or by --latency-table.",
-    ),
+    _option("--latency", panel=_LIMITS, help="Time of one inference, e.g. 5ms, by the target or --latency-table."),
 ]
 
 

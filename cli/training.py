@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from tinynas.arch.budget import Budget
-from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
+from tinynas.arch.targets import DEFAULT_TARGET
+from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.saved import read_config_file
+from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils.overrides import Overrides
 
 from . import options as opt
@@ -21,7 +23,6 @@ def search(
     flops: opt.Flops = None,
     params: opt.Params = None,
     sram: opt.Sram = None,
-    sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
     latency: opt.Latency = None,
     overrides: Overrides,
@@ -37,13 +38,20 @@ def search(
     A run's supernet is trained once: search it again with other limits by naming the run.
     Settings that neither an option nor --config names are those of the existing run, or the defaults.
     """
-    from tinynas.pipelines.planning import plan_search
     from tinynas.pipelines.search import search as run_search
+    from tinynas.pipelines.search_planning import plan_search, search_target
     from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
 
-    budget = Budget.parse(flops=flops, params=params, sram=sram, sram_model=sram_model, flash=flash, latency=latency)
     if config:
         overrides = read_config_file(config, SearchSettings, SupernetConfig) | overrides
+    budget = Budget.parse(
+        flops=flops,
+        params=params,
+        sram=sram,
+        flash=flash,
+        latency=latency,
+        target=search_target(run, resume=resume, overrides=overrides),
+    )
     init_distributed()
     plan = broadcast_from_rank0(plan_search, run, resume=resume, task=task, budget=budget, overrides=overrides)
     plan = replace(plan, tensorboard=tensorboard)
@@ -65,7 +73,6 @@ def retrain(
     flops: opt.Flops = None,
     params: opt.Params = None,
     sram: opt.Sram = None,
-    sram_model: opt.SramModel = None,
     flash: opt.Flash = None,
     tensorboard: opt.TensorBoard = False,
     task: opt.TaskName = None,
@@ -80,11 +87,12 @@ def retrain(
     The data set is that of the run or model that the network comes from, unless another one is named.
     """
     from tinynas.experiment.run_folder import RetrainFolder
-    from tinynas.pipelines.planning import plan_retraining
+    from tinynas.pipelines.planning import front_target, plan_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
 
-    budget = Budget.parse(flops=flops, params=params, sram=sram, sram_model=sram_model, flash=flash)
+    of_run = DEFAULT_TARGET if sram is None and flash is None else front_target(target)
+    budget = Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=of_run)
     if config:
         from_file = read_config_file(config, RetrainConfig)
         overrides = (from_file.without("init") if source else from_file) | overrides
@@ -111,12 +119,12 @@ def quickstart(
 ) -> None:
     """Search, retrain plain and with NetAug, and compare, on real images in a few minutes."""
     from tinynas.experiment.run_folder import RunFolder
-    from tinynas.pipelines.planning import plan_search
     from tinynas.pipelines.quickstart import quickstart as run_quickstart
+    from tinynas.pipelines.search_planning import plan_search
 
     training = {"epochs": epochs, "seed": seed}
     overrides = Overrides.read({"space": "micro", "trials": trials, **training}, SearchSettings, SupernetConfig)
-    plan = plan_search(run, budget=Budget(macs=150_000, peak_sram=8 * 1024), overrides=overrides)
+    plan = plan_search(run, budget=Budget(macs=150_000, peak_sram_tflm=8 * 1024), overrides=overrides)
     with Screen(as_json) as screen:
         _note_default_data(screen, plan.config.data, overrides)
         comparison = run_quickstart(plan, Overrides.read(training, RetrainConfig), report=screen)

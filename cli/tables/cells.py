@@ -10,6 +10,15 @@ from tinynas.utils.fonts import undrawable
 from ..screen import Row, Screen
 
 COST_TITLES = {"macs": "MACs (FLOPs)", "params": "params", "peak_sram": "peak SRAM", "flash": "flash"}
+TARGET_TITLES = {  # of costs that some targets have
+    "peak_sram_inplace_dw": "in-place SRAM",
+    "peak_sram_tflm": "TFLM arena",
+    "peak_sram_tflm_cmsis_nn": "CMSIS-NN arena",
+    "peak_sram_vela": "Vela SRAM",
+    "file_tflite": "TFLite file",
+    "file_vela": "Vela file",
+    "latency": "latency",
+}
 _HARDLY_ANY_MAP = 0.5  # percent, below which a detector has learned next to nothing
 
 

@@ -1,9 +1,11 @@
 """Tables of counted costs: of one network by layer, of shipped spaces and networks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinynas.arch.arch import Arch
 from tinynas.arch.cost import describe, layer_costs
+from tinynas.arch.targets import Target
 from tinynas.utils.units import format_bytes
 
 from ..screen import Row, Screen
@@ -13,7 +15,12 @@ _BAR = 40  # characters of the longest bar
 _MEMORY = {
     "peak_sram": "peak SRAM",
     "peak_sram_inplace_dw": "peak SRAM, in-place depthwise",
+    "peak_sram_tflm": "TFLM arena, 32-bit, reference kernels",
+    "peak_sram_tflm_cmsis_nn": "TFLM arena, 32-bit, CMSIS-NN with DSP",
     "flash": "flash",
+    "file_tflite": "int8 TFLite file",
+    "peak_sram_vela": "SRAM by Vela",
+    "file_vela": "TFLite file by Vela",
 }
 _KINDS = {"spaces": "Search spaces, smallest to largest network", "networks": "Published networks"}
 
@@ -27,10 +34,11 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
             peak = layer
     values = {"MACs (FLOPs)": f"{document['macs']:,}", "params": f"{document['params']:,}"}
     for name, title in _MEMORY.items():
-        values[title] = f"{document[name]:,} B ({format_bytes(document[name])})"
+        if name in document:
+            values[title] = f"{document[name]:,} B ({format_bytes(document[name])})"
     values["layer at the SRAM peak"] = peak.name
     if "latency" in document:
-        values["latency, sum of the table"] = describe("latency", document["latency"])
+        values["latency"] = describe("latency", document["latency"])
     if check := document.get("check"):
         values["MACs counted by fvcore"] = f"{check['macs']:,}"
         values["params counted by torch"] = f"{check['params']:,}"
@@ -54,6 +62,24 @@ def show_spaces(screen: Screen, document: dict[str, Any]) -> None:
             rows.append(_ends_row(name, ends))
         screen.table(title, rows)
     screen.note("counted with the input channels and classes in each file; those of the data set replace them")
+
+
+def show_targets(screen: Screen, targets: Sequence[Target]) -> None:
+    """Show the targets, and the costs that limits are of."""
+    rows = []
+    for target in targets:
+        rows.append(
+            {
+                "target": target.name,
+                "runs on": target.description,
+                "--sram": target.sram,
+                "--flash": target.flash,
+                "--latency": target.latency or "table",
+                "export": ", ".join(target.formats),
+            }
+        )
+    screen.table("Targets", rows, left=3)
+    screen.note("docs/cost-model.md says how each cost is counted; table: the times of --latency-table")
 
 
 def _ends_row(name: str, ends: dict[str, Any]) -> Row:

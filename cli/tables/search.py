@@ -3,17 +3,19 @@
 from pathlib import Path
 
 from tinynas.arch.cost import describe
+from tinynas.arch.targets import find_target
 from tinynas.experiment.comparison import Comparison
 from tinynas.experiment.results import RetrainMetrics, SearchResult
 
 from ..screen import Screen
-from .cells import cost_cells, is_uneven, note_undrawable, percent, percent_with_error, warn_if_untrained
-
-_IF_LIMITED = {"latency": "latency", "peak_sram_inplace_dw": "in-place SRAM"}  # columns shown only if they were limited
+from .cells import TARGET_TITLES, cost_cells, is_uneven, note_undrawable, percent, percent_with_error, warn_if_untrained
 
 
 def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     """Show the Pareto front of a search, its best network marked."""
+    target = find_target(result.target)
+    of_target = {target.sram, target.flash, *result.budget.limits()}
+    shown = [name for name in TARGET_TITLES if name in of_target and name in result.best_entry.cost.to_dict()]
     rows = []
     for entry in result.front:
         row = {
@@ -21,12 +23,12 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
             "resolution": str(entry.arch.resolution),
             f"search-val {result.metric} %": percent_with_error(entry.accuracy, entry.standard_error),
         } | cost_cells(entry.cost)
-        for name, title in _IF_LIMITED.items():
-            if name in result.budget.limits():
-                row[title] = describe(name, getattr(entry.cost, name))
+        for name in shown:
+            row[TARGET_TITLES[name]] = describe(name, getattr(entry.cost, name))
         rows.append(row)
     limits = result.budget.describe()
-    title = f"Pareto front of {result.space} on {result.data} ({limits}; {result.evaluations} networks evaluated)"
+    title = f"Pareto front of {result.space} on {result.data} for {result.target}"
+    title += f" ({limits}; {result.evaluations} networks evaluated)"
     screen.table(title, rows)
     best = result.best_entry.accuracy
     advice = "check the labels, or train the supernet for more --epochs or with another --lr"

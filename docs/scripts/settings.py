@@ -1,6 +1,6 @@
 """Tables of settings: every setting of a configuration class with its key, flag, defaults and help, as Markdown."""
 
-from tinynas.experiment import config, plans
+from tinynas.experiment import config, plans, search_settings
 from tinynas.utils.settings import SettingRow, rows
 
 HEADER = "| `config.yaml` | flag | default | what it does |\n|---|---|---|---|"
@@ -8,11 +8,12 @@ HEADER_WITHOUT_FILE = "| flag | default | what it does |\n|---|---|---|"
 
 
 def table(class_name: str) -> str:
-    """Return the table of a class of `experiment/config.py`, or of the settings of a plan of `experiment/plans.py`."""
-    if hasattr(plans, class_name) and not hasattr(config, class_name):
+    """Return the table of a class of settings, or of the settings of a plan, which no file has."""
+    of_files = getattr(config, class_name, None) or getattr(search_settings, class_name, None)
+    if of_files is None:
         return "\n".join([HEADER_WITHOUT_FILE, *map(row, rows(getattr(plans, class_name)))])
     lines = [HEADER]
-    for setting in rows(getattr(config, class_name)):
+    for setting in rows(of_files):
         lines.append(f"| `{setting.key}` {row(setting)}")
     return "\n".join(lines)
 

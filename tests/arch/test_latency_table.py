@@ -5,7 +5,7 @@ import pytest
 
 from helpers import SPACE, flipped, result_or_error, sampled
 from tinynas import load_space
-from tinynas.arch.cost import LatencySource, timed_cost
+from tinynas.arch.cost import MeasuredCosts
 from tinynas.arch.latency_table import LatencyTable, write_table
 from tinynas.arch.layers import layers_of, layers_of_space
 from tinynas.utils.errors import FileError
@@ -26,11 +26,10 @@ def rows_of(path):
 
 
 def test_table_adds_up_the_times_of_all_layers(path):
-    table: LatencySource = LatencyTable.read(path)
+    table: MeasuredCosts = LatencyTable.read(path)
     for number in range(5):
         arch = sampled(SPACE, number)
-        assert table.seconds(arch) == sum(TIMES[layer] for layer in layers_of(arch)) / 1e6
-        assert timed_cost(arch, table).latency == table.seconds(arch)
+        assert table.measure(arch) == {"latency": sum(TIMES[layer] for layer in layers_of(arch)) / 1e6}
 
 
 def test_table_counts_a_layer_as_often_as_it_runs(path):

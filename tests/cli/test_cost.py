@@ -17,6 +17,9 @@ def test_cost_command_prints_json(tinynas):
         "peak_sram": 340_736,
         "peak_sram_inplace_dw": 266_344,
         "flash": 790_536,
+        "peak_sram_tflm": 412_688,
+        "peak_sram_tflm_cmsis_nn": 420_624,
+        "file_tflite": 856_929,
     }
 
 

@@ -20,9 +20,10 @@ from helpers import ROOT
         (["search", "--sampler", "tpo"], "did you mean 'tpe'?"),
         (["search", "--sram", "much"], "cannot read 'much': expected a size like"),
         (
-            ["search", "--sram", "64KB", "--sram-model", "inplace"],
-            "unknown SRAM model 'inplace'; did you mean 'inplace_dw'?",
+            ["search", "--sram", "64KB", "--target", "tensorflow"],
+            "unknown target 'tensorflow'; known: ethos-u55-128",
         ),
+        (["search", "--latency", "5ms"], "nothing here tells a latency on tflm; measure your board"),
         (
             ["search", "--flops", "10"],
             "no network of the space fits, the smallest has macs 3,053,312 (limit 10); raise the limit",

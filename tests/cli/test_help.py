@@ -7,7 +7,8 @@ import pytest
 from tinynas.cli.app import app
 from typer.main import get_command
 
-from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
+from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils import settings
 
 COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "layers", "fit-latency", "quickstart"]
@@ -60,11 +61,11 @@ def processor_time_of_children():
 
 
 OLD_FLAGS = {
-    "search": """flops params sram sram-model flash latency pareto trials sampler workers storage task space randoms
+    "search": """flops params sram flash latency pareto trials sampler workers storage task space randoms
         spread no-spread distillation largest-epochs shrinking epochs batch-size lr clip augmentation precision
         tensorboard seed data run resume json""",
     "retrain": """netaug width expand networks alpha every width-until expand-until sort no-sort teacher teacher-weight
-        temperature teach-augmented task from init freeze head-lr flops params sram sram-model flash epochs batch-size
+        temperature teach-augmented task from init freeze head-lr flops params sram flash epochs batch-size
         lr clip augmentation dropout precision tensorboard seed data name resume json""",
     "sidenet": """tap cascade hidden distillation temperature target-accuracy target-flops threshold seed data out
         json""",

@@ -131,7 +131,9 @@ def test_search_command_refuses_a_table_before_training(fails, board, tmp_path):
 
 
 def test_search_command_does_not_resume_measured_latency_with_a_table(tinynas, fails, board, tmp_path):
-    code, _, err = tinynas("search", "--run", "r", *QUICK, "--latency", "1s", "--trials", "1")
+    code, _, err = tinynas(
+        "search", "--run", "r", *QUICK, "--latency", "1s", "--target", "onnxruntime", "--trials", "1"
+    )
     assert code == 0, err
     message = fails("search", "--run", "r", "--resume", "--latency-table", "board.csv")
     assert "has the latencies of this machine, these are of a table with digest" in message

@@ -43,10 +43,12 @@ def test_search_command_searches_one_supernet_in_every_way(tinynas, tmp_path):
     assert all(30_000 <= entry["macs"] <= 60_000 for entry in document["front"])
     assert document["evaluations"] == 8
 
+    words += ["--target", "onnxruntime"]
     code, out, err = tinynas(*words, "--latency", "1s", "--storage", database, "--sampler", "predictor")
     assert code == 0, err
     document = json.loads(out)
     assert all(0 < entry["latency"] <= 1 for entry in document["front"])
+    assert document["target"] == "onnxruntime"
     assert "# " in (run / "best.yaml").read_text()
     assert "latency" in (run / "best.yaml").read_text()
     assert yaml.safe_load((run / "search.yaml").read_text())["storage"] == database

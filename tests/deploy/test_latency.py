@@ -1,8 +1,7 @@
 from dataclasses import replace
 
 from helpers import SPACE
-from tinynas import cost, load_arch
-from tinynas.arch.cost import TimedCost, timed_cost
+from tinynas import load_arch
 from tinynas.deploy.latency import MachineLatency, latency
 
 
@@ -11,7 +10,7 @@ def test_latency_is_longer_for_a_larger_network():
     assert 0 < latency(small) < latency(replace(small, resolution=160))
 
 
-def test_timed_cost_keeps_the_counts_and_measures_once():
-    timed = timed_cost(SPACE.max(), MachineLatency())
-    assert timed == TimedCost(**vars(cost(SPACE.max())), latency=MachineLatency().seconds(SPACE.max()))
-    assert timed.latency > 0
+def test_machine_latency_measures_a_network_once():
+    first = MachineLatency().measure(SPACE.max())
+    assert first["latency"] > 0
+    assert MachineLatency().measure(SPACE.max()) == first

@@ -13,6 +13,7 @@ from tinynas import SearchSpace, load_arch, load_space
 from tinynas.arch.arch import Arch
 from tinynas.arch.arena import arena
 from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.file_size import tflite_bytes
 from tinynas.arch.heads import Head
 from tinynas.arch.lowering import lower
 from tinynas.arch.zoo import shipped_networks, shipped_spaces
@@ -80,6 +81,7 @@ class Written:
 def check(arch):
     images = torch.cat([images_for(arch, 2), photographs(arch, 2)])
     written = Written(arch, images)
+    assert abs(tflite_bytes(written.network) - len(written.int8)) <= 0.01 * len(written.int8)
     written.check_fp32(images)
     written.check_int8(images)
 

@@ -5,11 +5,13 @@ import pytest
 
 from helpers import Quiet, overrides
 from tinynas import Budget, build, load_arch
-from tinynas.experiment.config import RetrainConfig, SearchSettings, SupernetConfig
+from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.saved import save_config
+from tinynas.experiment.search_settings import SearchSettings
 from tinynas.models.model_file import Model, save_model
-from tinynas.pipelines.planning import plan_retraining, plan_search
+from tinynas.pipelines.planning import plan_retraining
 from tinynas.pipelines.search import search
+from tinynas.pipelines.search_planning import plan_search
 from tinynas.utils.errors import BudgetError, FileError, InputError
 from tinynas.utils.overrides import Overrides
 

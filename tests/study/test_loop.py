@@ -14,21 +14,21 @@ from tinynas.utils.errors import FileError
 
 @dataclass
 class MillisecondPerBlock:
-    """A latency source that remembers what it was asked for."""
+    """A source of latencies that remembers what it was asked for."""
 
     digest: str = ""
     factor: int = 1
     times: dict = field(default_factory=dict)
 
-    def seconds(self, arch):
+    def measure(self, arch):
         assert cost(arch).macs <= 60_000, "measured though its counts do not fit"
         self.times[arch] = 1e-3 * self.factor * sum(len(stage) for stage in arch.stages)
-        return self.times[arch]
+        return {"latency": self.times[arch]}
 
 
 def test_search_evaluates_only_networks_within_the_latency(tmp_path):
     source = MillisecondPerBlock()
-    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), latency=source)
+    feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=3e-3), measured=source)
     evaluations = search(feasible, lambda arch: float(cost(arch).macs), storage=str(tmp_path / "j"), trials=20)
     assert len(evaluations) == 20
     assert all(e.cost.latency == source.times[e.arch] <= 3e-3 for e in evaluations)
@@ -43,7 +43,7 @@ def test_search_keeps_the_latencies_of_several_sources_apart(tmp_path):
         return score(arch)
 
     for source in (MillisecondPerBlock(), MillisecondPerBlock("table", factor=2), MillisecondPerBlock("table")):
-        feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=4e-3), latency=source)
+        feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, latency=4e-3), measured=source)
         evaluations = search(feasible, evaluate, storage=str(tmp_path / "j"), trials=10)
         factor = 2 if source.digest else 1
         for evaluation in evaluations:

@@ -40,6 +40,6 @@ def test_sampler_learns(late_mean, sampler):
 
 
 def test_samplers_are_those_that_the_configuration_allows():
-    from tinynas.experiment.config import SAMPLERS as allowed
+    from tinynas.experiment.search_settings import SAMPLERS as allowed
 
     assert set(allowed) == set(SAMPLERS)

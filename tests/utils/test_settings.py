@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from tinynas.experiment.config import NetAug, RetrainConfig, SearchSettings, SupernetConfig
+from tinynas.experiment.config import NetAug, RetrainConfig, SupernetConfig
+from tinynas.experiment.search_settings import SearchSettings
 from tinynas.training.recipe import Recipe
 from tinynas.utils import settings
 from tinynas.utils.errors import InputError

@@ -1,14 +1,14 @@
 """Budgets: hard limits of what a network may cost."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from ..utils.errors import InputError, require, unknown
+from ..utils.errors import require
+from ..utils.schema import from_mapping
 from ..utils.units import parse_bytes, parse_count, parse_seconds
 from .cost import Cost, describe
-
-_SRAM_MODELS = {"generic": "peak_sram", "inplace_dw": "peak_sram_inplace_dw"}
+from .targets import DEFAULT_TARGET, find_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,13 @@ class Budget:
         params: Learnable parameters.
         peak_sram: Peak int8 activation memory, in bytes.
         peak_sram_inplace_dw: The same where depthwise convolutions run in place, in bytes.
+        peak_sram_tflm: Arena of TensorFlow Lite Micro, in bytes.
+        peak_sram_tflm_cmsis_nn: The same with CMSIS-NN's kernels, in bytes.
+        peak_sram_vela: Memory of the network that Vela compiles for an Ethos-U, in bytes.
         flash: Size of the int8 weights, in bytes.
-        latency: Time of one inference, in seconds; only a `TimedCost` has it.
+        file_tflite: Size of the int8 TFLite file, in bytes.
+        file_vela: Size of the file that Vela writes, in bytes.
+        latency: Time of one inference, in seconds.
         min_macs: Fewest multiply-accumulates, where a search covers a range of them.
 
     Raises:
@@ -37,7 +42,12 @@ class Budget:
     params: int | None = None
     peak_sram: int | None = None
     peak_sram_inplace_dw: int | None = None
+    peak_sram_tflm: int | None = None
+    peak_sram_tflm_cmsis_nn: int | None = None
+    peak_sram_vela: int | None = None
     flash: int | None = None
+    file_tflite: int | None = None
+    file_vela: int | None = None
     latency: float | None = None
     min_macs: int | None = None
 
@@ -52,47 +62,47 @@ class Budget:
         flops: str | None = None,
         params: str | None = None,
         sram: str | None = None,
-        sram_model: str | None = None,
         flash: str | None = None,
         latency: str | None = None,
+        target: str = DEFAULT_TARGET,
     ) -> "Budget":
         """Read limits as a command's options have them.
 
         Args:
             flops: Multiply-accumulates: "50M", or a range, "10M:50M".
             params: Parameters: "500K".
-            sram: Peak activation memory: "256KB".
-            sram_model: Counting rule of `sram`: "generic", the default, or "inplace_dw" (`Cost.peak_sram_inplace_dw`).
-            flash: Size of the int8 weights: "1MB".
+            sram: Memory that an inference takes: "256KB".
+            flash: Memory of the network: "1MB".
             latency: Time of one inference: "5ms".
+            target: What runs the network; it decides which costs `sram` and `flash` limit, see `tinynas.arch.targets`.
 
         Returns:
             The budget of these limits.
 
         Raises:
-            InputError: A text is not a count, size or time, the range is empty, or the SRAM model is unknown.
+            InputError: A text is not a count, size or time, the range is empty, or the target is unknown.
 
         Example:
             >>> from tinynas import Budget
             >>> Budget.parse(flops="50M", sram="256KB").limits()
-            {'macs': 50000000, 'peak_sram': 262144}
+            {'macs': 50000000, 'peak_sram_tflm': 262144}
         """
-        if sram_model is not None and sram_model not in _SRAM_MODELS:
-            raise unknown("SRAM model", sram_model, _SRAM_MODELS)
-        if sram_model is not None and sram is None:
-            raise InputError("--sram-model is the counting rule of --sram, which is missing; add --sram")
+        runtime = find_target(target)
         low, is_range, high = (flops or "").rpartition(":")
-        sram_bytes = None if sram is None else parse_bytes(sram)
-        in_place = sram_model == "inplace_dw"
-        return cls(
-            macs=None if flops is None else parse_count(high),
-            params=None if params is None else parse_count(params),
-            peak_sram=None if in_place else sram_bytes,
-            peak_sram_inplace_dw=sram_bytes if in_place else None,
-            flash=None if flash is None else parse_bytes(flash),
-            latency=None if latency is None else parse_seconds(latency),
-            min_macs=parse_count(low) if is_range else None,
-        )
+        limits: dict[str, float] = {}
+        if flops is not None:
+            limits["macs"] = parse_count(high)
+        if is_range:
+            limits["min_macs"] = parse_count(low)
+        if params is not None:
+            limits["params"] = parse_count(params)
+        if sram is not None:
+            limits[runtime.sram] = parse_bytes(sram)
+        if flash is not None:
+            limits[runtime.flash] = parse_bytes(flash)
+        if latency is not None:
+            limits["latency"] = parse_seconds(latency)
+        return from_mapping(cls, limits, "limits")
 
     def limits(self) -> dict[str, float]:
         """Return the limits that are set.
@@ -106,7 +116,7 @@ class Budget:
         """Return by how much a cost exceeds each limit.
 
         Args:
-            cost: The cost of a network; a `TimedCost` if the latency is limited.
+            cost: The cost of a network, in which all limited costs are known.
 
         Returns:
             Excess by name of the limit, at most 0 where the cost is within the limit.
@@ -120,7 +130,7 @@ class Budget:
         """Return whether a cost is within every limit.
 
         Args:
-            cost: The cost of a network; a `TimedCost` if the latency is limited.
+            cost: The cost of a network, in which all limited costs are known.
 
         Returns:
             Whether no limit is exceeded.
@@ -146,6 +156,17 @@ class Budget:
     @cached_property
     def _limits(self) -> dict[str, float]:
         return {name: limit for name, limit in asdict(self).items() if limit is not None}
+
+    def only(self, names: Collection[str]) -> "Budget":
+        """Return the limits of some costs alone.
+
+        Args:
+            names: Names of costs.
+
+        Returns:
+            Their limits, as far as they are set.
+        """
+        return Budget(**{name: limit for name, limit in self._limits.items() if name in names})  # type: ignore[arg-type]
 
     def _rules(self, exact: bool) -> Iterator[str]:
         for name, limit in self._limits.items():

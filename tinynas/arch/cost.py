@@ -6,6 +6,7 @@ Counting rules:
   papers and fvcore call them FLOPs.
 - params: learnable parameters of `build(arch)`, batch-norm scales and shifts included.
 - flash: bytes of int8 weights plus 4 B bias and 4 B scale per output channel; the runtime's code is not counted.
+- file_tflite: bytes of the int8 TFLite file, which holds more than that (`file_size.py`).
 - peak_sram: bytes of the int8 activations in memory at the worst layer, network input included, weights excluded.
   A layer holds its input, its output and a residual block's input, the latter from after the expansion until the
   addition. Additions and squeeze-excite scaling write to one of their inputs.
@@ -13,22 +14,30 @@ Counting rules:
   section 3.2), plus TinyEngine's two buffers, each at its largest: `scratch` for input columns, 2*(H+2p)*(W+2p) for a
   depthwise convolution and 4*k*k*C_in for any other, and `kernel_buffer` for weights, 2*k*k*C_in*C_out for a
   convolution with k > 1.
+- peak_sram_tflm, peak_sram_tflm_cmsis_nn: bytes of the arena of TensorFlow Lite Micro on a 32-bit chip, with reference
+  kernels and with CMSIS-NN's (`arena.py`). It holds the activations of `peak_sram`, and what the runtime keeps for each
+  operator.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..utils.units import format_bytes, format_count, format_seconds
 from .arch import Arch
+from .arena import arena
 from .blocks import Block
+from .file_size import tflite_bytes
 from .layer_cost import FeatureMap, LayerCost, conv_cost, linear_cost, output_size, weightless_cost
+from .lowering import lower
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Counts of one inference of one image, by the rules at the top of the module.
+    """What one inference of one image takes, by the rules at the top of the module.
+
+    The fields that are None by default are not known of every network.
 
     Attributes:
         macs: Multiply-accumulates of convolutions and linear layers.
@@ -36,11 +45,20 @@ class Cost:
         peak_sram: Largest memory of int8 activations, in bytes.
         peak_sram_inplace_dw: The same with in-place depthwise convolutions and scratch buffers, in bytes.
         flash: Memory of int8 weights, biases and scales, in bytes.
+        peak_sram_tflm: Arena of TensorFlow Lite Micro with reference kernels on a 32-bit chip, in bytes.
+        peak_sram_tflm_cmsis_nn: The same with CMSIS-NN's kernels for cores with DSP instructions, in bytes.
+        file_tflite: Size of the int8 TFLite file, in bytes.
+        latency: Seconds, by a `MeasuredCosts`.
+        peak_sram_vela: Memory of the network that Vela compiles for an Ethos-U, in bytes.
+        file_vela: Size of the TFLite file that Vela writes, in bytes.
 
     Example:
         >>> from tinynas import cost, load_arch
-        >>> cost(load_arch("mobilenet-v2-tiny"))
-        Cost(macs=23499152, params=750280, peak_sram=311040, peak_sram_inplace_dw=302120, flash=794528)
+        >>> counts = cost(load_arch("mobilenet-v2-tiny"))
+        >>> counts.macs, counts.params, counts.flash
+        (23499152, 750280, 794528)
+        >>> counts.peak_sram, counts.peak_sram_inplace_dw
+        (311040, 302120)
     """
 
     macs: int
@@ -48,28 +66,35 @@ class Cost:
     peak_sram: int
     peak_sram_inplace_dw: int
     flash: int
+    peak_sram_tflm: int | None = None
+    peak_sram_tflm_cmsis_nn: int | None = None
+    file_tflite: int | None = None
+    latency: float | None = None
+    peak_sram_vela: int | None = None
+    file_vela: int | None = None
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the costs that are known.
+
+        Returns:
+            Cost by name of the field.
+        """
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimedCost(Cost):
-    """Counts, and how long the network takes.
-
-    Attributes:
-        latency: Seconds of one inference, by a `LatencySource`.
-    """
-
-    latency: float
+MEASURED = ("latency", "peak_sram_vela", "file_vela")  # the costs that no function of the arch returns
+COUNTS = ("macs", "params", "peak_sram", "peak_sram_inplace_dw", "flash")  # the costs that `quick_cost` returns
 
 
-class LatencySource(Protocol):
-    """Measures or predicts how long a network takes."""
+class MeasuredCosts(Protocol):
+    """Measures or predicts costs that are not counted, such as how long a network takes."""
 
     @property
     def digest(self) -> str:
-        """What tells its times from those of other sources, so that they are not mixed; empty for this machine's."""
+        """What tells its figures from those of other sources, so that they are not mixed; empty for this machine's."""
 
-    def seconds(self, arch: Arch) -> float:
-        """Return the seconds of one inference of one image."""
+    def measure(self, arch: Arch) -> Mapping[str, float]:
+        """Return the costs of one inference of one image by name of the field of `Cost`."""
 
 
 def cost(arch: Arch) -> Cost:
@@ -81,7 +106,7 @@ def cost(arch: Arch) -> Cost:
         arch: Classifier or detector; its `resolution` is the image size.
 
     Returns:
-        Multiply-accumulates and parameters (counts), peak SRAM and flash (bytes of an int8 network).
+        Multiply-accumulates and parameters (counts); peak SRAM, flash, arenas and file size (bytes of an int8 network).
 
     Example:
         >>> from tinynas import cost, load_arch
@@ -91,6 +116,17 @@ def cost(arch: Arch) -> Cost:
         >>> counts.peak_sram, counts.flash
         (340736, 790536)
     """
+    arena_bytes, cmsis_nn_bytes, file_bytes = _tflite_bytes(arch)
+    return replace(
+        quick_cost(arch),
+        peak_sram_tflm=arena_bytes,
+        peak_sram_tflm_cmsis_nn=cmsis_nn_bytes,
+        file_tflite=file_bytes,
+    )
+
+
+def quick_cost(arch: Arch) -> Cost:
+    """Return the costs in COUNTS, which take a small part of the time of all that `cost` counts."""
     total = LayerCost.total(walk_costs(arch, _block_total))
     return Cost(
         macs=total.macs,
@@ -101,9 +137,11 @@ def cost(arch: Arch) -> Cost:
     )
 
 
-def timed_cost(arch: Arch, latency: LatencySource) -> TimedCost:
-    """Return an arch's counted cost, with its latency."""
-    return TimedCost(**asdict(cost(arch)), latency=latency.seconds(arch))
+@lru_cache(maxsize=2**12)
+def _tflite_bytes(arch: Arch) -> tuple[int, int, int]:
+    """Return the bytes of TFLM's arena with reference kernels and with CMSIS-NN's, and of the int8 file."""
+    network = lower(arch)
+    return arena(network).total, arena(network, kernels="cmsis-nn-dsp").total, tflite_bytes(network)
 
 
 def layer_costs(arch: Arch) -> Iterator[LayerCost]:
@@ -163,11 +201,6 @@ def side_head_costs(features: int, hidden: int, classes: int, held: int) -> list
         linear_cost("side.hidden", in_features=features, out_features=hidden, held=held),
         linear_cost("side.classifier", in_features=hidden, out_features=classes, held=held),
     ]
-
-
-def read_cost(plain: Mapping[str, Any]) -> Cost:
-    """Return the cost that `asdict` turned into plain data."""
-    return (TimedCost if "latency" in plain else Cost)(**plain)
 
 
 def describe(name: str, value: float) -> str:

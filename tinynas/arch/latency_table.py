@@ -50,6 +50,10 @@ class LatencyTable:
         except KeyError:
             raise self._lacks(layers, "the network") from None
 
+    def measure(self, arch: Arch) -> dict[str, float]:
+        """Return the latency of an arch by name, in seconds. Raises FileError if the table lacks a layer."""
+        return {"latency": self.seconds(arch)}
+
     def check_covers(self, space: SearchSpace, name: str) -> None:
         """Raise FileError unless the table has all layers of a space; the name is for the message."""
         layers = layers_of_space(space)

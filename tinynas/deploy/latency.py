@@ -16,13 +16,13 @@ _MIN_SECONDS = 0.05  # of all timed runs together
 
 
 class MachineLatency:
-    """The time on this machine, a `LatencySource`: every arch is measured once per process."""
+    """The time on this machine as `MeasuredCosts`: every arch is measured once per process."""
 
     digest = ""
 
-    def seconds(self, arch: Arch) -> float:
-        """Return the median seconds of one run on one image."""
-        return latency(arch)
+    def measure(self, arch: Arch) -> dict[str, float]:
+        """Return the median seconds of one run on one image, by name."""
+        return {"latency": latency(arch)}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Configurations of a search and of a retraining: all settings, and their defaults by task."""
+"""Configurations of a supernet's training and of a retraining: all settings, and their defaults by task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,64 +7,22 @@ from typing import Any, TypeVar
 
 from ..training.recipe import Recipe
 from ..utils.errors import InputError, require, unknown
-from ..utils.paths import absolute_path, with_absolute_path
+from ..utils.paths import with_absolute_path
 from ..utils.settings import check_settings, setting
 
 Config = TypeVar("Config")
-SAMPLERS = ("predictor", "tpe", "nsga2", "random")  # implemented in study/samplers.py
 DATA_HELP = (
     "Data set: digits, fashion-mnist, cifar10, cifar100, food101, flowers102, pets, cars, or imagefolder:PATH with "
     "train/ and val/; for detection scattered-digits, scattered-fashion, voc:PATH or coco:PATH"
 )
 DATA_METAVAR = "NAME[:PATH]"
 SKIP_UNREADABLE_HELP = "Leave out images that cannot be read, instead of stopping"
-_SEARCH, _SUPERNET, _NETAUG, _TEACHER, _START = "Search", "Supernet", "NetAug", "Teacher", "Initial weights"
+_SUPERNET, _NETAUG, _TEACHER, _START = "Supernet", "NetAug", "Teacher", "Initial weights"
 
 
 def skip_unreadable_setting() -> Any:
     """Return the field that says whether unreadable images are left out."""
     return setting(False, help=SKIP_UNREADABLE_HELP)
-
-
-def _storage(text: str) -> str:
-    return text if "://" in text else absolute_path(text)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """How a trained supernet is searched."""
-
-    pareto: bool = setting(
-        False, help="Search the whole Pareto front of accuracy and MACs within the limits", group=_SEARCH
-    )
-    trials: int = setting(50, help="Networks to evaluate", group=_SEARCH, minimum=1)
-    sampler: str = setting(
-        "predictor",
-        help="Search algorithm: predictor, tpe, nsga2 or random",
-        group=_SEARCH,
-        metavar="SAMPLER",
-        choices=SAMPLERS,
-    )
-    workers: int = setting(1, help="Processes that search on this machine", group=_SEARCH, minimum=1)
-    storage: str | None = setting(
-        None,
-        help="Optuna storage, which several processes can share",
-        group=_SEARCH,
-        metavar="URL|FILE",
-        default_text="study.journal in the run",
-        parse=_storage,
-    )
-    latency_table: str | None = setting(
-        None,
-        help="Take --latency from this CSV file of the times of layers on your board, see `tinynas layers`",
-        group="Limits",
-        metavar="FILE",
-        default_text="measured on this machine",
-        parse=absolute_path,
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,7 +139,7 @@ class EarlyExitReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of sidenet.json."""
-        worst_case = asdict(self.worst_case)
+        worst_case = self.worst_case.to_dict()
         plain = {
             "model": self.model,
             "tiny": self.tiny,
@@ -153,7 +153,7 @@ class EarlyExitReport:
             **asdict(self.point),
             "worst_macs": worst_case.pop("macs"),
             **worst_case,
-            "mainnet": {"accuracy": self.mainnet_accuracy, **asdict(self.mainnet_cost)},
+            "mainnet": {"accuracy": self.mainnet_accuracy, **self.mainnet_cost.to_dict()},
             "exits": to_dicts(self.exits),
             "losses": [entry.to_dict() for entry in self.losses],
             "curve": to_dicts(self.curve),

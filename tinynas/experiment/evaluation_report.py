@@ -1,7 +1,7 @@
 """Evaluations of a trained model as dataclasses: what the eval command returns, and a model's resolutions.json."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..arch.cost import Cost
@@ -43,7 +43,7 @@ class Evaluation:
         plain["by_class"] = dict(self.by_class)
         if self.chance is not None:
             plain["chance"] = self.chance.to_dict()
-        return {**plain, **asdict(self.cost), "macs": self.macs}
+        return {**plain, **self.cost.to_dict(), "macs": self.macs}
 
     @classmethod
     def from_dict(cls, plain: object) -> "Evaluation":

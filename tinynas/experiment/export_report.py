@@ -74,7 +74,7 @@ class ExportReport:
             "batch": self.batch,
             "classes": list(self.classes),
             "preprocessing": dict(self.preprocessing),
-            **asdict(self.cost),
+            **self.cost.to_dict(),
             "files": to_dicts(self.files),
         }
 
@@ -219,7 +219,7 @@ class EarlyExitExportReport:
             "threshold": self.threshold,
             "classes": list(self.classes),
             "preprocessing": dict(self.preprocessing),
-            **asdict(self.cost),
+            **self.cost.to_dict(),
             "forms": [form.to_dict() for form in self.forms],
         }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.latency_table import LatencyTable
+from ..arch.targets import Target, find_target
 from ..utils.errors import InputError
 from ..utils.io import unused_path
 from ..utils.settings import check_settings, setting
@@ -14,11 +15,11 @@ from .config import (
     DATA_HELP,
     DATA_METAVAR,
     RetrainConfig,
-    SearchSettings,
     SupernetConfig,
     skip_unreadable_setting,
 )
 from .run_folder import CASCADE, SIDENET, RetrainFolder
+from .search_settings import SearchSettings
 
 AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the small one's run
@@ -47,6 +48,16 @@ class SearchPlan:
                 f"--latency-table {self.latency_table.path} has the times that --latency limits, which is missing; "
                 "add --latency"
             )
+        if self.budget.latency is not None and not (self.latency_table or self.target.latency):
+            raise InputError(
+                f"nothing here tells a latency on {self.target.name}; measure your board (--latency-table), or choose "
+                "--target onnxruntime, the time on this machine, or ethos-u55-128"
+            )
+
+    @property
+    def target(self) -> Target:
+        """What the networks are searched for."""
+        return find_target(self.settings.target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from ..arch.cost import Cost, TimedCost
+from ..arch.cost import Cost
 from ..tasks.chance import Chance
 from ..utils.errors import FileError, InputError
 from ..utils.io import from_json, json_digest, read_text
@@ -16,9 +16,10 @@ from ..utils.schema import check_keys, check_mapping, check_types, check_value
 T = TypeVar("T")
 _DIGEST = "sha256"  # key of a result file
 _PERCENT = ("accuracy", "balanced_accuracy", "ap50", "train_accuracy", "mainnet_accuracy")
-_COUNTS = ("macs", "params", "peak_sram", "peak_sram_inplace_dw", "flash", "bytes", "epochs", "evaluations")
-_MEASURES = ("standard_error", "threshold", "temperature", "latency", "seconds")
-_LARGEST = dict.fromkeys(_COUNTS + _MEASURES, inf) | dict.fromkeys(_PERCENT, 100.0) | {"share": 1.0}
+_COUNTS = ("bytes", "epochs", "evaluations")
+_MEASURES = ("standard_error", "threshold", "temperature", "seconds")
+_COSTS = tuple(item.name for item in fields(Cost))
+_LARGEST = dict.fromkeys(_COUNTS + _MEASURES + _COSTS, inf) | dict.fromkeys(_PERCENT, 100.0) | {"share": 1.0}
 _ROUNDING = 1e-6  # by which a mean may exceed its largest value
 
 
@@ -104,12 +105,12 @@ def read_by_class(values: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def read_cost(values: Mapping[str, Any]) -> Cost:
-    """Return the cost among the keys of a result, with latency if there is one.
+    """Return the cost among the keys of a result.
 
     Raises:
         InputError: A key is missing, or its value is of the wrong type.
     """
-    return read_fields(TimedCost if "latency" in values else Cost, values, "the cost")
+    return read_fields(Cost, values, "the cost")
 
 
 def with_digest(plain: Mapping[str, Any]) -> dict[str, Any]:

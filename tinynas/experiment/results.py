@@ -4,12 +4,13 @@ Each class has `to_dict`, whose keys and their order are the file's, and `from_d
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
-from ..arch.cost import Cost, cost
+from ..arch.cost import Cost, quick_cost
+from ..arch.targets import COUNTS_ONLY, find_target
 from ..tasks.chance import Chance
 from ..utils.errors import InputError
 from ..utils.schema import check_list, check_mapping, from_mapping
@@ -38,7 +39,7 @@ class FrontEntry:
             "arch": self.arch.to_dict(),
             "accuracy": self.accuracy,
             "standard_error": self.standard_error,
-            **asdict(self.cost),
+            **self.cost.to_dict(),
         }
 
     @classmethod
@@ -50,7 +51,7 @@ class FrontEntry:
         """
         values = check_mapping(plain, "an entry of the front")
         arch = Arch.from_dict(values.get("arch"))
-        inplace = {"peak_sram_inplace_dw": cost(arch).peak_sram_inplace_dw}  # a file may leave it out
+        inplace = {"peak_sram_inplace_dw": quick_cost(arch).peak_sram_inplace_dw}  # a file may leave it out
         return read_fields(cls, values, "an entry of the front", arch=arch, cost=read_cost(inplace | dict(values)))
 
 
@@ -63,6 +64,7 @@ class SearchResult:
         data: The data set.
         metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
         budget: Limits of the search.
+        target: Name of the target; of older files, which have none, the one without a runtime.
         latency_table: Digest of the table that latencies are from; None if they were measured, or not limited.
         evaluations: How many networks were evaluated.
         chance: Chance level on search-val; None of detectors.
@@ -74,6 +76,7 @@ class SearchResult:
     data: str
     metric: str = "accuracy"
     budget: Budget
+    target: str = COUNTS_ONLY
     latency_table: str | None = None
     evaluations: int = 0
     chance: Chance | None = None
@@ -104,7 +107,7 @@ class SearchResult:
         """Return the content of best.yaml: the most accurate network, its results in a comment above."""
         entry = self.best_entry
         error = "" if entry.standard_error is None else f" (standard error {entry.standard_error:.2f})"
-        costs = ", ".join(f"{name} {value}" for name, value in asdict(entry.cost).items())
+        costs = ", ".join(f"{name} {value}" for name, value in entry.cost.to_dict().items())
         return (
             f"# The best of {self.evaluations} networks of {self.space} evaluated on {self.data}:\n"
             f"# {entry.accuracy:.2f}% {self.metric} on search-val{error}; {costs}.\n"
@@ -116,6 +119,7 @@ class SearchResult:
             "space": self.space,
             "data": self.data,
             "metric": self.metric,
+            "target": self.target,
             "limits": self.budget.limits(),
             "evaluations": self.evaluations,
             "front": [entry.to_dict() for entry in self.front],
@@ -132,7 +136,8 @@ class SearchResult:
         """Return the result that `to_dict` made plain.
 
         Raises:
-            InputError: A key is missing, its value is of the wrong type, or `best` is no index of the front.
+            InputError: A key is missing, its value is of the wrong type, the target is unknown, or `best` is no
+                index of the front.
         """
         values = check_mapping(plain, "the file")
         entries = []
@@ -141,6 +146,7 @@ class SearchResult:
         budget = from_mapping(Budget, values.get("limits"), "limits")
         chance = read_chance(values)
         result = read_fields(cls, values, "the file", front=tuple(entries), budget=budget, chance=chance)
+        find_target(result.target)
         if not 0 <= result.best < len(entries):
             raise InputError(f"best is {result.best}, but the front has {len(entries)} networks")
         return result
@@ -191,7 +197,7 @@ class RetrainMetrics:
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "cost":
-                plain.update(asdict(self.cost))
+                plain.update(self.cost.to_dict())
             elif item.name == "chance" and self.chance is not None:
                 plain["chance"] = self.chance.to_dict()
             elif value is not None or item.name == "teacher":

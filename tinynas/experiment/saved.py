@@ -8,15 +8,17 @@ from typing import Any, TypeVar
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.latency_table import LatencyTable
+from ..arch.targets import COUNTS_ONLY
 from ..data.identity import DataIdentity
 from ..utils.errors import FileError, InputError
 from ..utils.io import from_json, read_json, read_text, to_json, write_json, write_yaml
 from ..utils.overrides import Overrides
 from ..utils.schema import check_mapping, from_mapping, read_yaml
 from ..utils.settings import with_current_keys
-from .config import RetrainConfig, SearchSettings, SupernetConfig
+from .config import RetrainConfig, SupernetConfig
 from .plans import RetrainPlan
 from .run_folder import RetrainFolder, RunFolder
+from .search_settings import SearchSettings
 
 Config = TypeVar("Config")
 LATENCY_DIGEST = "latency_table_digest"  # in search.yaml
@@ -166,6 +168,7 @@ def read_search(run: Path) -> SavedSearch:
     except InputError as error:
         raise FileError(f"{path} is damaged: {error}") from None
     digest = plain.pop(LATENCY_DIGEST, None)
+    plain.setdefault("target", COUNTS_ONLY)  # of files that are older than targets
     return SavedSearch(
         budget=budget,
         settings=_settings_in(plain, SearchSettings(), path),

@@ -1,24 +1,23 @@
-"""Planning: from what a user named to a plan with everything resolved: folder, network, configuration."""
+"""Planning of retrainings: from what a user named to a plan with folder, network and configuration resolved."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.netaug import family_factors
+from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import load_arch, short_name
 from ..data.registry import load_data
-from ..experiment.config import NetAug, RetrainConfig, SupernetConfig
-from ..experiment.log import last_record
-from ..experiment.plans import RetrainPlan, SearchPlan
-from ..experiment.run_folder import BEST, CONFIG, RunFolder, limits_slug
+from ..experiment.config import NetAug, RetrainConfig
+from ..experiment.plans import RetrainPlan
+from ..experiment.run_folder import BEST, RunFolder, limits_slug
 from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
-from ..experiment.saved import LATENCY_DIGEST, SavedSearch, read_retraining, read_search, read_supernet_config
+from ..experiment.saved import read_retraining, read_supernet_config
 from ..models.model_file import read_model
 from ..models.network import INITS
-from ..study.storage import redact_password
 from ..tasks.registry import fit_to_data, task_named
 from ..utils.errors import BudgetError, FileError, InputError, unknown
 from ..utils.io import unused_path
@@ -29,73 +28,17 @@ NO_LIMITS = Budget()
 NO_OVERRIDES = Overrides()
 
 
-def plan_search(
-    run: Path | None,
-    *,
-    resume: bool = False,
-    task: str | None = None,
-    budget: Budget = NO_LIMITS,
-    overrides: Overrides = NO_OVERRIDES,
-) -> SearchPlan:
-    """Plan a search in a new run or in an existing one, whose supernet is used.
-
-    Settings that are not overridden are those of the existing run, or the task's defaults in a new one.
+def front_target(target: str | None) -> str:
+    """Return the name of the target that a run's networks were searched for, which decides what limits mean.
 
     Args:
-        run: Folder of the run. None: a new one; to resume, the newest.
-        resume: Whether to continue an interrupted search, with its limits and settings.
-        task: "classify" or "detect", for the defaults of a new run.
-        budget: Limits of the networks.
-        overrides: Settings of `SupernetConfig` and `SearchSettings`.
+        target: A run's folder, or another network than a run's. None: the newest run.
 
     Raises:
-        InputError: The settings contradict each other.
-        FileError: There is nothing to resume, the run's supernet is not trained, the latency table is not valid, or
-            another one than that of the search to resume.
+        FileError: There is no run, or its front.json is damaged.
     """
-    if resume:
-        run = run or newest_run(CONFIG).path
-        if not RunFolder(run).config.exists():
-            raise FileError(f"nothing to resume in {run}: it has no config.yaml; search without --resume")
-    if run and RunFolder(run).config.exists():
-        config = _config_of_run(run, task, resume)
-    else:
-        config = SupernetConfig.for_task(task or "classify")
-    config = overrides.apply(config)
-    last = SavedSearch()
-    if resume and run and RunFolder(run).search.exists():
-        last = read_search(run)
-    budget = budget if budget.limits() else last.budget
-    settings = overrides.apply(last.settings_for(budget))
-    return SearchPlan(
-        run=run or _new_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
-        config=config,
-        budget=budget,
-        settings=settings,
-        latency_table=last.read_latency_table(settings, budget),
-    )
-
-
-def _config_of_run(run: Path, task: str | None, resume: bool) -> SupernetConfig:
-    """Return the configuration of an existing run, whose supernet is trained unless it is resumed."""
-    if task is not None:
-        raise InputError(f"{run} exists and has its task; remove --task {task}, or choose another --run")
-    config = read_supernet_config(run)
-    if not resume and not _is_trained(run, config):
-        raise FileError(f"the supernet of {run} has not finished training; add --resume to continue it")
-    return config
-
-
-def search_settings(plan: SearchPlan) -> dict[str, Any]:
-    """Return a run's search.yaml: limits and settings, which a resumed search takes over."""
-    settings = asdict(plan.settings)
-    del settings["workers"]
-    storage = settings.pop("storage")
-    if storage:
-        settings["storage"] = redact_password(storage)
-    if plan.latency_table:
-        settings[LATENCY_DIGEST] = plan.latency_table.digest
-    return {"limits": plan.budget.limits(), **settings}
+    run = Path(target) if target else newest_run(BEST).path
+    return RunFolder(run).read_front().target if run.is_dir() else DEFAULT_TARGET
 
 
 def plan_retraining(
@@ -153,7 +96,9 @@ def plan_from_run(run: Path, name: str | None, task: str | None, budget: Budget,
 def plan_from_arch(target: str, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
     """Plan a retraining of an arch, by its file or its name, in a new run."""
     arch = load_arch(target)
-    return _plan(_new_folder(short_name(target)), arch, RetrainConfig.for_task(arch.task).data, name, task, overrides)
+    return _plan(
+        new_run_folder(short_name(target)), arch, RetrainConfig.for_task(arch.task).data, name, task, overrides
+    )
 
 
 def plan_from_model(model: Path, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
@@ -162,7 +107,7 @@ def plan_from_model(model: Path, name: str | None, task: str | None, overrides: 
         raise InputError(f"a model that is trained further has its own weights; remove init {init}")
     trained = read_model(model)
     overrides = overrides | Overrides.read({"init": str(model)}, RetrainConfig)
-    run = _new_folder(f"transfer-{(overrides.get('data') or trained.data).partition(':')[0]}")
+    run = new_run_folder(f"transfer-{(overrides.get('data') or trained.data).partition(':')[0]}")
     return _plan(run, trained.net.arch, trained.data, name, task, overrides)
 
 
@@ -286,10 +231,6 @@ def _is_network_of(plan: RetrainPlan, network: Arch) -> bool:
     return fitted == plan.arch
 
 
-def _is_trained(run: Path, config: SupernetConfig) -> bool:
-    log = RunFolder(run).log
-    return log.exists() and last_record(log).get("epoch") == config.recipe.epochs
-
-
-def _new_folder(name: str) -> Path:
+def new_run_folder(name: str) -> Path:
+    """Return a folder for a new run, with the date before its name."""
     return unused_path(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from ..arch.cost import LatencySource
+from ..arch.cost import MEASURED, MeasuredCosts
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..data.summary import summarise
-from ..deploy.latency import MachineLatency
+from ..deploy.measured_costs import measured_costs
 from ..experiment.log import RunLog
 from ..experiment.plans import SearchPlan
 from ..experiment.plots import Series, pareto_plot
@@ -42,8 +42,8 @@ from ..utils.distributed import device, rank
 from ..utils.errors import TinyNASError
 from ..utils.io import exclusive_lock, write, write_yaml
 from ..utils.pareto import pareto_front
-from .planning import search_settings
 from .run_supernet import space_for, space_text
+from .search_planning import search_settings
 
 _MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
 
@@ -120,6 +120,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     space = space_for(data, text, run.space)
     if plan.latency_table:
         plan.latency_table.check_covers(space, config.space)
+    plan.target.check_operators(space.max())
     _feasible(plan, space).check()
     check_precision(config.recipe.precision, device())
     task, recipe = TASKS[data.task], config.recipe
@@ -189,14 +190,14 @@ def _train(training: _SupernetTraining, data: Data) -> Supernet:
 
 def _feasible(plan: SearchPlan, space: SearchSpace) -> Feasible:
     """Return the networks of the space within the plan's budget."""
-    return Feasible(space=space, budget=plan.budget, latency=_latency_source(plan))
+    return Feasible(space=space, budget=plan.budget, measured=_measured_costs(plan))
 
 
-def _latency_source(plan: SearchPlan) -> LatencySource | None:
-    """Return what latency is taken from, if it is limited: the plan's table, or this machine."""
-    if plan.budget.latency is None:
+def _measured_costs(plan: SearchPlan) -> MeasuredCosts | None:
+    """Return where costs that are not counted come from, if one of them is limited: the plan's table, or the target."""
+    if not plan.budget.only(MEASURED).limits():
         return None
-    return plan.latency_table or MachineLatency()
+    return plan.latency_table or measured_costs(plan.target)
 
 
 def _search(
@@ -274,6 +275,7 @@ def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) ->
         data=config.data,
         metric=task.metric,
         budget=budget,
+        target=plan.target.name,
         latency_table=plan.latency_table.digest if plan.latency_table else None,
         evaluations=len(evaluations),
         chance=task.chance(data.val.labels, data.classes),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
-from ..arch.cost import Cost, LatencySource, cost, timed_cost
+from ..arch.cost import COUNTS, MEASURED, Cost, MeasuredCosts, cost, quick_cost
 from ..arch.space import SearchSpace
 from ..utils.errors import BudgetError
 
@@ -32,30 +32,49 @@ _RANDOM_STARTS = 40  # networks of all sizes
 class Feasible:
     """The archs of a search space that are within a budget; `arch in feasible` tests one.
 
+    Limits are checked in the order of what they take: counts, what the file and its arena take, what is measured.
+
     Attributes:
         space: All archs.
         budget: The limits.
-        latency: Source of latency, needed if that is limited. It may be slow, as when it measures: it is used only for
-            archs that keep all limits of counted costs, and for the smallest arch of the space.
+        measured: Source of measured costs, needed if one of them is limited. It may be slow: it is used only for archs
+            that keep all limits of counted costs, and for the smallest arch of the space.
     """
 
     space: SearchSpace
     budget: Budget
-    latency: LatencySource | None = None
+    measured: MeasuredCosts | None = None
 
     def __contains__(self, arch: Arch) -> bool:
-        if not self._counted_budget.fits(cost(arch)):
+        if not self._count_limits.fits(quick_cost(arch)):
             return False
-        return self.budget.latency is None or self.budget.fits(self.cost_of(arch))
+        if self._file_limits.limits() and not self._file_limits.fits(cost(arch)):
+            return False
+        return not self._measured_limits.limits() or self._measured_limits.fits(self.cost_of(arch))
 
     def cost_of(self, arch: Arch) -> Cost:
-        """Return the arch's counted cost, with its latency if there is a source of it."""
-        return cost(arch) if self.latency is None else timed_cost(arch, self.latency)
+        """Return the arch's counted cost, with the measured ones if there is a source of them."""
+        figures = self.measured.measure(arch) if self.measured else {}
+        return replace(cost(arch), **figures)  # type: ignore[arg-type]
 
     @cached_property
-    def _counted_budget(self) -> Budget:
-        """The limits of costs that are computed, not measured."""
-        return replace(self.budget, latency=None)
+    def _count_limits(self) -> Budget:
+        """The limits of what `quick_cost` returns. No arena is smaller than the activations that it holds."""
+        limits = self.budget.only(("min_macs", *COUNTS))
+        bounds = []
+        for bound in (limits.peak_sram, self.budget.peak_sram_tflm, self.budget.peak_sram_tflm_cmsis_nn):
+            if bound is not None:
+                bounds.append(bound)
+        return replace(limits, peak_sram=min(bounds)) if bounds else limits
+
+    @cached_property
+    def _file_limits(self) -> Budget:
+        """The limits of what else is counted."""
+        return self.budget.only(set(self.budget.limits()) - {"min_macs", *COUNTS, *MEASURED})
+
+    @cached_property
+    def _measured_limits(self) -> Budget:
+        return self.budget.only(MEASURED)
 
     @cached_property
     def _upper_limits(self) -> "Feasible":
@@ -74,7 +93,7 @@ class Feasible:
                 costs.append(f"{name} {getattr(smallest, name):,} (limit {limit:,})")
             problem = f"no network of the space fits, the smallest has {', '.join(costs)}"
             raise BudgetError(f"{problem}; raise the limit or change the space")
-        largest_macs = cost(self.space.max()).macs
+        largest_macs = quick_cost(self.space.max()).macs
         if self.budget.min_macs and largest_macs < self.budget.min_macs:
             raise BudgetError(
                 f"no network of the space has as many as {self.budget.min_macs:,} MACs, the largest has "
@@ -130,7 +149,7 @@ class Feasible:
     def _increased(self, arch: Arch, min_macs: int, rng: np.random.Generator) -> Arch:
         """Increase random choices until the arch has this number of MACs, or is the largest of the space."""
         genes, counts = self.space.encode(arch), self.space.genes()
-        while cost(arch).macs < min_macs:
+        while quick_cost(arch).macs < min_macs:
             names = [name for name, count in counts.items() if genes[name] < count - 1]
             if not names:
                 break
@@ -150,7 +169,7 @@ class Feasible:
         for start in starts:
             arch = self.repair(start, rng)
             if arch is not None:
-                log_macs[arch] = np.log(cost(arch).macs)
+                log_macs[arch] = np.log(quick_cost(arch).macs)
         if not log_macs:
             return []
         archs, sizes = list(log_macs), np.array(list(log_macs.values()))

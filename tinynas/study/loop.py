@@ -6,7 +6,7 @@ of processes may search one study together, and a search that was killed resumes
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log10, nan
 from typing import Any
 
@@ -15,7 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from ..arch.arch import Arch
-from ..arch.cost import Cost, read_cost
+from ..arch.cost import Cost
 from ..utils.io import json_digest
 from ..utils.rng import generator
 from .feasible import Feasible
@@ -57,7 +57,8 @@ def search(
     Args:
         feasible: The networks to choose from.
         evaluate: Returns the accuracy of a network in percent. Not called for what any study of the same weights has.
-        storage: Path of a journal file, or URL of a database, with a study for each budget, latency source and weights.
+        storage: Path of a journal file, or URL of a database, with a study for each budget, source of measured costs
+            and weights.
         trials: Number of networks, including those that the study already has.
         weights: Identifies the weights that are evaluated.
         sampler: Name of one of `SAMPLERS`.
@@ -145,7 +146,7 @@ class _Objective:
         A queued trial of another process may not fit here, as its latency was measured there.
         """
         trial.set_user_attr(ARCH, arch.to_dict())
-        trial.set_user_attr("cost", asdict(cost))
+        trial.set_user_attr("cost", cost.to_dict())
         excess = self.feasible.budget.excess(cost)
         for name, value in excess.items():
             trial.set_constraint(name, value)
@@ -185,10 +186,10 @@ class _Objective:
 def _study_name(feasible: Feasible, weights: str, *, pareto: bool) -> str:
     """Return the name of a study, with the limits to the last digit: "macs <= 60000 of supernet 1f3a".
 
-    Times of a latency source with a digest are another study's than those of a source with another digest.
+    Figures of a source of measured costs with a digest are another study's than those of one with another digest.
     """
     prefix = "front, " if pareto else ""
-    source = feasible.latency.digest[:12] if feasible.latency else ""
+    source = feasible.measured.digest[:12] if feasible.measured else ""
     suffix = f" by {source}" if source else ""
     return f"{prefix}{feasible.budget.describe(exact=True)}{suffix}{_OF}{weights}"
 
@@ -205,7 +206,7 @@ def _evaluations(study: optuna.Study, intact: set[int]) -> list[Evaluation]:
         if trial.number not in intact:
             _check_digest(trial)
             intact.add(trial.number)
-        arch, cost = Arch.from_dict(trial.user_attrs[ARCH]), read_cost(trial.user_attrs["cost"])
+        arch, cost = Arch.from_dict(trial.user_attrs[ARCH]), Cost(**trial.user_attrs["cost"])
         evaluations.append(Evaluation(arch=arch, accuracy=trial.values[0], cost=cost))
     return evaluations
 

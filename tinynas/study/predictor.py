@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..arch.arch import Arch
-from ..arch.cost import cost
+from ..arch.cost import quick_cost
 from ..arch.space import SearchSpace
 from .feasible import Feasible
 
@@ -63,7 +63,7 @@ class Predictor:
             one_hot = [0.0] * count
             one_hot[indices[name]] = 1.0
             features += one_hot
-        counted = cost(arch)
+        counted = quick_cost(arch)
         features += np.log([counted.macs, counted.params, counted.peak_sram]).tolist()
         return features
 
@@ -91,7 +91,7 @@ def propose(
         rng: Draws mutants and the size.
     """
     predictor = Predictor(feasible.space, archs, accuracies)
-    macs = np.array([cost(arch).macs for arch in archs])
+    macs = np.array([quick_cost(arch).macs for arch in archs])
     max_macs = _log_uniform(macs, rng) if pareto else macs.max()
     small_enough = np.flatnonzero(macs <= max_macs).tolist()
     ranked = sorted(small_enough, key=accuracies.__getitem__, reverse=True)
@@ -102,7 +102,7 @@ def propose(
     for _ in range(_GENERATIONS):
         candidates = []
         for arch in _mutants(feasible, parents, rng):
-            is_small = not pareto or cost(arch).macs <= max_macs
+            is_small = not pareto or quick_cost(arch).macs <= max_macs
             if arch not in known and arch not in gains and is_small:
                 candidates.append(arch)
         if candidates:

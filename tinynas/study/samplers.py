@@ -1,7 +1,8 @@
 """Which network to evaluate next: Optuna's samplers and our own, restricted to feasible networks not seen before.
 
 To add a sampler, write a function that takes a `Feasible` and a seed and returns an Optuna `BaseSampler`, add a line to
-SAMPLERS, and its name to SAMPLERS in experiment/config.py. FeasibleSampler rejects and repairs what it proposes.
+SAMPLERS, and its name to SAMPLERS in experiment/search_settings.py. FeasibleSampler rejects and repairs what it
+proposes.
 """
 
 import warnings

@@ -1,0 +1,57 @@
+"""Settings of a search: how a trained supernet is searched, and for which target."""
+
+from dataclasses import dataclass
+
+from ..arch.targets import DEFAULT_TARGET, TARGETS
+from ..utils.paths import absolute_path
+from ..utils.settings import check_settings, setting
+
+SAMPLERS = ("predictor", "tpe", "nsga2", "random")  # implemented in study/samplers.py
+
+
+def _storage(text: str) -> str:
+    return text if "://" in text else absolute_path(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How a trained supernet is searched."""
+
+    pareto: bool = setting(
+        False, help="Search the whole Pareto front of accuracy and MACs within the limits", group="Search"
+    )
+    trials: int = setting(50, help="Networks to evaluate", group="Search", minimum=1)
+    sampler: str = setting(
+        "predictor",
+        help="Search algorithm: predictor, tpe, nsga2 or random",
+        group="Search",
+        metavar="SAMPLER",
+        choices=SAMPLERS,
+    )
+    workers: int = setting(1, help="Processes that search on this machine", group="Search", minimum=1)
+    storage: str | None = setting(
+        None,
+        help="Optuna storage, which several processes can share",
+        group="Search",
+        metavar="URL|FILE",
+        default_text="study.journal in the run",
+        parse=_storage,
+    )
+    target: str = setting(
+        DEFAULT_TARGET,
+        help="What runs the network: it decides what --sram, --flash and --latency mean, see `tinynas targets`",
+        group="Limits",
+        metavar="NAME",
+        choices=tuple(TARGETS),
+    )
+    latency_table: str | None = setting(
+        None,
+        help="Take --latency from this CSV file of the times of layers on your board, see `tinynas layers`",
+        group="Limits",
+        metavar="FILE",
+        default_text="by the target",
+        parse=absolute_path,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)

@@ -1,0 +1,113 @@
+"""Planning of searches: from what a user named to a plan with run, supernet, limits and settings resolved."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..arch.budget import Budget
+from ..arch.targets import DEFAULT_TARGET
+from ..arch.zoo import short_name
+from ..experiment.config import SupernetConfig
+from ..experiment.log import last_record
+from ..experiment.plans import SearchPlan
+from ..experiment.run_folder import CONFIG, RunFolder
+from ..experiment.runs import newest_run
+from ..experiment.saved import LATENCY_DIGEST, SavedSearch, read_search, read_supernet_config
+from ..study.storage import redact_password
+from ..utils.errors import FileError, InputError
+from ..utils.overrides import Overrides
+from .planning import NO_LIMITS, NO_OVERRIDES, new_run_folder
+
+
+def search_target(run: Path | None, *, resume: bool = False, overrides: Overrides = NO_OVERRIDES) -> str:
+    """Return the name of a search's target, which decides what limits mean.
+
+    It is the one that is named, otherwise that of the search to resume, otherwise the default.
+
+    Raises:
+        FileError: There is nothing to resume, or a file of the run is damaged.
+    """
+    named = overrides.get("target")
+    if named or not resume:
+        return named or DEFAULT_TARGET
+    run = run or newest_run(CONFIG).path
+    return read_search(run).settings.target if RunFolder(run).search.exists() else DEFAULT_TARGET
+
+
+def plan_search(
+    run: Path | None,
+    *,
+    resume: bool = False,
+    task: str | None = None,
+    budget: Budget = NO_LIMITS,
+    overrides: Overrides = NO_OVERRIDES,
+) -> SearchPlan:
+    """Plan a search in a new run or in an existing one, whose supernet is used.
+
+    Settings that are not overridden are those of the existing run, or the task's defaults in a new one.
+
+    Args:
+        run: Folder of the run. None: a new one; to resume, the newest.
+        resume: Whether to continue an interrupted search, with its limits and settings.
+        task: "classify" or "detect", for the defaults of a new run.
+        budget: Limits of the networks.
+        overrides: Settings of `SupernetConfig` and `SearchSettings`.
+
+    Raises:
+        InputError: The settings contradict each other.
+        FileError: There is nothing to resume, the run's supernet is not trained, the latency table is not valid, or
+            another one than that of the search to resume.
+    """
+    if resume:
+        run = run or newest_run(CONFIG).path
+        if not RunFolder(run).config.exists():
+            raise FileError(f"nothing to resume in {run}: it has no config.yaml; search without --resume")
+    if run and RunFolder(run).config.exists():
+        config = _config_of_run(run, task, resume)
+    else:
+        config = SupernetConfig.for_task(task or "classify")
+    config = overrides.apply(config)
+    last = SavedSearch()
+    if resume and run and RunFolder(run).search.exists():
+        last = read_search(run)
+    budget = budget if budget.limits() else last.budget
+    settings = overrides.apply(last.settings_for(budget))
+    if budget is last.budget and settings.target != last.settings.target:
+        raise InputError(
+            f"the search to resume is for {last.settings.target}, and so are its limits; remove --target "
+            f"{settings.target}, or search without --resume"
+        )
+    return SearchPlan(
+        run=run or new_run_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
+        config=config,
+        budget=budget,
+        settings=settings,
+        latency_table=last.read_latency_table(settings, budget),
+    )
+
+
+def _config_of_run(run: Path, task: str | None, resume: bool) -> SupernetConfig:
+    """Return the configuration of an existing run, whose supernet is trained unless it is resumed."""
+    if task is not None:
+        raise InputError(f"{run} exists and has its task; remove --task {task}, or choose another --run")
+    config = read_supernet_config(run)
+    if not resume and not _is_trained(run, config):
+        raise FileError(f"the supernet of {run} has not finished training; add --resume to continue it")
+    return config
+
+
+def search_settings(plan: SearchPlan) -> dict[str, Any]:
+    """Return a run's search.yaml: limits and settings, which a resumed search takes over."""
+    settings = asdict(plan.settings)
+    del settings["workers"]
+    storage = settings.pop("storage")
+    if storage:
+        settings["storage"] = redact_password(storage)
+    if plan.latency_table:
+        settings[LATENCY_DIGEST] = plan.latency_table.digest
+    return {"limits": plan.budget.limits(), **settings}
+
+
+def _is_trained(run: Path, config: SupernetConfig) -> bool:
+    log = RunFolder(run).log
+    return log.exists() and last_record(log).get("epoch") == config.recipe.epochs

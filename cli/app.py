@@ -149,6 +149,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model as files for its target, fp32 and int8, and run them on the test split."""
+    from tinynas.experiment.run_folder import FIRMWARE
     from tinynas.experiment.runs import find_model
     from tinynas.pipelines.export import export as export_model
 
@@ -157,6 +158,8 @@ def export(
     with Screen(as_json) as screen:
         report = export_model(plan, report=screen)
     show_export(report, screen, plan.out, plan.margin)
+    if plan.to == "firmware":
+        screen.note(f"sources for a microcontroller are in {plan.out / FIRMWARE}; start with README.md there")
     screen.document(report.to_dict())
 
 

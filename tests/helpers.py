@@ -1,5 +1,8 @@
 """What several test files use: small spaces, networks, data sets and stand-ins."""
 
+import ctypes
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +222,21 @@ def limits(name):
 budgets = st.builds(
     Budget, macs=limits("macs"), params=limits("params"), peak_sram=limits("peak_sram"), flash=limits("flash")
 )
+
+
+def compiled(folder, *sources, defines=()):
+    """A shared library of C and C++ sources; index errors and undefined behaviour trap."""
+    library, flags = folder / "compiled.so", ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-fPIC", f"-I{folder}"]
+    flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", *(f"-D{define}" for define in defines)]
+    objects = []
+    for source in sources:
+        compiler = ["cc", "-std=c99"] if source.endswith(".c") else ["c++", "-std=c++17"]
+        if not shutil.which(compiler[0]):
+            pytest.skip("there is no compiler")
+        objects.append(folder / f"{source}.o")
+        subprocess.run([*compiler, *flags, "-c", folder / source, "-o", objects[-1]], check=True, capture_output=True)
+    subprocess.run(["cc", "-shared", *objects, "-o", library], check=True, capture_output=True)
+    return ctypes.CDLL(str(library))
 
 
 def images_for(arch, count=1):

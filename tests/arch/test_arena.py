@@ -34,6 +34,17 @@ def test_arena_for_cmsis_nn_is_not_smaller(any_space, rng):
             assert other.tail > reference.tail
 
 
+def test_arena_of_a_file_that_is_planned_for_other_kernels_differs_in_its_head_only(any_space, rng):
+    for _ in range(10):
+        network = lower(any_space.sample(rng))
+        assert arena(network, planned_for="reference") == arena(network)
+        for kernels in ("cmsis-nn-dsp", "cmsis-nn-mve"):
+            other = arena(network, kernels=kernels, planned_for="reference")
+            planned = arena(network, kernels=kernels)
+            assert (other.tail, other.planning) == (planned.tail, planned.planning)
+            assert other.head >= arena(network).head
+
+
 def test_arena_rejects_unknown_kernels(space):
     with pytest.raises(InputError, match="unknown kind of kernels 'cmsis'"):
         arena(lower(space.min()), kernels="cmsis")

@@ -79,6 +79,11 @@ def test_to_onnx_writes_the_requested_opset(space):
         to_onnx(model_of(space.min()), opset=12)
 
 
+def test_preprocessing_of_a_detector_stretches_to_its_resolution(detectors):
+    settings = preprocessing(model_of(detectors.max()))  # whose data set crops classifiers' images to 7/8
+    assert (settings["resize"], settings["stretch"]) == (64, True)
+
+
 def test_to_onnx_writes_classes_and_preprocessing(space):
     model = model_of(space.min())
     for file in to_onnx(model, calibration=[images_for(space.min(), 4)]):

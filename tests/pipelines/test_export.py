@@ -97,3 +97,42 @@ def test_export_names_the_missing_extra_tflite(model_file, tmp_path, monkeypatch
     monkeypatch.setattr("tinynas.deploy.runtimes.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'tinynas\[tflite\]'"):
         export(ExportPlan(model=model_file, out=tmp_path / "out", to="tflite"), report=Quiet())
+
+
+FIRMWARE = {
+    "CMakeLists.txt",
+    "README.md",
+    "golden.cc",
+    "golden.h",
+    "main.cc",
+    "model.tflite",
+    "model_config.c",
+    "model_config.h",
+    "model_data.cc",
+    "model_data.h",
+    "ops_resolver.h",
+    "preprocess.c",
+    "preprocess.h",
+}
+
+
+@pytest.mark.parametrize("kind", ["classifier", "detector"])
+def test_export_to_firmware_writes_a_folder_beside_the_files(request, kind, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
+    if kind == "classifier":
+        model = request.getfixturevalue("model_file")
+        request.getfixturevalue("watched")
+    else:
+        model = request.getfixturevalue("detector_run") / "retrain" / "plain" / "model.safetensors"
+    document = export(ExportPlan(model=model, out=tmp_path, to="firmware"), report=Quiet()).to_dict()
+    assert [row["file"] for row in document["files"][1:]] == ["model.tflite", "model.int8.tflite"]
+    assert {path.name for path in (tmp_path / "firmware").iterdir()} == FIRMWARE
+    assert (tmp_path / "firmware" / "model.tflite").read_bytes() == (tmp_path / "model.int8.tflite").read_bytes()
+    assert "#define GOLDEN_COUNT 3\n" in (tmp_path / "firmware" / "golden.h").read_text()
+
+
+def test_export_to_firmware_needs_the_int8_file(tmp_path):
+    with pytest.raises(InputError, match="firmware runs the int8 file, but int8 is off; leave out --no-int8"):
+        ExportPlan(model=tmp_path, out=tmp_path, to="firmware", int8=False)
+    with pytest.raises(InputError, match="TFLite files have no operator set"):
+        ExportPlan(model=tmp_path, out=tmp_path, to="firmware", opset=18)

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,12 +56,31 @@ def test_export_early_exits_as_tflite_parts(space, watched, tmp_path, tap):
     assert [fp32["bytes"], int8["bytes"]] == [sum(sizes[:2]), sum(sizes[2:])]
 
 
-def test_export_early_exits_as_tflite_rejects_cascades(model_file, watched, space, tmp_path):
+def test_export_early_exits_to_firmware_has_the_exits_of_the_int8_files(space, watched, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
+    path = tmp_path / "model" / "model.safetensors"
+    save_model(path, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
+    plan = ExitPlan(model=path, taps=("stages.0",), threshold=0.4)
+    folder = Path(make_exits(plan, report=Quiet()).to_dict()["folder"])
+    plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder, to="firmware")
+    _, _, int8 = export(plan, report=Quiet()).to_dict()["forms"]
+    for number in (1, 2):
+        content = (folder / f"part{number}.int8.tflite").read_bytes()
+        assert (folder / "firmware" / f"part{number}.tflite").read_bytes() == content
+    header, source = ((folder / "firmware" / f"model_config.{ending}").read_text() for ending in "hc")
+    assert "#define MODEL_EXIT_THRESHOLD 0.4f\n" in header
+    temperatures = re.search(r"kModelTemperatures\[MODEL_NUM_OUTPUTS\] = {(.*?)}", source, re.DOTALL).group(1)
+    read = [float(literal.strip().removesuffix("f")) for literal in temperatures.split(",") if literal.strip()]
+    assert read == pytest.approx(int8["temperatures"], rel=1e-6)
+
+
+@pytest.mark.parametrize("to", ["tflite", "firmware"])
+def test_export_early_exits_as_tflite_rejects_cascades(model_file, watched, space, tmp_path, to):
     big = tmp_path / "big" / "model.safetensors"
     save_model(big, replace(model_of(space.max(), classes=watched.classes), normalise=watched.normalise))
     exits = make_exits(ExitPlan(model=big, tiny=model_file, threshold=0.4), report=Quiet()).to_dict()["folder"]
-    plan = ExportPlan(model=Path(exits) / "sidenet.safetensors", out=tmp_path / "out", to="tflite")
-    with pytest.raises(InputError, match=r"export each of its two models with --to tflite"):
+    plan = ExportPlan(model=Path(exits) / "sidenet.safetensors", out=tmp_path / "out", to=to)
+    with pytest.raises(InputError, match=f"not as {to}; export each of its two models with --to {to}"):
         export(plan, report=Quiet())
 
 

@@ -106,16 +106,20 @@ class Arena:
         return aligned(max(self.head + self.tail, self.planning), ALIGNMENT)
 
 
-def arena(network: LoweredNetwork, *, kernels: str = "reference", bits: int = 32) -> Arena:
+def arena(
+    network: LoweredNetwork, *, kernels: str = "reference", planned_for: str | None = None, bits: int = 32
+) -> Arena:
     """Return the memory that TFLM takes for a network's int8 file with the offsets of `offline_plan`.
 
     Args:
         network: The network.
-        kernels: One of KERNELS; the offsets in the file are planned for them as well.
+        kernels: One of KERNELS.
+        planned_for: The kernels that the offsets in the file are planned for; by default those that run it.
         bits: Size of pointers: 32 on microcontrollers; 64 for the Python package tflite-micro.
     """
     tensors, scratch = _tensor_buffers(network), _scratch_buffers(network, kernels)
-    head = place(tensors + scratch, _scratch_order(tensors, scratch), fixed=_offsets(tensors, scratch)).peak
+    offsets = _offsets(tensors, _scratch_buffers(network, planned_for or kernels))
+    head = place(tensors + scratch, _scratch_order(tensors, scratch), fixed=offsets).peak
     structs, num_scratch = _STRUCTS[bits], len(scratch)
     before_planning = _tail_bytes(_requests_of_operators(network, kernels, num_scratch, structs))
     return Arena(

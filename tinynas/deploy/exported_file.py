@@ -53,11 +53,12 @@ def preprocessing(model: Model) -> dict[str, object]:
     values are divided by 255; then `mean` is subtracted and the result divided by `std`, per channel.
     """
     arch = model.net.arch
+    stretches = TASKS[arch.task].stretches
     return {
         "mode": "L" if arch.in_channels == 1 else "RGB",
-        "resize": round(arch.resolution / model.crop),
+        "resize": arch.resolution if stretches else round(arch.resolution / model.crop),
         "crop": arch.resolution,
-        "stretch": TASKS[arch.task].stretches,
+        "stretch": stretches,
         "mean": list(model.normalise.mean),
         "std": list(model.normalise.std),
     }

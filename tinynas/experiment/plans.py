@@ -23,7 +23,7 @@ from .search_settings import SearchSettings
 
 AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the small one's run
-FORMATS = ("onnx", "tflite")
+FORMATS = ("onnx", "tflite", "firmware")
 _EXITS = "Early exits"
 _OF_SIDE_HEADS = ("taps", "hidden", "distillation", "temperature", "seed")
 _MODELS_DATA = "the model's"
@@ -87,7 +87,8 @@ class ExportPlan:
     out: Path
     to: str = setting(
         "onnx",
-        help="File format: onnx, or tflite, which needs the extra of that name",
+        help="File format: onnx; tflite, which needs the extra of that name; firmware: tflite, and a folder of sources "
+        "that run the int8 file on a microcontroller",
         metavar="FORMAT",
         choices=FORMATS,
     )
@@ -105,7 +106,9 @@ class ExportPlan:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.to == "tflite" and (self.opset is not None or self.batch != 1):
+        if self.to == "firmware" and not self.int8:
+            raise InputError("firmware runs the int8 file, but int8 is off; leave out --no-int8, or export to tflite")
+        if self.to != "onnx" and (self.opset is not None or self.batch != 1):
             raise InputError(
                 f"TFLite files have no operator set and a batch of 1, but opset is {self.opset} and batch "
                 f"{self.batch or 'dynamic'}; remove them, or export to onnx"

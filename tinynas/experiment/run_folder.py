@@ -35,6 +35,7 @@ FRONT = "front.json"
 BEST = "best.yaml"
 MODEL = "model.safetensors"
 EXITS = "sidenet.safetensors"
+FIRMWARE = "firmware"  # folder of an export
 EXPORT = "export.json"
 SIDENET = "sidenet"
 CASCADE = "cascade"

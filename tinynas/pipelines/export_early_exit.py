@@ -17,7 +17,7 @@ from ..deploy.latency import median_seconds
 from ..deploy.onnx import export_module, to_onnx
 from ..deploy.onnx_parts import OnnxParts
 from ..deploy.tflite import to_tflite
-from ..deploy.tflite_parts import tflite_parts
+from ..deploy.tflite_parts import TfliteParts, tflite_parts
 from ..early_exit.calibration import ExitOutputs, fit_temperature
 from ..early_exit.model import EarlyExitModel, folded_parts, worst_case_cost
 from ..early_exit.thresholds import ThresholdSweep, sweep
@@ -31,6 +31,7 @@ from ..utils.errors import InputError
 from ..utils.io import to_json
 from .early_exit_measure import threshold_points
 from .export_check import Exported, Form, SplitRun, checked_difference, run_split
+from .export_firmware import exits_firmware
 
 
 class _Parts(Form, Protocol):
@@ -100,6 +101,9 @@ def export_early_exits(
     files: dict[str, bytes] = {}
     for form, row in zip(forms, rows[1:], strict=True):
         files |= _files(model, form, row)
+    if plan.to == "firmware":
+        assert isinstance(forms[-1], TfliteParts)
+        files |= exits_firmware(model, forms[-1], rows[-1].temperatures, data)
     return Exported(exported, files)
 
 
@@ -113,7 +117,9 @@ def _fp32_parts(model: EarlyExitModel, plan: ExportPlan) -> _Parts:
         return OnnxParts(_export_parts(model, plan.opset), int8=False)
     taps, heads = model.exits.taps, model.exits.heads
     if not taps:
-        raise InputError("a cascade is exported as ONNX, not as tflite; export each of its two models with --to tflite")
+        raise InputError(
+            f"a cascade is exported as ONNX, not as {plan.to}; export each of its two models with --to {plan.to}"
+        )
     return tflite_parts(model.mainnet.net, taps, heads, heads[0].hidden.out_features)
 
 

@@ -23,6 +23,7 @@ from ..tasks.task import Task
 from ..utils.errors import FileError
 from ..utils.io import read
 from .export_check import TOLERANCE, Exported, checked_difference, run_split
+from .export_firmware import network_firmware
 
 _MAX_TIES = 0.01  # fraction of images in which rounding may decide whether a box scores more than the threshold
 
@@ -42,6 +43,9 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
     if task.final_output_names and plan.to == "onnx" and plan.batch == 1:
         files.append(to_onnx_with_postprocessing(model, opset=plan.opset))
         rows.append(_measure_boxes(model, files[-1], data, task))
+    contents = {file.name: file.content for file in files}
+    if plan.to == "firmware":
+        contents |= network_firmware(model, files, data)
     exported = ExportReport(
         model=str(plan.model),
         data=plan.data or model.data,
@@ -54,7 +58,7 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
         cost=cost(arch),
         files=tuple(rows),
     )
-    return Exported(exported, {file.name: file.content for file in files})
+    return Exported(exported, contents)
 
 
 def _export_files(model: Model, plan: ExportPlan, calibration: list[Tensor]) -> list[ExportedFile]:

@@ -10,13 +10,13 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data.images import read_image
+from ..tasks.detection import SCORE_THRESHOLD
 from ..utils.errors import InputError
 from ..utils.fonts import BOLD, font_file, font_runs, is_drawable
 from ..utils.io import check_writable, write, write_json
 from ..utils.text import printable
 from .trained_model import load_trained
 
-_SCORE = 0.3  # that a box must exceed by default
 _LINE, _FONT_SIZE = 2, 16  # pixels of a box's line and of the text in it
 _COLOURS = (
     "#e6194b",
@@ -55,7 +55,7 @@ def predict(
     check_writable(out)
     if threshold is not None and not model.task.predicts_boxes:
         raise InputError("a threshold selects the boxes of a detector, but the model is a classifier; leave it out")
-    score = _SCORE if threshold is None else threshold
+    score = SCORE_THRESHOLD if threshold is None else threshold
     if not 0 <= score < 1:
         raise InputError(f"the threshold must be at least 0 and less than 1, but is {score}; choose another")
     predictions = []

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from ..arch.arch import Arch
 from ..arch.heads import DetectorHead
 
-_STRIDES = (16, 32)
+STRIDES = (16, 32)
 _MAX_DETECTIONS = 100  # of an image
 _MAX_CANDIDATES = 300  # boxes of an image that enter non-maximum suppression
-_NMS_IOU = 0.5  # two boxes of a class that overlap by more count as one
+SCORE_THRESHOLD = 0.3  # that a box must exceed by default
+NMS_IOU = 0.5  # two boxes of a class that overlap by more count as one
 _MIN_SIDE = 1e-3  # added to the sides of boxes: the IoU loss of a box without area has no gradient
 
 
@@ -43,9 +44,9 @@ def anchor_grid(head: DetectorHead, resolution: int) -> AnchorGrid:
     Its order is that of the outputs: level, anchor, row, column. A cell is as large as its stride, at every resolution;
     the last ones may lie partly outside the image.
     """
-    sides = torch.tensor(head.anchors).view(len(_STRIDES), head.per_cell, 2)
+    sides = torch.tensor(head.anchors).view(len(STRIDES), head.per_cell, 2)
     corners, cells, anchors = [], [], []
-    for level, stride in enumerate(_STRIDES):
+    for level, stride in enumerate(STRIDES):
         side = -(-resolution // stride)
         y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
         grid = torch.stack([x, y], -1).view(1, -1, 2) * (stride / resolution)
@@ -85,7 +86,7 @@ def decode_with_nms(outputs: Tensor, grid: AnchorGrid, *, threshold: float = 0.0
     classes = index % scores.shape[1]
     boxes = decode(outputs, grid).clamp(0, 1)[index // scores.shape[1]]
     separated = boxes + 2 * classes[:, None]  # boxes of different classes never overlap
-    kept = torchvision.ops.nms(separated, scores_of_candidates, _NMS_IOU)[:_MAX_DETECTIONS]
+    kept = torchvision.ops.nms(separated, scores_of_candidates, NMS_IOU)[:_MAX_DETECTIONS]
     kept = kept[scores_of_candidates[kept] > threshold]
     return Detections(boxes[kept], scores_of_candidates[kept], classes[kept])
 

@@ -37,6 +37,11 @@ def _show_files(report: ExportReport, screen: Screen, folder: Path, margin: floa
     for file in report.files:
         if file.int8:
             _warn_if_below(screen, file.file, in_torch.accuracy - file.accuracy, margin)
+        if file.calibration and file.output_error is not None:
+            screen.note(
+                f"{file.file}: int8 ranges by {file.calibration}; on {report.calibration_images} training images the "
+                f"outputs differ by {100 * file.output_error:.1f}% (root mean square)"
+            )
     flash = format_bytes(report.cost.flash)
     screen.note(f"measured on one thread; peak memory counts activations only; the int8 weights take {flash} of flash")
     screen.note(f"written to {folder}: {', '.join(names[1:])}, export.json")
@@ -85,5 +90,5 @@ def _warn_if_below(screen: Screen, name: str, loss: float, margin: float) -> Non
     if loss > margin:
         screen.note(
             f"warning: {name} loses {loss:.2f} percentage points (margin {margin:g}); "
-            "calibrate on more images (--calibration 5000), or deploy the fp32 file"
+            "calibrate on more images (--calibration 5000), fine-tune (--to tflite --qat 3), or deploy the fp32 file"
         )

@@ -8,8 +8,8 @@ from helpers import TINY, images_for, model_of
 from tinynas.arch.arena import arena
 from tinynas.arch.lowering import lower
 from tinynas.deploy import runtimes
+from tinynas.deploy.calibration import calibrate
 from tinynas.deploy.lowered_run import layer_weights
-from tinynas.deploy.quantization import calibrate
 from tinynas.models.network import fold
 from tinynas.utils.errors import FileError, InputError
 
@@ -20,7 +20,7 @@ def int8_file(arch):
 
     network, images = lower(arch), images_for(arch, 4)
     weights = layer_weights(network, fold(model_of(arch).net))
-    return write_tflite(network, weights, calibrate(network, weights, images))
+    return write_tflite(network, weights, calibrate(network, weights, images).quantizations)
 
 
 @pytest.fixture(scope="module")

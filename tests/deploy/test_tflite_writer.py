@@ -17,8 +17,8 @@ from tinynas.arch.file_size import tflite_bytes
 from tinynas.arch.heads import Head
 from tinynas.arch.lowering import lower
 from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.deploy.calibration import calibrate
 from tinynas.deploy.lowered_run import layer_weights, run_lowered
-from tinynas.deploy.quantization import calibrate
 from tinynas.models.network import fold
 
 pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
@@ -51,7 +51,9 @@ class Written:
         self.model = model_of(arch)
         self.network = lower(arch)
         self.weights = layer_weights(self.network, fold(self.model.net))
-        self.int8 = write_tflite(self.network, self.weights, calibrate(self.network, self.weights, images))
+        self.int8 = write_tflite(
+            self.network, self.weights, calibrate(self.network, self.weights, images).quantizations
+        )
 
     def check_fp32(self, images):
         arch = self.model.net.arch
@@ -64,7 +66,8 @@ class Written:
         """TFLM's outputs are those of the reference kernels within 1 step, and its arena is the predicted one."""
         pytest.importorskip("tflite_micro", reason="the extra mcu is not installed")
         reference, micro = LiteRT(self.int8, reference=True), TfliteMicro(self.int8)
-        float_outputs = run_lowered(self.network, self.weights, images)
+        with torch.no_grad():
+            float_outputs = run_lowered(self.network, self.weights, images)
         for number, image in enumerate(reference.quantized(images)):
             expected = reference.run([image[None]])
             for values, other in zip(expected, micro.run([image[None]]), strict=True):
@@ -192,7 +195,7 @@ def test_channels_without_weights_keep_their_bias(space):
         norm.weight[0], norm.bias[0] = 0.0, 3.0
     network = lower(arch)
     weights = layer_weights(network, fold(model.net))
-    content = write_tflite(network, weights, calibrate(network, weights, images))
+    content = write_tflite(network, weights, calibrate(network, weights, images).quantizations)
     with torch.no_grad():
         expected = model.net(images)
     outputs = NetworkRunner(content, arch.classes)(images)

@@ -22,6 +22,8 @@ class ExportedFile:
         content: The file's bytes.
         run: Runs the file on one thread: images (N, C, H, W) -> the network's outputs.
         int8: Whether weights and activations are int8; otherwise they are fp32.
+        calibration: The criterion that chose the ranges of int8, if tinynas chose them.
+        output_error: Root mean square difference of the int8 outputs from fp32 on calibration images, relative to fp32.
     """
 
     kind: str
@@ -29,6 +31,8 @@ class ExportedFile:
     content: bytes
     run: Callable[[Tensor], Tensor]
     int8: bool = False
+    calibration: str | None = None
+    output_error: float | None = None
 
 
 def run_in_batches(run: Callable[[np.ndarray], np.ndarray], images: Tensor, batch: int | None) -> Tensor:

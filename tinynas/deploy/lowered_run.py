@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,20 +39,31 @@ def layer_weights(network: LoweredNetwork, folded: nn.Module) -> dict[str, Layer
     return weights
 
 
-def run_lowered(network: LoweredNetwork, weights: Mapping[str, LayerWeights], images: Tensor) -> dict[str, Tensor]:
+def run_lowered(
+    network: LoweredNetwork,
+    weights: Mapping[str, LayerWeights],
+    images: Tensor,
+    transform: Callable[[str, Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Return the values of all tensors by name, for images (N, C, H, W); feature maps are (N, C, H, W), too.
 
     The network must be whole: a part of one does not take images.
+
+    Args:
+        network: The network.
+        weights: Its weights, as `layer_weights` returns them.
+        images: The images.
+        transform: Replaces the values of a tensor, by its name, before they are read.
     """
     (image,) = network.inputs
-    values = {image.name: images}
-    with torch.inference_mode():
-        for operator in network.operators:
-            inputs = [values[tensor.name] for tensor in operator.inputs]
-            if operator.layer:
-                values[operator.name] = _run_layer(operator, weights[operator.name], inputs[0])
-            else:
-                values[operator.name] = _WITHOUT_WEIGHTS[operator.kind](operator, *inputs)
+    values = {image.name: transform(image.name, images) if transform else images}
+    for operator in network.operators:
+        inputs = [values[tensor.name] for tensor in operator.inputs]
+        if operator.layer:
+            output = _run_layer(operator, weights[operator.name], inputs[0])
+        else:
+            output = _WITHOUT_WEIGHTS[operator.kind](operator, *inputs)
+        values[operator.name] = transform(operator.name, output) if transform else output
     return values
 
 

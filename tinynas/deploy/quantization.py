@@ -1,8 +1,8 @@
 """Int8 quantization as TensorFlow Lite defines it: value = scale * (q - zero_point).
 
-Activations have one scale and zero point per tensor, from the range of values on calibration images. Weights are
-symmetric, with a scale per output channel for convolutions and one scale for linear layers. Biases are int32, with the
-scale of the input times that of the weights.
+Activations have one scale and zero point per tensor, from a range of values. Weights are symmetric, with a scale per
+output channel for convolutions and one scale for linear layers. Biases are int32, with the scale of the input times
+that of the weights.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..arch.operators import CONVOLUTIONS, LoweredNetwork, Operator
-from .lowered_run import LayerWeights, run_lowered
+from ..arch.operators import CONVOLUTIONS, Operator
+from .lowered_run import LayerWeights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_BATCH = 8  # images whose activations are in memory at the same time
 _LEAST_SCALE = 1e-6  # of a tensor that is 0 on all calibration images
 _LARGEST_BIAS = 2.0**30
 _LEAST_MULTIPLIER = 2.0**-24  # input scale * weight scale / output scale that integer kernels represent
@@ -54,56 +51,42 @@ class QuantizedLayer:
     bias_scales: Array
 
 
-def calibrate(network: LoweredNetwork, weights: Mapping[str, LayerWeights], images: Tensor) -> dict[str, Quantization]:
-    """Return the quantization of every tensor of activations by name, from its extreme values.
-
-    Args:
-        network: The network.
-        weights: Its weights, as `layer_weights` returns them.
-        images: Calibration images (N, C, H, W).
-    """
-    ranges: dict[str, tuple[float, float]] = {}
-    for batch in torch.split(images, _BATCH):
-        for name, values in run_lowered(network, weights, batch).items():
-            low, high = ranges.get(name, (0.0, 0.0))
-            ranges[name] = min(low, values.min().item()), max(high, values.max().item())
-    quantizations = {tensor.name: _affine(ranges[tensor.name]) for tensor in network.inputs}
-    for operator in network.operators:
-        if operator.kind == "RESIZE_NEAREST_NEIGHBOR":  # copies values, and so keeps their scale
-            quantizations[operator.name] = quantizations[operator.inputs[0].name]
-        else:
-            quantizations[operator.name] = _affine(ranges[operator.name])
-    return quantizations
+def quantization(bounds: tuple[float, float]) -> Quantization:
+    """Return the quantization whose int8 values cover the range between two bounds, which contains 0."""
+    low, high = bounds
+    scale = float(np.float32(max((high - low) / 255, _LEAST_SCALE)))
+    return Quantization(scale=scale, zero_point=int(np.clip(round(-128 - low / scale), -128, 127)))
 
 
-def quantize_layer(
-    operator: Operator, layer: LayerWeights, quantizations: Mapping[str, Quantization]
-) -> QuantizedLayer:
-    """Return the quantized weights of a layer.
+def weight_scales(operator: Operator, layer: LayerWeights, quantizations: Mapping[str, Quantization]) -> Array:
+    """Return the scales of a layer's int8 weights, fp32: per output channel, or a single scale of a linear layer.
 
     The scale of a channel whose weights are all about 0 is not chosen by them: its bias must fit into int32, and the
     factor from accumulator to output into what integer kernels represent.
     """
-    weight, bias = layer.weight.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
+    weight, bias = layer.weight.detach().numpy().astype(np.float64), layer.bias.detach().numpy().astype(np.float64)
     input_scale = quantizations[operator.inputs[0].name].scale
     output_scale = quantizations[operator.name].scale
     largest_weights, largest_biases = np.abs(weight).reshape(len(weight), -1).max(1), np.abs(bias)
     if operator.kind not in CONVOLUTIONS:
         largest_weights, largest_biases = largest_weights.max(keepdims=True), largest_biases.max(keepdims=True)
     scales = np.maximum(largest_weights / 127, largest_biases / (input_scale * _LARGEST_BIAS))
-    scales = np.maximum(scales, output_scale / input_scale * _LEAST_MULTIPLIER).astype(np.float32)
+    scales = np.maximum(scales, output_scale / input_scale * _LEAST_MULTIPLIER)
+    rounded: Array = scales.astype(np.float32)
+    return rounded
+
+
+def quantize_layer(
+    operator: Operator, layer: LayerWeights, quantizations: Mapping[str, Quantization]
+) -> QuantizedLayer:
+    """Return the quantized weights of a layer."""
+    weight, bias = layer.weight.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
+    scales = weight_scales(operator, layer, quantizations)
     per_weight = np.expand_dims(scales.astype(np.float64), tuple(range(1, weight.ndim)))
-    bias_scales = input_scale * scales.astype(np.float64)
+    bias_scales = quantizations[operator.inputs[0].name].scale * scales.astype(np.float64)
     return QuantizedLayer(
         weight=np.clip(np.round(weight / per_weight), -127, 127).astype(np.int8),
         weight_scales=scales,
         bias=np.round(bias / bias_scales).astype(np.int32),
         bias_scales=bias_scales.astype(np.float32),
     )
-
-
-def _affine(bounds: tuple[float, float]) -> Quantization:
-    """Return the quantization whose int8 values cover the range between two bounds, which contains 0."""
-    low, high = bounds
-    scale = float(np.float32(max((high - low) / 255, _LEAST_SCALE)))
-    return Quantization(scale=scale, zero_point=int(np.clip(round(-128 - low / scale), -128, 127)))

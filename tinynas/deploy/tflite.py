@@ -9,13 +9,16 @@ from torch import Tensor
 from ..arch.lowering import lower
 from ..models.model_file import Model
 from ..models.network import fold
+from .calibration import Int8Network, calibrate
 from .exported_file import ExportedFile
 from .lowered_run import layer_weights
-from .quantization import calibrate
+from .qat import TrainingImages, fine_tune
 from .runtimes import NetworkRunner, check_litert
 
 
-def to_tflite(model: Model, *, calibration: list[Tensor] | None = None) -> list[ExportedFile]:
+def to_tflite(
+    model: Model, *, calibration: list[Tensor] | None = None, training: TrainingImages | None = None
+) -> list[ExportedFile]:
     """Export a model as TFLite in fp32 and, given calibration images, in int8 (weights per channel).
 
     Batch norm is folded into the convolutions. The files take one image, (1, H, W, C). Inputs and outputs of the int8
@@ -25,6 +28,7 @@ def to_tflite(model: Model, *, calibration: list[Tensor] | None = None) -> list[
     Args:
         model: The model.
         calibration: Images (N, C, H, W) that set the ranges of int8; None exports fp32 only.
+        training: Images that the weights of the int8 file are fine-tuned on; None: they are those of the model.
 
     Raises:
         InputError: The extra is not installed.
@@ -34,14 +38,24 @@ def to_tflite(model: Model, *, calibration: list[Tensor] | None = None) -> list[
 
     network = lower(model.net.arch)
     weights = layer_weights(network, fold(model.net).cpu())
-    files = [_exported_file(model, "model.tflite", write_tflite(network, weights), int8=False)]
+    files = [_exported_file(model, "model.tflite", write_tflite(network, weights))]
     if calibration:
-        quantizations = calibrate(network, weights, torch.cat(calibration))
-        content = write_tflite(network, weights, quantizations)
-        files.append(_exported_file(model, "model.int8.tflite", content, int8=True))
+        images = torch.cat(calibration)
+        int8 = calibrate(network, weights, images)
+        if training:
+            int8 = fine_tune(network, int8, training, images)
+        content = write_tflite(network, int8.weights, int8.quantizations)
+        files.append(_exported_file(model, "model.int8.tflite", content, int8))
     return files
 
 
-def _exported_file(model: Model, name: str, content: bytes, *, int8: bool) -> ExportedFile:
-    run = NetworkRunner(content, model.net.arch.classes)
-    return ExportedFile(kind="TFLite", name=name, content=content, run=run, int8=int8)
+def _exported_file(model: Model, name: str, content: bytes, int8: Int8Network | None = None) -> ExportedFile:
+    return ExportedFile(
+        kind="TFLite",
+        name=name,
+        content=content,
+        run=NetworkRunner(content, model.net.arch.classes),
+        int8=int8 is not None,
+        calibration=int8.criterion if int8 else None,
+        output_error=int8.error if int8 else None,
+    )

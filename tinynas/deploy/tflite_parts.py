@@ -12,9 +12,10 @@ from ..arch.exit_lowering import split_after_outputs, with_side_heads
 from ..arch.lowering import lower
 from ..arch.operators import LoweredNetwork
 from ..models.network import Network, fold
+from .calibration import calibrate
 from .latency import median_seconds
 from .lowered_run import LayerWeights, layer_weights
-from .quantization import Array, Quantization, calibrate
+from .quantization import Array, Quantization
 from .runtimes import LiteRT, check_litert
 
 
@@ -85,7 +86,8 @@ class TfliteParts:
 
     def quantize(self, calibration: Tensor) -> "TfliteParts":
         """Return the parts in int8, their ranges set by images (N, C, H, W)."""
-        return TfliteParts(self.network, self.weights, calibrate(self.network, self.weights, calibration))
+        int8 = calibrate(self.network, self.weights, calibration)
+        return TfliteParts(self.network, self.weights, int8.quantizations)
 
     def _inputs(self, image: Tensor) -> list[list[Array]]:
         """Return what each part takes for an image (1, C, H, W)."""

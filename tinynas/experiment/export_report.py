@@ -23,6 +23,8 @@ class FileReport:
         bytes: Size of the file.
         latency: Median seconds of one run of `batch` images on one thread.
         peak_memory: Bytes of activations that one image needs at most.
+        calibration: The criterion that chose the ranges of an int8 file; None if another program chose them.
+        output_error: Root mean square difference of the int8 outputs from fp32 on calibration images, relative to fp32.
     """
 
     kind: str
@@ -33,6 +35,8 @@ class FileReport:
     bytes: int
     latency: float
     peak_memory: int
+    calibration: str | None = None
+    output_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class ExportReport:
         metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
         test_images: Images of the test split.
         calibration_images: Training images that set the ranges of int8.
+        qat: Epochs of quantization-aware fine-tuning.
         batch: Images that the files take at a time; None: any number.
         classes: Names of the classes, in the order of the outputs.
         preprocessing: How an image becomes the network's input.
@@ -57,6 +62,7 @@ class ExportReport:
     metric: str = "accuracy"
     test_images: int
     calibration_images: int
+    qat: int = 0
     batch: int | None
     classes: tuple[str, ...]
     preprocessing: Mapping[str, Any]
@@ -71,6 +77,7 @@ class ExportReport:
             "metric": self.metric,
             "test_images": self.test_images,
             "calibration_images": self.calibration_images,
+            "qat": self.qat,
             "batch": self.batch,
             "classes": list(self.classes),
             "preprocessing": dict(self.preprocessing),

@@ -98,6 +98,12 @@ class ExportPlan:
     )
     opset: int | None = setting(None, help="ONNX operator set", default_text="torch's")
     calibration: int = setting(500, help="Training images that determine the ranges of int8", minimum=1)
+    qat: int = setting(
+        0,
+        help="Passes over the training images in which the int8 file's weights are fine-tuned by quantization-aware "
+        "training (epochs)",
+        minimum=0,
+    )
     margin: float = setting(
         2.0, help="Loss of accuracy by int8 above which a warning is shown", unit="percentage points"
     )
@@ -113,6 +119,8 @@ class ExportPlan:
                 f"TFLite files have no operator set and a batch of 1, but opset is {self.opset} and batch "
                 f"{self.batch or 'dynamic'}; remove them, or export to onnx"
             )
+        if self.qat and not (self.to == "tflite" and self.int8):
+            raise InputError(f"qat is {self.qat}, but only an int8 TFLite file is fine-tuned; add --to tflite")
 
 
 def _percent(text: str) -> float:

@@ -82,6 +82,8 @@ def export_early_exits(
             f"early exits are exported for one image at a time, not for a batch of {plan.batch or 'any size'}; "
             "leave out --batch"
         )
+    if plan.qat:
+        raise InputError("early exits are not fine-tuned in int8; leave out --qat")
     calibration = torch.cat(data.calibration_batches(model.resolution, plan.calibration))
     forms = [_fp32_parts(model, plan)]
     if plan.int8:

@@ -1,6 +1,6 @@
 """Export a network without early exits, and measure its files on the test split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from ..data.base import Data
 from ..deploy.exported_file import ExportedFile, preprocessing
 from ..deploy.latency import median_seconds
 from ..deploy.onnx import to_onnx, to_onnx_with_postprocessing
+from ..deploy.qat import TrainingImages
 from ..deploy.tflite import to_tflite
 from ..experiment.export_report import ExportReport, FileReport
 from ..experiment.plans import ExportPlan
@@ -25,6 +26,7 @@ from ..utils.io import read
 from .export_check import TOLERANCE, Exported, checked_difference, run_split
 from .export_firmware import network_firmware
 
+_QAT_BATCH = 32  # images
 _MAX_TIES = 0.01  # fraction of images in which rounding may decide whether a box scores more than the threshold
 
 
@@ -38,7 +40,7 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
     arch = model.net.arch
     task = check_task(arch.task, data)
     calibration = data.calibration_batches(arch.resolution, plan.calibration)
-    files = _export_files(model, plan, calibration)
+    files = _export_files(model, plan, data, calibration, report)
     rows = _measure(model, files, data, task, plan, report)
     if task.final_output_names and plan.to == "onnx" and plan.batch == 1:
         files.append(to_onnx_with_postprocessing(model, opset=plan.opset))
@@ -52,6 +54,7 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
         metric=task.metric,
         test_images=len(data.test),
         calibration_images=sum(map(len, calibration)),
+        qat=plan.qat,
         batch=plan.batch,
         classes=model.classes,
         preprocessing=preprocessing(model),
@@ -61,11 +64,30 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
     return Exported(exported, contents)
 
 
-def _export_files(model: Model, plan: ExportPlan, calibration: list[Tensor]) -> list[ExportedFile]:
+def _export_files(
+    model: Model, plan: ExportPlan, data: Data, calibration: list[Tensor], report: ProgressReporter
+) -> list[ExportedFile]:
     images = calibration if plan.int8 else None
     if plan.to == "onnx":
         return to_onnx(model, calibration=images, batch=plan.batch, opset=plan.opset)
-    return to_tflite(model, calibration=images)
+    training = None
+    if plan.qat:
+        steps = plan.qat * data.steps_per_epoch(_QAT_BATCH)
+        training = TrainingImages(batches=_training_batches(model, plan, data, steps, report), steps=steps)
+    return to_tflite(model, calibration=images, training=training)
+
+
+def _training_batches(
+    model: Model, plan: ExportPlan, data: Data, steps: int, report: ProgressReporter
+) -> Iterator[Tensor]:
+    """Yield the training images of all epochs of quantization-aware fine-tuning, and report progress."""
+    done = 0
+    for epoch in range(plan.qat):
+        text = f"epoch {epoch + 1}/{plan.qat}"
+        for batch in data.training_batches(_QAT_BATCH, [model.net.arch.resolution], seed=0, epoch=epoch):
+            yield batch.images
+            done += 1
+            report.advance("fine-tuning in int8", done, steps, text)
 
 
 def _measure(
@@ -101,6 +123,8 @@ def _file_report(
         bytes=len(form.content),
         latency=median_seconds(partial(run, image)),
         peak_memory=cost(model.net.arch).peak_sram * (1 if form.int8 else 4),
+        calibration=form.calibration,
+        output_error=form.output_error,
     )
 
 

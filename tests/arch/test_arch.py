@@ -29,6 +29,8 @@ def test_arch_sampled_from_a_space_survives_yaml(shipped_space, rng):
     [
         ({"resolutoin": 32}, "did you mean 'resolution'"),
         ({"resolution": 0}, "resolution > 0"),
+        ({"padding": "sam"}, "unknown padding 'sam'; did you mean 'same'"),
+        ({"padding": None}, "unknown padding 'None'; known: same, symmetric"),
         ({"classes": "ten"}, "classes > 0"),
         ({"stages": []}, "every stage a block"),
         ({"stages": 3}, "stages must be a list"),
@@ -44,6 +46,22 @@ def test_arch_from_dict_refuses_wrong_descriptions(change, message):
     plain = {"resolution": 32, "stem": {"out": 8}, "stages": [[{"out": 8, "kernel": 3}]]} | change
     with pytest.raises(InputError, match=message):
         Arch.from_dict(plain)
+
+
+def test_arch_with_padding_same_survives_yaml():
+    arch = replace(load_arch("mcunet-in3"), padding="same")
+    assert arch != load_arch("mcunet-in3")
+    assert Arch.from_dict(yaml.safe_load(arch.to_yaml())) == arch
+    assert Arch.from_dict(arch.to_dict()) == arch
+    assert arch.as_detector().padding == "same"
+
+
+def test_arch_with_symmetric_padding_is_written_without_it():
+    """So that files of earlier versions, and digests of what is in them, are those of this version."""
+    arch = load_arch("mcunet-in3")
+    assert arch.padding == "symmetric"
+    assert list(arch.to_dict()) == ["resolution", "in_channels", "classes", "stem", "stages", "head"]
+    assert [line.partition(":")[0] for line in arch.to_yaml().splitlines() if line[0] not in " -"] == [*arch.to_dict()]
 
 
 def test_arch_refuses_a_residual_block_that_changes_channels():

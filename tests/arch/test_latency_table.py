@@ -99,11 +99,14 @@ def test_table_with_empty_and_impossible_times_names_them(path):
         (lambda lines: [], "lacks the column 'kind'"),
         (lambda lines: lines[:1], "has no rows"),
         (lambda lines: [*lines, lines[4]], "line {last} repeats the layer of line 5; remove one of the two"),
-        (lambda lines: [lines[0], "conf" + lines[1][4:]], "line 2: kind must be one of conv, depthwise, .*'conf'"),
-        (lambda lines: [lines[0], "conv,8.5" + lines[1][6:]], "line 2: size must be a whole number .*'8.5'"),
-        (lambda lines: [lines[0], "conv,0" + lines[1][6:]], "line 2: size must be a whole number of at least 1.*'0'"),
-        (lambda lines: [lines[0], "conv,8"], "line 2: in_channels must be a whole number of at least 1, but is ''"),
-        (lambda lines: [lines[0], 'conv,"' + "8" * 200_000], "line [12] is not CSV: field larger"),
+        (lambda lines: [lines[0], "CONF" + lines[1][4:]], "line 2: kind must be one of CONV_2D, DEPTHWISE_.*'CONF_2D'"),
+        (lambda lines: [lines[0], "CONV_2D,8.5" + lines[1][9:]], "line 2: size must be a whole number .*'8.5'"),
+        (
+            lambda lines: [lines[0], "CONV_2D,0" + lines[1][9:]],
+            "line 2: size must be a whole number of at least 1.*'0'",
+        ),
+        (lambda lines: [lines[0], "CONV_2D,8"], "line 2: in_channels must be a whole number of at least 1, but is ''"),
+        (lambda lines: [lines[0], 'CONV_2D,"' + "8" * 200_000], "line [12] is not CSV: field larger"),
     ],
 )
 def test_table_that_is_none_is_an_error_in_a_line(path, change, message):

@@ -7,24 +7,29 @@ import torch
 from helpers import DETECTORS, images_for, sampled
 from tinynas import SearchSpace, augment, build, load_arch
 from tinynas.arch.genes import every_outcome
-from tinynas.arch.layer_cost import Layer
-from tinynas.arch.layers import layers_of, layers_of_space
+from tinynas.arch.layers import Layer, layers_of, layers_of_space
+from tinynas.arch.lowering import lower
 from tinynas.arch.zoo import shipped_networks
 
 ACTIVATIONS = {torch.nn.ReLU: "relu", torch.nn.ReLU6: "relu6", torch.nn.Hardswish: "hswish"}
 
 
 def traced_layers(arch):
-    """Convolutions and linear layers of the network that torch runs, without their activations, in order."""
+    """Convolutions and linear layers of the network that torch runs, without their activations, in order.
+
+    Kernels have a row and a column more where TensorFlow Lite pads otherwise: a stride of 2 on an even size.
+    """
     layers = []
 
     def record(module, inputs, output):
         if isinstance(module, torch.nn.Linear):
-            layers.append(Layer("linear", 1, module.in_features, 1, module.out_features))
+            layers.append(Layer("FULLY_CONNECTED", 1, module.in_features, 1, module.out_features))
             return
-        kind = "depthwise" if module.groups > 1 else "conv"
-        sizes = (inputs[0].shape[-1], module.in_channels, output.shape[-1], module.out_channels)
-        layers.append(Layer(kind, *sizes, module.kernel_size[0], module.stride[0]))
+        kind = "DEPTHWISE_CONV_2D" if module.groups > 1 else "CONV_2D"
+        size, kernel, stride = inputs[0].shape[-1], module.kernel_size[0], module.stride[0]
+        extended = arch.padding == "symmetric" and kernel > 1 and (stride, size % 2) == (2, 0)
+        sizes = (size, module.in_channels, output.shape[-1], module.out_channels)
+        layers.append(Layer(kind, *sizes, kernel + extended, stride))
 
     net = build(arch).eval()
     for module in net.modules():
@@ -40,9 +45,10 @@ def without_activation(layers):
     return sorted([layer._replace(act="") for layer in layers if layer.weights])
 
 
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("number", range(4))
-def test_layers_of_an_arch_are_those_that_torch_runs(any_space, number):
-    arch = sampled(any_space, number)
+def test_layers_of_an_arch_are_those_that_torch_runs(any_space, number, padding):
+    arch = replace(sampled(any_space, number), padding=padding)
     assert without_activation(layers_of(arch)) == without_activation(traced_layers(arch))
 
 
@@ -52,7 +58,18 @@ def test_layers_of_published_networks_are_those_that_torch_runs(name):
     assert without_activation(layers_of(arch)) == without_activation(traced_layers(arch))
 
 
+def test_layers_of_an_arch_are_the_operators_of_its_file(shipped_space, rng):
+    for _ in range(10):
+        arch = shipped_space.sample(rng)
+        network = lower(arch)
+        layers = layers_of(arch)
+        assert [layer.kind for layer in layers] == [operator.kind for operator in network.operators]
+        assert sum(layer.macs for layer in layers) == network.executed_macs
+        assert sum(layer.weights for layer in layers) == sum(o.num_stored_weights for o in network.operators)
+
+
 def test_layers_have_the_activations_that_follow_them():
+    """Hard swish is an operator, and relu6 a part of the gate's convolution."""
     arch = load_arch("mobilenet-v3-large-w0.35")
     net = build(arch)
     count = dict.fromkeys(ACTIVATIONS.values(), 0)
@@ -60,10 +77,12 @@ def test_layers_have_the_activations_that_follow_them():
         if type(module) in ACTIVATIONS:
             count[ACTIVATIONS[type(module)]] += 1
     squeezed = sum(block.se > 0 for stage in arch.stages for block in stage)
-    count["relu"] += squeezed
-    acts = [layer.act for layer in layers_of(arch)]
-    assert {name: acts.count(name) for name in count} == count
-    assert acts.count("hsigmoid") == squeezed > 0
+    assert count["relu6"] == 0 < squeezed
+    layers = layers_of(arch)
+    acts = [layer.act for layer in layers]
+    assert acts.count("relu") == count["relu"] + squeezed
+    assert acts.count("relu6") == squeezed
+    assert [layer.kind for layer in layers].count("HARD_SWISH") == count["hswish"] > 0
 
 
 def test_layers_of_a_block_with_squeeze_excite_and_shortcut():
@@ -76,30 +95,32 @@ def test_layers_of_a_block_with_squeeze_excite_and_shortcut():
         "stages": [{"width": 4, "kernel": 3, "depth": 2, "expand": 2, "se": 2, "act": "hswish"}],
     }
     block = [
-        Layer("conv", 5, 4, 5, 8, act="hswish"),
-        Layer("depthwise", 5, 8, 5, 8, 3, act="hswish"),
-        Layer("pool", 5, 8, 1, 8),
-        Layer("conv", 1, 8, 1, 4, act="relu"),
-        Layer("conv", 1, 4, 1, 8, act="hsigmoid"),
-        Layer("scale", 5, 8, 5, 8),
-        Layer("conv", 5, 8, 5, 4),
+        Layer("CONV_2D", 5, 4, 5, 8),
+        Layer("HARD_SWISH", 5, 8, 5, 8),
+        Layer("DEPTHWISE_CONV_2D", 5, 8, 5, 8, 3),
+        Layer("HARD_SWISH", 5, 8, 5, 8),
+        Layer("MEAN", 5, 8, 1, 8),
+        Layer("CONV_2D", 1, 8, 1, 4, act="relu"),
+        Layer("CONV_2D", 1, 4, 1, 8, act="relu6"),
+        Layer("MUL", 5, 8, 5, 8),
+        Layer("CONV_2D", 5, 8, 5, 4),
     ]
     assert layers_of(SearchSpace.from_dict(plain).min()) == [
-        Layer("conv", 9, 3, 5, 4, 3, 2, "relu"),
+        Layer("CONV_2D", 9, 3, 5, 4, 3, 2, "relu"),
         *block,
         *block,
-        Layer("add", 5, 4, 5, 4),
-        Layer("pool", 5, 4, 1, 4),
-        Layer("linear", 1, 4, 1, 5),
+        Layer("ADD", 5, 4, 5, 4),
+        Layer("MEAN", 5, 4, 1, 4),
+        Layer("FULLY_CONNECTED", 1, 4, 1, 5),
     ]
 
 
 def test_layers_of_a_detector_resize_straight_to_the_fine_map(detectors):
     arch = replace(detectors.min(), resolution=72)  # 5x5 pixels at stride 16, 3x3 at stride 32
     layers = layers_of(arch)
-    assert Layer("resize", 3, 8, 5, 8) in layers
-    assert Layer("add", 5, 8, 5, 8) in layers
-    assert layers.count(Layer("conv", 3, 8, 3, 2 * (5 + 3))) == 1
+    assert Layer("RESIZE_NEAREST_NEIGHBOR", 3, 8, 5, 8) in layers
+    assert Layer("ADD", 5, 8, 5, 8) in layers
+    assert layers.count(Layer("CONV_2D", 3, 8, 3, 2 * (5 + 3))) == 1
 
 
 def test_layers_of_a_shipped_space_include_those_of_its_archs(shipped_space, rng):
@@ -137,9 +158,10 @@ SMALLER = {
 }
 
 
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("task", SMALLER)
-def test_layers_of_a_space_are_exactly_those_of_all_its_archs(task):
-    space = SearchSpace.from_dict(SMALLER[task])
+def test_layers_of_a_space_are_exactly_those_of_all_its_archs(task, padding):
+    space = SearchSpace.from_dict({**SMALLER[task], "padding": padding})
     expected = set()
     for arch in all_archs(space):
         expected.update(layers_of(arch))

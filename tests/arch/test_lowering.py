@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from helpers import slow_except
-from tinynas import build, cost, load_arch
+from tinynas import build, cost, load_arch, load_space
 from tinynas.arch.arch import Arch
 from tinynas.arch.blocks import Block, Stem
 from tinynas.arch.lowering import lower
 from tinynas.arch.memory_plan import peak_bytes
-from tinynas.arch.operators import TensorSpec
+from tinynas.arch.operators import CONVOLUTIONS, TensorSpec
 from tinynas.arch.zoo import shipped_networks
 
 
@@ -97,14 +97,35 @@ def same_padding(operator):
     return max((out_size - 1) * operator.stride + operator.kernel + operator.extension - size, 0) // 2
 
 
+def convolutions(arch):
+    return [operator for operator in lower(arch).operators if operator.kind in CONVOLUTIONS]
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 def test_extension_makes_same_padding_that_of_torch(kernel, stride):
     for resolution in range(1, 20):
         arch = arch_of(Block(out=4, kernel=kernel, stride=stride), resolution, kernel)
-        for operator in lower(arch).operators:
-            if operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-                assert same_padding(operator) == operator.kernel // 2
+        for operator in convolutions(arch):
+            assert same_padding(operator) == operator.padding[0] == operator.kernel // 2
+        for operator in convolutions(replace(arch, padding="same")):
+            zeros = operator.extension  # before the kernel's first row and column
+            assert same_padding(operator) == operator.padding[0] + zeros
+            assert operator.padding[1] == operator.kernel // 2
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_padding_same_needs_no_extension(kernel):
+    for resolution in range(1, 20):
+        arch = arch_of(Block(out=4, kernel=kernel, stride=2), resolution, kernel)
+        network = lower(replace(arch, padding="same"))
+        assert network.executed_macs == sum(operator.macs for operator in network.operators) == cost(arch).macs
+
+
+def test_shipped_spaces_of_padding_same_execute_what_is_counted(rng):
+    space = load_space("mcu")
+    for arch in (space.min(), space.max(), *(space.sample(rng) for _ in range(20))):
+        assert lower(arch).executed_macs == cost(arch).macs
 
 
 def test_extension_is_counted_in_executed_macs_only():

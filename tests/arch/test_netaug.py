@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tinynas import augment, load_arch
@@ -31,6 +33,14 @@ def test_augment_takes_random_archs(shipped_space, rng):
             assert wide.out > block.out
             assert wide.residual == block.residual
             assert (wide.se > 0) == (block.se > 0)
+
+
+def test_augment_keeps_the_padding():
+    target = replace(load_arch("mobilenet-v2-tiny"), padding="same")
+    space = augment(target)
+    assert space.min() == target
+    assert space.max().padding == "same"
+    assert not space.contains(load_arch("mobilenet-v2-tiny"))
 
 
 @pytest.mark.parametrize("factors", [[1.2, 2], [1, 1], [2, 1], []])

@@ -107,3 +107,24 @@ def test_space_size_balanced_samples_reach_all_sizes_with_every_option_as_likely
     assert macs[1].std() > 1.5 * macs[0].std()
     assert abs(narrow_fraction[False] - 0.5) < 0.05
     assert abs(narrow_fraction[True] - 0.5) < 0.05
+
+
+def test_space_has_archs_of_its_padding_only(any_space, rng):
+    same = replace(any_space, padding="same")
+    for arch in (same.min(), same.max(), same.sample(rng), same.sample(rng, size_balanced=True)):
+        assert arch.padding == "same"
+        assert same.decode(same.encode(arch)) == arch
+        assert any_space.contains(replace(arch, padding="symmetric"))
+        assert not same.contains(replace(arch, padding="symmetric"))
+        assert not any_space.contains(arch)
+        assert cost(arch) == cost(replace(arch, padding="symmetric"))
+    assert same.genes() == any_space.genes()
+
+
+def test_space_reads_its_padding():
+    assert SearchSpace.from_dict(SMALL).padding == "symmetric"
+    assert SearchSpace.from_dict({**SMALL, "padding": "same"}).max().padding == "same"
+    with pytest.raises(InputError, match="unknown padding 'valid'; known: same, symmetric"):
+        SearchSpace.from_dict({**SMALL, "padding": "valid"})
+    with pytest.raises(InputError, match="padding in a search space must be text"):
+        SearchSpace.from_dict({**SMALL, "padding": ["same"]})

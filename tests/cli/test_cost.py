@@ -38,6 +38,17 @@ def test_cost_command_names_the_network(tinynas, name):
     assert json.loads(tinynas("cost", name, "--json")[1])["name"] == name
 
 
+def test_cost_command_says_what_padding_adds(tinynas, tmp_path):
+    """The stem of 3x3 with stride 2 reads 8 px: 4 * 4 outputs of 4x4 values instead of 3x3."""
+    path = tmp_path / "arch.yaml"
+    path.write_text("resolution: 8\nclasses: 2\nstem: {out: 4}\nstages: [[{out: 4, kernel: 1}]]\n")
+    macs = 4 * 4 * (4 * 3 * 9 + 4 + 4 * 4) + 4 * 2
+    line = f"a TFLite file executes {4 * 4 * 4 * 3 * 7 / macs:.1%} more MACs: kernels have zeros"
+    assert line in tinynas("cost", str(path))[1]
+    path.write_text("padding: same\n" + path.read_text())
+    assert "more MACs" not in tinynas("cost", str(path))[1]
+
+
 def test_cost_command_counts_at_another_resolution(tinynas):
     _, out, _ = tinynas("cost", "mcunet-in3", "--resolution", "96", "--json")
     assert json.loads(out)["resolution"] == 96

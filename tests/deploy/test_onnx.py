@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -50,6 +51,10 @@ def test_to_onnx_exports_every_shipped_space(name):
 @pytest.mark.parametrize("name", slow_except(shipped_networks(), "mobilenet-v2-tiny"))
 def test_to_onnx_exports_every_published_network(name):
     check(load_arch(name))
+
+
+def test_to_onnx_exports_padding_same(any_space):
+    check(replace(sampled(any_space, 1), padding="same"))
 
 
 @pytest.mark.parametrize("number", slow_except(range(3), 0))

@@ -1,5 +1,7 @@
 """The files of networks with side heads, against PyTorch and against TFLM."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,18 +24,22 @@ TAPS = [
 ]
 
 
-def exits_of(space, taps):
-    net = model_of(space.max()).net
-    images = images_for(space.max(), 6)
+def exits_of(arch, taps):
+    net, images = model_of(arch).net, images_for(arch, 6)
     sidenet = SideNet(net, taps, 5, inputs=images)
     for head in sidenet.heads:
         torch.nn.init.uniform_(head.hidden.bias, -0.2, 0.2)
     return sidenet, tflite_parts(net, taps, sidenet.heads, 5), images
 
 
+@pytest.fixture(params=["symmetric", "same"])
+def arch(space, request):
+    return replace(space.max(), padding=request.param)
+
+
 @pytest.mark.parametrize("taps", TAPS, ids=len)
-def test_parts_compute_what_torch_does(space, taps):
-    sidenet, parts, images = exits_of(space, taps)
+def test_parts_compute_what_torch_does(arch, taps):
+    sidenet, parts, images = exits_of(arch, taps)
     with torch.no_grad():
         expected = sidenet.all_logits(images).transpose(0, 1)
     torch.testing.assert_close(parts.run(images), expected, atol=1e-4, rtol=1e-4)
@@ -43,9 +49,9 @@ def test_parts_compute_what_torch_does(space, taps):
 
 
 @pytest.mark.parametrize("taps", TAPS, ids=len)
-def test_int8_parts_run_in_tflm(space, taps):
+def test_int8_parts_run_in_tflm(arch, taps):
     pytest.importorskip("tflite_micro", reason="the extra mcu is not installed")
-    _, parts, images = exits_of(space, taps)
+    _, parts, images = exits_of(arch, taps)
     int8 = parts.quantize(images)
     carried = None
     for part, content in zip(split_after_outputs(int8.network), int8.files, strict=True):

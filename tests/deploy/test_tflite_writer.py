@@ -143,6 +143,54 @@ def test_files_of_every_kernel_and_stride(kernel, stride, resolution):
     check(Arch(resolution=resolution, classes=5, stem=stem, stages=((block,), (block,)), head=head))
 
 
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_files_of_a_shipped_space_with_other_padding(name):
+    space = load_space(name)
+    other = {"same": "symmetric", "symmetric": "same"}[space.padding]
+    check(replace(space, padding=other).sample(np.random.default_rng(0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_files_of_archs_with_padding_same(name, seed):
+    rng = np.random.default_rng(1 + seed)
+    arch = load_space(name).sample(rng)
+    check(replace(arch, padding="same", resolution=arch.resolution + int(rng.integers(4))))
+
+
+@pytest.mark.parametrize("plain", [SMALL, DETECTORS], ids=["classify", "detect"])
+def test_files_of_every_kind_of_choice_with_padding_same(plain, rng):
+    space = SearchSpace.from_dict({**plain, "padding": "same"})
+    for arch in [space.min(), space.max(), *(space.sample(rng) for _ in range(4))]:
+        check(arch)
+
+
+@pytest.mark.parametrize("resolution", [40, 48, 56, 65, 80])
+def test_files_of_detectors_with_padding_same(detectors, resolution):
+    check(replace(detectors.max(), resolution=resolution, padding="same"))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+@pytest.mark.parametrize("resolution", [7, 8, 9])
+def test_files_of_every_kernel_and_stride_with_padding_same(kernel, stride, resolution):
+    block = Block(out=6, kernel=kernel, stride=stride, mid=8)
+    stem = Stem(out=4, kernel=kernel, stride=stride)
+    check(Arch(resolution=resolution, classes=5, stem=stem, stages=((block,), (block,)), padding="same"))
+
+
+def test_kernels_of_padding_same_have_no_zeros():
+    arch = load_space("mcu").min()
+    graph = parsed(Written(arch, images_for(arch, 2)).int8).subgraphs[0]
+    stem = graph.tensors[graph.operators[0].inputs[1]]
+    assert stem.shape.tolist() == [16, 3, 3, 3]
+    symmetric = replace(arch, padding="symmetric")
+    graph = parsed(Written(symmetric, images_for(arch, 2)).int8).subgraphs[0]
+    stem = graph.tensors[graph.operators[0].inputs[1]]
+    assert stem.shape.tolist() == [16, 4, 4, 3]
+
+
 def parsed(content):
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
 

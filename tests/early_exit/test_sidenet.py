@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,14 @@ def test_sidenet_computes_no_further_what_exits(arch, taps):
     assert 0 < left[-1] < 60
     expected = outputs.logits[answers.exits, torch.arange(60)]
     torch.testing.assert_close(answers.logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_sidenet_of_a_network_with_padding_same_takes_upright_images(space):
+    net, images = model_of(replace(space.max(), padding="same")).net, images_for(space.max(), 3)
+    with torch.no_grad():
+        expected = net(images)
+    sidenet = SideNet(net, ["stem", "stages.1"], inputs=images)
+    assert torch.equal(sidenet(images).logits, expected)
 
 
 @pytest.mark.parametrize("name", slow_except(["resnet18", "mobilenet_v3_small", "squeezenet1_1"], "squeezenet1_1"))

@@ -1,7 +1,13 @@
-import torch
+from dataclasses import replace
 
-from helpers import trained_supernet
+import pytest
+import torch
+from torch.nn.functional import conv2d, pad
+
+from helpers import images_for, model_of, trained_supernet
 from tinynas import build
+from tinynas.arch.arch import Arch
+from tinynas.arch.blocks import Block, Stem
 from tinynas.models.network import fold
 
 
@@ -19,3 +25,43 @@ def test_fold_computes_the_same(any_space):
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
     assert torch.allclose(folded(images), net(images), rtol=1e-9)
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
+
+
+def as_tensorflow_pads(images, kernel, stride):
+    """Images with the zeros that TensorFlow documents for SAME: half of them, rounded down, before the first pixel."""
+    size = images.shape[-1]
+    zeros = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    before = zeros // 2
+    return pad(images, (before, zeros - before, before, zeros - before))
+
+
+@pytest.mark.parametrize("resolution", [8, 9, 15, 16])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_same_is_tensorflows_for_turned_kernels(resolution, kernel, stride):
+    block = Block(out=4, kernel=3)
+    stem = Stem(out=4, kernel=kernel, stride=stride)
+    arch = Arch(resolution=resolution, classes=2, stem=stem, stages=((block,),), padding="same")
+    net, images = fold(model_of(arch).net), images_for(arch, 2)
+    maps = []
+    net.stem.register_forward_hook(lambda module, inputs, output: maps.append(output))
+    with torch.no_grad():
+        net(images)
+        conv = net.stem.conv
+        expected = conv2d(as_tensorflow_pads(images, kernel, stride), conv.weight.flip((2, 3)), conv.bias, stride)
+    torch.testing.assert_close(maps[0].flip((2, 3)), expected.clamp(0, 6), rtol=1e-4, atol=1e-5)
+
+
+def test_padding_same_differs_where_a_stride_reads_an_even_size_only(any_space):
+    """A detector's predictions are upright, too."""
+    for resolution, equal in ((33, True), (32, False)):
+        arch = replace(any_space.max(), resolution=resolution)
+        net, other = model_of(arch).net, build(replace(arch, padding="same")).eval()
+        state = net.state_dict()
+        for name, tensor in state.items():
+            if tensor.ndim == 4 and not name.startswith("head."):
+                state[name] = tensor.flip((2, 3))
+        other.load_state_dict(state)
+        images = images_for(arch, 2)
+        with torch.no_grad():
+            assert torch.allclose(other(images), net(images), rtol=1e-4, atol=1e-5) == equal

@@ -1,11 +1,12 @@
 import copy
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from helpers import trained_supernet
+from helpers import images_for, model_of, trained_supernet
 from tinynas import Supernet, augment, load_arch
 from tinynas.models.supernet import extract_calibrated, view
 from tinynas.pipelines.run_supernet import read_supernet
@@ -52,6 +53,30 @@ def test_supernet_extracts_every_kind_of_choice(any_space, rng):
         arch = any_space.sample(rng)
         images = torch.randn(2, 1, arch.resolution, arch.resolution)
         assert torch.equal(supernet(images, arch), supernet.extract(arch)(images))
+
+
+def test_supernet_extracts_archs_of_padding_same(any_space, rng):
+    space = replace(any_space, padding="same")
+    supernet, _ = trained_supernet(space)
+    for training in (False, True):
+        supernet.train(training)
+        for arch in [space.min(), space.max(), *(space.sample(rng) for _ in range(5))]:
+            images = torch.randn(2, 1, arch.resolution, arch.resolution)
+            net = supernet.extract(arch)
+            assert net.arch == arch
+            assert torch.equal(supernet(images, arch), net(images))
+
+
+@pytest.mark.parametrize("paddings", list(product(["symmetric", "same"], repeat=2)))
+def test_supernet_adopts_kernels_as_they_look_on_upright_images(any_space, paddings):
+    """At 33 px, where no size that a stride reads is even, paddings make no difference to what they compute."""
+    theirs, own = (replace(any_space.max(), resolution=33, padding=padding) for padding in paddings)
+    model = model_of(theirs)
+    supernet = Supernet(augment(own, width=[1, 2], expand=[1, 2])).eval()
+    supernet.adopt(model.net)
+    images = images_for(own, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(supernet(images, own), model.net(images), rtol=1e-4, atol=1e-5)
 
 
 def test_supernet_mode_applies_to_subnets_that_share_blocks(space, rng):

@@ -4,12 +4,12 @@ from scipy.optimize import lsq_linear
 
 from helpers import SMALL, SPACE
 from tinynas import SearchSpace
-from tinynas.arch.layer_cost import KINDS, Layer
-from tinynas.arch.layers import layers_of, layers_of_space
+from tinynas.arch.layers import Layer, layers_of, layers_of_space
+from tinynas.arch.operators import KINDS
 from tinynas.study.latency_model import LatencyModel, fit_latency
 from tinynas.utils.errors import InputError
 
-KINDS_OF_SPACE = ("conv", "depthwise", "linear", "pool", "add", "scale")
+KINDS_OF_SPACE = KINDS[:-1]  # without the resizing of detectors
 TRUE = LatencyModel(coefficients={kind: (2.0 + i, 1e-3 * (1 + i), 4e-3) for i, kind in enumerate(KINDS_OF_SPACE)})
 
 
@@ -26,8 +26,8 @@ def different(count, space=SPACE):
 
 
 def test_layer_time_is_linear_in_macs_and_bytes():
-    model = LatencyModel(coefficients={"depthwise": (5.0, 0.5, 0.25)})
-    layer = Layer("depthwise", 8, 4, 4, 4, kernel=3, stride=2)
+    model = LatencyModel(coefficients={"DEPTHWISE_CONV_2D": (5.0, 0.5, 0.25)})
+    layer = Layer("DEPTHWISE_CONV_2D", 8, 4, 4, 4, kernel=3, stride=2)
     assert layer.macs == 9 * 4 * 16
     assert layer.bytes_moved == 4 * 64 + 4 * 16 + 9 * 4
     assert model.microseconds(layer) == 5 + 0.5 * 576 + 0.25 * 356
@@ -67,18 +67,18 @@ def test_fit_reports_the_error_of_each_network_by_the_others():
 
 
 def test_fit_refuses_too_few_networks():
-    archs = different(16)  # 3 coefficients of conv, depthwise, linear; 2 of pool, add, scale, which have no MACs
-    message = r"14 measured networks are too few to fit the 15 coefficients .*; measure at least 16 different ones"
+    archs = different(18)  # 3 coefficients of layers with weights; 2 of MEAN, ADD, MUL, HARD_SWISH, which have no MACs
+    message = r"16 measured networks are too few to fit the 17 coefficients .*; measure at least 18 different ones"
     with pytest.raises(InputError, match=message):
-        fit_latency(archs[:14], [1.0] * 14)
-    fit_latency(archs, [1.0] * 16)
+        fit_latency(archs[:16], [1.0] * 16)
+    fit_latency(archs, [1.0] * 18)
 
 
 def test_model_refuses_kinds_of_layers_that_no_network_has():
     stages = [{key: value for key, value in stage.items() if key != "se"} for stage in SMALL["stages"]]
     archs = different(20, SearchSpace.from_dict({**SMALL, "stages": stages}))
     model = fit_latency(archs, [total(TRUE, arch) for arch in archs]).model
-    assert "scale" not in model.coefficients
-    scale = next(layer for layer in layers_of_space(SPACE) if layer.kind == "scale")
-    with pytest.raises(InputError, match="no measured network has a layer of kind 'scale'; measure networks that have"):
-        model.microseconds(scale)
+    assert "MUL" not in model.coefficients
+    gating = next(layer for layer in layers_of_space(SPACE) if layer.kind == "MUL")
+    with pytest.raises(InputError, match="no measured network has a layer of kind 'MUL'; measure networks that have"):
+        model.microseconds(gating)

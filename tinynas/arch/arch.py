@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 
-from ..utils.errors import InputError, require
+from ..utils.errors import InputError, require, unknown
 from ..utils.schema import check_keys, check_list, check_mapping, from_mapping
 from .blocks import Block, Stem, is_count
 from .heads import AnyHead, DetectorHead, FitAnchors, Head, detector_head, detector_taps, head_from_dict
 
 MAX_RESOLUTION = 2048  # pixels; so that a wrong number takes no gigabytes
+PADDINGS = SYMMETRIC, SAME = "symmetric", "same"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +29,14 @@ class Arch:
         stem: The first convolution.
         stages: The blocks of each stage.
         head: `Head` of a classifier or `DetectorHead`.
+        padding: Zeros around feature maps. They differ where a convolution of stride 2 reads an even size, which needs
+            one row and column fewer: "symmetric" adds more before the first pixel, as PyTorch does, "same" more after
+            the last, as TensorFlow Lite does.
 
     Raises:
         InputError: A size is not a positive whole number, the resolution is over 2048 pixels, a stage is empty, a
-            residual block changes its channels or has a stride, or a detector lacks stages of stride 16 and 32.
+            residual block changes its channels or has a stride, a detector lacks stages of stride 16 and 32, or the
+            padding is unknown.
 
     Example:
         >>> from tinynas import Arch, load_arch
@@ -50,6 +55,7 @@ class Arch:
     stem: Stem
     stages: tuple[tuple[Block, ...], ...]
     head: AnyHead = field(default_factory=Head)
+    padding: str = SYMMETRIC
 
     def __post_init__(self) -> None:
         require(is_count(self.resolution) and self.resolution > 0, "resolution > 0", resolution=self.resolution)
@@ -61,6 +67,7 @@ class Arch:
             raise InputError(f"an arch needs a stage, and every stage a block, but the blocks per stage are {blocks}")
         self._check_residual_blocks()
         self.taps()
+        check_padding(self.padding)
 
     def _check_residual_blocks(self) -> None:
         channels = self.stem.out
@@ -134,9 +141,12 @@ class Arch:
         """Return the arch as plain data.
 
         Returns:
-            Dicts, lists, strings and numbers, from which `Arch.from_dict` restores the arch.
+            Dicts, lists, strings and numbers, from which `Arch.from_dict` restores the arch. Symmetric padding, the
+            default, is left out.
         """
         plain: dict[str, Any] = _with_lists(asdict(self))
+        if self.padding == SYMMETRIC:
+            del plain["padding"]
         return plain
 
     @classmethod
@@ -171,9 +181,10 @@ class Arch:
             f"resolution: {self.resolution}",
             f"in_channels: {self.in_channels}",
             f"classes: {self.classes}",
-            f"stem: {_flow(plain['stem'])}",
-            "stages:",
         ]
+        if self.padding != SYMMETRIC:
+            lines.append(f"padding: {self.padding}")
+        lines += [f"stem: {_flow(plain['stem'])}", "stages:"]
         for stage in plain["stages"]:
             bullet = "- "  # of the stage, before its first block
             for block in stage:
@@ -181,6 +192,12 @@ class Arch:
                 bullet = "  "
         lines.append(f"head: {_flow(plain['head'])}")
         return "\n".join(lines) + "\n"
+
+
+def check_padding(padding: str) -> None:
+    """Raise InputError if the padding is not one of PADDINGS."""
+    if padding not in PADDINGS:
+        raise unknown("padding", padding, PADDINGS)
 
 
 def _stage_from_list(plain: object, where: str) -> tuple[Block, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..utils.errors import InputError, require, unknown
-from .layer_cost import Layer, LayerCost, conv_cost, depthwise_cost, output_size, weightless_cost
+from .layer_cost import LayerCost, conv_cost, depthwise_cost, linear_cost, output_size, weightless_cost
 
 ACTIVATIONS = ("relu", "relu6", "hswish")
 
@@ -71,14 +71,13 @@ class Block:
         mid, out_size = self.mid or channels, output_size(size, self.stride)
         kept = channels * size**2 if self.residual or keep_input else 0
         if self.mid:  # reads the input, which is thus counted already
-            yield conv_cost(f"{name}.expand", in_channels=channels, out_channels=mid, size=size, act=self.act)
+            yield conv_cost(f"{name}.expand", in_channels=channels, out_channels=mid, size=size)
         yield depthwise_cost(
             f"{name}.depthwise",
             channels=mid,
             size=size,
             kernel=self.kernel,
             stride=self.stride,
-            act=self.act,
             shortcut=kept,
             reads_shortcut=not self.mid,
         )
@@ -86,31 +85,15 @@ class Block:
             yield from self._squeeze_excite_costs(f"{name}.se", mid, out_size, held=kept)
         yield conv_cost(f"{name}.project", in_channels=mid, out_channels=self.out, size=out_size, held=kept)
         if self.residual:
-            yield weightless_cost(f"{name}.add", kept + self.out * out_size**2, Layer.add(self.out, out_size))
+            yield weightless_cost(f"{name}.add", kept + self.out * out_size**2)
 
     def _squeeze_excite_costs(self, name: str, channels: int, size: int, held: int) -> Iterator[LayerCost]:
         """Yield the costs of squeeze-excite's layers for an input (channels, size, size)."""
         alive = channels * size**2 + held
-        yield weightless_cost(f"{name}.pool", alive + channels, Layer.global_pool(channels, size))
-        yield conv_cost(
-            f"{name}.reduce",
-            in_channels=channels,
-            out_channels=self.se,
-            size=1,
-            act="relu",
-            norm=False,
-            held=alive,
-        )
-        yield conv_cost(
-            f"{name}.expand",
-            in_channels=self.se,
-            out_channels=channels,
-            size=1,
-            act="hsigmoid",
-            norm=False,
-            held=alive,
-        )
-        yield weightless_cost(f"{name}.scale", alive + channels, Layer.scale(channels, size))
+        yield weightless_cost(f"{name}.pool", alive + channels)
+        yield linear_cost(f"{name}.reduce", in_features=channels, out_features=self.se, held=alive)
+        yield linear_cost(f"{name}.expand", in_features=self.se, out_features=channels, held=alive)
+        yield weightless_cost(f"{name}.scale", alive + channels)
 
 
 def check_conv(kernel: int, stride: int, act: str) -> None:

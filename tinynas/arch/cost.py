@@ -159,7 +159,6 @@ def walk_costs(arch: Arch, block_costs: "BlockCosts") -> Iterator[LayerCost]:
         size=size,
         kernel=stem.kernel,
         stride=stem.stride,
-        act=stem.act,
     )
     channels, size = stem.out, output_size(size, stem.stride)
     taps = arch.taps()

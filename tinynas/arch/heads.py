@@ -1,7 +1,7 @@
 """The heads of architectures, and their options in search spaces: what classifiers and detectors do differently.
 
-Both kinds of heads have one interface (`task`, `has_conv`, `taps`, `with_anchors`, `as_detector`, `widened`,
-`layer_costs`), and so have their choices (`task`, `with_anchors`, `compose`, `fixed_choices`).
+Both kinds of heads have one interface (`task`, `is_spatial`, `has_conv`, `taps`, `with_anchors`, `as_detector`,
+`widened`, `layer_costs`), and so have their choices (`task`, `with_anchors`, `compose`, `fixed_choices`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from ..utils.schema import check_mapping, from_mapping
 from .blocks import check_activation, check_conv, is_count
 from .choices import check_ascending, largest_if
 from .genes import Chooser
-from .layer_cost import FeatureMap, Layer, LayerCost, conv_cost, depthwise_cost, linear_cost, weightless_cost
+from .layer_cost import FeatureMap, LayerCost, conv_cost, depthwise_cost, linear_cost, weightless_cost
 
 FINE_STRIDE, COARSE_STRIDE = 16, 32  # of the feature maps that detectors read
 DEFAULT_ANCHORS = (0.12, 0.12, 0.2, 0.2, 0.3, 0.3, 0.45, 0.45, 0.6, 0.6, 0.85, 0.85)  # before any are fitted to data
@@ -32,6 +32,7 @@ class Head:
     """
 
     task: ClassVar[str] = "classify"
+    is_spatial: ClassVar[bool] = False  # whether the outputs belong to places in the image
 
     conv: int = 0
     hidden: int = 0
@@ -67,11 +68,11 @@ class Head:
         """Yield the costs of the head's layers for the last stage's feature map."""
         channels, size = maps[-1]
         if self.conv:
-            yield conv_cost("head.conv", in_channels=channels, out_channels=self.conv, size=size, act=self.act)
+            yield conv_cost("head.conv", in_channels=channels, out_channels=self.conv, size=size)
             channels = self.conv
-        yield weightless_cost("head.pool", channels * size**2 + channels, Layer.global_pool(channels, size))
+        yield weightless_cost("head.pool", channels * size**2 + channels)
         if self.hidden:
-            yield linear_cost("head.hidden", in_features=channels, out_features=self.hidden, act=self.act)
+            yield linear_cost("head.hidden", in_features=channels, out_features=self.hidden)
             channels = self.hidden
         yield linear_cost("head.classifier", in_features=channels, out_features=classes)
 
@@ -92,6 +93,7 @@ class DetectorHead:
     """
 
     task: ClassVar[str] = "detect"
+    is_spatial: ClassVar[bool] = True
     has_conv: ClassVar[bool] = True
 
     width: int
@@ -144,26 +146,24 @@ class DetectorHead:
         outputs = self.per_cell * (5 + classes)  # channels
         yield self._lateral_cost(1, maps[1], held=maps[0].num_bytes)
         yield self._lateral_cost(0, maps[0], held=coarse.num_bytes)
-        resizing = Layer.resize(self.width, coarse.size, fine.size)
-        yield weightless_cost("head.double", coarse.num_bytes + fine.num_bytes + upsampled.num_bytes, resizing)
+        yield weightless_cost("head.double", coarse.num_bytes + fine.num_bytes + upsampled.num_bytes)
         if upsampled != fine:
             yield weightless_cost("head.crop", coarse.num_bytes + 2 * fine.num_bytes + upsampled.num_bytes)
-        yield weightless_cost("head.merge", coarse.num_bytes + 2 * fine.num_bytes, Layer.add(self.width, fine.size))
+        yield weightless_cost("head.merge", coarse.num_bytes + 2 * fine.num_bytes)
         yield from self._level_costs(1, coarse.size, outputs, held=fine.num_bytes)
         yield from self._level_costs(0, fine.size, outputs, held=outputs * coarse.size**2)
         yield weightless_cost("head.outputs", outputs * (fine.size**2 + coarse.size**2))
 
     def _lateral_cost(self, level: int, tapped: FeatureMap, held: int) -> LayerCost:
+        name = f"head.lateral.{level}"
         channels, size = tapped
-        return conv_cost(
-            f"head.lateral.{level}", in_channels=channels, out_channels=self.width, size=size, act=self.act, held=held
-        )
+        return conv_cost(name, in_channels=channels, out_channels=self.width, size=size, held=held)
 
     def _level_costs(self, level: int, size: int, outputs: int, held: int) -> Iterator[LayerCost]:
-        width, act = self.width, self.act
-        depthwise = depthwise_cost(f"head.depthwise.{level}", channels=width, size=size, kernel=self.kernel, act=act)
+        width = self.width
+        depthwise = depthwise_cost(f"head.depthwise.{level}", channels=width, size=size, kernel=self.kernel)
         yield depthwise.holding(held)
-        yield conv_cost(f"head.pointwise.{level}", in_channels=width, out_channels=width, size=size, act=act, held=held)
+        yield conv_cost(f"head.pointwise.{level}", in_channels=width, out_channels=width, size=size, held=held)
         yield conv_cost(
             f"head.classifier.{level}", in_channels=width, out_channels=outputs, size=size, norm=False, held=held
         )

@@ -10,8 +10,8 @@ from pathlib import Path
 from ..utils.errors import FileError, some_names
 from ..utils.io import json_digest, read_text, write
 from .arch import Arch
-from .layer_cost import KINDS, Layer
-from .layers import layers_of, layers_of_space
+from .layers import Layer, layers_of, layers_of_space
+from .operators import KINDS
 from .space import SearchSpace
 
 _TEXTS = ("kind", "act")  # columns that are no whole numbers

@@ -1,31 +1,101 @@
-"""The different layers of an arch and of a search space, such as a user measures one by one on a board."""
+"""The different layers of an arch and of a search space, such as a user measures one by one on a board.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+A layer is an operator of the lowered network, wherever it stands: what is measured is what a `.tflite` file holds.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
+from typing import NamedTuple
 
-from .arch import Arch
-from .blocks import Block
+from .arch import SAME, Arch
+from .blocks import Block, Stem
 from .choices import BlockChoices
-from .cost import walk_costs
 from .genes import Chooser, every_outcome
 from .heads import AnyHead
-from .layer_cost import KINDS, FeatureMap, Layer, LayerCost, conv_cost, output_size
+from .layer_cost import FeatureMap
+from .lowering import lower_block, lower_head, lower_stem
+from .operators import CONVOLUTIONS, KINDS, LoweredNetwork, Operator, TensorSpec
 from .space import SearchSpace
+
+
+class Layer(NamedTuple):
+    """What decides how long an operator runs. Equal layers take the same time, wherever they stand in a network."""
+
+    kind: str  # of KINDS
+    size: int  # pixels along a side of the input; 1 of features
+    in_channels: int
+    out_size: int  # pixels along a side of the output
+    out_channels: int
+    kernel: int = 1  # with the extension
+    stride: int = 1
+    act: str = ""  # fused; "" for none
+
+    @classmethod
+    def of(cls, operator: Operator) -> "Layer":
+        """Return the layer of an operator."""
+        first = operator.inputs[0]
+        return cls(
+            kind=operator.kind,
+            size=_size(first),
+            in_channels=first.channels,
+            out_size=_size(operator.output),
+            out_channels=operator.output.channels,
+            kernel=operator.kernel + operator.extension,
+            stride=operator.stride,
+            act=operator.activation,
+        )
+
+    @property
+    def output(self) -> FeatureMap:
+        """The feature map that the layer writes."""
+        return FeatureMap(self.out_channels, self.out_size)
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, biases not counted."""
+        if self.kind == "DEPTHWISE_CONV_2D":
+            return self.in_channels * self.kernel**2
+        dense = self.kind in ("CONV_2D", "FULLY_CONNECTED")
+        return self.in_channels * self.out_channels * self.kernel**2 if dense else 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.weights * self.out_size**2
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of the int8 input, output and weights."""
+        inputs, outputs = self.in_channels * self.size**2, self.out_channels * self.out_size**2
+        return inputs + outputs + self.weights
+
+    def describe(self) -> str:
+        """Return the layer as text, such as "CONV_2D 3x3 stride 2 relu6 3x96x96 to 16x48x48"."""
+        words = [self.kind]
+        if self.kind in CONVOLUTIONS:
+            words.append(f"{self.kernel}x{self.kernel}")
+        if self.stride > 1:
+            words.append(f"stride {self.stride}")
+        if self.act:
+            words.append(self.act)
+        words.append(f"{self.in_channels}x{self.size}x{self.size}")
+        words.append(f"to {self.out_channels}x{self.out_size}x{self.out_size}")
+        return " ".join(words)
 
 
 def layers_of(arch: Arch) -> list[Layer]:
     """Return the layers of an arch in the order in which they run, repeated ones as often as they run."""
-    return [cost.layer for cost in walk_costs(arch, _block_costs) if cost.layer]
-
-
-def _block_costs(name: str, block: Block, channels: int, size: int, keep_input: bool) -> Iterable[LayerCost]:
-    return _cached_costs(block, channels, size)
-
-
-@lru_cache(maxsize=2**14)  # the archs of a space share a few thousand different blocks
-def _cached_costs(block: Block, channels: int, size: int) -> tuple[LayerCost, ...]:
-    return tuple(block.layer_costs("", channels, size))
+    turned, taps = arch.padding == SAME, arch.taps()
+    layers = list(_stem_layers(arch.stem, FeatureMap(arch.in_channels, arch.resolution), turned))
+    tapped = []
+    for s, stage in enumerate(arch.stages):
+        for block in stage:
+            layers += _block_layers(block, layers[-1].output, turned)
+        if s in taps:
+            tapped.append(layers[-1].output)
+    layers += _head_layers(arch.head, tuple(tapped), arch.classes)
+    return layers
 
 
 def layers_of_space(space: SearchSpace) -> list[Layer]:
@@ -36,9 +106,7 @@ def layers_of_space(space: SearchSpace) -> list[Layer]:
     """
     layers: set[Layer] = set()
     for resolution in space.resolution:
-        for cost in _costs_at(space, resolution):
-            if cost.layer:
-                layers.add(cost.layer)
+        layers.update(_layers_at(space, resolution))
     return sorted(layers, key=_sort_key)
 
 
@@ -46,35 +114,30 @@ def _sort_key(layer: Layer) -> tuple[int, Layer]:
     return KINDS.index(layer.kind), layer
 
 
-def _costs_at(space: SearchSpace, resolution: int) -> Iterator[LayerCost]:
-    """Yield the costs of all layers that archs of a resolution may have."""
-    stem = space.stem
+def _layers_at(space: SearchSpace, resolution: int) -> Iterator[Layer]:
+    """Yield the layers that archs of a resolution may have."""
+    turned = space.padding == SAME
     maps: set[FeatureMap] = set()  # that the next block may read
-    for width in stem.width:
-        yield conv_cost(
-            "stem",
-            in_channels=space.in_channels,
-            out_channels=width,
-            size=resolution,
-            kernel=stem.kernel,
-            stride=stem.stride,
-            act=stem.act,
-        )
-        maps.add(FeatureMap(width, output_size(resolution, stem.stride)))
+    for width in space.stem.width:
+        stem = Stem(out=width, kernel=space.stem.kernel, stride=space.stem.stride, act=space.stem.act)
+        layers = _stem_layers(stem, FeatureMap(space.in_channels, resolution), turned)
+        yield from layers
+        maps.add(layers[-1].output)
     outputs: list[set[FeatureMap]] = []  # of the stages
     for stage in space.stages:
         ends: set[FeatureMap] = set()
         for depth, choices in enumerate(stage.blocks, start=1):
             next_maps: set[FeatureMap] = set()
-            for block, (channels, size) in _blocks(space, choices, maps):
-                yield from block.layer_costs("", channels, size)
-                next_maps.add(FeatureMap(block.out, output_size(size, block.stride)))
+            for block, feature_map in _blocks(space, choices, maps):
+                layers = _block_layers(block, feature_map, turned)
+                yield from layers
+                next_maps.add(layers[-1].output)
             maps = next_maps
             if depth in stage.depth:
                 ends |= maps
         maps = ends
         outputs.append(ends)
-    yield from _head_costs(space, [outputs[tap] for tap in space.max().taps()])
+    yield from _layers_of_heads(space, [outputs[tap] for tap in space.max().taps()])
 
 
 def _blocks(space: SearchSpace, choices: BlockChoices, maps: set[FeatureMap]) -> Iterator[tuple[Block, FeatureMap]]:
@@ -85,9 +148,38 @@ def _blocks(space: SearchSpace, choices: BlockChoices, maps: set[FeatureMap]) ->
             yield block, feature_map
 
 
-def _head_costs(space: SearchSpace, tapped: Sequence[set[FeatureMap]]) -> Iterator[LayerCost]:
-    """Yield the costs of the layers of every head of the space, for each combination of the maps that it may read."""
+def _layers_of_heads(space: SearchSpace, tapped: Sequence[set[FeatureMap]]) -> Iterator[Layer]:
+    """Yield the layers of every head of the space, for each combination of the maps that it may read."""
     compose: Callable[[Chooser], AnyHead] = space.head.compose
     for head in every_outcome(compose):
         for maps in product(*tapped):
-            yield from head.layer_costs(maps, space.classes)
+            yield from _head_layers(head, maps, space.classes)
+
+
+@lru_cache(maxsize=2**8)
+def _stem_layers(stem: Stem, image: FeatureMap, turned: bool) -> tuple[Layer, ...]:
+    return _layers_in(lower_stem(stem, _tensor(image), turned=turned))
+
+
+@lru_cache(maxsize=2**14)  # the archs of a space share a few thousand different blocks
+def _block_layers(block: Block, feature_map: FeatureMap, turned: bool) -> tuple[Layer, ...]:
+    return _layers_in(lower_block(block, _tensor(feature_map), "", turned=turned))
+
+
+@lru_cache(maxsize=2**10)
+def _head_layers(head: AnyHead, maps: tuple[FeatureMap, ...], classes: int) -> tuple[Layer, ...]:
+    tensors = [_tensor(feature_map) for feature_map in maps]
+    return _layers_in(lower_head(head, tensors, classes))
+
+
+def _layers_in(network: LoweredNetwork) -> tuple[Layer, ...]:
+    return tuple(map(Layer.of, network.operators))
+
+
+def _tensor(feature_map: FeatureMap) -> TensorSpec:
+    return TensorSpec(name="", shape=(1, feature_map.size, feature_map.size, feature_map.channels))
+
+
+def _size(tensor: TensorSpec) -> int:
+    """Return the pixels along a side of a feature map; 1 of features."""
+    return tensor.shape[1] if len(tensor.shape) == 4 else 1

@@ -9,14 +9,15 @@ what `build(arch)` computes, with norms folded, and differs from its modules in 
 - A classifier's average pooling returns (1, features), so that the linear layers need no reshape.
 - A detector's coarse map is resized to the size of the fine one directly, and its outputs are two feature maps
   (1, H, W, anchors * (5 + classes)).
+- Of a network of padding "same", which turns the image by 180 degrees, the kernels are turned instead of the image.
 """
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from .arch import Arch
-from .blocks import Block
+from .arch import SAME, Arch
+from .blocks import Block, Stem
 from .heads import AnyHead, DetectorHead, Head
 from .layer_cost import output_size
 from .operators import LoweredNetwork, Operator, TensorSpec
@@ -36,25 +37,72 @@ def lower(arch: Arch) -> LoweredNetwork:
     Returns:
         Operators in the order of execution, for one image (1, resolution, resolution, in_channels).
     """
-    lowering = _Lowering()
+    turned = arch.padding == SAME
     image = TensorSpec(name=INPUT_NAME, shape=(1, arch.resolution, arch.resolution, arch.in_channels))
-    stem, taps = arch.stem, arch.taps()
-    x = lowering.conv_norm(image, "stem", stem.out, kernel=stem.kernel, stride=stem.stride, act=stem.act)
+    taps = arch.taps()
     tapped = []
+    operators = list(lower_stem(arch.stem, image, turned=turned).operators)
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
-            x = _lower_block(lowering, x, f"stages.{s}.{b}", block)
+            operators += lower_block(block, operators[-1].output, f"stages.{s}.{b}", turned=turned).operators
         if s in taps:
-            tapped.append(x)
-    outputs = _LOWER_HEAD[type(arch.head)](lowering, tapped, arch.head, arch.classes)
-    return LoweredNetwork(inputs=(image,), operators=tuple(lowering.operators), outputs=tuple(outputs))
+            tapped.append(operators[-1].output)
+    head = lower_head(arch.head, tapped, arch.classes)
+    return LoweredNetwork(inputs=(image,), operators=(*operators, *head.operators), outputs=head.outputs)
+
+
+def lower_stem(stem: Stem, image: TensorSpec, *, turned: bool) -> LoweredNetwork:
+    """Return the operators of a stem.
+
+    Args:
+        stem: The stem.
+        image: What it reads.
+        turned: Whether kernels are turned, as in networks of padding "same".
+    """
+    lowering = _Lowering(turned=turned)
+    output = lowering.conv_norm(image, "stem", stem.out, kernel=stem.kernel, stride=stem.stride, act=stem.act)
+    return lowering.finish([image], [output])
+
+
+def lower_block(block: Block, x: TensorSpec, name: str, *, turned: bool) -> LoweredNetwork:
+    """Return the operators of a block.
+
+    Args:
+        block: The block.
+        x: What it reads.
+        name: Its name in the network, with which those of its operators begin.
+        turned: Whether kernels are turned, as in networks of padding "same".
+    """
+    lowering = _Lowering(turned=turned)
+    return lowering.finish([x], [_lower_block(lowering, x, name, block)])
+
+
+def lower_head(head: AnyHead, maps: Sequence[TensorSpec], classes: int) -> LoweredNetwork:
+    """Return the operators of a head, whose kernels are never turned.
+
+    Args:
+        head: The head.
+        maps: The feature maps that it reads.
+        classes: Number of classes.
+    """
+    lowering = _Lowering(turned=False)
+    return lowering.finish(maps, _LOWER_HEAD[type(head)](lowering, maps, head, classes))
 
 
 class _Lowering:
-    """Appends operators; each method returns the tensor that its operator writes."""
+    """Appends operators; each method returns the tensor that its operator writes.
 
-    def __init__(self) -> None:
+    Args:
+        turned: Whether the kernels of convolutions are turned.
+    """
+
+    def __init__(self, *, turned: bool) -> None:
         self.operators: list[Operator] = []
+        self.turned = turned
+
+    def finish(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> LoweredNetwork:
+        """Return the operators with what they read and return."""
+        return LoweredNetwork(inputs=tuple(inputs), operators=tuple(self.operators), outputs=tuple(outputs))
 
     def add(
         self, kind: str, name: str, inputs: Sequence[TensorSpec], shape: Sequence[int], **fields: Any
@@ -102,9 +150,8 @@ class _Lowering:
         depthwise: bool = False,
         **fields: Any,
     ) -> TensorSpec:
-        """Append a convolution on square maps with padding kernel // 2."""
-        size = x.shape[1]
-        out_size = output_size(size, stride)
+        """Append a convolution on square maps."""
+        out_size = output_size(x.shape[1], stride)
         return self.add(
             "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
             name,
@@ -113,7 +160,7 @@ class _Lowering:
             layer=layer,
             kernel=kernel,
             stride=stride,
-            extension=(size - 1) % stride if kernel > 1 else 0,
+            turned=self.turned,
             **fields,
         )
 

@@ -62,6 +62,7 @@ def augment(
         se_floor=min(squeezed),
         in_channels=target.in_channels,
         classes=target.classes,
+        padding=target.padding,
     )
 
 

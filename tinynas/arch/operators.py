@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+KINDS = (*CONVOLUTIONS, "FULLY_CONNECTED", "MEAN", "ADD", "MUL", "HARD_SWISH", "RESIZE_NEAREST_NEIGHBOR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +38,21 @@ class TensorSpec:
 class Operator:
     """A step of a lowered network.
 
-    A convolution pads its input by kernel // 2 on every side, as PyTorch does. TensorFlow Lite's SAME padding would pad
-    less before the first pixel where a stride skips pixels at the end. `extension` is the number of rows and columns of
-    zeros that are appended to the kernel, so that SAME padding of the larger kernel computes the same outputs.
+    A convolution of `build(arch)` pads its input by kernel // 2 on every side, and does not read all of the last rows
+    if the stride does not fit. In a network of padding "same" it does so on an image turned by 180 degrees; the
+    operator has a turned kernel instead, and the first rows are those that are not read. With a stride of 2, this is
+    what TensorFlow Lite's SAME padding does. Where it is not, `extension` rows and columns of zeros are added to the
+    kernel, so that SAME padding of the larger kernel computes the same outputs.
 
     Attributes:
         name: Unique name; that of the module of `build(arch)` where there is one.
-        kind: "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN" (over height and width),
-            "HARD_SWISH" or "RESIZE_NEAREST_NEIGHBOR".
+        kind: One of KINDS; "MEAN" is over height and width.
         inputs: Tensors that are read, without weights.
         output: Tensor that is written.
         layer: Module of the network with folded norms that holds the weight and the bias; "" for none.
         kernel: Kernel size in pixels, without the extension.
         stride: Stride in pixels.
-        extension: Rows and columns of zeros that are appended to the kernel.
+        turned: Whether the kernel is that of the layer turned by 180 degrees.
         activation: Fused activation: "relu", "relu6" or "" for none.
         weight_scale: Factor of the layer's weight.
         bias_shift: Addend of the layer's bias.
@@ -64,11 +66,27 @@ class Operator:
     layer: str = ""
     kernel: int = 1
     stride: int = 1
-    extension: int = 0
+    turned: bool = False
     activation: str = ""
     weight_scale: float = 1.0
     bias_shift: float = 0.0
     overwritable: tuple[int, ...] = ()
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Rows and columns of zeros around a convolution's input, before the first pixel and after the last.
+
+        A negative number means pixels that the convolution does not read.
+        """
+        half, left_over = self.kernel // 2, self._left_over
+        return (half - left_over, half) if self.turned else (half, half - left_over)
+
+    @property
+    def extension(self) -> int:
+        """Rows and columns of zeros added to the kernel, after its last or, if it is turned, before its first."""
+        before, after = self.padding
+        padded_before_by_same = max(before + after, 0) // 2
+        return 0 if padded_before_by_same == before else self._left_over
 
     @property
     def constant(self) -> tuple[int, ...]:
@@ -103,6 +121,11 @@ class Operator:
         return self.output.channels if self.layer else 0
 
     @property
+    def _left_over(self) -> int:
+        """Rows of the input after the last one that a kernel's centre is on."""
+        return (self.inputs[0].shape[1] - 1) % self.stride
+
+    @property
     def _pixels(self) -> int:
         return self.output.size // self.output.channels
 
@@ -115,7 +138,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class LoweredNetwork:
-    """A network as the operators that a target runs.
+    """A network, or a part of one, as the operators that a target runs.
 
     Attributes:
         inputs: The image; of a part of a network, what an earlier part returns.
@@ -126,6 +149,11 @@ class LoweredNetwork:
     inputs: tuple[TensorSpec, ...]
     operators: tuple[Operator, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def executed_macs(self) -> int:
+        """Multiply-accumulates that the target executes, those with the zeros of extensions included."""
+        return sum([operator.executed_macs for operator in self.operators])
 
     def tensors(self) -> Iterator[TensorSpec]:
         """Yield the network's inputs and every operator's output, in the order of execution."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
-from .arch import Arch
+from .arch import SYMMETRIC, Arch, check_padding
 from .blocks import Stem
 from .choices import StageChoices, StemChoices, as_options, check_ascending, stage_from_dict, with_options
 from .genes import Chooser, count_options, decoded, draw, draw_leaning, encode_value, largest, smallest
@@ -36,9 +36,11 @@ class SearchSpace:
         se_floor: Least number of channels of a squeeze layer.
         in_channels: Channels of the images.
         classes: Number of classes.
+        padding: Padding of all archs, see `Arch`.
 
     Raises:
-        InputError: Options are not positive, not in ascending order, or contradict each other.
+        InputError: Options are not positive, not in ascending order, or contradict each other, or the padding is
+            unknown.
 
     Example:
         >>> from tinynas import cost, load_space
@@ -57,8 +59,10 @@ class SearchSpace:
     se_floor: int = 8
     in_channels: int = 3
     classes: int = 1000
+    padding: str = SYMMETRIC
 
     def __post_init__(self) -> None:
+        check_padding(self.padding)
         check_ascending("resolution", self.resolution)
         require(self.divisor >= 1, "divisor >= 1", divisor=self.divisor)
 
@@ -212,6 +216,7 @@ class SearchSpace:
             stem=stem,
             stages=tuple(stages),
             head=self.head.compose(choose),
+            padding=self.padding,
         )
 
     @classmethod

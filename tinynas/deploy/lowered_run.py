@@ -11,7 +11,7 @@ from ..arch.operators import LoweredNetwork, Operator
 
 @dataclass(frozen=True, kw_only=True)
 class LayerWeights:
-    """Weights of a convolution or linear layer, norm folded, scaled and shifted as the operator wants them.
+    """Weights of a convolution or linear layer, norm folded, turned, scaled and shifted as the operator wants them.
 
     Attributes:
         weight: (out_channels, in_channels, k, k) or (out_features, in_features), fp32.
@@ -35,6 +35,8 @@ def layer_weights(network: LoweredNetwork, folded: nn.Module) -> dict[str, Layer
             layer = folded.get_submodule(operator.layer)
             weight, bias = layer.get_parameter("weight").detach(), layer.get_parameter("bias").detach()
             weight = weight * operator.weight_scale
+            if operator.turned:
+                weight = weight.flip((2, 3))
             weights[operator.name] = LayerWeights(weight=weight, bias=bias + operator.bias_shift)
     return weights
 
@@ -71,10 +73,16 @@ def _run_layer(operator: Operator, layer: LayerWeights, x: Tensor) -> Tensor:
     if operator.kind == "FULLY_CONNECTED":
         y = functional.linear(x, layer.weight, layer.bias)
     else:
-        groups = operator.output.channels if operator.kind == "DEPTHWISE_CONV_2D" else 1
-        padding = operator.kernel // 2
-        y = functional.conv2d(x, layer.weight, layer.bias, operator.stride, padding, groups=groups)
+        y = _convolve(operator, layer, x)
     return _ACTIVATIONS[operator.activation](y)
+
+
+def _convolve(operator: Operator, layer: LayerWeights, x: Tensor) -> Tensor:
+    groups = operator.output.channels if operator.kind == "DEPTHWISE_CONV_2D" else 1
+    before, after = operator.padding
+    if before != after:
+        x, before = functional.pad(x, (before, after, before, after)), 0
+    return functional.conv2d(x, layer.weight, layer.bias, operator.stride, before, groups=groups)
 
 
 def _identity(x: Tensor) -> Tensor:

@@ -218,8 +218,8 @@ def _quantization(scales: Sequence[float] | Array, zero_points: Sequence[int] | 
 def _file_weight(operator: Operator, weight: Array) -> Array:
     """Return a weight in the file's order of axes, with the kernel's extension."""
     if operator.extension:
-        end = (0, operator.extension)
-        weight = np.pad(weight, ((0, 0), (0, 0), end, end))
+        zeros = (operator.extension, 0) if operator.turned else (0, operator.extension)
+        weight = np.pad(weight, ((0, 0), (0, 0), zeros, zeros))
     return weight.transpose(_FROM_TORCH[operator.kind])
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..arch.arch import Arch
+from ..arch.arch import SAME, Arch
 from ..utils.errors import unknown
 from .channels import ChannelGroup
 from .heads import HEAD_MODULES, HeadModule
@@ -40,6 +40,9 @@ class ModuleSpec(NamedTuple):
 class Network(nn.Module):
     """The network of an `Arch`, as plain PyTorch modules.
 
+    With padding "same" the stem and the stages run on the image turned by 180 degrees: there, padding by half a kernel
+    on every side is the mirror image of TensorFlow Lite's padding. Images and outputs are upright.
+
     Args:
         arch: The architecture.
         modules: The modules to assemble, by name as in `module_specs(arch)`; by default they are built.
@@ -60,6 +63,8 @@ class Network(nn.Module):
             modules = {spec.name: spec.build() for spec in module_specs(arch)}
         self.arch = arch
         self.taps = arch.taps()
+        self.is_turned = arch.padding == SAME
+        self.turns_back = self.is_turned and arch.head.is_spatial
         self.stem = modules["stem"]
         self.stages = nn.Sequential()
         for s, stage in enumerate(arch.stages):
@@ -78,12 +83,12 @@ class Network(nn.Module):
         Returns:
             Logits (N, classes) of a classifier, or predictions (N, P, 5 + classes) of a detector.
         """
-        x = self.stem(images)
+        x = self.stem(turned(images) if self.is_turned else images)
         tapped = []
         for s, stage in enumerate(self.stages):
             x = stage(x)
             if s in self.taps:
-                tapped.append(x)
+                tapped.append(turned(x) if self.turns_back else x)
         outputs: Tensor = self.head(*tapped)
         return outputs
 
@@ -106,6 +111,11 @@ class Network(nn.Module):
                 stream.read_by(self.head.input_layer(self.taps.index(s)))
         yield stream
         yield from self.head.channel_groups()
+
+
+def turned(maps: Tensor) -> Tensor:
+    """Return images, feature maps or kernels (..., H, W) turned by 180 degrees."""
+    return maps.flip((-2, -1))
 
 
 def module_specs(arch: Arch) -> Iterator[ModuleSpec]:

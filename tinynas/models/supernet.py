@@ -10,7 +10,7 @@ from ..arch.space import SearchSpace
 from ..utils.errors import InputError
 from .batchnorm import recalibrate
 from .binding import BoundModule, ParameterBinding, slots_of, view
-from .network import ModuleSpec, Network, build, module_specs
+from .network import ModuleSpec, Network, build, module_specs, turned
 
 _CACHED_SUBNETS = 256
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -99,20 +99,24 @@ class Supernet(nn.Module):
         return net.train(self.training)
 
     @torch.no_grad()
-    def adopt(self, net: nn.Module, *, leave_out: str = "") -> None:
+    def adopt(self, net: Network, *, leave_out: str = "") -> None:
         """Copy another network's weights and statistics, as far as its tensors and the supernet's overlap.
 
-        Tensors of the same name overlap in the leading channels and in the centre of kernels.
+        Tensors of the same name overlap in the leading channels and in the centre of kernels. Kernels of the stem and
+        the stages are turned by 180 degrees if only one of the networks turns its images.
 
         Args:
             net: A network with the same names of tensors, of any size.
             leave_out: Prefix of the names of tensors that keep their own values, such as "head.".
         """
         theirs, own = net.state_dict(), self.net.state_dict()
+        turns = net.is_turned != self.net.is_turned
         for name in own.keys() & theirs.keys():
             if not (leave_out and name.startswith(leave_out)):
                 shape = torch.Size(map(min, own[name].shape, theirs[name].shape))
-                view(own[name], shape).copy_(view(theirs[name], shape))
+                values = view(theirs[name], shape)
+                is_kernel = len(shape) == 4 and not name.startswith("head.")
+                view(own[name], shape).copy_(turned(values) if turns and is_kernel else values)
 
     @torch.no_grad()
     def sort_channels(self, optimizer: torch.optim.Optimizer | None = None) -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from ..arch.arch import Arch
-from ..arch.layer_cost import KINDS, Layer
-from ..arch.layers import layers_of
+from ..arch.layers import Layer, layers_of
+from ..arch.operators import KINDS
 from ..utils.errors import InputError
 
 FEATURES = ("layer", "mac", "byte")  # what times are proportional to: layers, their MACs, the bytes that they move

@@ -59,7 +59,7 @@ def trained_model(size: str, training: str, seed: int) -> Path:
 def export_model(path: Path) -> dict:
     """Export a trained model; return its export.json."""
     with TemporaryDirectory() as folder:
-        return export(ExportPlan(model=path, out=Path(folder)), report=NullReporter()).to_dict()
+        return export(ExportPlan(model=path, out=Path(folder), to="onnx"), report=NullReporter()).to_dict()
 
 
 def time_network(arch: Arch) -> dict:

@@ -271,7 +271,7 @@ def exported_exits_once(early_exits_once, data, tmp_path_factory):
     model = early_exits_once.copied(tmp_path_factory.mktemp("exported") / "plain")
     with pytest.MonkeyPatch.context() as patch:
         load_always(data, patch)
-        plan = ExportPlan(model=model.exits / "sidenet.safetensors", out=model.exits, calibration=8)
+        plan = ExportPlan(model=model.exits / "sidenet.safetensors", out=model.exits, to="onnx", calibration=8)
         return replace(model, exported=export(plan, report=Quiet()))
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from tinynas.arch.cost import describe
 from tinynas.experiment.export_report import EarlyExitExportReport, ExportReport, PartFiles
+from tinynas.experiment.target_report import TargetReport
 from tinynas.utils.units import format_bytes
 
 from ..screen import Row, Screen
-from .cells import fraction, percent
+from .cells import TARGET_TITLES, fraction, percent
+
+_COUNTS = ("macs", "params", "min_macs", "cycles")  # figures that are no bytes
 
 
 @singledispatch
@@ -42,8 +45,8 @@ def _show_files(report: ExportReport, screen: Screen, folder: Path, margin: floa
                 f"{file.file}: int8 ranges by {file.calibration}; on {report.calibration_images} training images the "
                 f"outputs differ by {100 * file.output_error:.1f}% (root mean square)"
             )
-    flash = format_bytes(report.cost.flash)
-    screen.note(f"measured on one thread; peak memory counts activations only; the int8 weights take {flash} of flash")
+    screen.note("measured on one thread of this machine; peak memory counts activations only")
+    _show_target(screen, report.on_target, report.metric)
     screen.note(f"written to {folder}: {', '.join(names[1:])}, export.json")
 
 
@@ -69,7 +72,47 @@ def _show_forms(report: EarlyExitExportReport, screen: Screen, folder: Path, mar
         if form.int8:
             _warn_if_below(screen, form.kind, in_torch.point.accuracy - form.point.accuracy, margin)
     screen.note("measured on one thread, one image at a time; latency is the average over the test images")
+    _show_target(screen, report.on_target, "accuracy")
     screen.note(f"written to {folder}: {', '.join(names)}, export.json")
+
+
+_FIGURE_TITLES = TARGET_TITLES | {
+    "arena_64bit": "TFLM arena, 64-bit, here",
+    "cycles": "Vela cycles",
+    "latency": "Vela time",
+    "peak_sram": "peak SRAM",
+    "macs": "MACs (FLOPs)",
+    "params": "params",
+    "flash": "flash",
+}
+
+
+def _show_target(screen: Screen, report: TargetReport, metric: str) -> None:
+    """Show what the network takes on its target: counted, measured by another program, and limited by its search."""
+    rows = []
+    for figure in report.figures:
+        title = _FIGURE_TITLES[figure.name]
+        row = {"": f"{title}, {figure.of}" if figure.of else title}
+        for column, value in (("counted", figure.counted), ("measured", figure.measured), ("limit", figure.limit)):
+            row[column] = "" if value is None else _exact(figure.name, value)
+        rows.append(row)
+    if rows:
+        screen.table(f"On {report.target}", rows)
+    if report.tflm:
+        run = report.tflm
+        disagrees = (
+            "" if run.disagreement is None else f"; {fraction(run.disagreement)} get another class than in torch"
+        )
+        screen.note(
+            f"in TFLM: {percent(run.accuracy)}% {metric} on {run.images} test images{disagrees}; outputs differ "
+            f"from LiteRT's reference kernels by at most {run.largest_step} int8 step(s), on {run.differing} images"
+        )
+    for note in report.notes:
+        screen.note(note)
+
+
+def _exact(name: str, value: float) -> str:
+    return describe(name, value) if name == "latency" else f"{value:,.0f}" + ("" if name in _COUNTS else " B")
 
 
 def _file_cells(parts: PartFiles | None) -> Row:

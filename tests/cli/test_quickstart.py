@@ -20,15 +20,17 @@ def test_quickstart_command_leaves_a_run_for_every_other_command(tinynas, tmp_pa
     code, out, err = tinynas("eval")
     assert code == 0
     assert "all classes" in out
-    code, out, err = tinynas("export")
+    code, out, err = tinynas("export", "--to", "onnx")
     assert code == 0, err
     assert "ONNX int8" in out
     folder = Path("runs/q/retrain/netaug-2")
     assert {"model.onnx", "model.int8.onnx", "export.json"} < {path.name for path in folder.iterdir()}
-    code, out, err = tinynas("export", "--json", "--batch", "dynamic", "--margin", "-100", "--out", "deploy")
+    code, out, err = tinynas(
+        "export", "--to", "onnx", "--json", "--batch", "dynamic", "--margin", "-100", "--out", "deploy"
+    )
     assert [row["int8"] for row in json.loads(out)["files"]] == [False, False, True]
     assert "warning: model.int8.onnx loses" in err
-    code, out, err = tinynas("export", "--out", "deploy/model.onnx")
+    code, out, err = tinynas("export", "--to", "onnx", "--out", "deploy/model.onnx")
     assert (code, err) == (1, "tinynas: cannot write to deploy/model.onnx: File exists; choose another folder\n")
     code, out, err = tinynas("compare")
     assert code == 0

@@ -19,7 +19,7 @@ def test_commands_evaluate_predict_and_export_early_exits(early_exits, watched, 
     code, out, err = tinynas("predict", folder, "image.png")
     assert code == 0, err
     assert "(exit stages.0)" in out or "(exit mainnet)" in out
-    code, out, err = tinynas("export", folder, "--no-int8")
+    code, out, err = tinynas("export", folder, "--to", "onnx", "--no-int8")
     assert code == 0, err
     assert "part1.onnx, part2.onnx, export.json" in out
 

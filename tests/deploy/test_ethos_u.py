@@ -9,8 +9,8 @@ import pytest
 from helpers import TINY, images_for, model_of
 from tinynas import load_space
 from tinynas.arch.lowering import lower
+from tinynas.deploy.calibration import calibrate
 from tinynas.deploy.lowered_run import layer_weights
-from tinynas.deploy.quantization import calibrate
 from tinynas.models.network import fold
 from tinynas.utils.errors import InputError
 from tinynas.utils.io import to_json
@@ -62,7 +62,7 @@ def test_random_weights_cost_what_others_do(name, rng):
     arch = load_space(name).min()
     network = lower(arch)
     weights = layer_weights(network, fold(model_of(arch).net))
-    content = write_tflite(network, weights, calibrate(network, weights, images_for(arch, 2)))
+    content = write_tflite(network, weights, calibrate(network, weights, images_for(arch, 2)).quantizations)
     actual, estimate = vela.compile_file(content, "ethos-u55-128").estimate, EthosU("ethos-u55-128").estimate(arch)
     assert estimate.cycles == pytest.approx(actual.cycles, rel=0.02)
     assert estimate.sram == pytest.approx(actual.sram, rel=0.01)

@@ -32,7 +32,7 @@ def check_needed_arena(arch):
     """TFLM runs a network in the predicted arena, and not in 16 B less."""
     content, total = int8_file(arch), arena(lower(arch), bits=64).total
     runtimes.TfliteMicro(content, arena_bytes=total)
-    with pytest.raises(InputError, match=re.escape(f"TFLM cannot run the file in {total - 16} B: ")):
+    with pytest.raises(FileError, match=re.escape(f"TFLM cannot run the file in an arena of {total - 16:,} B: ")):
         runtimes.TfliteMicro(content, arena_bytes=total - 16)
 
 

@@ -12,8 +12,8 @@ from tinynas import load_space
 from tinynas.arch.lowering import lower
 from tinynas.arch.zoo import shipped_spaces
 from tinynas.deploy import vela
+from tinynas.deploy.calibration import calibrate
 from tinynas.deploy.lowered_run import layer_weights
-from tinynas.deploy.quantization import calibrate
 from tinynas.deploy.vela import ACCELERATORS, compile_file
 from tinynas.models.network import fold
 from tinynas.utils.errors import FileError, InputError
@@ -31,7 +31,8 @@ def written(arch, *, int8=True):
     """An arch's file."""
     network = lower(arch)
     weights = layer_weights(network, fold(model_of(arch).net))
-    return write_tflite(network, weights, calibrate(network, weights, images_for(arch, 2)) if int8 else None)
+    quantizations = calibrate(network, weights, images_for(arch, 2)).quantizations if int8 else None
+    return write_tflite(network, weights, quantizations)
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def test_onnxruntime_program_names_the_classes_that_torch_finds(space, image_fol
         model.net.head.classifier.bias -= model.net(images).mean(0)  # so that it finds more than one class
         expected = [data.classes[i] for i in model.net(images).argmax(1)]
     save_model(tmp_path / "model.safetensors", model)
-    export(ExportPlan(model=tmp_path / "model.safetensors", out=tmp_path, int8=False), report=Quiet())
+    export(ExportPlan(model=tmp_path / "model.safetensors", out=tmp_path, to="onnx", int8=False), report=Quiet())
     (tmp_path / "classify.py").write_text(program("deployment.md", "classify.py"))
     words = [sys.executable, tmp_path / "classify.py", tmp_path / "model.onnx", *files]
     out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
@@ -165,7 +165,7 @@ def digit_exits(request, space, tmp_path_factory):
     model = read_early_exits(folder / "sidenet.safetensors")
     model = replace(model, threshold=threshold_between(model, images, labels))
     save_early_exits(folder / "sidenet.safetensors", model)
-    document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet()).to_dict()
+    document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder, to="onnx"), report=Quiet()).to_dict()
     pictures = written(data.test.images[:60], folder)
     return EarlyExits(folder, model, data, images, labels, pictures, document["forms"])
 

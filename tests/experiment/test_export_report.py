@@ -12,7 +12,7 @@ from tinynas.utils.errors import FileError
 
 
 def test_export_report_reads_back(model_file, watched, tmp_path):
-    report = export(ExportPlan(model=model_file, out=tmp_path), report=Quiet())
+    report = export(ExportPlan(model=model_file, out=tmp_path, to="onnx"), report=Quiet())
     assert read_result(ExportReport, tmp_path / "export.json", advice="export again") == report
     plain = json.loads((tmp_path / "export.json").read_text())
     del plain["files"][0]["latency"]

@@ -17,7 +17,7 @@ from tinynas.utils.errors import FileError, InputError
 
 def test_export_of_a_detector_gives_torchs_boxes(detector_run, voc, tmp_path):
     model = detector_run / "retrain" / "plain" / "model.safetensors"
-    document = export(ExportPlan(model=model, out=tmp_path), report=Quiet()).to_dict()
+    document = export(ExportPlan(model=model, out=tmp_path, to="onnx"), report=Quiet()).to_dict()
     assert [row["file"] for row in document["files"][1:]] == ["model.onnx", "model.int8.onnx", "model.boxes.onnx"]
     accuracies = [row["accuracy"] for row in document["files"]]
     assert accuracies[0] == accuracies[1] == pytest.approx(accuracies[3], abs=0.01)
@@ -39,7 +39,9 @@ def test_export_discards_a_file_with_other_boxes(detector_run, tmp_path, monkeyp
         return decode_with_nms(outputs, at, threshold=0.2)
 
     monkeypatch.setattr("tinynas.tasks.detection.DetectorWithNMS.forward", lambda self, x: _forward(self, x, stricter))
-    plan = ExportPlan(model=detector_run / "retrain" / "both" / "model.safetensors", out=tmp_path, int8=False)
+    plan = ExportPlan(
+        model=detector_run / "retrain" / "both" / "model.safetensors", out=tmp_path, to="onnx", int8=False
+    )
     with pytest.raises(FileError, match=r"model.boxes.onnx would return other boxes than PyTorch for \d of 6 images"):
         export(plan, report=Quiet())
     assert not list(tmp_path.iterdir())
@@ -52,7 +54,7 @@ def _forward(module, image, suppress):
 
 
 def test_export_measures_all_forms_on_the_test_split(model_file, watched, tmp_path):
-    document = export(ExportPlan(model=model_file, out=tmp_path / "out"), report=Quiet()).to_dict()
+    document = export(ExportPlan(model=model_file, out=tmp_path / "out", to="onnx"), report=Quiet()).to_dict()
     assert document == json.loads((tmp_path / "out" / "export.json").read_text())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "export.json",
@@ -78,7 +80,7 @@ def test_export_discards_a_file_that_computes_something_else(model_file, tmp_pat
 
     monkeypatch.setattr("tinynas.deploy.onnx.fold", wrong)
     with pytest.raises(FileError, match=r"model.onnx would differ from the model by 0.002"):
-        export(ExportPlan(model=model_file, out=tmp_path / "out"), report=Quiet())
+        export(ExportPlan(model=model_file, out=tmp_path / "out", to="onnx"), report=Quiet())
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -90,7 +92,7 @@ def test_export_counts_nan_as_a_difference(model_file, tmp_path, monkeypatch):
 
     monkeypatch.setattr("tinynas.deploy.onnx.fold", broken)
     with pytest.raises(FileError, match="differ"):
-        export(ExportPlan(model=model_file, out=tmp_path / "out", int8=False), report=Quiet())
+        export(ExportPlan(model=model_file, out=tmp_path / "out", to="onnx", int8=False), report=Quiet())
 
 
 def test_export_names_the_missing_extra_tflite(model_file, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ def test_export_early_exits_writes_parts_that_compute_what_torch_does(space, wat
     path, arch = tmp_path / "model" / "model.safetensors", sampled(space, 0)  # which has squeeze-excite
     save_model(path, replace(model_of(arch, classes=watched.classes), normalise=watched.normalise))
     folder = Path(make_exits(ExitPlan(model=path, taps=(tap,), threshold=0.4), report=Quiet()).to_dict()["folder"])
-    document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder), report=Quiet()).to_dict()
+    document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder, to="onnx"), report=Quiet()).to_dict()
     assert read_json(folder / "export.json") == document
     torchs, fp32, int8 = document["forms"]
     assert fp32["difference"] < 1e-4
@@ -86,7 +86,7 @@ def test_export_early_exits_as_tflite_rejects_cascades(model_file, watched, spac
 
 def test_export_early_exits_discards_files_that_compute_something_else(early_exits, monkeypatch):
     folder = early_exits.exits
-    plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out", int8=False)
+    plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder / "out", to="onnx", int8=False)
 
     def wrong(model):
         parts = folded_parts(model)
@@ -107,11 +107,11 @@ def test_export_early_exits_resizes_inside_a_cascade_where_image_sizes_differ(mo
         folder = Path(
             make_exits(ExitPlan(model=big, tiny=model_file, threshold=0.4), report=Quiet()).to_dict()["folder"]
         )
-        plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder, int8=False)
+        plan = ExportPlan(model=folder / "sidenet.safetensors", out=folder, to="onnx", int8=False)
         document = export(plan, report=Quiet()).to_dict()
         assert document["forms"][1]["accuracy"] == document["forms"][0]["accuracy"]
         nodes = onnx.load(folder / "part1.onnx").graph.node
         assert sum(node.op_type == "Resize" for node in nodes) == resizes
         assert document["preprocessing"]["crop"] == read_early_exits(folder / "sidenet.safetensors").resolution
     with pytest.raises(InputError, match="for one image at a time"):
-        export(ExportPlan(model=folder / "sidenet.safetensors", out=tmp_path / "p", batch=2), report=Quiet())
+        export(ExportPlan(model=folder / "sidenet.safetensors", out=tmp_path / "p", to="onnx", batch=2), report=Quiet())

@@ -13,6 +13,7 @@ from ..utils.quiet import output_discarded, stderr_descriptor_captured
 from .exported_file import run_in_batches
 from .quantization import Array
 
+NOT_CHECKED = "not checked on TFLM: pip install 'tinynas[mcu]'"
 _LARGEST_ARENA = 64 << 20  # bytes; more than any network that fits on a microcontroller
 
 
@@ -88,7 +89,7 @@ class NetworkRunner:
 
     def _run_image(self, image: Array) -> Array:
         outputs = self.litert.run([self.litert.quantized(torch.from_numpy(image))])
-        flat = [_predictions(values, self.classes) for values in self.litert.dequantized(outputs)]
+        flat = [predictions(values, self.classes) for values in self.litert.dequantized(outputs)]
         return np.concatenate(flat, axis=1)
 
 
@@ -100,13 +101,13 @@ class TfliteMicro:
         arena_bytes: Size of the arena.
 
     Raises:
-        FileError: The content is no TFLite file.
-        InputError: The package is not installed, or TFLM cannot run the file in the arena.
+        FileError: The content is no TFLite file, or TFLM cannot run it in the arena.
+        InputError: The package is not installed.
     """
 
     def __init__(self, content: bytes, *, arena_bytes: int = _LARGEST_ARENA) -> None:
         if not find_spec("tflite_micro"):
-            raise InputError("not checked on TFLM: pip install 'tinynas[mcu]'")
+            raise InputError(NOT_CHECKED)
         from tflite_micro.python.tflite_micro import runtime
 
         self.num_outputs = len(LiteRT(content).outputs)  # which also verifies the file: TFLM crashes on a corrupt one
@@ -116,9 +117,7 @@ class TfliteMicro:
             except RuntimeError as error:
                 log.seek(0)
                 reason = log.read().decode(errors="replace").partition("\n")[0].strip()
-                raise InputError(
-                    f"TFLM cannot run the file in {arena_bytes} B: {reason}; use a larger arena"
-                ) from error
+                raise FileError(f"TFLM cannot run the file in an arena of {arena_bytes:,} B: {reason}") from error
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Return the outputs for the file's int8 inputs, such as an image (1, H, W, C)."""
@@ -139,10 +138,10 @@ class TfliteMicro:
 def check_litert() -> None:
     """Raise InputError if the extra `tflite` is not installed."""
     if not (find_spec("ai_edge_litert") and find_spec("flatbuffers")):
-        raise InputError("a .tflite file needs LiteRT; pip install 'tinynas[tflite]'")
+        raise InputError("a .tflite file needs LiteRT; pip install 'tinynas[tflite]', or export --to onnx")
 
 
-def _predictions(values: Array, classes: int) -> Array:
+def predictions(values: Array, classes: int) -> Array:
     """Return an output as the network returns it: logits (1, classes), or predictions (1, P, 5 + classes).
 
     A detector's feature map is (1, H, W, anchors * (5 + classes)); predictions are sorted by anchor, row and column.

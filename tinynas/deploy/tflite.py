@@ -17,7 +17,11 @@ from .runtimes import NetworkRunner, check_litert
 
 
 def to_tflite(
-    model: Model, *, calibration: list[Tensor] | None = None, training: TrainingImages | None = None
+    model: Model,
+    *,
+    calibration: list[Tensor] | None = None,
+    training: TrainingImages | None = None,
+    kernels: str = "reference",
 ) -> list[ExportedFile]:
     """Export a model as TFLite in fp32 and, given calibration images, in int8 (weights per channel).
 
@@ -29,6 +33,7 @@ def to_tflite(
         model: The model.
         calibration: Images (N, C, H, W) that set the ranges of int8; None exports fp32 only.
         training: Images that the weights of the int8 file are fine-tuned on; None: they are those of the model.
+        kernels: The kernels that the memory of the int8 file is planned for, see `tinynas.arch.arena`.
 
     Raises:
         InputError: The extra is not installed.
@@ -44,7 +49,7 @@ def to_tflite(
         int8 = calibrate(network, weights, images)
         if training:
             int8 = fine_tune(network, int8, training, images)
-        content = write_tflite(network, int8.weights, int8.quantizations)
+        content = write_tflite(network, int8.weights, int8.quantizations, kernels=kernels)
         files.append(_exported_file(model, "model.int8.tflite", content, int8))
     return files
 

@@ -29,6 +29,7 @@ class TfliteParts:
         network: The lowered network with side heads.
         weights: Its weights.
         quantizations: Quantization of every tensor for int8 files; None for fp32.
+        kernels: The kernels that the memory of int8 files is planned for, see `tinynas.arch.arena`.
 
     Raises:
         InputError: The extra `tflite` is not installed.
@@ -41,15 +42,18 @@ class TfliteParts:
         network: LoweredNetwork,
         weights: Mapping[str, LayerWeights],
         quantizations: Mapping[str, Quantization] | None = None,
+        *,
+        kernels: str,
     ) -> None:
         check_litert()
         from .tflite_writer import write_tflite
 
-        self.network, self.weights = network, weights
+        self.network, self.weights, self.kernels = network, weights, kernels
         self.int8 = quantizations is not None
+        self.parts = split_after_outputs(network)
         self.files: list[bytes] = []
-        for part in split_after_outputs(network):
-            self.files.append(write_tflite(part, weights, quantizations))
+        for part in self.parts:
+            self.files.append(write_tflite(part, weights, quantizations, kernels=kernels))
         self.runners = [LiteRT(content) for content in self.files]
 
     @property
@@ -87,7 +91,7 @@ class TfliteParts:
     def quantize(self, calibration: Tensor) -> "TfliteParts":
         """Return the parts in int8, their ranges set by images (N, C, H, W)."""
         int8 = calibrate(self.network, self.weights, calibration)
-        return TfliteParts(self.network, self.weights, int8.quantizations)
+        return TfliteParts(self.network, int8.weights, int8.quantizations, kernels=self.kernels)
 
     def _inputs(self, image: Tensor) -> list[list[Array]]:
         """Return what each part takes for an image (1, C, H, W)."""
@@ -98,7 +102,9 @@ class TfliteParts:
         return inputs
 
 
-def tflite_parts(net: Network, taps: Sequence[str], heads: Sequence[nn.Module], hidden: int) -> TfliteParts:
+def tflite_parts(
+    net: Network, taps: Sequence[str], heads: Sequence[nn.Module], hidden: int, *, kernels: str = "reference"
+) -> TfliteParts:
     """Return the fp32 files of a classifier with side heads.
 
     Args:
@@ -106,6 +112,7 @@ def tflite_parts(net: Network, taps: Sequence[str], heads: Sequence[nn.Module], 
         taps: Modules whose outputs the side heads read.
         heads: Side heads with linear layers `hidden` and `classifier`.
         hidden: Features of the hidden layers.
+        kernels: The kernels that the memory of int8 files is planned for.
 
     Raises:
         InputError: A tap has no feature map in a TFLite file, or the extra `tflite` is not installed.
@@ -113,4 +120,4 @@ def tflite_parts(net: Network, taps: Sequence[str], heads: Sequence[nn.Module], 
     network = with_side_heads(lower(net.arch), taps, hidden)
     folded = fold(net).cpu()
     folded.add_module("side", nn.ModuleList(heads))
-    return TfliteParts(network, layer_weights(network, folded))
+    return TfliteParts(network, layer_weights(network, folded), kernels=kernels)

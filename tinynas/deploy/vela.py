@@ -143,16 +143,18 @@ def vela_version() -> str:
 def _run_vela(source: Path, accelerator: str, sram: int | None) -> None:
     """Compile a file into its folder. Raises FileError."""
     configuration = ACCELERATORS[accelerator]
-    command = [
-        *(sys.executable, "-m", "ethosu.vela", str(source)),
-        *("--accelerator-config", accelerator),
-        *("--config", _CONFIG),
-        *("--system-config", configuration.system),
-        *("--memory-mode", configuration.memory_mode),
-        *("--output-dir", str(source.parent)),
-    ]
+    options = {
+        "--accelerator-config": accelerator,
+        "--config": _CONFIG,
+        "--system-config": configuration.system,
+        "--memory-mode": configuration.memory_mode,
+        "--output-dir": str(source.parent),
+    }
     if sram is not None:
-        command += ["--arena-cache-size", str(sram)]
+        options["--arena-cache-size"] = str(sram)
+    command = [sys.executable, "-m", "ethosu.vela", str(source)]
+    for option, value in options.items():
+        command += [option, value]
     problem = f"Vela {vela_version()} cannot compile the file for {accelerator}"
     try:
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LONGEST, check=False)

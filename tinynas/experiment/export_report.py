@@ -8,6 +8,7 @@ from ..arch.cost import Cost
 from ..utils.schema import check_list, check_mapping
 from .early_exit_report import ThresholdPoint, read_entries, to_dicts
 from .result_file import read_cost, read_fields
+from .target_report import TargetReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class ExportReport:
         preprocessing: How an image becomes the network's input.
         cost: Counted cost.
         files: The network in PyTorch first, then every file.
+        on_target: What the network takes on its target.
     """
 
     model: str
@@ -68,6 +70,7 @@ class ExportReport:
     preprocessing: Mapping[str, Any]
     cost: Cost
     files: tuple[FileReport, ...]
+    on_target: TargetReport
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of export.json."""
@@ -83,6 +86,7 @@ class ExportReport:
             "preprocessing": dict(self.preprocessing),
             **self.cost.to_dict(),
             "files": to_dicts(self.files),
+            "on_target": self.on_target.to_dict(),
         }
 
     @classmethod
@@ -101,6 +105,7 @@ class ExportReport:
             preprocessing=check_mapping(values.get("preprocessing"), "preprocessing"),
             cost=read_cost(values),
             files=read_entries(FileReport, values.get("files"), "files"),
+            on_target=TargetReport.from_dict(values.get("on_target")),
         )
 
 
@@ -204,6 +209,7 @@ class EarlyExitExportReport:
         preprocessing: How an image becomes the network's input.
         cost: Counted cost of an image that runs through all exits.
         forms: The network in PyTorch first, then as files.
+        on_target: What the files take on their target.
     """
 
     model: str
@@ -215,6 +221,7 @@ class EarlyExitExportReport:
     preprocessing: Mapping[str, Any]
     cost: Cost
     forms: tuple[FormReport, ...]
+    on_target: TargetReport
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of export.json."""
@@ -228,6 +235,7 @@ class EarlyExitExportReport:
             "preprocessing": dict(self.preprocessing),
             **self.cost.to_dict(),
             "forms": [form.to_dict() for form in self.forms],
+            "on_target": self.on_target.to_dict(),
         }
 
     @classmethod
@@ -249,4 +257,5 @@ class EarlyExitExportReport:
             preprocessing=check_mapping(values.get("preprocessing"), "preprocessing"),
             cost=read_cost(values),
             forms=tuple(forms),
+            on_target=TargetReport.from_dict(values.get("on_target")),
         )

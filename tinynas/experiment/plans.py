@@ -1,12 +1,12 @@
 """Plans: what a command does, all resolved. `pipelines/` carries them out."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.latency_table import LatencyTable
-from ..arch.targets import Target, find_target
+from ..arch.targets import DEFAULT_TARGET, TARGETS, Target, find_target
 from ..utils.errors import InputError
 from ..utils.io import unused_path
 from ..utils.settings import check_settings, setting
@@ -81,16 +81,24 @@ def _batch(text: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """An export of a trained model to a folder."""
+    """An export of a trained model to a folder; `limits` are those of the search that found the network."""
 
     model: Path
     out: Path
-    to: str = setting(
-        "onnx",
+    target: str | None = setting(
+        None,
+        help="What runs the files, see `tinynas targets`",
+        metavar="NAME",
+        choices=tuple(TARGETS),
+        default_text="the one that the network was searched for, or tflm",
+    )
+    to: str | None = setting(
+        None,
         help="File format: onnx; tflite, which needs the extra of that name; firmware: tflite, and a folder of sources "
         "that run the int8 file on a microcontroller",
         metavar="FORMAT",
         choices=FORMATS,
+        default_text="the target's",
     )
     int8: bool = setting(True, help="Write the int8 file as well")
     batch: int | None = setting(
@@ -109,18 +117,53 @@ class ExportPlan:
     )
     data: str | None = setting(None, help=DATA_HELP, metavar=DATA_METAVAR, default_text=_MODELS_DATA)
     skip_unreadable: bool = skip_unreadable_setting()
+    limits: Budget = field(default_factory=Budget)
+    searched_for: str | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
         if self.to == "firmware" and not self.int8:
             raise InputError("firmware runs the int8 file, but int8 is off; leave out --no-int8, or export to tflite")
-        if self.to != "onnx" and (self.opset is not None or self.batch != 1):
+        if self.to not in (None, "onnx") and (self.opset is not None or self.batch != 1):
             raise InputError(
                 f"TFLite files have no operator set and a batch of 1, but opset is {self.opset} and batch "
-                f"{self.batch or 'dynamic'}; remove them, or export to onnx"
+                f"{self.batch or 'dynamic'}; remove them, or add --to onnx"
             )
-        if self.qat and not (self.to == "tflite" and self.int8):
+        if self.qat and (self.to == "onnx" or not self.int8):
             raise InputError(f"qat is {self.qat}, but only an int8 TFLite file is fine-tuned; add --to tflite")
+
+    def resolved(self, searched_for: str | None, limits: Budget) -> "ExportPlan":
+        """Return the plan with a target and a format.
+
+        Args:
+            searched_for: Name of the target that the network was searched for, if it was.
+            limits: Limits of that search.
+
+        Raises:
+            InputError: The target does not take files of the format.
+        """
+        target = find_target(self.target) if self.target else _target_for(self.to, searched_for)
+        to = self.to or target.formats[0]
+        if to not in target.formats:
+            raise InputError(
+                f"{target.name} takes files of the format {' or '.join(target.formats)}, not {to}; remove --to, or "
+                "choose another --target"
+            )
+        return replace(self, target=target.name, to=to, searched_for=searched_for, limits=limits)
+
+    @property
+    def runtime(self) -> Target:
+        """The target of a resolved plan."""
+        assert self.target is not None
+        return find_target(self.target)
+
+
+def _target_for(to: str | None, searched_for: str | None) -> Target:
+    """Return the target that the network was searched for, the default, or another one: the first with the format."""
+    for name in (searched_for, DEFAULT_TARGET, *TARGETS):
+        if name and (to is None or to in TARGETS[name].formats):
+            return TARGETS[name]
+    raise AssertionError(f"no target takes {to}")
 
 
 def _percent(text: str) -> float:

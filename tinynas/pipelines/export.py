@@ -1,9 +1,13 @@
 """The export command: write a trained model as files for its target, each of them tested before it is kept."""
 
+from pathlib import Path
+
+from ..arch.arch import Arch
+from ..arch.budget import Budget
 from ..experiment.export_report import EarlyExitExportReport, ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
-from ..experiment.run_folder import EXPORT
+from ..experiment.run_folder import EXPORT, RetrainFolder
 from ..utils.io import check_writable, write, write_json
 from .trained_model import load_trained
 
@@ -19,11 +23,14 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
         The content of export.json.
 
     Raises:
-        FileError: The model cannot be read, the folder cannot be written to, or the outputs of an fp32 file differ from
-            those of PyTorch; then nothing is written.
+        BudgetError: A file takes more than the limits that the network was searched with; then nothing is written.
+        FileError: The model cannot be read, the folder cannot be written to, or the outputs of a file are not what they
+            must be; then nothing is written.
         InputError: The data set has other classes than the model, or the model cannot be exported in this format.
     """
     model = load_trained(plan.model)
+    searched_for, limits = _search_of(model.main.net.arch, plan.model)
+    plan = plan.resolved(searched_for, limits)
     data = model.load_data(plan.data, skip_unreadable=plan.skip_unreadable)
     check_writable(plan.out)
     exported = model.export(plan, data, report=report)
@@ -31,3 +38,19 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
         write(plan.out / name, content)
     write_json(plan.out / EXPORT, exported.report.to_dict())
     return exported.report
+
+
+def _search_of(arch: Arch, model: Path) -> tuple[str | None, Budget]:
+    """Return the target and the limits of the search that found a network, if its run's front has the network.
+
+    A model lies in a retraining's folder; early exits lie in a folder there.
+    """
+    for folder in (model.parent, model.parent.parent):
+        run = RetrainFolder(folder).run
+        if not run.front.exists():
+            continue
+        for searched in run.fronts():
+            result = searched.read_front()
+            if arch in [entry.arch for entry in result.front]:
+                return result.target, result.budget
+    return None, Budget()

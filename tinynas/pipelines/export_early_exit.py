@@ -18,6 +18,7 @@ from ..deploy.onnx import export_module, to_onnx
 from ..deploy.onnx_parts import OnnxParts
 from ..deploy.tflite import to_tflite
 from ..deploy.tflite_parts import TfliteParts, tflite_parts
+from ..deploy.tflm_check import TflmExits, TflmFile, has_tflm
 from ..early_exit.calibration import ExitOutputs, fit_temperature
 from ..early_exit.model import EarlyExitModel, folded_parts, worst_case_cost
 from ..early_exit.thresholds import ThresholdSweep, sweep
@@ -25,6 +26,7 @@ from ..experiment.early_exit_report import ThresholdPoint
 from ..experiment.export_report import EarlyExitExportReport, FormReport, PartFiles
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
+from ..experiment.target_report import TflmRun
 from ..models.model_file import Model
 from ..models.network import example_input
 from ..utils.errors import InputError
@@ -32,6 +34,7 @@ from ..utils.io import to_json
 from .early_exit_measure import threshold_points
 from .export_check import Exported, Form, SplitRun, checked_difference, run_split
 from .export_firmware import exits_firmware
+from .export_target import OnTarget, disagreement, planned_kernels, tflm_run
 
 
 class _Parts(Form, Protocol):
@@ -88,7 +91,9 @@ def export_early_exits(
     forms = [_fp32_parts(model, plan)]
     if plan.int8:
         forms.append(forms[0].quantize(calibration))
-    rows = _measure(model, forms, data, plan, report)
+    on_target = OnTarget(plan)
+    micro = _parts_on_target(forms[-1], on_target)
+    rows, tflm = _measure(model, forms, micro, data, plan, report)
     exported = EarlyExitExportReport(
         model=str(plan.model),
         data=plan.data or model.mainnet.data,
@@ -99,8 +104,9 @@ def export_early_exits(
         preprocessing=preprocessing(model.input_model),
         cost=worst_case_cost(model),
         forms=tuple(rows),
+        on_target=on_target.report(tflm),
     )
-    files: dict[str, bytes] = {}
+    files = dict(on_target.contents)
     for form, row in zip(forms, rows[1:], strict=True):
         files |= _files(model, form, row)
     if plan.to == "firmware":
@@ -122,7 +128,7 @@ def _fp32_parts(model: EarlyExitModel, plan: ExportPlan) -> _Parts:
         raise InputError(
             f"a cascade is exported as ONNX, not as {plan.to}; export each of its two models with --to {plan.to}"
         )
-    return tflite_parts(model.mainnet.net, taps, heads, heads[0].hidden.out_features)
+    return tflite_parts(model.mainnet.net, taps, heads, heads[0].hidden.out_features, kernels=planned_kernels(plan))
 
 
 def _export_parts(model: EarlyExitModel, opset: int | None) -> list[onnx.ModelProto]:
@@ -153,13 +159,20 @@ def _files(model: EarlyExitModel, form: _Parts, row: FormReport) -> dict[str, by
 
 
 def _measure(
-    model: EarlyExitModel, forms: Sequence[_Parts], data: Data, plan: ExportPlan, report: ProgressReporter
-) -> list[FormReport]:
-    """Measure the network in PyTorch, then as files."""
+    model: EarlyExitModel,
+    forms: Sequence[_Parts],
+    micro: TflmExits | None,
+    data: Data,
+    plan: ExportPlan,
+    report: ProgressReporter,
+) -> tuple[list[FormReport], TflmRun | None]:
+    """Measure the network in PyTorch, then as files, and the int8 files in TFLM as well."""
     temperatures, macs = model.exits.temperatures.tolist(), model.exits.macs(model.example())
     in_torch = _TorchExits(model=model)
     compared: list[Form] = [in_torch]
     compared.extend(forms)
+    if micro is not None:
+        compared.append(micro)
     test = run_split(compared, data, data.test, model.resolution, task="test split", report=report)
     reference = _exit_outputs(test, 0)
     rows = [_form_report(in_torch.name, model, sweep(reference, temperatures, macs), temperatures)]
@@ -173,7 +186,26 @@ def _measure(
             row = _form_report(f"{form.kind} fp32", model, sweep(outputs, temperatures, macs), temperatures)
         parts = _part_files(form, difference, row.shares, model.example(), mainnet)
         rows.append(replace(row, int8=form.int8, parts=parts))
-    return rows
+    if micro is None:
+        return rows, None
+    in_tflm = _exit_outputs(test, -1)
+    (point,) = sweep(in_tflm, rows[-1].temperatures, macs).at([model.threshold])
+    return rows, tflm_run(micro, point.accuracy, disagreement(in_tflm.logits[-1], reference.logits[-1]))
+
+
+def _parts_on_target(parts: _Parts, on_target: OnTarget) -> TflmExits | None:
+    """Add what is known of int8 TFLite parts on the target, and return them in TFLM if that is installed."""
+    if not (isinstance(parts, TfliteParts) and parts.int8):
+        return None
+    on_target.add_parts(parts.file_names, parts.files, parts.parts)
+    if not has_tflm():
+        return None
+    kernels = planned_kernels(on_target.plan)
+    files = []
+    for name, content, network in zip(parts.file_names, parts.files, parts.parts, strict=True):
+        files.append(TflmFile(name, content, network, planned_for=kernels))
+    on_target.add_arenas(files)
+    return TflmExits(files)
 
 
 def _exit_outputs(run: SplitRun, number: int) -> ExitOutputs:

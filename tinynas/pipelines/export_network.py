@@ -16,6 +16,7 @@ from ..deploy.tflite import to_tflite
 from ..experiment.export_report import ExportReport, FileReport
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
+from ..experiment.target_report import TflmRun
 from ..models.model_file import Model
 from ..models.network import example_input, fold
 from ..tasks.detection import Detections
@@ -23,8 +24,9 @@ from ..tasks.registry import check_task
 from ..tasks.task import Task
 from ..utils.errors import FileError
 from ..utils.io import read
-from .export_check import TOLERANCE, Exported, checked_difference, run_split
+from .export_check import TOLERANCE, Exported, Form, checked_difference, run_split
 from .export_firmware import network_firmware
+from .export_target import OnTarget, disagreement, in_tflm, network_on_target, planned_kernels, tflm_run
 
 _QAT_BATCH = 32  # images
 _MAX_TIES = 0.01  # fraction of images in which rounding may decide whether a box scores more than the threshold
@@ -34,18 +36,21 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
     """Export a network and run its files on the whole test split.
 
     Raises:
-        FileError: The outputs of an fp32 file differ from those of PyTorch.
+        BudgetError: A figure on the target exceeds the search's limit.
+        FileError: The outputs of an fp32 file differ from those of PyTorch, or TFLM computes something else than
+            LiteRT's reference kernels, or takes more memory than is counted.
         InputError: The operator set is unknown, or the extra `tflite` is not installed.
     """
     arch = model.net.arch
     task = check_task(arch.task, data)
     calibration = data.calibration_batches(arch.resolution, plan.calibration)
     files = _export_files(model, plan, data, calibration, report)
-    rows = _measure(model, files, data, task, plan, report)
+    on_target = network_on_target(plan, arch, files)
+    rows, tflm = _measure(model, files, on_target, data, task, report)
     if task.final_output_names and plan.to == "onnx" and plan.batch == 1:
         files.append(to_onnx_with_postprocessing(model, opset=plan.opset))
         rows.append(_measure_boxes(model, files[-1], data, task))
-    contents = {file.name: file.content for file in files}
+    contents = {file.name: file.content for file in files} | on_target.contents
     if plan.to == "firmware":
         contents |= network_firmware(model, files, data)
     exported = ExportReport(
@@ -60,6 +65,7 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
         preprocessing=preprocessing(model),
         cost=cost(arch),
         files=tuple(rows),
+        on_target=on_target.report(tflm),
     )
     return Exported(exported, contents)
 
@@ -74,7 +80,7 @@ def _export_files(
     if plan.qat:
         steps = plan.qat * data.steps_per_epoch(_QAT_BATCH)
         training = TrainingImages(batches=_training_batches(model, plan, data, steps, report), steps=steps)
-    return to_tflite(model, calibration=images, training=training)
+    return to_tflite(model, calibration=images, training=training, kernels=planned_kernels(plan))
 
 
 def _training_batches(
@@ -91,24 +97,33 @@ def _training_batches(
 
 
 def _measure(
-    model: Model, files: list[ExportedFile], data: Data, task: Task, plan: ExportPlan, report: ProgressReporter
-) -> list[FileReport]:
-    """Measure the network in PyTorch, then each file."""
-    arch = model.net.arch
+    model: Model, files: list[ExportedFile], on_target: OnTarget, data: Data, task: Task, report: ProgressReporter
+) -> tuple[list[FileReport], TflmRun | None]:
+    """Measure the network in PyTorch, then each file, and the int8 file in TFLM as well."""
+    arch, plan = model.net.arch, on_target.plan
     in_torch = ExportedFile(kind="torch", name=plan.model.name, content=read(plan.model), run=model.net)
     forms = [in_torch]
     forms.extend(files)
-    test = run_split(forms, data, data.test, arch.resolution, task="test split", report=report)
+    micro = in_tflm(plan, arch, files)
+    compared: list[Form] = list(forms)
+    if micro is not None:
+        compared.append(micro)
+        on_target.add_arenas(micro.files)
+    test = run_split(compared, data, data.test, arch.resolution, task="test split", report=report)
     truths = []
     for labels, images in test.labels:
         truths.extend(task.ground_truth(labels, images))
-    image, rows = example_input(arch, plan.batch or 1), []
-    for form, outputs in zip(forms, test.outputs, strict=True):
+    accuracies, rows = [], []
+    for outputs in test.outputs:
+        accuracies.append(task.metrics(task.decode(outputs, arch), truths, data.classes)["accuracy"])
+    image = example_input(arch, plan.batch or 1)
+    for form, outputs, accuracy in zip(forms, test.outputs, accuracies, strict=False):
         difference = checked_difference(form, outputs, test.outputs[0])
-        accuracy = task.metrics(task.decode(outputs, arch), truths, data.classes)["accuracy"]
         run = fold(model.net) if form is in_torch else form.run
         rows.append(_file_report(model, form, accuracy, difference, run, image))
-    return rows
+    if micro is None:
+        return rows, None
+    return rows, tflm_run(micro, accuracies[-1], disagreement(test.outputs[-1], test.outputs[0]))
 
 
 def _file_report(

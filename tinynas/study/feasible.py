@@ -23,6 +23,7 @@ from ..arch.cost import COUNTS, MEASURED, Cost, MeasuredCosts, cost, quick_cost
 from ..arch.space import SearchSpace
 from ..utils.errors import BudgetError
 
+_QUICK = ("min_macs", *COUNTS)  # limits of what `quick_cost` returns
 _MAX_SAMPLES = 100  # random networks to repair before the limits count as too narrow
 _LARGEST_STARTS = 10  # random ways down from the largest network, to find a large one that fits
 _RANDOM_STARTS = 40  # networks of all sizes
@@ -60,7 +61,7 @@ class Feasible:
     @cached_property
     def _count_limits(self) -> Budget:
         """The limits of what `quick_cost` returns. No arena is smaller than the activations that it holds."""
-        limits = self.budget.only(("min_macs", *COUNTS))
+        limits = self.budget.only(_QUICK)
         bounds = []
         for bound in (limits.peak_sram, self.budget.peak_sram_tflm, self.budget.peak_sram_tflm_cmsis_nn):
             if bound is not None:
@@ -70,7 +71,7 @@ class Feasible:
     @cached_property
     def _file_limits(self) -> Budget:
         """The limits of what else is counted."""
-        return self.budget.only(set(self.budget.limits()) - {"min_macs", *COUNTS, *MEASURED})
+        return self.budget.only(set(self.budget.limits()).difference(_QUICK, MEASURED))
 
     @cached_property
     def _measured_limits(self) -> Budget:

@@ -8,7 +8,11 @@ from statistics import median
 import torch
 
 from ..arch.arch import Arch
+from ..arch.lowering import lower
 from ..models.network import build, example_input, fold
+from .lowered_run import layer_weights
+from .onnx import create_session
+from .onnx_graph import to_onnx_graph
 
 _WARM_UP = 3  # runs that are not timed
 _MIN_RUNS = 15
@@ -26,13 +30,15 @@ class MachineLatency:
 
 
 @cache
-def latency(arch: Arch, *, batch: int = 1) -> float:
-    """Return the median seconds of one run on `batch` images: batch norm folded, PyTorch, fp32, one CPU thread.
+def latency(arch: Arch) -> float:
+    """Return the median seconds of one run of the network on one image: onnxruntime, fp32, one CPU thread.
 
     It is the thread's processor time, which other processes on the machine disturb little. Measured once per process.
     """
-    net = fold(build(arch).eval())
-    return median_seconds(partial(net, example_input(arch, batch)))
+    network = lower(arch)
+    weights = layer_weights(network, fold(build(arch).eval()))
+    session = create_session(to_onnx_graph(network, weights).SerializeToString())
+    return median_seconds(partial(session.run, None, {network.inputs[0].name: example_input(arch).numpy()}))
 
 
 def median_seconds(run: Callable[[], object]) -> float:

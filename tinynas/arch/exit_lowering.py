@@ -83,14 +83,14 @@ def _output_of(network: LoweredNetwork, module: str) -> TensorSpec:
 
 
 def _side_head(name: str, tapped: TensorSpec, hidden: int, classes: int) -> list[Operator]:
-    pool = TensorSpec(name=f"{name}.pool", shape=(1, tapped.channels))
-    features = TensorSpec(name=f"{name}.hidden", shape=(1, hidden))
+    pool = TensorSpec(name=f"{name}.pool", shape=(1, 1, 1, tapped.channels))
+    features = TensorSpec(name=f"{name}.hidden", shape=(1, 1, 1, hidden))
     logits = TensorSpec(name=f"{name}.classifier", shape=(1, classes))
     return [
         Operator(name=pool.name, kind="MEAN", inputs=(tapped,), output=pool),
         Operator(
             name=features.name,
-            kind="FULLY_CONNECTED",
+            kind="CONV_2D",
             inputs=(pool,),
             output=features,
             layer=features.name,

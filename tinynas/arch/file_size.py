@@ -10,9 +10,9 @@ from .operators import CONVOLUTIONS, LoweredNetwork, Operator
 
 _LENGTH = 4  # bytes before a vector's values
 _BUFFER = 12  # bytes of a buffer's length and table
-_FILE = 700  # bytes of header, model and subgraph, with the tensor of axes and its buffer
-_CODE = 19  # bytes for each kind of operator
-_LAYER, _WEIGHTLESS = 221, 82  # bytes of tables for each operator and its tensors, with and without weights
+_FILE = 548  # bytes of header, model and subgraph, with the tensor of axes and its buffer
+_CODE = 41  # bytes for each kind of operator
+_LAYER, _WEIGHTLESS = 233, 104  # bytes of tables for each operator and its tensors, with and without weights
 _ALIGNMENT = 16
 
 

@@ -6,7 +6,9 @@ what `build(arch)` computes, with norms folded, and differs from its modules in 
 - Hard swish is an operator of its own; relu and relu6 are fused into the convolution.
 - A squeeze-excite gate relu6(z + 3) / 6 is a convolution with fused relu6: its bias is shifted by 3, and the division
   by 6 is moved into the weights of the projection that follows.
-- A classifier's average pooling returns (1, features), so that the linear layers need no reshape.
+- A classifier's average pooling returns (1, features), so that the linear layer needs no reshape. A hidden linear layer
+  is a convolution on one pixel, (1, 1, 1, features): TFLM and LiteRT round the outputs of convolutions alike, but those of
+  linear layers differ by a step now and then, which the classifier would multiply.
 - A detector's coarse map is resized to the size of the fine one directly, and its outputs are two feature maps
   (1, H, W, anchors * (5 + classes)).
 - Of a network of padding "same", which turns the image by 180 degrees, the kernels are turned instead of the image.
@@ -164,11 +166,14 @@ class _Lowering:
             **fields,
         )
 
-    def linear(self, x: TensorSpec, name: str, features: int, act: str = "") -> TensorSpec:
-        """Append a linear layer and, if named, its activation."""
-        activation = act if act in _FUSED else ""
-        y = self.add("FULLY_CONNECTED", name, [x], (1, features), layer=name, activation=activation)
+    def hidden(self, x: TensorSpec, name: str, features: int, act: str) -> TensorSpec:
+        """Append a linear layer and its activation on the features of one pixel, as a convolution."""
+        y = self.conv(x, name, features, layer=name, activation=act if act in _FUSED else "")
         return self.hard_swish(y) if act == "hswish" else y
+
+    def linear(self, x: TensorSpec, name: str, features: int) -> TensorSpec:
+        """Append a linear layer on features or on those of one pixel."""
+        return self.add("FULLY_CONNECTED", name, [x], (1, features), layer=name)
 
     def hard_swish(self, x: TensorSpec) -> TensorSpec:
         """Append a hard swish."""
@@ -218,9 +223,11 @@ def _lower_classifier(
     x = maps[0]
     if head.conv:
         x = lowering.conv_norm(x, "head.conv", head.conv, act=head.act)
-    x = lowering.add("MEAN", "head.pool", [x], (1, x.channels))
     if head.hidden:
-        x = lowering.linear(x, "head.hidden", head.hidden, act=head.act)
+        x = lowering.add("MEAN", "head.pool", [x], (1, 1, 1, x.channels))
+        x = lowering.hidden(x, "head.hidden", head.hidden, act=head.act)
+    else:
+        x = lowering.add("MEAN", "head.pool", [x], (1, x.channels))
     return (lowering.linear(x, "head.classifier", classes),)
 
 

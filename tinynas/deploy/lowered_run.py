@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..arch.operators import LoweredNetwork, Operator
+from ..arch.operators import CONVOLUTIONS, LoweredNetwork, Operator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ def layer_weights(network: LoweredNetwork, folded: nn.Module) -> dict[str, Layer
             layer = folded.get_submodule(operator.layer)
             weight, bias = layer.get_parameter("weight").detach(), layer.get_parameter("bias").detach()
             weight = weight * operator.weight_scale
+            if operator.kind in CONVOLUTIONS and weight.ndim == 2:  # a linear layer on one pixel
+                weight = weight[:, :, None, None]
             if operator.turned:
                 weight = weight.flip((2, 3))
             weights[operator.name] = LayerWeights(weight=weight, bias=bias + operator.bias_shift)
@@ -71,7 +73,7 @@ def run_lowered(
 
 def _run_layer(operator: Operator, layer: LayerWeights, x: Tensor) -> Tensor:
     if operator.kind == "FULLY_CONNECTED":
-        y = functional.linear(x, layer.weight, layer.bias)
+        y = functional.linear(x.flatten(1), layer.weight, layer.bias)
     else:
         y = _convolve(operator, layer, x)
     return _ACTIVATIONS[operator.activation](y)

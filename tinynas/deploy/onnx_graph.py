@@ -59,6 +59,9 @@ class _Graph:
         elif operator.kind in CONVOLUTIONS:
             before, after = operator.padding
             attributes["pads"] = [before, before, after, after]
+        if operator.kind == "FULLY_CONNECTED" and len(operator.inputs[0].shape) == 4:
+            self.nodes.append(helper.make_node("Flatten", inputs, [f"{name}.flat"]))
+            inputs = [f"{name}.flat"]
         if layer is not None:
             inputs.append(self._constant(f"{name}.weight", layer.weight.numpy()))
             inputs.append(self._constant(f"{name}.bias", layer.bias.numpy()))

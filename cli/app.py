@@ -194,6 +194,10 @@ def count(
         document["check"] = recount(network)
     screen = Screen(as_json)
     show_cost(screen, network, document)
+    if target and "latency" in document and not latency_table:
+        from tinynas.deploy.measured_costs import how_measured
+
+        screen.note(how_measured(find_target(target)))
     if plot:
         from tinynas.experiment.plots import memory_plot
         from tinynas.utils.io import write

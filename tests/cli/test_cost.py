@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_cost_command_shows_the_memory_of_every_layer(tinynas, tmp_path):
     assert lines["stages.1.1.depthwise"] == ["█" * 40, "340,736"]
     assert lines["stem"][1] == f"{176 * 176 * 3 + 88 * 88 * 16:,}"
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cost_command_shows_velas_estimate(tinynas):
+    pytest.importorskip("ethosu.vela", reason="the extra ethos is not installed")
+    code, out, _ = tinynas("cost", "mobilenet-v2-tiny", "--target", "ethos-u55-128", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["latency"] > 0
+    assert document["peak_sram_vela"] > 144 * 144 * 3
+    _, out, _ = tinynas("cost", "mobilenet-v2-tiny", "--target", "ethos-u55-128")
+    assert re.search(rf"SRAM by Vela +{document['peak_sram_vela']:,} B", out)
+    assert "estimated by Vela " in out
 
 
 @pytest.mark.parametrize("name", shipped_networks())

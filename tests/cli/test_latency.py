@@ -209,3 +209,9 @@ def test_fit_latency_command_refuses_what_it_cannot_fit(fails, measured, tmp_pat
     measured.write_text("arch,microseconds\nmcunet-in3,50000\nmobilenet-v2-tiny,20000\n")
     assert "2 measured networks are too few to fit the 13 coefficients" in fails("fit-latency", measured)
     assert not (tmp_path / "table.csv").exists()
+
+
+def test_latency_table_and_vela_exclude_each_other(fails, board):
+    words = ["search", "--run", "r", "--target", "ethos-u55-128", "--latency", "1ms", "--latency-table", str(board)]
+    problem = f"the latency on ethos-u55-128 is Vela's estimate, not a sum of {board}; remove --latency-table"
+    assert problem in fails(*words)

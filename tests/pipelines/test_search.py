@@ -7,6 +7,7 @@ import torch
 from helpers import RECIPE, Quiet
 from tinynas import Budget, cost, load, load_arch, load_space
 from tinynas.data.memory import MemorySplit
+from tinynas.deploy.ethos_u import EthosU
 from tinynas.experiment.compare import compare_runs
 from tinynas.experiment.config import NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
@@ -172,3 +173,18 @@ def test_supernet_with_class_weights_has_other_weights(data, plan, tmp_path, mon
         supernet, _ = train_supernet(replace(plan, run=tmp_path / choice, config=config), report=Quiet())
         stems.append(supernet.net.stem.conv.weight)
     assert not torch.equal(*stems)
+
+
+@pytest.mark.slow
+def test_search_for_an_ethos_u_keeps_velas_limits(watched, plan):
+    pytest.importorskip("ethosu.vela", reason="the extra ethos is not installed")
+    budget = Budget(latency=1.2e-5, peak_sram_vela=2500)
+    settings = replace(plan.settings, target="ethos-u55-128", trials=6)
+    report = Quiet()
+    front = search(replace(plan, budget=budget, settings=settings), report=report).front
+    source = EthosU("ethos-u55-128", sram=2500)
+    for entry in front:
+        assert source.measure(entry.arch).items() <= entry.cost.to_dict().items()
+        assert budget.fits(entry.cost)
+    assert source.compiled == 0
+    assert any(note.startswith("estimated by Vela ") for note in report.notes)

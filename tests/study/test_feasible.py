@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import SPACE, budgets
-from tinynas import Budget, cost
+from tinynas import Budget, cost, load_space
 from tinynas.study.feasible import Feasible
 from tinynas.utils.errors import BudgetError
+from tinynas.utils.io import json_digest
 
 LOW, HIGH = cost(SPACE.min()).macs, cost(SPACE.max()).macs
 
@@ -57,3 +60,97 @@ def test_feasible_check_names_the_smallest_networks_cost():
         BudgetError, match=r"the smallest has macs [\d,]+ \(limit 1,000\), params ([\d,]+) \(limit \1\), peak_sram"
     ):
         Feasible(space=SPACE, budget=Budget(macs=1000, params=smallest.params, peak_sram=64)).check()
+
+
+class Slow:
+    """A source of measured costs that takes long: sums of counts, with an error of each arch. Counts measurements."""
+
+    digest = "slow"
+
+    def __init__(self, error=0.1):
+        self.error, self.measured = error, {}
+
+    def measure(self, arch):
+        if arch not in self.measured:
+            rng = np.random.default_rng(int(json_digest(arch.to_dict())[:8], 16))
+            counts, factors = cost(arch), np.exp(self.error * rng.standard_normal(2))
+            latency = (1e-5 + 2e-9 * counts.macs + 3e-9 * counts.flash) * factors[0]
+            self.measured[arch] = {"latency": latency, "peak_sram_vela": round(1.2 * counts.peak_sram * factors[1])}
+        return self.measured[arch]
+
+
+MICRO = load_space("micro")
+TIGHT = Budget(latency=5e-4, peak_sram_vela=20_000, flash=60_000)
+
+
+def repaired(feasible, count=30):
+    """Repaired random archs, with how many were measured for each."""
+    rng, archs = np.random.default_rng(0), []
+    before = len(feasible.measured.measured)
+    for _ in range(count):
+        archs.append(feasible.repair(feasible.space.sample(rng, size_balanced=True), rng))
+    return archs, (len(feasible.measured.measured) - before) / count
+
+
+def test_a_predictor_saves_measurements_and_keeps_limits():
+    plain, slow = Slow(), Slow()
+    expected, without = repaired(Feasible(space=MICRO, budget=TIGHT, measured=plain))
+    feasible = Feasible(space=MICRO, budget=TIGHT, measured=slow).with_predictor()
+    assert len(slow.measured) <= 25
+    archs, by_predictor = repaired(feasible)
+    assert by_predictor < 0.6 * without
+    for arch in archs:
+        assert arch in slow.measured
+        assert TIGHT.fits(feasible.cost_of(arch))
+    sizes = [np.mean([np.log(cost(arch).macs) for arch in repaired_archs]) for repaired_archs in (archs, expected)]
+    assert sizes[0] > sizes[1] - 0.1
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.5, 2.0, 1e3])
+def test_a_wrong_predictor_lets_nothing_through(factor, rng):
+    slow = Slow()
+    feasible = Feasible(space=MICRO, budget=TIGHT, measured=slow).with_predictor()
+    wrong = replace(feasible.predictor, factors={"latency": factor, "peak_sram_vela": factor})
+    feasible = replace(feasible, predictor=wrong)
+    for _ in range(10):
+        arch = feasible.repair(MICRO.sample(rng), rng)
+        if arch is None:
+            assert factor == 1e3  # even the smallest counts as too large
+        else:
+            assert TIGHT.fits(feasible.cost_of(arch))
+    for _ in range(50):
+        arch = MICRO.sample(rng)
+        assert arch not in feasible or TIGHT.fits(feasible.cost_of(arch))
+
+
+def test_predictors_do_not_depend_on_what_was_measured_before(rng):
+    slow = Slow()
+    first = Feasible(space=MICRO, budget=TIGHT, measured=slow).with_predictor()
+    repaired(first, 5)
+    second = Feasible(space=MICRO, budget=TIGHT, measured=slow).with_predictor()
+    arch = MICRO.sample(rng)
+    assert first.predictor.measure(arch) == second.predictor.measure(arch)
+
+
+def test_archs_that_cannot_fit_are_not_measured(rng):
+    slow = Slow()
+    feasible = Feasible(space=MICRO, budget=TIGHT, measured=slow).with_predictor()
+    before = len(slow.measured)
+    assert MICRO.max() not in feasible
+    assert len(slow.measured) == before
+
+
+def test_start_points_are_measured_and_fit(rng):
+    slow = Slow()
+    feasible = Feasible(space=MICRO, budget=TIGHT, measured=slow).with_predictor()
+    before = len(slow.measured)
+    points = feasible.start_points(6, rng)
+    assert len(points) >= 4
+    assert all(TIGHT.fits(feasible.cost_of(arch)) for arch in points)
+    assert len(slow.measured) - before <= 18
+
+
+def test_no_predictor_without_measured_limits():
+    feasible = Feasible(space=MICRO, budget=Budget(macs=100_000), measured=Slow())
+    assert feasible.with_predictor() is feasible
+    assert feasible.predicted is feasible

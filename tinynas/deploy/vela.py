@@ -75,7 +75,7 @@ class VelaEstimate:
     def from_dict(cls, plain: Any) -> "VelaEstimate":
         """Return the estimate that `asdict` turned into plain data. Raises FileError if it is something else."""
         try:
-            return cls(**{**plain, "cpu_operators": tuple(plain["cpu_operators"])})
+            return cls(**(plain | {"cpu_operators": tuple(plain["cpu_operators"])}))
         except (TypeError, KeyError):
             raise FileError("corrupt, or not an estimate of Vela; delete it") from None
 

@@ -48,6 +48,11 @@ class SearchPlan:
                 f"--latency-table {self.latency_table.path} has the times that --latency limits, which is missing; "
                 "add --latency"
             )
+        if self.latency_table and self.target.accelerator:
+            raise InputError(
+                f"the latency on {self.target.name} is Vela's estimate, not a sum of {self.latency_table.path}; remove "
+                "--latency-table, or choose another --target"
+            )
         if self.budget.latency is not None and not (self.latency_table or self.target.latency):
             raise InputError(
                 f"nothing here tells a latency on {self.target.name}; measure your board (--latency-table), or choose "

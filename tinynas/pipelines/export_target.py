@@ -106,7 +106,8 @@ class OnTarget:
         accelerator = self.plan.runtime.accelerator
         if not accelerator:
             return
-        compiled = compile_file(content, accelerator)
+        sram = None if is_part else self.plan.limits.peak_sram_vela
+        compiled = compile_file(content, accelerator, sram=sram)
         estimate, of = compiled.estimate, name if is_part else ""
         self.contents[name.replace(".int8.tflite", "_vela.tflite")] = compiled.content
         self.set_measured("cycles", estimate.cycles, of=of)

@@ -16,7 +16,7 @@ from ..data.base import Data
 from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..data.summary import summarise
-from ..deploy.measured_costs import measured_costs
+from ..deploy.measured_costs import how_measured, measured_costs
 from ..experiment.log import RunLog
 from ..experiment.plans import SearchPlan
 from ..experiment.plots import Series, pareto_plot
@@ -66,6 +66,8 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     supernet, data = train_supernet(plan, report=report)
     if rank() > 0:
         return None
+    if plan.budget.only(MEASURED).limits() and not plan.latency_table:
+        report.note(how_measured(plan.target))
     progress = _SearchProgress(report=report, trials=plan.settings.trials)
     with _workers_beside(plan, report):
         evaluations = _search(plan, supernet, data, progress.after_trial)
@@ -197,15 +199,16 @@ def _measured_costs(plan: SearchPlan) -> MeasuredCosts | None:
     """Return where costs that are not counted come from, if one of them is limited: the plan's table, or the target."""
     if not plan.budget.only(MEASURED).limits():
         return None
-    return plan.latency_table or measured_costs(plan.target)
+    return plan.latency_table or measured_costs(plan.target, sram=plan.budget.peak_sram_vela)
 
 
 def _search(
     plan: SearchPlan, supernet: Supernet, data: Data, after_trial: Callable[[list[Evaluation], int], None]
 ) -> list[Evaluation]:
     """Search the supernet's space; the study is kept where the plan says, by default in the run."""
+    feasible = _feasible(plan, supernet.space)
     return search_space(
-        _feasible(plan, supernet.space),
+        feasible if plan.latency_table else feasible.with_predictor(),
         SubnetEvaluator(supernet, data),
         weights=digest(supernet.state_dict())[:12],
         storage=plan.settings.storage or str(RunFolder(plan.run).study),

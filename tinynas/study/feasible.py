@@ -11,22 +11,26 @@ Costs are computed from the arch alone, so a network is checked before anything 
 So no network outside the budget is ever evaluated.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.cost import COUNTS, MEASURED, Cost, MeasuredCosts, cost, quick_cost
 from ..arch.space import SearchSpace
 from ..utils.errors import BudgetError
+from ..utils.rng import generator
+from .cost_predictor import CostPredictor
+from .descent import Descent
 
 _QUICK = ("min_macs", *COUNTS)  # limits of what `quick_cost` returns
 _MAX_SAMPLES = 100  # random networks to repair before the limits count as too narrow
 _LARGEST_STARTS = 10  # random ways down from the largest network, to find a large one that fits
 _RANDOM_STARTS = 40  # networks of all sizes
+_PREDICTOR_ARCHS = 24  # that the predictor of measured costs is fitted to, besides the smallest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +44,61 @@ class Feasible:
         budget: The limits.
         measured: Source of measured costs, needed if one of them is limited. It may be slow: it is used only for archs
             that keep all limits of counted costs, and for the smallest arch of the space.
+        predictor: Predicts costs of the source, so that few archs are measured that do not fit. None: none is needed,
+            as the source is quick.
     """
 
     space: SearchSpace
     budget: Budget
     measured: MeasuredCosts | None = None
+    predictor: CostPredictor | None = None
 
     def __contains__(self, arch: Arch) -> bool:
         if not self._count_limits.fits(quick_cost(arch)):
             return False
         if self._file_limits.limits() and not self._file_limits.fits(cost(arch)):
             return False
-        return not self._measured_limits.limits() or self._measured_limits.fits(self.cost_of(arch))
+        if not self._measured_limits.limits():
+            return True
+        if self.predictor and not self._keeps_measured_limits(arch, self.predictor.lower_bounds(arch)):
+            return False
+        return self._keeps_measured_limits(arch, self._measure(arch))
 
     def cost_of(self, arch: Arch) -> Cost:
         """Return the arch's counted cost, with the measured ones if there is a source of them."""
-        figures = self.measured.measure(arch) if self.measured else {}
-        return replace(cost(arch), **figures)  # type: ignore[arg-type]
+        return replace(cost(arch), **self._measure(arch))  # type: ignore[arg-type]
+
+    def _measure(self, arch: Arch) -> Mapping[str, float]:
+        return self.measured.measure(arch) if self.measured else {}
+
+    def _keeps_measured_limits(self, arch: Arch, measured: Mapping[str, float]) -> bool:
+        return self._measured_limits.fits(replace(quick_cost(arch), **measured))  # type: ignore[arg-type]
+
+    def with_predictor(self) -> "Feasible":
+        """Return the same archs, with a predictor of measured costs if one of them is limited.
+
+        It is fitted to a few archs of all sizes that keep the counted limits, always the same ones, so that processes
+        that share a study, and resumed searches, repair alike.
+        """
+        if self.measured is None or not self._measured_limits.limits():
+            return self
+        rng = generator(0, "cost predictor")
+        counted = replace(self, budget=self.budget.only(set(self.budget.limits()) - {"min_macs"} - set(MEASURED)))
+        costs = {self.space.min(): self.measured.measure(self.space.min())}
+        for _ in range(_PREDICTOR_ARCHS):
+            arch = counted.repair(self.space.sample(rng, size_balanced=True), rng)
+            if arch is not None:
+                costs[arch] = self.measured.measure(arch)
+        return replace(self, predictor=CostPredictor.fit(list(costs), list(costs.values())))
+
+    @cached_property
+    def predicted(self) -> "Feasible":
+        """The archs whose predicted costs are within the budget; these archs themselves if there is no predictor."""
+        return self.by(self.predictor)
+
+    def by(self, predictor: CostPredictor | None) -> "Feasible":
+        """Return the archs whose costs by a predictor are within the budget; these archs themselves if it is None."""
+        return self if predictor is None else replace(self, measured=predictor, predictor=None)
 
     @cached_property
     def _count_limits(self) -> Budget:
@@ -125,27 +167,22 @@ class Feasible:
         """Decrease random choices until the upper limits hold.
 
         The order of the decreases, down to the smallest arch, is drawn first. As costs decrease along it, bisection
-        finds the first arch that fits.
+        finds the first arch that fits. With a predictor, bisection looks at predicted costs, and the arch that results
+        is measured. What was measured corrects the predictor, and bisection is repeated between the archs that are
+        known not to fit and to fit, until its result is known to fit.
         """
-        genes = self.space.encode(arch)
-        indices = np.array(list(genes.values()))
-        decreases = rng.permutation(np.repeat(np.arange(len(indices)), indices))  # number of the gene, by step
-        low, high = 0, len(decreases)
-        while low < high:
-            middle = (low + high) // 2
-            if self._after(decreases[:middle], genes) in self._upper_limits:
-                high = middle
+        descent, predictor = Descent.draw(self.space, arch, rng), self.predictor
+        low, high = 0, descent.last
+        while True:
+            step = descent.first_step(self._upper_limits.by(predictor).__contains__, low, high)
+            arch = descent.arch(step)
+            if predictor is None or step == high:
+                return arch
+            if arch in self._upper_limits:
+                high = step
             else:
-                low = middle + 1
-        return self._after(decreases[:low], genes)
-
-    def _after(self, decreases: NDArray[np.int64], genes: dict[str, int]) -> Arch:
-        """Return the arch of the genes after decreasing them one option at a time; `decreases` are gene numbers."""
-        names = list(genes)
-        indices = dict(genes)
-        for number in decreases.tolist():
-            indices[names[number]] -= 1
-        return self.space.decode(indices)
+                low = step + 1
+            predictor = predictor.corrected(arch, self._measure(arch))
 
     def _increased(self, arch: Arch, min_macs: int, rng: np.random.Generator) -> Arch:
         """Increase random choices until the arch has this number of MACs, or is the largest of the space."""
@@ -168,7 +205,7 @@ class Feasible:
             starts.append(self.space.sample(rng, size_balanced=True))
         log_macs: dict[Arch, float] = {}
         for start in starts:
-            arch = self.repair(start, rng)
+            arch = self.predicted.repair(start, rng)
             if arch is not None:
                 log_macs[arch] = np.log(quick_cost(arch).macs)
         if not log_macs:
@@ -177,6 +214,7 @@ class Feasible:
         points: list[Arch] = []
         for size in np.linspace(sizes.min(), sizes.max(), count):
             closest = archs[np.abs(sizes - size).argmin()]
-            if closest not in points:
-                points.append(closest)
+            arch = self.repair(closest, rng)
+            if arch is not None and arch not in points:
+                points.append(arch)
         return points

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from ..arch.arch import Arch
 from ..arch.layers import Layer, layers_of
 from ..arch.operators import KINDS
 from ..utils.errors import InputError
+from .nonnegative_fit import Floats, fit_coefficients, leave_one_out_errors
 
 FEATURES = ("layer", "mac", "byte")  # what times are proportional to: layers, their MACs, the bytes that they move
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +60,8 @@ def fit_latency(archs: Sequence[Arch], times: Sequence[float]) -> LatencyFit:
             f"{len(archs)} measured networks are too few to fit the {needed - 1} coefficients of their kinds of "
             f"layers; measure at least {needed} different ones"
         )
-    errors = []
-    for number in range(len(archs)):
-        others = np.arange(len(archs)) != number
-        predicted = features[number] @ _coefficients(features[others], measured[others])
-        errors.append(float(100 * (predicted / measured[number] - 1)))
-    return LatencyFit(model=_model(features, _coefficients(features, measured)), errors=errors)
-
-
-def _coefficients(features: Floats, times: Floats) -> Floats:
-    scale = features.max(0)
-    scale[scale == 0] = 1  # of features that no network has
-    solution, _ = nnls(features / scale / times[:, None], np.ones(len(times)), maxiter=10_000)
-    coefficients: Floats = solution / scale
-    return coefficients
+    errors = 100 * leave_one_out_errors(features, measured)
+    return LatencyFit(model=_model(features, fit_coefficients(features, measured)), errors=errors.tolist())
 
 
 def _model(features: Floats, coefficients: Floats) -> LatencyModel:

@@ -110,7 +110,10 @@ def propose(
             gains.update(zip(candidates, _expected_improvement(means, deviations, best), strict=True))
         if gains:
             parents = sorted(gains, key=gains.__getitem__, reverse=True)[:_PARENTS]
-    return parents[0] if gains else None
+    for arch in sorted(gains, key=gains.__getitem__, reverse=True):
+        if arch in feasible:
+            return arch
+    return None
 
 
 def _log_uniform(macs: NDArray[np.int64], rng: np.random.Generator) -> float:
@@ -121,10 +124,10 @@ def _log_uniform(macs: NDArray[np.int64], rng: np.random.Generator) -> float:
 
 
 def _mutants(feasible: Feasible, parents: Sequence[Arch], rng: np.random.Generator) -> list[Arch]:
-    """Return different feasible mutants of randomly chosen parents."""
+    """Return different mutants of randomly chosen parents that are feasible, as far as counts and predictions tell."""
     mutants: dict[Arch, None] = {}  # ordered, unlike a set
     for i in rng.integers(len(parents), size=_CANDIDATES).tolist():
-        mutant = feasible.repair(_mutate(feasible.space, parents[i], rng), rng)
+        mutant = feasible.predicted.repair(_mutate(feasible.space, parents[i], rng), rng)
         if mutant is not None:
             mutants[mutant] = None
     return list(mutants)

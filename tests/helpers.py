@@ -224,7 +224,7 @@ budgets = st.builds(
 )
 
 
-def compiled(folder, *sources, defines=()):
+def compiled_sources(folder, *sources, defines=()):
     """A shared library of C and C++ sources; index errors and undefined behaviour trap."""
     library, flags = folder / "compiled.so", ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-fPIC", f"-I{folder}"]
     flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", *(f"-D{define}" for define in defines)]

@@ -1,6 +1,7 @@
 """The folder for firmware: its C parts compiled and compared with Python, its tables with the TFLite files."""
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import compiled, images_for, model_of, sidenet_of
+from helpers import compiled_sources, images_for, model_of, sidenet_of
 from tinynas.arch.arena import arena
 from tinynas.arch.exit_lowering import split_after_outputs
 from tinynas.arch.lowering import lower
@@ -28,6 +29,7 @@ from tinynas.deploy.firmware_golden import golden_frames
 from tinynas.deploy.firmware_parts import FirmwareExits, FirmwareModel, FirmwarePart
 from tinynas.deploy.tflite import to_tflite
 from tinynas.deploy.tflite_parts import tflite_parts
+from tinynas.deploy.vela import compile_file
 
 MAX_WIDTH, MAX_HEIGHT = 90, 70
 TEMPERATURES = (0.7, 1.6)
@@ -111,7 +113,7 @@ def test_preprocess_makes_pythons_input_of_any_frame(any_space, rng, tmp_path, c
         firmware = replace(firmware, model=replace(firmware.model, normalise=normalise))
     written(firmware, tmp_path)
     limits = f"PREPROCESS_MAX_WIDTH={MAX_WIDTH}", f"PREPROCESS_MAX_HEIGHT={MAX_HEIGHT}"
-    library = compiled(tmp_path, "preprocess.c", "model_config.c", defines=limits)
+    library = compiled_sources(tmp_path, "preprocess.c", "model_config.c", defines=limits)
     sizes = [(MAX_HEIGHT, MAX_WIDTH), (MAX_HEIGHT, MAX_HEIGHT), (1, 1), (3, MAX_WIDTH), (MAX_HEIGHT, 5)]
     sizes += [(arch.resolution, arch.resolution), (arch.resolution, arch.resolution + 1), (11, 16), (13, 13)]
     sizes += [(int(rng.integers(1, MAX_HEIGHT + 1)), int(rng.integers(1, MAX_WIDTH + 1))) for _ in range(40)]
@@ -129,7 +131,7 @@ def test_preprocess_rejects_frames(space, tmp_path, size):
     firmware = firmware_of(space.min())
     written(firmware, tmp_path)
     limits = f"PREPROCESS_MAX_WIDTH={MAX_WIDTH}", f"PREPROCESS_MAX_HEIGHT={MAX_HEIGHT}"
-    library = compiled(tmp_path, "preprocess.c", "model_config.c", defines=limits)
+    library = compiled_sources(tmp_path, "preprocess.c", "model_config.c", defines=limits)
     assert library.preprocess(None, *size, None) == -1
 
 
@@ -139,7 +141,7 @@ def test_config_says_what_the_file_does(any_space, tmp_path):
     assert len(names) == arch.classes
     firmware = firmware_of(arch, classes=names)
     written(firmware, tmp_path)
-    library = compiled(tmp_path, "model_config.c")
+    library = compiled_sources(tmp_path, "model_config.c")
     litert = firmware.parts[0].litert
     for output, details in zip(
         (Output * len(litert.outputs)).in_dll(library, "kModelOutputs"), litert.outputs, strict=True
@@ -195,7 +197,7 @@ def test_arrays_are_the_file_and_what_it_returns(any_space, tmp_path):
     firmware = firmware_of(any_space.max())
     frames = random_frames(firmware)
     contents = written(firmware, tmp_path, frames)
-    library = compiled(tmp_path, "model_data.cc", "golden.cc", "preprocess.c", "model_config.c")
+    library = compiled_sources(tmp_path, "model_data.cc", "golden.cc", "preprocess.c", "model_config.c")
     (content,) = (ctypes.c_void_p * 1).in_dll(library, "kModelParts")
     (size,) = (ctypes.c_uint * 1).in_dll(library, "kModelPartSizes")
     assert ctypes.string_at(content, size) == contents["model.tflite"] == firmware.parts[0].content
@@ -210,13 +212,31 @@ def test_arrays_are_the_file_and_what_it_returns(any_space, tmp_path):
         assert np.array_equal(golden[number], outputs)
 
 
+def test_compiled_files_take_the_place_of_the_files(any_space, tmp_path):
+    pytest.importorskip("ethosu.vela", reason="the extra ethos is not installed")
+    firmware = firmware_of(any_space.max())
+    (part,) = firmware.parts
+    compiled = compile_file(part.content, "ethos-u55-128")
+    firmware = replace(firmware, parts=[replace(part, compiled=compiled)])
+    contents = written(firmware, tmp_path)
+    assert contents["model.tflite"] == compiled.content
+    library = compiled_sources(tmp_path, "model_data.cc", "golden.cc", "model_config.c")
+    (content,) = (ctypes.c_void_p * 1).in_dll(library, "kModelParts")
+    assert ctypes.string_at(content, len(compiled.content)) == compiled.content
+    assert re.findall(r"resolver\.(Add\w+)", contents["ops_resolver.h"].decode()) == ["AddEthosU"]
+    # The arena used in TFLM with the kernel of Ethos-U: 452 B more than Vela's memory, 536 B with two outputs.
+    used = compiled.estimate.sram + 452 + 84 * (len(part.network.outputs) - 1)
+    assert used <= int(macro(tmp_path, "MODEL_ARENA_COUNTED")) <= used + 512
+    assert b"ethosu_init" in contents["README.md"]
+
+
 @pytest.mark.parametrize(("threshold", "expected"), [(0.0, [0, 0]), (1.5, [1, 1])])
 def test_exits_have_a_file_a_part(space, tmp_path, threshold, expected):
     firmware = exits_firmware_of(space.max(), threshold)
     contents = written(firmware, tmp_path)
     assert {"part1.tflite", "part2.tflite"} <= contents.keys()
     assert b"Classify" in contents["main.cc"]
-    library = compiled(tmp_path, "model_data.cc", "golden.cc", "model_config.c")
+    library = compiled_sources(tmp_path, "model_data.cc", "golden.cc", "model_config.c")
     sizes = table(library, "kModelPartSizes", ctypes.c_uint, 2)
     assert sizes.tolist() == [len(contents["part1.tflite"]), len(contents["part2.tflite"])]
     assert np.allclose(table(library, "kModelTemperatures", ctypes.c_float, 2), TEMPERATURES)
@@ -246,13 +266,44 @@ def test_golden_frames_are_images_of_the_test_split(data, space):
     assert golden_frames(large, data).shape == (1, 429, 429, 1)
 
 
-def test_cmake_builds_the_library(space, tmp_path):
+def built_with_cmake(folder, *definitions):
+    """The folder's build folder, after CMake has built all."""
     if not shutil.which("cmake"):
         pytest.skip("there is no cmake")
-    written(firmware_of(space.min()), tmp_path)
-    for command in (["cmake", "-S", tmp_path, "-B", tmp_path / "build"], ["cmake", "--build", tmp_path / "build"]):
+    build = folder / "build"
+    for command in (["cmake", "-S", folder, "-B", build, *definitions], ["cmake", "--build", build]):
         subprocess.run(command, check=True, capture_output=True)
-    assert (tmp_path / "build" / "libmodel.a").exists()
+    return build
+
+
+def test_cmake_builds_the_library(space, tmp_path):
+    written(firmware_of(space.min()), tmp_path)
+    assert (built_with_cmake(tmp_path) / "libmodel.a").exists()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "detector", "exits", "wrong outputs", "wrong input"])
+def test_self_test_passes_in_tflm_and_fails_if_something_is_wrong(request, space, tmp_path, kind):
+    """Needs TFLM: its tree and its library as the folder's CMakeLists.txt takes them."""
+    tree, library = os.environ.get("TFLM_DIR"), os.environ.get("TFLM_LIBRARY")
+    if not (tree and library):
+        pytest.skip("TFLM_DIR and TFLM_LIBRARY are not set")
+    arch = request.getfixturevalue("detectors").max() if kind == "detector" else space.max()
+    written(exits_firmware_of(arch, 1.5) if kind == "exits" else firmware_of(arch), tmp_path)
+    if kind == "wrong outputs":
+        change(tmp_path / "golden.cc", r"(MODEL_OUTPUT_BYTES\] = {\s+{\s+)(-?\d+)", lambda value: (value + 100) // 2)
+    if kind == "wrong input":
+        change(tmp_path / "golden.cc", r"(kGoldenInputChecksums\[GOLDEN_COUNT\] = {\s+)(\d+)", lambda value: value ^ 1)
+    build = built_with_cmake(tmp_path, f"-DTFLM_DIR={tree}", f"-DTFLM_LIBRARY={library}")
+    result = subprocess.run([build / "self_test"], capture_output=True, text=True, timeout=60)
+    last = (result.stdout + result.stderr).split()[-1]
+    assert (last, result.returncode) == (("FAIL", 1) if kind.startswith("wrong") else ("PASS", 0))
+
+
+def change(path, pattern, new):
+    """Replace the number after the first match of a pattern in a file."""
+    text, count = re.subn(pattern, lambda match: f"{match[1]}{new(int(match[2]))}", path.read_text(), count=1)
+    assert count
+    path.write_text(text)
 
 
 def test_readme_names_every_file_and_the_memory(any_space, tmp_path):

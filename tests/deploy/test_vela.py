@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from importlib.metadata import distribution
 
+import numpy as np
 import pytest
 
 from helpers import TINY, images_for, model_of, sampled, slow_except
@@ -52,12 +53,13 @@ def printed_by_vela(content, accelerator, folder):
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
 def test_estimate_is_what_vela_prints(content, accelerator, tmp_path):
-    estimate = compile_file(content, accelerator).estimate
+    compiled = compile_file(content, accelerator)
+    estimate = compiled.estimate
     text = printed_by_vela(content, accelerator, tmp_path)
     assert estimate.sram / 1024 == pytest.approx(float(re.search(r"Total SRAM used +([\d.]+) KiB", text)[1]), abs=0.01)
     assert estimate.cycles == int(re.search(r"Total cycles +(\d+)", text)[1])
     assert estimate.seconds == pytest.approx(estimate.cycles / ACCELERATORS[accelerator].clock)
-    assert estimate.file == (tmp_path / "output" / "file_vela.tflite").stat().st_size
+    assert estimate.file == len(compiled.content)
     assert f"{ACCELERATORS[accelerator].clock / 1e6:.0f} MHz" in text
 
 
@@ -72,6 +74,24 @@ def test_configurations_are_those_of_velas_file(accelerator):
     assert system[f"{mode['arena_mem_area']}_port".lower()] == "Sram"
     assert system[f"{mode['const_mem_area']}_port".lower()] == "OffChipFlash"
     assert configuration.describe() == f"{configuration.system}, {configuration.memory_mode}, 500 MHz"
+
+
+def memory_plan(content):
+    """The offsets that TFLM reads from a file, and the number of its tensors, which must be the same."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    (buffer,) = [entry.buffer for entry in model.metadata if entry.name == b"OfflineMemoryAllocation"]
+    _, _, count, *offsets = model.buffers[buffer].data.view(np.int32).tolist()
+    assert count == len(offsets)
+    return offsets, len(model.subgraphs[0].tensors)
+
+
+def test_compiled_file_has_the_memory_plan_of_its_own_tensors(content):
+    offsets, tensors = memory_plan(content)
+    assert len(offsets) == tensors
+    compiled = compile_file(content, "ethos-u55-128")
+    offsets, tensors = memory_plan(compiled.content)
+    assert len(offsets) == tensors
+    assert max(offsets) < compiled.estimate.sram
 
 
 def test_compiled_file_is_one_operator_of_the_npu(content):

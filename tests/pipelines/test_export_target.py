@@ -145,6 +145,14 @@ def test_export_is_for_what_the_network_was_searched_for(searched, tmp_path):
         export(ExportPlan(model=path, out=tmp_path, target="onnxruntime", to="tflite"), report=Quiet())
 
 
+def test_firmware_for_an_accelerator_holds_the_compiled_file(model_file, watched, tmp_path):
+    pytest.importorskip("ethosu", reason="the extra ethos is not installed")
+    export(ExportPlan(model=model_file, out=tmp_path, target="ethos-u55-128", to="firmware"), report=Quiet())
+    compiled = (tmp_path / "model_vela.tflite").read_bytes()
+    assert (tmp_path / "firmware" / "model.tflite").read_bytes() == compiled
+    assert compiled != (tmp_path / "model.int8.tflite").read_bytes()
+
+
 def test_export_for_an_accelerator_writes_the_compiled_file(model_file, tmp_path):
     pytest.importorskip("ethosu", reason="the extra ethos is not installed")
     report = export(ExportPlan(model=model_file, out=tmp_path / "out", target="ethos-u55-128"), report=Quiet())

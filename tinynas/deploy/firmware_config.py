@@ -87,6 +87,13 @@ _ARENA = """
 #define MODEL_ARENA_MARGIN {margin}
 #define MODEL_ARENA_BYTES (MODEL_ARENA_COUNTED + MODEL_ARENA_MARGIN)
 """
+_NPU_ARENA = """
+/* The arena of TensorFlow Lite Micro in bytes: the memory that Vela has planned for the Ethos-U, and TFLM's structs,
+   with a margin for other releases. Where MicroInterpreter::arena_used_bytes() says less, take that. */
+#define MODEL_ARENA_COUNTED {counted}
+#define MODEL_ARENA_MARGIN {margin}
+#define MODEL_ARENA_BYTES (MODEL_ARENA_COUNTED + MODEL_ARENA_MARGIN)
+"""
 
 
 def config_files(firmware: FirmwareModel) -> dict[str, str]:
@@ -132,7 +139,13 @@ def _sections(firmware: FirmwareModel, declarations: Mapping[str, str]) -> str:
     if firmware.exits:
         text += _EXITS + _macros(EXIT_THRESHOLD=c_float(firmware.exits.threshold), CARRIED_BYTES=firmware.carried_bytes)
         text += declarations["kModelTemperatures"]
-    return text + _ARENA.format(
+    return text + _arena(firmware)
+
+
+def _arena(firmware: FirmwareModel) -> str:
+    if firmware.has_npu:
+        return _NPU_ARENA.format(counted=firmware.arena_bytes("reference"), margin=ARENA_MARGIN)
+    return _ARENA.format(
         host=firmware.arena_bytes("reference", bits=64),
         mve=firmware.arena_bytes("cmsis-nn-mve"),
         dsp=firmware.arena_bytes("cmsis-nn-dsp"),

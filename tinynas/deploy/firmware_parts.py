@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..arch.arena import arena
+from ..arch.arena import ALIGNMENT, arena
+from ..arch.memory_plan import aligned
 from ..arch.operators import LoweredNetwork
 from ..models.model_file import Model
 from .runtimes import LiteRT
+from .vela import NPU_OPERATOR, CompiledFile
+
+_NPU_BYTES, _NPU_BYTES_PER_END = 512, 128  # with 1 input and 1 output 452 are used in all, with 2 outputs 536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +24,26 @@ class FirmwarePart:
         network: The lowered network, or part of one.
         content: The file's bytes.
         planned_for: The kernels that its memory plan is for, see `tinynas.arch.arena`.
+        compiled: What runs in its place on an Ethos-U; None without one.
     """
 
     name: str
     network: LoweredNetwork
     content: bytes
     planned_for: str = "reference"
+    compiled: CompiledFile | None = None
+
+    @property
+    def stored(self) -> bytes:
+        """The bytes that the microcontroller has in flash."""
+        return self.compiled.content if self.compiled else self.content
+
+    @property
+    def operators(self) -> set[str]:
+        """Kinds of the operators that TFLM runs."""
+        if self.compiled:
+            return {NPU_OPERATOR, *(operator.split()[0] for operator in self.compiled.estimate.cpu_operators)}
+        return {operator.kind for operator in self.network.operators}
 
     @cached_property
     def litert(self) -> LiteRT:
@@ -33,7 +51,14 @@ class FirmwarePart:
         return LiteRT(self.content, reference=True)
 
     def arena_bytes(self, kernels: str, bits: int = 32) -> int:
-        """Return the bytes of TFLM's arena for the kernels and the size of pointers."""
+        """Return the bytes of TFLM's arena for the kernels and the size of pointers.
+
+        For a compiled file it is an upper bound: the memory that Vela has planned, and TFLM's structs for the few
+        tensors that are left.
+        """
+        if self.compiled:
+            ends = len(self.network.inputs) + len(self.network.outputs) + len(self.compiled.estimate.cpu_operators)
+            return aligned(self.compiled.estimate.sram + _NPU_BYTES + _NPU_BYTES_PER_END * ends, ALIGNMENT)
         return arena(self.network, kernels=kernels, planned_for=self.planned_for, bits=bits).total
 
 
@@ -71,6 +96,11 @@ class FirmwareModel:
         if self.exits is None:
             return list(self.parts[0].litert.outputs)
         return [part.litert.outputs[0] for part in self.parts]
+
+    @property
+    def has_npu(self) -> bool:
+        """Whether the files are compiled for an Ethos-U."""
+        return self.parts[0].compiled is not None
 
     @property
     def carried_bytes(self) -> int:

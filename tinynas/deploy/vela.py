@@ -21,7 +21,8 @@ from .runtimes import LiteRT
 
 _CONFIG = "Arm/vela.ini"  # a file of Vela's package; it has the system configurations and memory modes
 _LONGEST = 120.0  # seconds that a compilation may take; the largest shipped network takes less than 1
-_NPU_OPERATOR = "ethos-u"  # custom code in a compiled file
+NPU_OPERATOR = "ethos-u"  # custom code in a compiled file
+_MEMORY_PLAN = b"OfflineMemoryAllocation"  # name of metadata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,8 @@ def compile_file(content: bytes, accelerator: str, *, sram: int | None = None) -
     LiteRT(content, reference=True)  # verifies the file, which Vela does not
     with TemporaryDirectory() as folder:
         source = Path(folder) / "model.tflite"
-        source.write_bytes(content)
+        # Vela would keep the memory plan, which is for other tensors than its own; TFLM reads it by its name.
+        source.write_bytes(content.replace(_MEMORY_PLAN, _MEMORY_PLAN.lower()))
         _run_vela(source, accelerator, sram)
         compiled = source.with_name("model_vela.tflite").read_bytes()
         (summary,) = source.parent.glob("model_summary_*.csv")
@@ -179,7 +181,7 @@ def _cpu_operators(content: bytes) -> tuple[str, ...]:
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
         code = model.OperatorCodes(operator.OpcodeIndex())
-        if code.CustomCode() != _NPU_OPERATOR.encode():
+        if code.CustomCode() != NPU_OPERATOR.encode():
             output = graph.Tensors(operator.Outputs(0)).Name().decode(errors="replace")
             operators.append(f"{names[code.BuiltinCode()]} {output}")
     return tuple(operators)

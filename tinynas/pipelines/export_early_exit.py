@@ -111,7 +111,7 @@ def export_early_exits(
         files |= _files(model, form, row)
     if plan.to == "firmware":
         assert isinstance(forms[-1], TfliteParts)
-        files |= exits_firmware(model, forms[-1], rows[-1].temperatures, data)
+        files |= exits_firmware(model, forms[-1], rows[-1].temperatures, on_target, data)
     return Exported(exported, files)
 
 

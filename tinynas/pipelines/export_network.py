@@ -52,7 +52,7 @@ def export_network(model: Model, plan: ExportPlan, data: Data, *, report: Progre
         rows.append(_measure_boxes(model, files[-1], data, task))
     contents = {file.name: file.content for file in files} | on_target.contents
     if plan.to == "firmware":
-        contents |= network_firmware(model, files, data)
+        contents |= network_firmware(model, files, on_target, data)
     exported = ExportReport(
         model=str(plan.model),
         data=plan.data or model.data,

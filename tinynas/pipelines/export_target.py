@@ -14,7 +14,7 @@ from ..arch.operators import LoweredNetwork
 from ..deploy.exported_file import ExportedFile
 from ..deploy.runtimes import NOT_CHECKED
 from ..deploy.tflm_check import TflmExits, TflmFile, TflmNetwork, has_tflm
-from ..deploy.vela import compile_file
+from ..deploy.vela import CompiledFile, compile_file
 from ..experiment.plans import ExportPlan
 from ..experiment.target_report import Figure, TargetReport, TflmRun
 from ..utils.errors import BudgetError
@@ -28,13 +28,18 @@ class OnTarget:
         plan: The export.
         figures: Memory, file sizes and times.
         notes: What there is to know besides.
-        contents: Further files for the target, by name.
+        compiled: Files for the target's accelerator, by name.
     """
 
     plan: ExportPlan
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    contents: dict[str, bytes] = field(default_factory=dict)
+    compiled: dict[str, CompiledFile] = field(default_factory=dict)
+
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """Bytes of the compiled files, by name."""
+        return {name: compiled.content for name, compiled in self.compiled.items()}
 
     def report(self, tflm: TflmRun | None) -> TargetReport:
         """Return the report.
@@ -109,7 +114,7 @@ class OnTarget:
         sram = None if is_part else self.plan.limits.peak_sram_vela
         compiled = compile_file(content, accelerator, sram=sram)
         estimate, of = compiled.estimate, name if is_part else ""
-        self.contents[name.replace(".int8.tflite", "_vela.tflite")] = compiled.content
+        self.compiled[name.replace(".int8.tflite", "_vela.tflite")] = compiled
         self.set_measured("cycles", estimate.cycles, of=of)
         self.set_measured("latency", estimate.seconds, of=of)
         self.set_measured("peak_sram_vela", estimate.sram, of=of)

@@ -1,0 +1,1 @@
+"""Sources that `tinynas.deploy.firmware` copies into a folder for firmware."""

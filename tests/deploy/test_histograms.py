@@ -7,6 +7,7 @@ from tinynas.arch.lowering import lower
 from tinynas.deploy.histograms import Histogram, collect_histograms, least_squared_error, min_max, percentile
 from tinynas.deploy.lowered_run import layer_weights, run_lowered
 from tinynas.models.network import fold
+from tinynas.utils.errors import InputError
 
 
 def with_outlier(fraction, *, low=0.0, outlier=8.0):
@@ -70,3 +71,11 @@ def test_histograms_hold_all_values_of_all_images(space):
         centres = (edges[1:] + edges[:-1]) / 2
         mean = np.average(centres, weights=histogram.counts)
         assert mean == pytest.approx(values[name].double().mean().item(), abs=edges[1] - edges[0])
+
+
+def test_values_that_overflow_are_reported(space):
+    network, images = lower(space.min()), images_for(space.min(), 2)
+    weights = layer_weights(network, fold(model_of(space.min()).net))
+    weights["stages.0.0.project"].bias.fill_(torch.inf)
+    with pytest.raises(InputError, match=r"values of stages.0.0.project are 0 to inf on calibration images; train"):
+        collect_histograms(network, weights, images)

@@ -5,33 +5,66 @@ import torch
 from helpers import TINY, images_for, model_of
 from tinynas.arch.blocks import Block
 from tinynas.arch.lowering import lower
-from tinynas.deploy.calibration import calibrate
+from tinynas.deploy.calibration import calibrate, output_error, quantize_by
+from tinynas.deploy.histograms import collect_histograms
 from tinynas.deploy.lowered_run import layer_weights
 from tinynas.deploy.qat import TrainingImages, fine_tune
 from tinynas.models.network import fold
 
 
-def spread_channels():
-    """Return a network whose wide expansion has channels of very different sizes, its weights, and images.
+def with_large_channel():
+    """Return a network that min-max ruins, its weights, and images.
 
-    Channel c of the expansion is multiplied by 4**c and the depthwise kernel that reads it divided: the same function,
-    but a single int8 scale for all channels is too coarse for the small ones.
+    A channel of the projection is 100 times as large, and the classifier's weights that read it as small: the same
+    function, but the scale of int8 is too coarse for the other channels.
     """
-    block = Block(out=4, kernel=3, mid=6, act="relu")
-    arch = replace(TINY, resolution=16, stages=((block,),))
+    arch = replace(TINY, resolution=16, classes=4, stages=((Block(out=8, kernel=3, mid=16),),))
     network = lower(arch)
     weights = layer_weights(network, fold(model_of(arch).net))
-    factors = 4.0 ** torch.arange(6)
-    expand, depthwise = weights["stages.0.0.expand"], weights["stages.0.0.depthwise"]
-    expand.weight.mul_(factors[:, None, None, None])
-    expand.bias.mul_(factors)
-    depthwise.weight.div_(factors[:, None, None, None])
+    project, classifier = weights["stages.0.0.project"], weights["head.classifier"]
+    project.weight[0] *= 100
+    project.bias[0] *= 100
+    classifier.weight[:, 0] /= 100
     return network, weights, images_for(arch, 64)
 
 
-def test_fine_tuning_improves_a_network_that_int8_ruins():
-    network, weights, images = spread_channels()
+def training_on(images, epochs):
+    return TrainingImages(batches=[images[:32], images[32:]] * epochs, steps=2 * epochs)
+
+
+def test_fine_tuning_improves_a_network_that_min_max_ruins():
+    network, weights, images = with_large_channel()
+    extremes = quantize_by("min-max", network, collect_histograms(network, weights, images))
+    assert output_error(network, weights, weights, extremes, images) > 0.5
     int8 = calibrate(network, weights, images)
-    training = TrainingImages(batches=[images[:32], images[32:]] * 100, steps=200)
-    tuned = fine_tune(network, int8, training, images)
-    assert tuned.error < 0.9 * int8.error
+    tuned = fine_tune(network, int8, training_on(images, 100), images)
+    assert tuned.error < 0.6 * int8.error
+    error = output_error(network, weights, tuned.weights, tuned.quantizations, images)
+    assert error == tuned.error
+    assert tuned.quantizations == int8.quantizations
+
+
+def test_fine_tuning_does_not_change_the_fp32_weights_and_is_deterministic():
+    network, weights, images = with_large_channel()
+    before = {name: layer.weight.clone() for name, layer in weights.items()}
+    int8 = calibrate(network, weights, images)
+    first, second = (fine_tune(network, int8, training_on(images, 2), images) for _ in range(2))
+    for name, layer in weights.items():
+        assert torch.equal(layer.weight, before[name])
+        assert torch.equal(first.weights[name].weight, second.weights[name].weight)
+    assert not torch.equal(first.weights["stem"].weight, before["stem"])
+
+
+def test_network_that_fine_tuning_does_not_improve_stays_as_it_was():
+    network, weights, images = with_large_channel()
+    int8 = calibrate(network, weights, images)
+    assert fine_tune(network, int8, TrainingImages(batches=[], steps=1), images) is int8
+
+
+def test_fine_tuning_trains_a_detector(detectors):
+    """Both of its outputs are learned."""
+    arch = detectors.max()
+    network, images = lower(arch), images_for(arch, 8)
+    int8 = calibrate(network, layer_weights(network, fold(model_of(arch).net)), images)
+    tuned = fine_tune(network, int8, TrainingImages(batches=[images] * 20, steps=20), images)
+    assert tuned.error < int8.error

@@ -4,6 +4,7 @@ import torch
 from helpers import images_for, model_of
 from tinynas import load_arch, load_space
 from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.deploy.qat import TrainingImages
 
 
 @pytest.fixture
@@ -32,3 +33,25 @@ def test_to_tflite_exports_every_kind_of_choice(tflite, any_space, rng):
         (fp32,) = tflite(model)
         with torch.no_grad():
             torch.testing.assert_close(fp32.run(images), model.net(images), atol=1e-4, rtol=1e-4)
+
+
+def test_same_inputs_give_the_same_file(tflite, space):
+    model, images = model_of(space.max()), images_for(space.max(), 8)
+    first, second = (tflite(model, calibration=[images])[1] for _ in range(2))
+    assert first.content == second.content
+    assert (first.calibration, first.output_error) == (second.calibration, second.output_error)
+
+
+def test_fine_tuned_weights_are_only_in_the_int8_file(tflite, space):
+    model, images = model_of(space.max()), images_for(space.max(), 8)
+    fp32, int8 = tflite(model, calibration=[images])
+    training = TrainingImages(batches=[images] * 30, steps=30)
+    tuned_fp32, tuned_int8 = tflite(model, calibration=[images], training=training)
+    assert tuned_fp32.content == fp32.content
+    assert tuned_int8.content != int8.content
+    assert len(tuned_int8.content) == len(int8.content)
+    assert tuned_int8.output_error < int8.output_error
+    with torch.no_grad():
+        expected = model.net(images)
+    error = (tuned_int8.run(images) - expected).norm() / expected.norm()
+    assert error.item() == pytest.approx(tuned_int8.output_error, rel=0.3)

@@ -18,6 +18,8 @@ def test_export_plan_refuses_counts_below_one():
         ({"to": "onx"}, "unknown format 'onx'; did you mean 'onnx'"),
         ({"to": "tflite", "opset": 18}, "have no operator set and a batch of 1"),
         ({"to": "tflite", "batch": None}, "have no operator set and a batch of 1"),
+        ({"qat": 3, "to": "onnx"}, "qat is 3, but only an int8 TFLite file is fine-tuned; export to tflite"),
+        ({"qat": 1, "to": "tflite", "int8": False}, "qat is 1, but only an int8 TFLite file is fine-tuned"),
     ],
 )
 def test_export_plan_refuses_contradictions(plan, message):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -8,7 +9,10 @@ import torch
 from helpers import Quiet
 from tinynas import load
 from tinynas.data.registry import load_data
+from tinynas.deploy.histograms import CRITERIA
+from tinynas.experiment.export_report import ExportReport
 from tinynas.experiment.plans import ExportPlan
+from tinynas.experiment.result_file import read_result
 from tinynas.models.network import fold
 from tinynas.pipelines.export import export
 from tinynas.tasks.detection import decode_with_nms, detections
@@ -138,3 +142,33 @@ def test_export_to_firmware_needs_the_int8_file(tmp_path):
         ExportPlan(model=tmp_path, out=tmp_path, to="firmware", int8=False)
     with pytest.raises(InputError, match="TFLite files have no operator set"):
         ExportPlan(model=tmp_path, out=tmp_path, to="firmware", opset=18)
+
+
+class Steps(Quiet):
+    """Remembers the progress of fine-tuning."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def advance(self, task, done, total, text):
+        super().advance(task, done, total, text)
+        if task == "fine-tuning in int8":
+            self.steps.append((done, total))
+
+
+def test_export_reports_the_calibration_and_fine_tunes(model_file, watched, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
+    plain = ExportPlan(model=model_file, out=tmp_path / "plain", to="tflite")
+    tuned = replace(plain, out=tmp_path / "tuned", qat=20)
+    progress = Steps()
+    before, after = export(plain, report=Quiet()), export(tuned, report=progress)
+    assert progress.steps == [(step, 60) for step in range(1, 61)]  # 20 epochs of 3 batches
+    assert (before.qat, after.qat) == (0, 20)
+    (in_torch, fp32, int8), (_, _, tuned_int8) = before.files, after.files
+    assert int8.calibration in CRITERIA
+    assert (in_torch.calibration, fp32.calibration) == (None, None)
+    assert tuned_int8.output_error <= int8.output_error < 0.2
+    files = [tmp_path / folder / "model.tflite" for folder in ("plain", "tuned")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert read_result(ExportReport, tuned.out / "export.json", advice="") == after

@@ -115,3 +115,6 @@ def test_export_early_exits_resizes_inside_a_cascade_where_image_sizes_differ(mo
         assert document["preprocessing"]["crop"] == read_early_exits(folder / "sidenet.safetensors").resolution
     with pytest.raises(InputError, match="for one image at a time"):
         export(ExportPlan(model=folder / "sidenet.safetensors", out=tmp_path / "p", to="onnx", batch=2), report=Quiet())
+    tuned = ExportPlan(model=folder / "sidenet.safetensors", out=tmp_path / "p", to="tflite", qat=1)
+    with pytest.raises(InputError, match="early exits are not fine-tuned in int8; leave out --qat"):
+        export(tuned, report=Quiet())

@@ -7,8 +7,8 @@ what `build(arch)` computes, with norms folded, and differs from its modules in 
 - A squeeze-excite gate relu6(z + 3) / 6 is a convolution with fused relu6: its bias is shifted by 3, and the division
   by 6 is moved into the weights of the projection that follows.
 - A classifier's average pooling returns (1, features), so that the linear layer needs no reshape. A hidden linear layer
-  is a convolution on one pixel, (1, 1, 1, features): TFLM and LiteRT round the outputs of convolutions alike, but those of
-  linear layers differ by a step now and then, which the classifier would multiply.
+  is a convolution on one pixel, (1, 1, 1, features): TFLM and LiteRT round the outputs of convolutions alike, but those
+  of linear layers differ by a step now and then, which the classifier would multiply.
 - A detector's coarse map is resized to the size of the fine one directly, and its outputs are two feature maps
   (1, H, W, anchors * (5 + classes)).
 - Of a network of padding "same", which turns the image by 180 degrees, the kernels are turned instead of the image.

@@ -44,6 +44,9 @@ def calibrate(network: LoweredNetwork, weights: Mapping[str, LayerWeights], imag
         network: The network.
         weights: Its weights, as `layer_weights` returns them.
         images: Calibration images (N, C, H, W).
+
+    Raises:
+        InputError: Values overflow.
     """
     histograms = collect_histograms(network, weights, images)
     candidates = []

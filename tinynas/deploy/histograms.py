@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from math import isfinite
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..arch.operators import LoweredNetwork
+from ..utils.errors import InputError
 from .lowered_run import LayerWeights, run_lowered
 from .quantization import Array, quantization
 
@@ -48,12 +51,18 @@ def collect_histograms(
         network: The network.
         weights: Its weights, as `layer_weights` returns them.
         images: Calibration images (N, C, H, W).
+
+    Raises:
+        InputError: Values overflow.
     """
     ranges: dict[str, Range] = {}
     for values in _activations(network, weights, images):
         for name, tensor in values.items():
             low, high = ranges.get(name, (0.0, 0.0))
             ranges[name] = min(low, tensor.min().item()), max(high, tensor.max().item())
+    for name, (low, high) in ranges.items():
+        if not isfinite(high - low):
+            raise InputError(f"values of {name} are {low:g} to {high:g} on calibration images; train the network again")
     counts = dict.fromkeys(ranges, np.zeros(_BINS))
     for values in _activations(network, weights, images):
         for name, tensor in values.items():
@@ -67,10 +76,7 @@ def min_max(histogram: Histogram) -> Range:
 
 
 def percentile(histogram: Histogram, percent: float) -> Range:
-    """Return the range outside of which at most (100 - percent) / 2 percent of the values lie on either side.
-
-    A side whose bound is 0 is left alone, so that of the values after a relu no more than this are clipped.
-    """
+    """Return the narrowest range that clips at most (100 - percent) / 2 percent of the values on either side."""
     tail = (1 - percent / 100) / 2 * histogram.counts.sum()
     edges, below = histogram.edges(), np.concatenate([[0], np.cumsum(histogram.counts)])
     above = below[-1] - below
@@ -93,18 +99,10 @@ def least_squared_error(histogram: Histogram) -> Range:
     return best
 
 
-def _percentile_9999(histogram: Histogram) -> Range:
-    return percentile(histogram, 99.99)
-
-
-def _percentile_999(histogram: Histogram) -> Range:
-    return percentile(histogram, 99.9)
-
-
 CRITERIA: Mapping[str, Callable[[Histogram], Range]] = {
     "min-max": min_max,
-    "percentile 99.99": _percentile_9999,
-    "percentile 99.9": _percentile_999,
+    "percentile 99.99": partial(percentile, percent=99.99),
+    "percentile 99.9": partial(percentile, percent=99.9),
     "squared error": least_squared_error,
 }
 

@@ -36,7 +36,7 @@ def to_tflite(
         kernels: The kernels that the memory of the int8 file is planned for, see `tinynas.arch.arena`.
 
     Raises:
-        InputError: The extra is not installed.
+        InputError: The extra is not installed, or values overflow on the calibration images.
     """
     check_litert()
     from .tflite_writer import write_tflite

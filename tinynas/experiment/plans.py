@@ -135,7 +135,9 @@ class ExportPlan:
                 f"{self.batch or 'dynamic'}; remove them, or add --to onnx"
             )
         if self.qat and (self.to == "onnx" or not self.int8):
-            raise InputError(f"qat is {self.qat}, but only an int8 TFLite file is fine-tuned; add --to tflite")
+            raise InputError(
+                f"qat is {self.qat}, but only an int8 TFLite file is fine-tuned; export to tflite, without --no-int8"
+            )
 
     def resolved(self, searched_for: str | None, limits: Budget) -> "ExportPlan":
         """Return the plan with a target and a format.

@@ -33,7 +33,11 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
     for layer in layers:
         if layer.sram > peak.sram:
             peak = layer
-    values = {"MACs (FLOPs)": f"{document['macs']:,}", "params": f"{document['params']:,}"}
+    values = {"MACs (FLOPs)": f"{document['macs']:,}"}
+    executed = lower(arch).executed_macs
+    if executed > document["macs"]:
+        values["MACs of the TFLite file, with padding in kernels"] = f"{executed:,}"
+    values["params"] = f"{document['params']:,}"
     for name, title in _MEMORY.items():
         if name in document:
             values[title] = f"{document[name]:,} B ({format_bytes(document[name])})"
@@ -53,9 +57,6 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
         length = -(-_BAR * layer.sram // peak.sram)  # rounded up
         bars.append({"layer": layer.name, "": "█" * length, "bytes": f"{layer.sram:,}"})
     screen.table("SRAM in use while each layer runs", bars, left=2)
-    added = lower(arch).executed_macs / document["macs"] - 1
-    if added:
-        screen.note(f"a TFLite file executes {added:.1%} more MACs: kernels have zeros where padding is not TFLite's")
 
 
 def show_spaces(screen: Screen, document: dict[str, Any]) -> None:

@@ -136,7 +136,7 @@ def test_pixels_are_the_same_everywhere(mixed, model_path, tinynas, recorded, tm
     for prediction, image in zip(predictions, test.values(), strict=True):
         assert prediction["classes"]["b"] == pytest.approx(net(image[None])[0].softmax(0)[1].item(), abs=1e-5)
 
-    code, _, err = tinynas("export", model_path, "--out", "exported", "--calibration", "8")
+    code, _, err = tinynas("export", model_path, "--to", "onnx", "--out", "exported", "--calibration", "8")
     assert code == 0, err
     seen = torch.cat(exported)
     for image in test.values():
@@ -145,7 +145,7 @@ def test_pixels_are_the_same_everywhere(mixed, model_path, tinynas, recorded, tm
 
 def test_programs_of_the_docs_find_the_same_classes(mixed, model_path, tinynas, tmp_path):
     """Their pixels differ from ours by a level at most: PIL resizes in another way than torch."""
-    code, _, err = tinynas("export", model_path, "--out", "exported", "--no-int8")
+    code, _, err = tinynas("export", model_path, "--to", "onnx", "--out", "exported", "--no-int8")
     assert code == 0, err
     data = load_data(f"imagefolder:{mixed}")
     test = images_of(data, data.test)

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..arch.cost import MEASURED
 from ..arch.targets import COUNTS_ONLY
 from ..utils.schema import check_list, check_mapping
 from .early_exit_report import read_entries
 from .result_file import read_fields
+
+_ALLOWED_OVER_ESTIMATES = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +32,15 @@ class Figure:
     limit: float | None = None
 
     @property
-    def excess(self) -> float:
-        """By how much the largest known value exceeds the limit; at most 0 where it is kept."""
-        if self.limit is None:
-            return 0.0
-        return max(self.counted or 0.0, self.measured or 0.0) - self.limit
+    def largest(self) -> float:
+        """The larger of the counted and the measured value."""
+        return max(self.counted or 0.0, self.measured or 0.0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit is exceeded. What a compiler estimates was searched with random weights: 1% is allowed."""
+        allowed = _ALLOWED_OVER_ESTIMATES if self.name in MEASURED else 0.0
+        return self.limit is not None and self.largest > (1 + allowed) * self.limit
 
 
 @dataclass(frozen=True, kw_only=True)

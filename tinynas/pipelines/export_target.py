@@ -48,12 +48,10 @@ class OnTarget:
             BudgetError: A figure exceeds its limit.
         """
         for figure in self.figures:
-            if figure.excess > 0:
-                value = max(figure.counted or 0, figure.measured or 0)
+            if figure.is_over:
                 raise BudgetError(
-                    f"the exported network has {figure.name} {value:,}, over the search's limit of {figure.limit:,}; "
-                    "nothing is written, search with a lower limit or --target "
-                    f"{self.plan.target}"
+                    f"the exported network has {figure.name} {figure.largest:,}, over the search's limit of "
+                    f"{figure.limit:,}; nothing is written, search for {self.plan.target} with a lower limit"
                 )
         return TargetReport(
             target=self.plan.runtime.name,

@@ -23,7 +23,8 @@ def traced_layers(arch):
 
     def record(module, inputs, output):
         if isinstance(module, torch.nn.Linear):
-            layers.append(Layer("FULLY_CONNECTED", 1, module.in_features, 1, module.out_features))
+            kind = "FULLY_CONNECTED" if module is net.head.classifier else "CONV_2D"
+            layers.append(Layer(kind, 1, module.in_features, 1, module.out_features))
             return
         kind = "DEPTHWISE_CONV_2D" if module.groups > 1 else "CONV_2D"
         size, kernel, stride = inputs[0].shape[-1], module.kernel_size[0], module.stride[0]

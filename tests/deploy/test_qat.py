@@ -37,7 +37,7 @@ def test_fine_tuning_improves_a_network_that_min_max_ruins():
     extremes = quantize_by("min-max", network, collect_histograms(network, weights, images))
     assert output_error(network, weights, weights, extremes, images) > 0.5
     int8 = calibrate(network, weights, images)
-    tuned = fine_tune(network, int8, training_on(images, 100), images)
+    tuned = fine_tune(network, int8, training_on(images, 300), images)
     assert tuned.error < 0.6 * int8.error
     error = output_error(network, weights, tuned.weights, tuned.quantizations, images)
     assert error == tuned.error

@@ -11,7 +11,7 @@ from .calibration import Int8Network, output_error
 from .int8_simulation import run_int8
 from .lowered_run import LayerWeights, run_lowered
 
-_LR = 1e-4  # of Adam, at the start
+_LR = 3e-5  # of Adam, at the start
 _TINY = 1e-12
 
 

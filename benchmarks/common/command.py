@@ -1,7 +1,7 @@
 """The command line of every benchmark."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -19,23 +19,26 @@ def run_benchmark(
     name: str,
     description: str,
     *,
-    measure: Callable[[Cells], None],
+    measure: Callable[..., None],
     tables: Callable[[dict[str, Any]], list[Table]],
     draw: Callable[[dict[str, Any]], None] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> None:
     """Measure the cells that are missing, and print the tables of those that are saved.
 
     Args:
         name: Name of the benchmark, and of its file in results/.
         description: What --help says: what is measured, on what, and how long it takes.
-        measure: Measures the missing cells.
+        measure: Measures the missing cells: `measure(cells, **values of the options)`.
         tables: Returns the tables of the saved cells.
         draw: Draws the pictures of the saved cells into docs/assets/.
+        options: What the options that only this benchmark has mean, by name; their values are text, or None.
     """
-    arguments = _parse(description)
+    options = options or {}
+    arguments = _parse(description, options)
     cells = Cells(name, only=arguments.only, again=arguments.again)
     if not (arguments.show or arguments.write_docs):
-        measure(cells)
+        measure(cells, **{name: getattr(arguments, name) for name in options})
     console = Console(width=170)
     for table in tables(cells.read()):
         console.print(table.to_rich())
@@ -45,7 +48,7 @@ def run_benchmark(
         draw(cells.read())
 
 
-def _parse(description: str) -> argparse.Namespace:
+def _parse(description: str, options: Mapping[str, str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description,
         epilog=_EPILOG,
@@ -59,4 +62,6 @@ def _parse(description: str) -> argparse.Namespace:
         action="store_true",
         help="measure nothing; write the tables into docs/results and the pictures into docs/assets",
     )
+    for name, meaning in options.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=meaning)
     return parser.parse_args()

@@ -1,11 +1,13 @@
 """Tables of exported files."""
 
+from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
 
 from tinynas.arch.cost import describe
 from tinynas.experiment.export_report import EarlyExitExportReport, ExportReport, PartFiles
-from tinynas.experiment.target_report import TargetReport
+from tinynas.experiment.target_report import TargetReport, TflmRun
+from tinynas.utils.text import counted
 from tinynas.utils.units import format_bytes
 
 from ..screen import Row, Screen
@@ -47,7 +49,7 @@ def _show_files(report: ExportReport, screen: Screen, folder: Path, margin: floa
             )
     screen.note("measured on one thread of this machine; peak memory counts activations only")
     _show_target(screen, report.on_target, report.metric)
-    screen.note(f"written to {folder}: {', '.join(names[1:])}, export.json")
+    _note_written(screen, folder, names[1:], report.on_target)
 
 
 @show_export.register
@@ -73,7 +75,7 @@ def _show_forms(report: EarlyExitExportReport, screen: Screen, folder: Path, mar
             _warn_if_below(screen, form.kind, in_torch.point.accuracy - form.point.accuracy, margin)
     screen.note("measured on one thread, one image at a time; latency is the average over the test images")
     _show_target(screen, report.on_target, "accuracy")
-    screen.note(f"written to {folder}: {', '.join(names)}, export.json")
+    _note_written(screen, folder, names, report.on_target)
 
 
 _FIGURE_TITLES = TARGET_TITLES | {
@@ -99,16 +101,26 @@ def _show_target(screen: Screen, report: TargetReport, metric: str) -> None:
     if rows:
         screen.table(f"On {report.target}", rows)
     if report.tflm:
-        run = report.tflm
-        disagrees = (
-            "" if run.disagreement is None else f"; {fraction(run.disagreement)} get another class than in torch"
-        )
-        screen.note(
-            f"in TFLM: {percent(run.accuracy)}% {metric} on {run.images} test images{disagrees}; outputs differ "
-            f"from LiteRT's reference kernels by at most {run.largest_step} int8 step(s), on {run.differing} images"
-        )
+        screen.note(_tflm_text(report.tflm, metric))
     for note in report.notes:
         screen.note(note)
+
+
+def _note_written(screen: Screen, folder: Path, names: Sequence[str], report: TargetReport) -> None:
+    screen.note(f"written to {folder}: {', '.join([*names, *report.files])}, export.json")
+
+
+def _tflm_text(run: TflmRun, metric: str) -> str:
+    """Return what the int8 files did in TFLM, in one line."""
+    text = f"in TFLM: {percent(run.accuracy)}% {metric} on {run.images} test images; "
+    if run.disagreement is not None:
+        text += f"{fraction(run.disagreement)} get another class than in torch; "
+    if not run.differing:
+        return text + "all outputs are those of LiteRT's reference kernels"
+    return text + (
+        f"outputs are those of LiteRT's reference kernels but on {counted(run.differing, 'image')}, by at most "
+        f"{counted(run.largest_step, 'step')} of int8"
+    )
 
 
 def _exact(name: str, value: float) -> str:

@@ -83,7 +83,7 @@ def show_targets(screen: Screen, targets: Sequence[Target]) -> None:
                 "export": ", ".join(target.formats),
             }
         )
-    screen.table("Targets", rows, left=3)
+    screen.table("Targets", rows, left=6)
     screen.note("docs/cost-model.md says how each cost is counted; table: the times of --latency-table")
 
 

@@ -139,7 +139,8 @@ def test_export_is_for_what_the_network_was_searched_for(searched, tmp_path):
     assert (tmp_path / "out" / "model.onnx").exists()
     report = export(ExportPlan(model=path, out=tmp_path / "other", target="tflm-cmsis-nn"), report=Quiet())
     assert report.on_target.searched_for == "onnxruntime"
-    assert report.on_target.notes[0].startswith("searched for onnxruntime, exported for tflm-cmsis-nn")
+    note = "searched for onnxruntime, exported for tflm-cmsis-nn: the limits are those of onnxruntime"
+    assert report.on_target.notes[0] == note
     assert {"peak_sram_tflm_cmsis_nn", "peak_sram", "arena_64bit"} <= set(figures_of(report))
     with pytest.raises(InputError, match="onnxruntime takes files of the format onnx, not tflite; remove --to"):
         export(ExportPlan(model=path, out=tmp_path, target="onnxruntime", to="tflite"), report=Quiet())
@@ -159,6 +160,8 @@ def test_export_for_an_accelerator_writes_the_compiled_file(model_file, tmp_path
     compiled = (tmp_path / "out" / "model_vela.tflite").read_bytes()
     figures = figures_of(report)
     assert b"ethos-u" in compiled
+    assert report.on_target.files == ("model_vela.tflite",)
+    assert "Ethos_U55_High_End_Embedded, Shared_Sram, 500 MHz" in report.on_target.notes[0]
     assert figures["file_vela"].measured == len(compiled)
     assert figures["latency"].measured == pytest.approx(figures["cycles"].measured / 500e6)
     assert figures["peak_sram_vela"].measured > 0

@@ -71,6 +71,7 @@ class TargetReport:
         searched_for: Name of the target that the network was searched for; None if it was not searched.
         figures: Memory, file sizes and times.
         tflm: The int8 files in TFLM; None if they were not run there.
+        files: Names of the files that were compiled for the target's accelerator.
         notes: What there is to know besides, such as operators that an accelerator leaves to the CPU.
     """
 
@@ -78,6 +79,7 @@ class TargetReport:
     searched_for: str | None = None
     figures: tuple[Figure, ...] = ()
     tflm: TflmRun | None = None
+    files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,6 +89,7 @@ class TargetReport:
             "searched_for": self.searched_for,
             "figures": [asdict(figure) for figure in self.figures],
             "tflm": asdict(self.tflm) if self.tflm else None,
+            "files": list(self.files),
             "notes": list(self.notes),
         }
 
@@ -108,5 +111,6 @@ class TargetReport:
             where,
             figures=read_entries(Figure, values.get("figures"), "figures"),
             tflm=None if tflm is None else read_fields(TflmRun, check_mapping(tflm, "tflm"), "tflm"),
+            files=tuple(check_list(values.get("files"), "files")),
             notes=tuple(check_list(values.get("notes"), "notes")),
         )

@@ -14,7 +14,7 @@ from ..arch.operators import LoweredNetwork
 from ..deploy.exported_file import ExportedFile
 from ..deploy.runtimes import NOT_CHECKED
 from ..deploy.tflm_check import TflmExits, TflmFile, TflmNetwork, has_tflm
-from ..deploy.vela import CompiledFile, compile_file
+from ..deploy.vela import ACCELERATORS, CompiledFile, compile_file
 from ..experiment.plans import ExportPlan
 from ..experiment.target_report import Figure, TargetReport, TflmRun
 from ..utils.errors import BudgetError
@@ -58,6 +58,7 @@ class OnTarget:
             searched_for=self.plan.searched_for,
             figures=tuple(self.figures),
             tflm=tflm,
+            files=tuple(self.compiled),
             notes=tuple(self.notes),
         )
 
@@ -117,6 +118,9 @@ class OnTarget:
         self.set_measured("latency", estimate.seconds, of=of)
         self.set_measured("peak_sram_vela", estimate.sram, of=of)
         self.set_measured("file_vela", estimate.file, of=of)
+        source = f"Vela's figures are estimates: {ACCELERATORS[accelerator].describe()}"
+        if source not in self.notes:
+            self.notes.append(source)
         if estimate.cpu_operators:
             self.notes.append(f"Vela leaves operators of {name} to the CPU: {', '.join(estimate.cpu_operators)}")
 
@@ -133,8 +137,7 @@ def network_on_target(plan: ExportPlan, arch: Arch, files: Sequence[ExportedFile
             on_target.notes.append(NOT_CHECKED)
     if plan.searched_for not in (None, plan.target):
         on_target.notes.append(
-            f"searched for {plan.searched_for}, exported for {plan.target}: limits of the search are not those of "
-            f"{plan.target}"
+            f"searched for {plan.searched_for}, exported for {plan.target}: the limits are those of {plan.searched_for}"
         )
     return on_target
 

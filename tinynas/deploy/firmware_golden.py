@@ -96,10 +96,10 @@ def _golden(firmware: FirmwareModel, frame: Tensor) -> _Golden:
         return _Golden(checksum, firmware.parts[0].litert.run(carried), exit=0)
     outputs, confidences = [], []
     for part, temperature in zip(firmware.parts, firmware.exits.temperatures, strict=True):
-        outputs = part.litert.run(carried)
-        carried = outputs[1:]
-        outputs.append(logits)
-        values = torch.from_numpy(part.litert.dequantized(outputs)[0][0])
+        returned = part.litert.run(carried)
+        carried = returned[1:]
+        outputs.append(returned[0])
+        values = torch.from_numpy(part.litert.dequantized(returned)[0][0])
         confidences.append(float((values / temperature).softmax(0).max()))
     confidences[-1] = float("inf")
     confident = [number for number, value in enumerate(confidences) if value >= firmware.exits.threshold]

@@ -107,7 +107,7 @@ def _show_target(screen: Screen, report: TargetReport, metric: str) -> None:
 
 
 def _note_written(screen: Screen, folder: Path, names: Sequence[str], report: TargetReport) -> None:
-    screen.note(f"written to {folder}: {', '.join(names + list(report.files))}, export.json")
+    screen.note(f"written to {folder}: {', '.join(list(names) + list(report.files))}, export.json")
 
 
 def _tflm_text(run: TflmRun, metric: str) -> str:

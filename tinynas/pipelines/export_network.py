@@ -80,6 +80,7 @@ def _export_files(
     if plan.qat:
         steps = plan.qat * data.steps_per_epoch(_QAT_BATCH)
         training = TrainingImages(batches=_training_batches(model, plan, data, steps, report), steps=steps)
+    report.advance("export", 0, 1, f"int8 ranges from {sum(map(len, calibration))} training images")
     return to_tflite(model, calibration=images, training=training, kernels=planned_kernels(plan))
 
 

@@ -74,7 +74,7 @@ def _output_of(network: LoweredNetwork, module: str) -> TensorSpec:
     for operator in network.operators:
         if f"{operator.name}.".startswith(f"{module}."):
             output = operator.output
-    if output is None or len(output.shape) != 4 or ".se" in module:
+    if output is None or len(output.shape) != 4 or ".se" in module or module == "head.hidden":
         raise InputError(
             f"an exit of a TFLite file needs the feature map of a stage or a block, but the tap is {module}; "
             "make the exits with another --tap, such as stages.1"

@@ -47,7 +47,9 @@ def _show_files(report: ExportReport, screen: Screen, folder: Path, margin: floa
                 f"{file.file}: int8 ranges by {file.calibration}; on {report.calibration_images} training images the "
                 f"outputs differ by {100 * file.output_error:.1f}% (root mean square)"
             )
-    screen.note("measured on one thread of this machine; peak memory counts activations only")
+    screen.note("measured on one thread of this machine; peak memory counts activations of one image only")
+    if any(file.int8 and file.kind == "TFLite" for file in report.files):
+        screen.note("TFLite rows are LiteRT's fast kernels for PCs; a microcontroller computes what TFLM does, below")
     _show_target(screen, report.on_target, report.metric)
     _note_written(screen, folder, names[1:], report.on_target)
 

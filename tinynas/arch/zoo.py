@@ -85,6 +85,8 @@ def _shipped(folder: str) -> dict[str, str]:
 def _load(name: str | Path, what: str, shipped: dict[str, str], from_dict: Callable[[object], T]) -> T:
     path = Path(name)
     if path.suffix not in _SUFFIXES:
+        if path.suffix and path.is_file():
+            raise InputError(f"{path} is not a YAML file of a {what}; name one, or a shipped {what}")
         if str(name) not in shipped:
             raise unknown(what, name, shipped)
         return from_dict(read_yaml(shipped[str(name)], str(name)))

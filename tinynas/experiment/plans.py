@@ -131,8 +131,7 @@ class ExportPlan:
             raise InputError("firmware runs the int8 file, but int8 is off; leave out --no-int8, or export to tflite")
         if self.to not in (None, "onnx") and (self.opset is not None or self.batch != 1):
             raise InputError(
-                f"TFLite files have no operator set and a batch of 1, but opset is {self.opset} and batch "
-                f"{self.batch or 'dynamic'}; remove them, or add --to onnx"
+                "TFLite files have no operator set and a batch of 1; remove --opset and --batch, or add --to onnx"
             )
         if self.qat and (self.to == "onnx" or not self.int8):
             raise InputError(

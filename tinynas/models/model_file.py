@@ -23,6 +23,7 @@ T = TypeVar("T")
 _FORMAT = 2  # version of the metadata
 _OLD_FORMAT = 1  # has a digest of the tensors' bytes only, under another key: no damage turns format 2 into it
 _DIGEST, _OLD_DIGEST = "digest", "sha256"  # keys of the metadata
+_EXPORTED = (".tflite", ".onnx")  # suffixes
 _KIND = "tinynas"
 
 
@@ -127,6 +128,10 @@ def read_weights(
     except TinyNASError as error:
         raise FileError(f"{path} is corrupt: {error}; {advice}") from None
     except Exception:  # corrupt bytes make safetensors and torch raise almost anything
+        if path.suffix in _EXPORTED:
+            raise FileError(
+                f"{path} is an exported file, which no command reads; name the model.safetensors that it was made from"
+            ) from None
         raise FileError(f"{path} is corrupt, or not a {expected}; {advice}") from None
 
 

@@ -126,9 +126,17 @@ class OnTarget:
 
 
 def network_on_target(plan: ExportPlan, arch: Arch, files: Sequence[ExportedFile]) -> OnTarget:
-    """Return what is counted of a network, and what its int8 TFLite file, if there is one, takes when compiled."""
+    """Return what is counted of a network in int8, and what its TFLite file, if there is one, takes when compiled.
+
+    Raises:
+        InputError: An operator of the network does not exist on the target.
+    """
+    plan.runtime.check_operators(arch)
     on_target = OnTarget(plan)
-    on_target.add_counts(cost(arch))
+    if plan.int8:
+        on_target.add_counts(cost(arch))
+    else:
+        on_target.notes.append("without an int8 file, nothing is compared with the target or with the search's limits")
     file = int8_tflite(plan, files)
     if file is not None:
         on_target.set_measured("file_tflite", len(file.content))

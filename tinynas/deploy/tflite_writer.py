@@ -65,6 +65,19 @@ def write_tflite(
     return writer.finish(network.inputs, network.outputs)
 
 
+def pack(model: Any) -> bytes:
+    """Return the file of a `ModelT` of the schema, its constants aligned to 16 bytes."""
+    buffers = []
+    for buffer in model.buffers:
+        aligned_buffer = _AlignedBuffer()
+        aligned_buffer.data = None if buffer.data is None else bytes(buffer.data)
+        buffers.append(aligned_buffer)
+    model.buffers = buffers
+    builder = _SharingBuilder()
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
     """A buffer of constants whose bytes are aligned to 16, which the schema asks for and its Python code ignores."""
 
@@ -106,7 +119,7 @@ class _Writer:
         self.model = schema.ModelT()
         self.model.version, self.model.description = _SCHEMA_VERSION, b"tinynas"
         self.model.operatorCodes, self.model.metadata = [], []
-        self.model.buffers = [_AlignedBuffer()]  # an empty one, of all activations
+        self.model.buffers = [schema.BufferT()]  # an empty one, of all activations
         self.graph = schema.SubGraphT()
         self.graph.name, self.graph.tensors, self.graph.operators = b"main", [], []
         self.model.subgraphs = [self.graph]
@@ -153,9 +166,7 @@ class _Writer:
         """Return the file."""
         self.graph.inputs = np.asarray([self.activations[tensor.name] for tensor in inputs], np.int32)
         self.graph.outputs = np.asarray([self.activations[tensor.name] for tensor in outputs], np.int32)
-        builder = _SharingBuilder()
-        builder.Finish(self.model.Pack(builder), _FILE_IDENTIFIER)
-        return bytes(builder.Output())
+        return pack(self.model)
 
     def _add_layer(self, operator: Operator, layer: LayerWeights) -> tuple[int, int]:
         """Add the weight and the bias of a layer, and return their numbers."""
@@ -191,7 +202,7 @@ class _Writer:
         return len(self.graph.tensors) - 1
 
     def _add_buffer(self, values: Array) -> int:
-        buffer = _AlignedBuffer()
+        buffer = schema.BufferT()
         buffer.data = np.ascontiguousarray(values).tobytes()
         self.model.buffers.append(buffer)
         return len(self.model.buffers) - 1

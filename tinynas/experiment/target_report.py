@@ -53,6 +53,8 @@ class TflmRun:
         disagreement: Fraction of the images whose class is not PyTorch's; None of detectors.
         differing: Images with an int8 output that differs from the reference kernels'.
         largest_step: Largest of these differences, in steps of int8.
+        operator_step: The same of the operators one by one on such an image, where outputs differ by more than a step;
+            otherwise `largest_step`.
     """
 
     images: int
@@ -60,6 +62,7 @@ class TflmRun:
     disagreement: float | None
     differing: int
     largest_step: int
+    operator_step: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from common.cells import Cells
 from common.command import run_benchmark
-from common.random_files import PUBLISHED, archs_of, groups, int8_file, int8_network, save_files, test_photographs
+from common.random_files import PUBLISHED, archs_of, evaluation_photographs, groups, int8_file, int8_network, save_files
 from common.tables import Table
 from common.target_tables import (
     CMSIS,
@@ -57,6 +57,7 @@ def measure(cells: Cells, *, runner: str | None, cmsis_runner: str | None, photo
     for group in groups():
         for number, (name, arch) in enumerate(archs_of(group).items()):
             cells.measure(name, run_file, name, arch)
+            cells.measure(f"{name} perturbed", perturb, name, arch)
             if number < COMPILED:
                 cells.measure(f"{name} vela", compile_with_vela, name, arch)
             if runner:
@@ -72,7 +73,7 @@ def run_file(name: str, arch: Arch) -> dict:
     save_files(name, random)
     content, counted = random.file(), arena(random.network, bits=64).total
     reference, micro = LiteRT(content, reference=True), TfliteMicro(content)
-    images, steps = reference.quantized(test_photographs(arch)), []
+    images, steps = reference.quantized(evaluation_photographs(arch)), []
     for image in images:
         steps.append(largest_step(micro.run([image[None]]), reference.run([image[None]])))
     return {
@@ -86,6 +87,16 @@ def run_file(name: str, arch: Arch) -> dict:
         "steps": steps,
         "alone": operator_steps(random, content, images[:1]),
     }
+
+
+def perturb(name: str, arch: Arch) -> dict:
+    """Return by how much the reference kernels' outputs change if one value of an image changes by a step of int8."""
+    reference, steps = LiteRT(int8_file(name, arch), reference=True), []
+    for image in reference.quantized(evaluation_photographs(arch)):
+        changed, middle = image.copy(), arch.resolution // 2
+        changed[middle, middle, 0] += 1 if image[middle, middle, 0] < 127 else -1
+        steps.append(largest_step(reference.run([changed[None]]), reference.run([image[None]])))
+    return {"steps": steps}
 
 
 def allocates(content: bytes, arena_bytes: int) -> bool:
@@ -107,7 +118,7 @@ def run_program(name: str, arch: Arch, command: str, kernels: str) -> dict:
     program, content = TflmProgram(command), int8_file(name, arch, kernels)
     counted = arena(lower(arch), kernels=kernels).total
     reference = LiteRT(content, reference=True)
-    image = reference.quantized(test_photographs(arch)[:1])
+    image = reference.quantized(evaluation_photographs(arch)[:1])
     expected = np.concatenate([values.ravel() for values in reference.run([image])])
     exact = program.run(content, image, counted)
     result = exact or program.run(content, image, 2 * counted)

@@ -108,7 +108,7 @@ def _path(name: str, kernels: str) -> Path:
     return SCRATCH / "target" / f"{slug(name)}.{kernels}.tflite"
 
 
-def test_photographs(arch: Arch) -> Tensor:
+def evaluation_photographs(arch: Arch) -> Tensor:
     """Return images (N, C, H, W) that the ranges of a network were not set by."""
     return photographs(arch)[CALIBRATION_IMAGES:]
 

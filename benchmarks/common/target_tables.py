@@ -41,18 +41,18 @@ def outputs_table(cells: Mapping[str, dict]) -> Table:
         files = cells_of(cells, group)
         if not files:
             continue
-        alone, steps = values_of(files, "alone"), []
-        for cell in files:
-            steps.extend(cell["steps"])
+        alone, steps = values_of(files, "alone"), all_steps(files)
         row = [shown(group), str(len(files))]
         for key in ("operators", "values", "differing_values"):
             row.append(number(sum(values_of(alone, key))))
         largest_steps = values_of(alone, "largest_step")
         row += [str(max(largest_steps)), str(number_above(largest_steps, 1))]
         row += [f"{number_above(steps, 0)} of {len(steps)}", str(number_above(steps, 1)), str(max(steps))]
+        row.append(str(max(all_steps(cells_of(cells, group, " perturbed")), default="")))
         rows.append(row)
     columns = ["networks", "files", "operators", "int8 outputs", "differ", "largest step", "wrong files"]
     columns += ["images that differ", "by more than 1 step", "largest step of a network"]
+    columns += ["if a value of the image changes by 1"]
     return Table(page=PAGE, name="outputs", columns=columns, rows=rows)
 
 
@@ -146,6 +146,14 @@ def cells_of(cells: Mapping[str, dict], group: str, suffix: str = "") -> list[di
         if name + suffix in cells:
             saved.append(cells[name + suffix])
     return saved
+
+
+def all_steps(cells: Sequence[dict]) -> list[int]:
+    """Return the steps of all images of all cells."""
+    steps = []
+    for cell in cells:
+        steps.extend(cell["steps"])
+    return steps
 
 
 def values_of(cells: Sequence[dict], key: str) -> list:

@@ -55,13 +55,13 @@ def network(results):
 
 def test_every_operator_runs_alone(network):
     pytest.importorskip("tflite_micro", reason="the extra mcu is not installed")
-    from common.random_files import test_photographs as photographs
+    from common.random_files import evaluation_photographs
     from common.tflm_steps import operator_steps
 
     from tinynas.deploy.runtimes import LiteRT
 
     content = network.file()
-    image = LiteRT(content, reference=True).quantized(photographs(SPACE.max()))[:1]
+    image = LiteRT(content, reference=True).quantized(evaluation_photographs(SPACE.max()))[:1]
     counts = operator_steps(network, content, image)
     assert counts["operators"] == len(network.network.operators)
     assert counts["values"] == sum(operator.output.size for operator in network.network.operators)
@@ -73,7 +73,7 @@ def test_an_operator_that_computes_something_else_is_seen(network):
     pytest.importorskip("tflite_micro", reason="the extra mcu is not installed")
     from dataclasses import replace
 
-    from common.random_files import test_photographs as photographs
+    from common.random_files import evaluation_photographs
     from common.tflm_steps import operator_steps
 
     from tinynas.deploy.runtimes import LiteRT
@@ -82,7 +82,7 @@ def test_an_operator_that_computes_something_else_is_seen(network):
     layer = network.weights[name]
     other = replace(network, weights=dict(network.weights) | {name: replace(layer, bias=layer.bias + 1)})
     content = other.file()
-    image = LiteRT(content, reference=True).quantized(photographs(SPACE.max()))[:1]
+    image = LiteRT(content, reference=True).quantized(evaluation_photographs(SPACE.max()))[:1]
     counts = operator_steps(network, content, image)
     assert counts["largest_step"] > 1
     assert counts["differing"] == 1

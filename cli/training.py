@@ -91,7 +91,8 @@ def retrain(
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
 
-    of_run = DEFAULT_TARGET if sram is None and flash is None else front_target(target)
+    is_front_limited = not source and (sram is not None or flash is not None)
+    of_run = front_target(target) if is_front_limited else DEFAULT_TARGET
     budget = Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=of_run)
     if config:
         from_file = read_config_file(config, RetrainConfig)

@@ -23,7 +23,10 @@ from helpers import ROOT
             ["search", "--sram", "64KB", "--target", "tensorflow"],
             "unknown target 'tensorflow'; known: ethos-u55-128",
         ),
-        (["search", "--latency", "5ms"], "nothing here tells a latency on tflm; measure your board"),
+        (
+            ["search", "--latency", "5ms"],
+            "target tflm has no source of latency; add --latency-table",
+        ),
         (
             ["search", "--flops", "10"],
             "no network of the space fits, the smallest has macs 3,053,312 (limit 10); raise the limit",

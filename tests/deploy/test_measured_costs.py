@@ -32,5 +32,5 @@ def test_every_ethos_u_target_is_an_accelerator_of_vela():
 
 
 def test_targets_without_a_source_are_refused():
-    with pytest.raises(InputError, match="nothing here measures a network on tinyengine; choose another --target"):
+    with pytest.raises(InputError, match="target tinyengine has no source of measured costs; choose another --target"):
         measured_costs(TARGETS["tinyengine"])

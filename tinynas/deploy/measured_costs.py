@@ -22,7 +22,7 @@ def measured_costs(target: Target, *, sram: int | None = None) -> MeasuredCosts:
         return MachineLatency()
     if target.accelerator:
         return EthosU(target.accelerator, sram=sram)
-    raise InputError(f"nothing here measures a network on {target.name}; choose another --target")
+    raise InputError(f"target {target.name} has no source of measured costs; choose another --target")
 
 
 def how_measured(target: Target) -> str:

@@ -55,8 +55,8 @@ class SearchPlan:
             )
         if self.budget.latency is not None and not (self.latency_table or self.target.latency):
             raise InputError(
-                f"nothing here tells a latency on {self.target.name}; measure your board (--latency-table), or choose "
-                "--target onnxruntime, the time on this machine, or ethos-u55-128"
+                f"target {self.target.name} has no source of latency; add --latency-table with times of your board, or "
+                "choose --target onnxruntime, the time on this machine, or ethos-u55-128"
             )
 
     @property

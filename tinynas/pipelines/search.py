@@ -28,7 +28,7 @@ from ..models.model_file import digest
 from ..models.supernet import Supernet
 from ..study.evaluator import SubnetEvaluator
 from ..study.feasible import Feasible
-from ..study.loop import Evaluation
+from ..study.history import Evaluation
 from ..study.loop import search as search_space
 from ..study.predictor import cross_validated_tau
 from ..tasks.losses import Loss

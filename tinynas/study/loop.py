@@ -19,6 +19,7 @@ from ..arch.cost import Cost
 from ..utils.io import json_digest
 from ..utils.rng import generator
 from .feasible import Feasible
+from .history import Evaluation
 from .samplers import SAMPLERS, FeasibleSampler
 from .storage import ARCH, open_storage, quiet_optuna, requeue, requeue_stale_trials, storage_errors
 
@@ -26,15 +27,6 @@ _DIGEST = "digest"  # user attribute of an evaluated trial: of its genes, values
 _OF = " of supernet "  # in a study's name, between the limits and the weights
 _START_POINTS = 8  # the smallest network, the largest that fits, and others between them
 _POLL = 0.2  # seconds between checks of what other processes have done
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """An evaluated subnet: its arch, its accuracy (or AP50) on search-val in percent, and its cost."""
-
-    arch: Arch
-    accuracy: float
-    cost: Cost
 
 
 AfterTrial = Callable[[list[Evaluation], int], None]

@@ -1,0 +1,32 @@
+"""What a search knows when it proposes the next network."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ..arch.arch import Arch
+from ..arch.cost import Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """An evaluated subnet: its arch, its accuracy (or AP50) on search-val in percent, and its cost."""
+
+    arch: Arch
+    accuracy: float
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The networks of a study.
+
+    Attributes:
+        evaluations: Those evaluated, in the order in which this process learned of them. It only ever grows at its end,
+            so a sampler can keep what it derived from the first ones.
+        pending: Those that workers evaluate now, in the order in which they were begun.
+        taken: All that are not to be proposed: evaluated, pending, or failed for good.
+    """
+
+    evaluations: Sequence[Evaluation]
+    pending: Collection[Arch]
+    taken: Collection[Arch]

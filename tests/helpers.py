@@ -205,7 +205,8 @@ class Interrupting(Quiet):
 
 
 def run_search(space, budget, evaluate, *, journal, **settings):
-    return search_feasible(Feasible(space=space, budget=budget), evaluate, storage=str(journal), **settings)
+    feasible = Feasible(space=space, budget=budget)
+    return search_feasible(feasible, evaluate, storage=str(journal), **settings).evaluations
 
 
 def score(arch):

@@ -1,35 +1,52 @@
 """The search: evaluate networks within a budget, one trial of an Optuna study after the other.
 
 Costs are free to compute and evaluations are not: no network over the budget is evaluated, and none twice. Any number
-of processes may search one study together, and a search that was killed resumes where it was (see storage.py).
+of processes may search one study together. A network whose worker died, or whose evaluation failed, is tried again by
+one of the others, three times at most; a search that was killed resumes where it was.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import log10, nan
-from typing import Any
+from functools import partial
+from math import isfinite, log10
 
-import optuna
-from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from ..arch.arch import Arch
-from ..arch.cost import Cost
-from ..utils.io import json_digest
+from ..arch.cost import quick_cost
+from ..utils.errors import EvaluationError
 from ..utils.rng import generator
 from .feasible import Feasible
 from .history import Evaluation
+from .index import COST, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Failure, Running, TrialIndex
 from .samplers import SAMPLERS, FeasibleSampler
-from .storage import ARCH, open_storage, quiet_optuna, requeue, requeue_stale_trials, storage_errors
+from .shared_study import Retries, SharedStudy
+from .storage import quiet_optuna, storage_errors
+from .workers import Heartbeat, Liveness, Worker
 
-_DIGEST = "digest"  # user attribute of an evaluated trial: of its genes, values, arch and cost
+STORAGE_TIMEOUT = 600.0  # seconds
+GRACE = 60.0  # seconds
 _OF = " of supernet "  # in a study's name, between the limits and the weights
 _START_POINTS = 8  # the smallest network, the largest that fits, and others between them
-_POLL = 0.2  # seconds between checks of what other processes have done
+_BEATS = 3  # heartbeats during the grace period
+_POLLS = (0.1, 2.0)  # seconds between looks at the study while waiting: at first, at most
+_PATIENCE = 5.0  # seconds of waiting before it is said
+_MAX_FAILURES = 3  # networks in a row, before anything was evaluated
+
+AfterTrial = Callable[[Sequence[Evaluation], int], None]
 
 
-AfterTrial = Callable[[list[Evaluation], int], None]
+@dataclass(frozen=True, kw_only=True)
+class SearchOutcome:
+    """What a study has: the evaluations, and the networks that could not be evaluated."""
+
+    evaluations: list[Evaluation]
+    failures: dict[Arch, Failure]
+
+
+def _no_callback(*arguments: object) -> None:
+    """Do nothing."""
 
 
 def search(
@@ -42,137 +59,242 @@ def search(
     sampler: str = "predictor",
     pareto: bool = False,
     seed: int = 0,
-    after_trial: AfterTrial | None = None,
-) -> list[Evaluation]:
-    """Evaluate networks within the budget until the study has `trials` of them, or all there are; return them.
+    after_trial: AfterTrial = _no_callback,
+    note: Callable[[str], None] = _no_callback,
+    storage_timeout: float = STORAGE_TIMEOUT,
+    grace: float = GRACE,
+) -> SearchOutcome:
+    """Evaluate networks within the budget until the study has `trials` of them, or all there are.
 
     Args:
         feasible: The networks to choose from.
-        evaluate: Returns the accuracy of a network in percent. Not called for what any study of the same weights has.
-        storage: Path of a journal file, or URL of a database, with a study for each budget, source of measured costs
-            and weights.
+        evaluate: Returns the accuracy of a network in percent. Not called for what a study of the same weights has. A
+            network for which it raises an exception is tried three times in all; one for which it returns NaN, an
+            infinity or no number, once.
+        storage: Path of a journal file, or URL of a database or gRPC proxy (grpc://HOST:PORT), with a study for each
+            budget, source of measured costs and weights.
         trials: Number of networks, including those that the study already has.
         weights: Identifies the weights that are evaluated.
         sampler: Name of one of `SAMPLERS`.
         pareto: Search for a Pareto front of accuracy and MACs, instead of the highest accuracy.
         seed: Of the start points and the sampler.
-        after_trial: Called after every trial, and while waiting for other processes, with the evaluations so far and
-            the number of infeasible samples that this process rejected.
+        after_trial: Called after every trial, and while waiting for other workers, with the evaluations that are new
+            since the last call, of all workers, and the number of infeasible samples that this process has rejected.
+        note: Shows a line, such as that a network failed, or that the storage cannot be reached.
+        storage_timeout: Seconds for which a database that cannot be reached is tried again.
+        grace: Seconds without a heartbeat after which a worker on another machine counts as dead.
 
     Raises:
         BudgetError: No network fits.
         InputError: The storage's URL cannot be used.
         FileError: The study cannot be used.
+        EvaluationError: Three networks in a row could not be evaluated, and no other has been; or many more in a row.
     """
     feasible.check()
-    trials = trials if feasible.space.genes() else 1
-    proposals = FeasibleSampler(feasible, SAMPLERS[sampler], seed=seed)
-    with storage_errors(storage), quiet_optuna():
-        study = optuna.create_study(
-            study_name=_study_name(feasible, weights, pareto=pareto),
-            storage=open_storage(storage),
-            sampler=proposals,
+    num_options = feasible.space.genes()
+    with storage_errors(storage), quiet_optuna(), Worker.at_work() as worker:
+        study = SharedStudy(
+            storage,
+            _study_name(feasible, weights, pareto=pareto),
             directions=["maximize", "minimize"] if pareto else ["maximize"],
-            load_if_exists=True,
+            num_options=num_options,
+            retries=Retries(url=storage, timeout=storage_timeout, note=note),
         )
-        for arch in feasible.start_points(min(_START_POINTS, trials), generator(seed, "start points")):
-            study.enqueue_trial(feasible.space.encode(arch), skip_if_exists=True)
-        return _run_trials(_Objective(study, feasible, evaluate, trials), proposals, after_trial)
+        run = _Search(
+            study=study,
+            index=TrialIndex(study, feasible.space),
+            worker=worker,
+            feasible=feasible,
+            evaluate=evaluate,
+            trials=trials if num_options else 1,
+            proposals=FeasibleSampler(feasible, SAMPLERS[sampler](feasible, pareto=pareto)),
+            pareto=pareto,
+            seed=seed,
+            after_trial=after_trial,
+            note=note,
+            grace=grace,
+        )
+        return run.run()
 
 
-def _run_trials(
-    objective: "_Objective", proposals: FeasibleSampler, after_trial: AfterTrial | None
-) -> list[Evaluation]:
-    """Run trials until the study has enough evaluations, or no network is left to propose or being evaluated."""
-    study, trials = objective.study, objective.trials
-    exhausted = False
-    intact: set[int] = set()
-    while True:
-        requeue_stale_trials(study)
-        evaluations = _evaluations(study, intact)
-        running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
-        if after_trial is not None:
-            after_trial(evaluations, proposals.rejected)
-        if len(evaluations) >= trials or (exhausted and not running):
-            return evaluations
-        if exhausted or len(evaluations) + running >= trials:
-            time.sleep(_POLL)  # other processes evaluate the last networks; if one of them fails, try again
-            exhausted = False
-        else:
-            study.optimize(objective, n_trials=1)
-            exhausted = proposals.exhausted
+class _Search:
+    """A search by this process; its arguments are those of `search`."""
 
+    def __init__(
+        self,
+        *,
+        study: SharedStudy,
+        index: TrialIndex,
+        worker: Worker,
+        feasible: Feasible,
+        evaluate: Callable[[Arch], float],
+        trials: int,
+        proposals: FeasibleSampler,
+        pareto: bool,
+        seed: int,
+        after_trial: AfterTrial,
+        note: Callable[[str], None],
+        grace: float,
+    ) -> None:
+        self.study = study
+        self.index = index
+        self.worker = worker
+        self.feasible = feasible
+        self.evaluate = evaluate
+        self.trials = trials
+        self.proposals = proposals
+        self.pareto = pareto
+        self.seed = seed
+        self.after_trial = after_trial
+        self.note = note
+        self.interval = grace / _BEATS
+        self.liveness = Liveness(grace=grace, interval=self.interval)
+        self.start_points = feasible.start_points(min(_START_POINTS, trials), generator(seed, "start points"))
+        self.reusable = _reusable_accuracies(study, feasible)
+        self._num_reported = 0
+        self._failed_in_a_row: set[Arch] = set()
+        self._waiting_since: float | None = None
 
-@dataclass(frozen=True)
-class _Objective:
-    """The objective of the study: evaluates a trial's network, unless that is not needed."""
+    def run(self) -> SearchOutcome:
+        """Run trials until the study has enough evaluations, or no network is left to propose or being evaluated."""
+        while True:
+            self._look()
+            missing = self.trials - len(self.index.evaluations)
+            arch = self._next_network() if missing > len(self.index.running) else None
+            if missing <= 0 or (arch is None and not self.index.running):
+                return SearchOutcome(evaluations=self.index.evaluations, failures=self.index.failed_for_good())
+            if arch is None:
+                self._wait()
+            else:
+                self._waiting_since = None
+                self._try(arch)
 
-    study: optuna.Study
-    feasible: Feasible
-    evaluate: Callable[[Arch], float]
-    trials: int
+    def _look(self) -> None:
+        """Read what has changed, fail the trials of dead workers, and report new evaluations."""
+        self.index.refresh()
+        dead = []
+        for running in self.index.running.values():
+            if self.liveness.is_dead(running.number, running.worker, running.heartbeat):
+                dead.append(running)
+        for running in dead:
+            self.liveness.forget(running.number)
+            who = str(running.worker or "the worker")
+            if self.study.fail(running.trial_id, {FAILURE: f"{who} died, or was not heard of for too long"}):
+                self.note(f"{who} of trial {running.number} is gone; its network is tried again")
+        if dead:
+            self.index.refresh()
+        new = self.index.evaluations[self._num_reported :]
+        self._num_reported += len(new)
+        self.after_trial(new, self.proposals.rejected)
 
-    def __call__(self, trial: optuna.Trial) -> list[float]:
-        """Return accuracy and, for a Pareto front, log10 MACs; NaN, which fails the trial, if it is not needed."""
-        genes = {}
-        for name, count in self.feasible.space.genes().items():
-            genes[name] = trial.suggest_int(name, 0, count - 1)
-        arch = self.feasible.space.decode(genes)
-        cost = self.feasible.cost_of(arch)
-        if not self._fits(trial, arch, cost) or not self._is_needed(trial):
-            return [nan] * len(self.study.directions)
-        accuracy = self._known_accuracy(arch)
+    def _next_network(self) -> Arch | None:
+        """Return the network to evaluate next: one to try again, a start point or a proposal; None if none is left.
+
+        A network of another process may not fit here, as its latency was measured there.
+        """
+        for arch in self.index.waiting:
+            if arch in self.feasible:
+                return arch
+        for arch in self.start_points:
+            if arch not in self.index.known:
+                return arch
+        # Workers that propose at the same time draw different networks; one that is alone draws the same when resumed.
+        purpose = f"sampler of {self.worker.id}" if self.index.running else "sampler"
+        return self.proposals.propose(self.index.history(), generator(self.seed, purpose, len(self.index.known)))
+
+    def _wait(self) -> None:
+        """Wait a moment for other workers, which evaluate the last networks; say so if it takes long."""
+        now = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        waited = now - self._waiting_since
+        pause = min(max(_POLLS[0], waited / 10), _POLLS[1])
+        if waited < _PATIENCE <= waited + pause:
+            workers = {str(running.worker or "an unknown worker") for running in self.index.running.values()}
+            self.note(f"waiting for the last networks, which {', '.join(sorted(workers))} evaluates")
+        time.sleep(pause)
+
+    def _try(self, arch: Arch) -> None:
+        """Begin a trial of the network; evaluate it, unless another worker has begun it too."""
+        trial = self._begin(arch)
+        before = len(self.index.evaluations)
+        for other in self.index.running.values():
+            before += other.number < trial.number
+        if before >= self.trials or not self.index.is_needed(trial.number):
+            self.study.fail(trial.trial_id, {})
+            return
+        accuracy: object = self.reusable.get(arch)
         if accuracy is None:
             try:
-                accuracy = self.evaluate(arch)
+                with Heartbeat(partial(self.study.set_attribute, trial.trial_id, HEARTBEAT), self.interval):
+                    accuracy = self.evaluate(arch)
+            except Exception as error:
+                self._record_failure(trial, f"{type(error).__name__}: {_first_line(error)}", error=error)
+                return
             except BaseException:
-                requeue(self.study, self.study.trials[trial.number])
+                self.study.release(trial.trial_id)
                 raise
-        values = [accuracy, log10(cost.macs)][: len(self.study.directions)]
-        trial.set_user_attr(_DIGEST, _digest(trial.params, values, trial.user_attrs))
-        return values
+        if not _is_finite_number(accuracy):
+            self._record_failure(trial, f"the accuracy is {accuracy!r}, not a finite number", final=True)
+            return
+        self._complete(trial, float(accuracy))  # type: ignore[arg-type]
 
-    def _fits(self, trial: optuna.Trial, arch: Arch, cost: Cost) -> bool:
-        """Record arch, cost and constraints on the trial; return whether the cost, as this process measures it, fits.
+    def _begin(self, arch: Arch) -> Running:
+        """Create a trial of the network, which tells other workers that this one evaluates it."""
+        cost = self.feasible.cost_of(arch)
+        trial_id = self.study.begin(
+            self.feasible.space.encode(arch),
+            {COST: cost.to_dict(), WORKER: self.worker.to_dict()},
+            constraints=self.feasible.budget.excess(cost),
+        )
+        self.index.refresh()
+        for running in self.index.running.values():
+            if running.trial_id == trial_id:
+                return running
+        raise AssertionError(f"trial {trial_id} was created by this process")
 
-        A queued trial of another process may not fit here, as its latency was measured there.
-        """
-        trial.set_user_attr(ARCH, arch.to_dict())
-        trial.set_user_attr("cost", cost.to_dict())
-        excess = self.feasible.budget.excess(cost)
-        for name, value in excess.items():
-            trial.set_constraint(name, value)
-        return all(value <= 0 for value in excess.values())
+    def _complete(self, trial: Running, accuracy: float) -> None:
+        """Finish a trial with its network's accuracy, unless another worker has taken it over meanwhile."""
+        values = [accuracy]
+        if self.pareto:
+            values.append(log10(quick_cost(trial.arch).macs))
+        self._failed_in_a_row.clear()
+        if not self.study.finish(trial.trial_id, values):
+            self.note(
+                f"trial {trial.number} was taken over by another worker, as this one had not been heard of; going on "
+                "with another network"
+            )
 
-    def _is_needed(self, trial: optuna.Trial) -> bool:
-        """Return whether no other trial has the network, and the trials before this one are not enough.
+    def _record_failure(
+        self, trial: Running, reason: str, *, final: bool = False, error: Exception | None = None
+    ) -> None:
+        """Fail a trial whose network could not be evaluated. Raises EvaluationError after several in a row."""
+        self.study.fail(trial.trial_id, {FINAL: True, FAILURE: reason} if final else {FAILURE: reason})
+        self.index.refresh()
+        failure = self.index.failures.get(trial.arch)
+        attempts = failure.attempts if failure else 1
+        next_step = "it is not tried again" if final or attempts >= MAX_ATTEMPTS else "it will be tried again"
+        self.note(f"trial {trial.number} failed, attempt {attempts} at its network: {reason}; {next_step}")
+        self._failed_in_a_row.add(trial.arch)
+        if len(self._failed_in_a_row) >= max(_MAX_FAILURES, len(self.index.evaluations)):
+            raise EvaluationError(
+                f"the last {len(self._failed_in_a_row)} networks could not be evaluated, the last one because: "
+                f"{reason}; correct that, then continue with --resume, or try all again with another --storage"
+            ) from error
 
-        Each process records its network before it looks at the others', so that of two processes with the same network
-        at least one notices.
-        """
-        before = 0
-        for other in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
-            if other.number == trial.number:
-                continue
-            if other.params == trial.params:
-                return False
-            if other.state == TrialState.COMPLETE or other.number < trial.number:
-                before += 1
-        return before < self.trials
 
-    def _known_accuracy(self, arch: Arch) -> float | None:
-        """Return the accuracy of the network in any study of the same weights, or None."""
-        storage, plain = self.study._storage, arch.to_dict()
-        _, _, weights = self.study.study_name.partition(_OF)
-        for name in optuna.get_all_study_names(storage):
-            if name.partition(_OF)[2] != weights:
-                continue
-            study = optuna.load_study(study_name=name, storage=storage)
-            for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-                if trial.user_attrs[ARCH] == plain:
-                    _check_digest(trial)
-                    return float(trial.values[0])
-        return None
+def _reusable_accuracies(study: SharedStudy, feasible: Feasible) -> dict[Arch, float]:
+    """Return the accuracies of networks that other studies of the same weights have, with other limits."""
+    _, _, weights = study.name.partition(_OF)
+
+    def has_same_weights(name: str) -> bool:
+        return name.partition(_OF)[2] == weights
+
+    accuracies = {}
+    for trial in study.trials_of_other_studies(has_same_weights):
+        if trial.state == TrialState.COMPLETE and study.has_genes(trial):
+            accuracies[feasible.space.decode(trial.params)] = float(trial.values[0])
+    return accuracies
 
 
 def _study_name(feasible: Feasible, weights: str, *, pareto: bool) -> str:
@@ -186,30 +308,12 @@ def _study_name(feasible: Feasible, weights: str, *, pareto: bool) -> str:
     return f"{prefix}{feasible.budget.describe(exact=True)}{suffix}{_OF}{weights}"
 
 
-def _evaluations(study: optuna.Study, intact: set[int]) -> list[Evaluation]:
-    """Return the evaluations of the completed trials.
-
-    Args:
-        study: The study.
-        intact: Numbers of the trials whose digests have been checked; those of the others are added.
-    """
-    evaluations = []
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-        if trial.number not in intact:
-            _check_digest(trial)
-            intact.add(trial.number)
-        arch, cost = Arch.from_dict(trial.user_attrs[ARCH]), Cost(**trial.user_attrs["cost"])
-        evaluations.append(Evaluation(arch=arch, accuracy=trial.values[0], cost=cost))
-    return evaluations
+def _is_finite_number(value: object) -> bool:
+    try:
+        return isfinite(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
 
 
-def _digest(genes: dict[str, Any], values: list[float], attributes: dict[str, Any]) -> str:
-    """Return the digest of a network's evaluation: its genes, accuracy (and log10 MACs), arch and cost."""
-    return json_digest([genes, values, attributes[ARCH], attributes["cost"]])
-
-
-def _check_digest(trial: FrozenTrial) -> None:
-    """Raise Optuna's StorageInternalError if a trial is not as it was evaluated; earlier versions wrote no digest."""
-    expected = trial.user_attrs.get(_DIGEST)
-    if expected is not None and expected != _digest(trial.params, trial.values, trial.user_attrs):
-        raise StorageInternalError(f"trial {trial.number} is damaged, it is not what its {_DIGEST} says")
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,41 +1,40 @@
-"""Where an Optuna study is stored, and how the processes that share it notice that one of them died.
-
-Every trial records the process that evaluates it. A trial whose process is gone is marked as failed, and its network
-is queued again; so a search that was killed resumes where it was.
-"""
+"""Where an Optuna study is stored: a journal file, a database, or a gRPC proxy of one; and what can go wrong there."""
 
 import contextlib
-import os
-import socket
 import time
 import warnings
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+from urllib.parse import urlsplit
 
 import optuna
-from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from ..utils.errors import FileError, InputError, TinyNASError
+from .journal import Journal
 
-ARCH = "arch"  # user attribute of a trial whose genes are all drawn
-REQUEUED = "again"  # user attribute of a trial queued for one whose process died: the number of that one
-_WORKER = "worker"  # user attribute of a trial: the process that evaluates it
-_HEARTBEAT = 10  # seconds between the heartbeats of a trial in a database
 _LOCK_TIMEOUT = 60  # seconds that a transaction waits for others to end, in SQLite
-_GRACE = 60  # seconds without a heartbeat after which a trial's process counts as dead
+_CONNECT_TIMEOUT = 10  # seconds until an attempt to connect to PostgreSQL fails
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}  # a dead server is noticed in 60 s
+_SECRETS = ("password", "passwd", "pwd", "secret", "token", "passfile")  # parts of names in a URL's query
+_PERMANENT = ("does not exist", "authentication failed", "no pg_hba.conf entry", "could not translate host name")
+_GRPC_RETRIED = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN")  # UNKNOWN: the proxy's own database fails
 
 
 def open_storage(url: str) -> BaseStorage:
-    """Open a database by its URL (sqlite:///..., postgresql://...), or a journal file by its path.
+    """Open a database by its URL, a gRPC proxy (grpc://HOST:PORT), or a journal file by its path.
+
+    Databases are those of SQLAlchemy: postgresql://..., sqlite:///... A process holds at most two connections.
 
     Raises:
         InputError: The URL cannot be used.
@@ -44,21 +43,62 @@ def open_storage(url: str) -> BaseStorage:
     with warnings.catch_warnings(), storage_errors(url, OSError, ValueError, KeyError):
         warnings.simplefilter("ignore", ExperimentalWarning)
         if "://" not in url:
-            return JournalStorage(_Journal(Path(url)))
+            return JournalStorage(Journal(Path(url)))
         try:
-            try:
-                return _Database(url)
-            except DBAPIError:  # another process was creating the tables
-                time.sleep(1)
-                return _Database(url)
+            return _open_proxy(url) if url.startswith("grpc://") else _open_database(url)
         except ImportError as error:
-            driver = getattr(error.__cause__, "name", None) or "a driver"
-            advice = "pip install 'tinynas[distributed]' installs PostgreSQL's"
+            driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or "a driver"
+            advice = "pip install 'tinynas[distributed]' installs PostgreSQL's and gRPC's"
             raise InputError(
                 f"the storage {redact_password(url)} needs {driver}, which is not installed; {advice}"
             ) from None
         except ValueError as error:
             raise InputError(f"cannot read the storage {redact_password(url)}: {error}") from None
+
+
+def _open_proxy(url: str) -> BaseStorage:
+    import grpc  # noqa: F401  # Optuna imports it when it is used, and names no extra
+
+    address = urlsplit(url)
+    if not address.hostname or not address.port:
+        raise ValueError("expected grpc://HOST:PORT")
+    return optuna.storages.GrpcStorageProxy(host=address.hostname, port=address.port)
+
+
+def _open_database(url: str) -> BaseStorage:
+    try:
+        return _Database(url)
+    except DBAPIError as error:
+        if is_transient(error):
+            raise
+        time.sleep(1)  # another process was creating the tables
+        return _Database(url)
+
+
+class _Database(RDBStorage):
+    """A database in which two processes never write together, and that a process uses by at most two connections."""
+
+    def __init__(self, url: str) -> None:
+        url = url.replace("postgresql://", "postgresql+psycopg://", 1)  # the driver of the extra `distributed`
+        backend = make_url(url).get_backend_name()
+        engine_kwargs: dict[str, Any] = {"pool_pre_ping": True}
+        if backend == "sqlite":
+            engine_kwargs["connect_args"] = {"isolation_level": None, "timeout": _LOCK_TIMEOUT}
+        else:
+            engine_kwargs |= {"pool_size": 1, "max_overflow": 1}  # the second one is for a heartbeat
+        if backend == "postgresql":
+            engine_kwargs["connect_args"] = {"connect_timeout": _CONNECT_TIMEOUT, **_KEEPALIVE}
+        super().__init__(url, engine_kwargs=engine_kwargs)
+        if backend == "sqlite":
+            event.listen(self.engine, "begin", _begin_immediate)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Begin a transaction in SQLite that locks the database before it reads.
+
+    SQLite has no SELECT ... FOR UPDATE: otherwise two processes could give two trials the same number.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
@@ -74,18 +114,59 @@ def quiet_optuna() -> Iterator[None]:
 
 @contextlib.contextmanager
 def storage_errors(url: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Raise FileError for the exceptions of a storage, and for exceptions of these further kinds."""
+    """Raise FileError for the exceptions of a storage, and for exceptions of these further kinds.
+
+    Those that may be over in a moment (`is_transient`) are raised as they are.
+    """
     try:
         yield
     except Exception as error:
         cause = _storage_error(error, kinds)
-        if isinstance(error, TinyNASError) or cause is None:
+        if isinstance(error, TinyNASError) or cause is None or is_transient(error):
             raise
-        reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
         raise FileError(
-            f"cannot use the study in {redact_password(url)}: {reason}; check that it exists and is not corrupt, then "
-            "continue with --resume; or start a new search with another --storage"
+            f"cannot use the study in {redact_password(url)}: {failure_reason(error, url, kinds)}; check that it "
+            "exists and is not corrupt, then continue with --resume; or start a new search with another --storage"
         ) from None
+
+
+def failure_reason(error: BaseException, url: str, kinds: tuple[type[Exception], ...] = ()) -> str:
+    """Return why a storage failed, as one line without the password in its URL."""
+    cause = _storage_error(error, kinds) or error
+    details = getattr(cause, "details", None)  # of gRPC
+    text = str(getattr(cause, "orig", None) or (details() if callable(details) else cause))
+    reason = text.strip().partition("\n")[0]
+    for secret in _secrets(url):
+        reason = reason.replace(secret, "***")
+    return reason
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether an exception of a storage may be over in a moment: a server restarts, or has no connection left.
+
+    A wrong password, or a database that does not exist, is not.
+    """
+    cause = _storage_error(error, ())
+    if isinstance(cause, NoConnectionError):
+        return True
+    if isinstance(cause, (OperationalError, InterfaceError)):
+        text = str(cause.orig)
+        if type(cause.orig).__module__.startswith("sqlite3"):
+            return "is locked" in text
+        return not any(part in text for part in _PERMANENT)
+    if isinstance(cause, DBAPIError):
+        return bool(cause.connection_invalidated)
+    return _grpc_status(cause) in _GRPC_RETRIED
+
+
+def _grpc_status(error: BaseException | None) -> str:
+    """Return the name of the status of an exception of gRPC; an empty text for any other exception."""
+    code = getattr(error, "code", None)
+    return getattr(code(), "name", "") if _is_grpc_error(error) and callable(code) else ""
+
+
+def _is_grpc_error(error: BaseException | None) -> bool:
+    return type(error).__module__.startswith("grpc")
 
 
 def _storage_error(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseException | None:
@@ -96,130 +177,44 @@ def _storage_error(error: BaseException, kinds: tuple[type[Exception], ...]) -> 
     innermost = None
     current: BaseException | None = error
     while current is not None:
-        if isinstance(current, (OptunaError, SQLAlchemyError, kinds)):
+        if isinstance(current, (OptunaError, SQLAlchemyError, *kinds)) or _is_grpc_error(current):
             innermost = current
         current = current.__cause__ or current.__context__
     return innermost
 
 
 def redact_password(url: str) -> str:
-    """Return the URL or path of a storage without the password."""
+    """Return the URL or path of a storage without passwords, neither USER:PASSWORD@ nor ?password=.
+
+    Example:
+        >>> redact_password("postgresql://me:secret@host/nas?password=secret&sslmode=require")
+        'postgresql://me@host/nas?sslmode=require'
+    """
+    if "://" not in url:
+        return url
     try:
-        return make_url(url)._replace(password=None).render_as_string() if "://" in url else url
+        parsed = make_url(url)
     except SQLAlchemyError:
         return url.partition("://")[0] + "://..."
+    public = {}
+    for name, value in parsed.query.items():
+        if not _is_secret(name):
+            public[name] = value
+    return parsed._replace(password=None, query=public).render_as_string()  # type: ignore[arg-type]
 
 
-def record_worker(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Record on a trial that this process evaluates it."""
-    study._storage.set_trial_user_attr(trial._trial_id, _WORKER, f"{socket.gethostname()} {os.getpid()}")
-
-
-def requeue_stale_trials(study: optuna.Study) -> None:
-    """Fail the trials whose processes died, and queue their networks again. Call it between trials, not during one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)  # those of other machines, by their heartbeats
-    for trial in study.get_trials(states=[TrialState.RUNNING]):
-        if not _is_alive(trial):
-            with contextlib.suppress(ValueError, OptunaError):  # another process has failed it already
-                study.tell(trial.number, state=TrialState.FAIL)
-                requeue(study, trial)
-
-
-def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue the network of a trial without result again."""
-    genes = trial.params if ARCH in trial.user_attrs else {}  # never an incomplete set of genes
-    study.enqueue_trial(trial.system_attrs.get("fixed_params") or genes, user_attrs={REQUEUED: trial.number})
-
-
-def _is_alive(trial: FrozenTrial) -> bool:
-    """Return whether the process of a running trial is alive; one on another machine counts as alive."""
-    if _WORKER not in trial.user_attrs:  # which is recorded right after the start
-        started = trial.datetime_start or datetime.now()
-        return datetime.now() - started < timedelta(seconds=_GRACE)
-    host, process = trial.user_attrs[_WORKER].split()
-    if host != socket.gethostname():
-        return True
-    if int(process) == os.getpid():
-        return False  # this process is between trials
+def _secrets(url: str) -> list[str]:
+    """Return the passwords in a URL."""
     try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        parsed = make_url(url)
+    except SQLAlchemyError:
+        return []
+    secrets = [str(parsed.password)] if parsed.password else []
+    for name, value in parsed.query.items():
+        if _is_secret(name):
+            secrets += [value] if isinstance(value, str) else list(value)
+    return secrets
 
 
-class _Database(RDBStorage):
-    """A database in which two processes never start the same queued trial."""
-
-    def __init__(self, url: str) -> None:
-        url = url.replace("postgresql://", "postgresql+psycopg://", 1)  # the driver of the extra `distributed`
-        is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        engine_kwargs: dict[str, Any] = {"pool_pre_ping": True}
-        if is_sqlite:
-            engine_kwargs["connect_args"] = {"isolation_level": None, "timeout": _LOCK_TIMEOUT}
-        super().__init__(
-            url,
-            engine_kwargs=engine_kwargs,
-            heartbeat_interval=_HEARTBEAT,
-            grace_period=_GRACE,
-            heartbeat_stale_trial_callback=requeue,
-        )
-        if is_sqlite:
-            event.listen(self.engine, "begin", _begin_immediate)
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        """Record a heartbeat. Errors are ignored in this thread; the search itself reports a database that fails."""
-        with contextlib.suppress(OptunaError, SQLAlchemyError):
-            super().record_heartbeat(trial_id)
-
-
-def _begin_immediate(connection: Connection) -> None:
-    """Begin a transaction in SQLite that locks the database before it reads.
-
-    SQLite has no SELECT ... FOR UPDATE: otherwise two processes that read a queued trial together both start it.
-    """
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-class _Journal(JournalFileBackend):
-    """A journal file that survives a killed writer: an unfinished last line is cut off before the next is appended."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._lock_file = FileLock(path.with_name(f".{path.name}.lock"))  # released when its holder dies
-        super().__init__(str(path), self._lock_file)  # type: ignore[arg-type]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        with _as_storage_error(), self._lock_file:
-            with open(self._path, "rb+") as file:  # raises if the file is gone, unlike "ab"
-                _cut_unfinished_line(file)
-            super().append_logs(logs)
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        with _as_storage_error():
-            yield from super().read_logs(log_number_from)
-
-
-def _cut_unfinished_line(file: BinaryIO) -> None:
-    """Truncate a file after its last newline."""
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
-        return
-    file.seek(-1, os.SEEK_END)
-    if file.read() != b"\n":
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-
-
-@contextlib.contextmanager
-def _as_storage_error() -> Iterator[None]:
-    """Raise Optuna's StorageInternalError for what reading and writing a file raises."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise optuna.exceptions.StorageInternalError(str(error)) from error
+def _is_secret(name: str) -> bool:
+    return any(part in name.lower() for part in _SECRETS)

@@ -43,6 +43,10 @@ class TrainingError(TinyNASError):
     """Training cannot continue."""
 
 
+class EvaluationError(TinyNASError):
+    """Networks cannot be evaluated, so a search cannot continue."""
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> InputError:
     """Return the error for an unknown name, which suggests the most similar known one, or lists all.
 

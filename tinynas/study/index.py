@@ -1,0 +1,144 @@
+"""What a study's trials say: each trial is read and its network decoded once, however often the study is looked at."""
+
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+from ..arch.arch import Arch
+from ..arch.cost import Cost
+from ..arch.space import SearchSpace
+from .history import Evaluation, History
+from .shared_study import SharedStudy
+from .workers import Worker
+
+COST = "cost"  # user attribute of a trial: its network's cost
+WORKER = "worker"  # user attribute of a trial: who evaluates it
+HEARTBEAT = "heartbeat"  # user attribute of a running trial: how often its worker has been heard of
+FAILURE = "failure"  # user attribute of a failed trial: why its network could not be evaluated
+FINAL = "final"  # user attribute of a failed trial whose network is not to be tried again
+MAX_ATTEMPTS = 3  # to evaluate a network, by all workers together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A trial that a worker evaluates."""
+
+    number: int
+    trial_id: int
+    arch: Arch
+    worker: Worker | None  # None if the trial does not say who, as trials of earlier versions
+    heartbeat: int
+
+
+@dataclass(kw_only=True)
+class Failure:
+    """A network that could not be evaluated: the reason of the last attempt, and how many there were."""
+
+    reason: str
+    attempts: int = 0
+    final: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the network is not tried again."""
+        return self.final or self.attempts >= MAX_ATTEMPTS
+
+
+class TrialIndex:
+    """The networks of a study by what has become of them.
+
+    Attributes:
+        evaluations: Those evaluated, in the order in which this process learned of them.
+        running: Trials that workers evaluate now, by number.
+        failures: Networks with failed attempts, also those that were evaluated after all.
+        waiting: Networks to be tried again, in the order in which this process learned of it: an attempt failed, or its
+            worker stopped.
+        known: All networks that any trial has.
+    """
+
+    def __init__(self, study: SharedStudy, space: SearchSpace) -> None:
+        self.evaluations: list[Evaluation] = []
+        self.running: dict[int, Running] = {}
+        self.failures: dict[Arch, Failure] = {}
+        self.waiting: dict[Arch, None] = {}  # ordered, unlike a set
+        self.known: set[Arch] = set()
+        self._study = study
+        self._space = space
+        self._evaluated: set[Arch] = set()
+        self._num_read = 0
+
+    def refresh(self) -> None:
+        """Read the trials that are new or were running before."""
+        trials = self._study.trials()
+        numbers = [*self.running, *range(self._num_read, len(trials))]
+        self._num_read = len(trials)
+        for number in numbers:
+            self._read(trials[number])
+
+    def history(self) -> History:
+        """Return what a sampler is given."""
+        pending = [running.arch for running in self.running.values()]
+        return History(evaluations=self.evaluations, pending=pending, taken=self.known)
+
+    def is_needed(self, number: int) -> bool:
+        """Return whether a running trial's network is to be evaluated: no other trial has done or begun it before."""
+        arch = self.running[number].arch
+        if arch in self._evaluated:
+            return False
+        return all(number <= other.number for other in self.running.values() if other.arch == arch)
+
+    def failed_for_good(self) -> dict[Arch, Failure]:
+        """Return the networks that could not be evaluated, and are not tried again."""
+        failed = {}
+        for arch, failure in self.failures.items():
+            if failure.is_final and arch not in self._evaluated:
+                failed[arch] = failure
+        return failed
+
+    def _read(self, trial: FrozenTrial) -> None:
+        """Read a trial that is new or has changed; trials of other programs, without genes or cost, are ignored."""
+        running = self.running.pop(trial.number, None)
+        if running is None:
+            if COST not in trial.user_attrs or not self._study.has_genes(trial):
+                return
+            self._study.share_distributions(trial)
+        arch = running.arch if running else self._space.decode(trial.params)
+        self.known.add(arch)
+        if trial.state == TrialState.RUNNING:
+            self.waiting.pop(arch, None)
+            self.running[trial.number] = _running(trial, arch)
+        elif trial.state == TrialState.COMPLETE:
+            self._add_evaluation(arch, trial)
+        elif trial.state == TrialState.FAIL:
+            self._add_failure(arch, trial)
+
+    def _add_evaluation(self, arch: Arch, trial: FrozenTrial) -> None:
+        if arch in self._evaluated:
+            return
+        cost = Cost(**trial.user_attrs[COST])
+        self.evaluations.append(Evaluation(arch=arch, accuracy=trial.values[0], cost=cost))
+        self._evaluated.add(arch)
+        self.waiting.pop(arch, None)
+
+    def _add_failure(self, arch: Arch, trial: FrozenTrial) -> None:
+        """Count the attempt, if it was one, and let the network wait for another."""
+        reason = trial.user_attrs.get(FAILURE)
+        if reason is not None:
+            failure = self.failures.setdefault(arch, Failure(reason=reason))
+            failure.reason = reason
+            failure.attempts += 1
+            failure.final = failure.final or trial.user_attrs.get(FINAL, False)
+        failed_for_good = arch in self.failures and self.failures[arch].is_final
+        is_running = any(other.arch == arch for other in self.running.values())
+        if not (failed_for_good or is_running or arch in self._evaluated):
+            self.waiting[arch] = None
+
+
+def _running(trial: FrozenTrial, arch: Arch) -> Running:
+    return Running(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        arch=arch,
+        worker=Worker.from_dict(trial.user_attrs.get(WORKER)),
+        heartbeat=trial.user_attrs.get(HEARTBEAT, 0),
+    )

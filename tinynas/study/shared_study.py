@@ -1,0 +1,186 @@
+"""An Optuna study that several processes write to, through a storage that may be away for a while.
+
+A trial takes two writes: one creates it, running, with its genes and all attributes; one finishes it.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import optuna
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from ..utils.errors import FileError
+from .storage import failure_reason, is_transient, open_storage, redact_password
+
+Result = TypeVar("Result")
+_CLAIM = "claim"  # user attribute of a trial: a random id of the write that created it
+_FIRST_PAUSE = 1.0  # seconds before a storage that failed is tried again; doubled each time
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """How long a storage that cannot be reached is tried again.
+
+    Attributes:
+        url: The storage.
+        timeout: Seconds for which one access is tried.
+        note: Shows a line each time.
+    """
+
+    url: str
+    timeout: float
+    note: Callable[[str], None]
+
+    def call(self, access: Callable[[], Result]) -> Result:
+        """Return what an access to the storage returns; try it again, with growing pauses, while it cannot be reached.
+
+        Raises:
+            FileError: The storage could not be reached in time.
+        """
+        began, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            try:
+                return access()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                reason = failure_reason(error, self.url)
+                left = began + self.timeout - time.monotonic()
+            if left <= 0:
+                raise FileError(
+                    f"cannot reach the study in {redact_password(self.url)} for {self.timeout:.0f} s: {reason}; start "
+                    "its server, then continue with --resume; or wait longer, with --storage-timeout"
+                )
+            pause = min(pause, left)
+            self.note(f"storage {redact_password(self.url)}: {reason}; trying again in {pause:.0f} s")
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+class SharedStudy:
+    """An Optuna study by its name, created if it does not exist.
+
+    Args:
+        url: Path of a journal file, or URL of a database or gRPC proxy.
+        name: The study's name.
+        directions: "maximize" or "minimize", by value of a trial.
+        num_options: Number of options of every gene, by its name.
+        retries: What to do while the storage cannot be reached.
+
+    Raises:
+        InputError: The URL cannot be used.
+        FileError: The study in it cannot be used.
+    """
+
+    def __init__(
+        self, url: str, name: str, *, directions: Sequence[str], num_options: Mapping[str, int], retries: Retries
+    ) -> None:
+        self.name = name
+        self._retries = retries
+        self._distributions: dict[str, BaseDistribution] = {}
+        for gene, count in num_options.items():
+            self._distributions[gene] = IntDistribution(0, count - 1)
+        study = retries.call(lambda: _create_study(url, name, directions))
+        self._storage: BaseStorage = study._storage
+        self._id: int = study._study_id
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials by number. Storages keep what they read of finished ones; it is not copied."""
+        trials = self._retries.call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
+        return trials
+
+    def trials_of_other_studies(self, belongs: Callable[[str], bool]) -> list[FrozenTrial]:
+        """Return the trials of the storage's other studies whose names belong."""
+        trials: list[FrozenTrial] = []
+        for study in self._retries.call(self._storage.get_all_studies):
+            if study.study_name != self.name and belongs(study.study_name):
+                trials += self._storage.get_all_trials(study._study_id, deepcopy=False)
+        return trials
+
+    def has_genes(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial has exactly the study's genes."""
+        return trial.distributions == self._distributions
+
+    def share_distributions(self, trial: FrozenTrial) -> None:
+        """Let a trial that has the study's genes use its distributions; a journal has its own for every trial."""
+        trial.distributions = self._distributions
+
+    def begin(self, genes: Mapping[str, int], attributes: Mapping[str, Any], constraints: Mapping[str, float]) -> int:
+        """Create a running trial; return its id.
+
+        Args:
+            genes: The option of every gene.
+            attributes: User attributes.
+            constraints: Values that are at most 0 if the constraint holds.
+        """
+        claim = uuid4().hex
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(genes),
+            distributions=self._distributions,
+            user_attrs={**attributes, _CLAIM: claim},
+            system_attrs={f"constraints:{name}": value for name, value in constraints.items()},
+        )
+        attempts = 0
+
+        def create() -> int:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:  # the connection may have been lost after the trial was created
+                for trial in self._storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.RUNNING,)):
+                    if trial.user_attrs.get(_CLAIM) == claim:
+                        return trial._trial_id
+            return self._storage.create_new_trial(self._id, template_trial=template)
+
+        return self._retries.call(create)
+
+    def finish(self, trial_id: int, values: Sequence[float]) -> bool:
+        """Complete a trial with its values; return whether it is complete with them: nobody else has finished it."""
+
+        def complete() -> bool:
+            try:
+                self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
+            except UpdateFinishedTrialError:
+                trial = self._storage.get_trial(trial_id)  # perhaps by this process, before the connection was lost
+                return trial.state == TrialState.COMPLETE and trial.values == list(values)
+            return True
+
+        return self._retries.call(complete)
+
+    def fail(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+        """Fail a running trial, with further user attributes; return whether no other process had finished it."""
+
+        def mark() -> bool:
+            try:
+                for name, value in attributes.items():
+                    self._storage.set_trial_user_attr(trial_id, name, value)
+                self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+            except UpdateFinishedTrialError:
+                return False
+            return True
+
+        return self._retries.call(mark)
+
+    def release(self, trial_id: int) -> None:
+        """Fail a trial that this process will not evaluate, as it was interrupted. Errors are ignored."""
+        try:
+            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        except Exception:  # then others notice that this process is gone
+            return
+
+    def set_attribute(self, trial_id: int, name: str, value: Any) -> None:
+        """Set a user attribute of a running trial. The storage is tried once."""
+        self._storage.set_trial_user_attr(trial_id, name, value)
+
+
+def _create_study(url: str, name: str, directions: Sequence[str]) -> optuna.Study:
+    return optuna.create_study(
+        storage=open_storage(url), study_name=name, directions=list(directions), load_if_exists=True
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..arch.targets import DEFAULT_TARGET, TARGETS
 from ..utils.paths import absolute_path
 from ..utils.settings import check_settings, setting
+from ..utils.units import parse_seconds
 
 SAMPLERS = ("predictor", "tpe", "nsga2", "random")  # implemented in study/samplers.py
 
@@ -36,6 +37,15 @@ class SearchSettings:
         metavar="URL|FILE",
         default_text="study.journal in the run",
         parse=_storage,
+    )
+    storage_timeout: float = setting(
+        600.0,
+        help="How long a database that cannot be reached is tried again",
+        default_text="10min",
+        group="Search",
+        metavar="TIME",
+        parse=parse_seconds,
+        above=0,
     )
     target: str = setting(
         DEFAULT_TARGET,

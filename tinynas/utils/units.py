@@ -10,6 +10,7 @@ from .errors import InputError
 _COUNT_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _BYTE_FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
+_SECONDS = {"min": 60, "h": 3600}
 
 
 def parse_count(text: str | int) -> int:
@@ -23,11 +24,12 @@ def parse_bytes(text: str | int) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Parse a positive time in seconds: 5ms, 800us, 0.1s. Raises InputError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|us)\s*", text.lower())
+    """Parse a positive time in seconds: 5ms, 800us, 0.1s, 10min, 1h. Raises InputError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|us|min|h)\s*", text.lower())
     if not match or float(match[1]) == 0:
-        raise InputError(f"cannot read {text!r}: expected a time like 5ms, 800us or 0.1s")
-    return float(match[1]) / _UNITS_PER_SECOND[match[2]]
+        raise InputError(f"cannot read {text!r}: expected a time like 5ms, 800us, 0.1s or 10min")
+    number, unit = float(match[1]), match[2]
+    return number * _SECONDS[unit] if unit in _SECONDS else number / _UNITS_PER_SECOND[unit]
 
 
 def format_count(value: float) -> str:

@@ -81,7 +81,7 @@ def test_retries_do_not_repeat_what_stays_wrong(pauses, text):
 @pytest.fixture
 def shared(tmp_path):
     retries = Retries(url=str(tmp_path / "j"), timeout=10, note=print)
-    return SharedStudy(str(tmp_path / "j"), "s", directions=["maximize"], num_options={"a": 3}, retries=retries)
+    return SharedStudy(str(tmp_path / "j"), "s", num_values=1, num_options={"a": 3}, retries=retries)
 
 
 def lose_the_answer(monkeypatch, shared, method):

@@ -130,7 +130,9 @@ class TrialIndex:
             failure.final = failure.final or trial.user_attrs.get(FINAL, False)
         failed_for_good = arch in self.failures and self.failures[arch].is_final
         is_running = any(other.arch == arch for other in self.running.values())
-        if not (failed_for_good or is_running or arch in self._evaluated):
+        if failed_for_good or is_running or arch in self._evaluated:
+            self.waiting.pop(arch, None)
+        else:
             self.waiting[arch] = None
 
 

@@ -96,7 +96,7 @@ def search(
         study = SharedStudy(
             storage,
             _study_name(feasible, weights, pareto=pareto),
-            directions=["maximize", "minimize"] if pareto else ["maximize"],
+            num_values=2 if pareto else 1,
             num_options=num_options,
             retries=Retries(url=storage, timeout=storage_timeout, note=note),
         )

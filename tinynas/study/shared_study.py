@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..utils.errors import FileError
@@ -70,7 +71,7 @@ class SharedStudy:
     Args:
         url: Path of a journal file, or URL of a database or gRPC proxy.
         name: The study's name.
-        directions: "maximize" or "minimize", by value of a trial.
+        num_values: Values of a trial: accuracy, which is maximised, and for a front log10 MACs, which are minimised.
         num_options: Number of options of every gene, by its name.
         retries: What to do while the storage cannot be reached.
 
@@ -80,14 +81,14 @@ class SharedStudy:
     """
 
     def __init__(
-        self, url: str, name: str, *, directions: Sequence[str], num_options: Mapping[str, int], retries: Retries
+        self, url: str, name: str, *, num_values: int, num_options: Mapping[str, int], retries: Retries
     ) -> None:
         self.name = name
         self._retries = retries
         self._distributions: dict[str, BaseDistribution] = {}
         for gene, count in num_options.items():
             self._distributions[gene] = IntDistribution(0, count - 1)
-        study = retries.call(lambda: _create_study(url, name, directions))
+        study = retries.call(lambda: _create_study(url, name, num_values))
         self._storage: BaseStorage = study._storage
         self._id: int = study._study_id
 
@@ -180,7 +181,6 @@ class SharedStudy:
         self._storage.set_trial_user_attr(trial_id, name, value)
 
 
-def _create_study(url: str, name: str, directions: Sequence[str]) -> optuna.Study:
-    return optuna.create_study(
-        storage=open_storage(url), study_name=name, directions=list(directions), load_if_exists=True
-    )
+def _create_study(url: str, name: str, num_values: int) -> optuna.Study:
+    directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][:num_values]
+    return optuna.create_study(storage=open_storage(url), study_name=name, directions=directions, load_if_exists=True)

@@ -57,7 +57,7 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def _open_proxy(url: str) -> BaseStorage:
-    import grpc  # noqa: F401  # Optuna imports it when it is used, and names no extra
+    import grpc  # type: ignore[import-untyped]  # noqa: F401  # Optuna names no package if it is missing
 
     address = urlsplit(url)
     if not address.hostname or not address.port:

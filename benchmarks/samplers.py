@@ -36,7 +36,7 @@ Points = list[tuple[float, float]]  # MACs and accuracy, in the order of evaluat
 
 def run_search(evaluator: SubnetEvaluator, kind: str, sampler: str, seed: int) -> Points:
     """Search, and return the points in the order of their evaluation."""
-    evaluations = search(
+    outcome = search(
         Feasible(space=evaluator.supernet.space, budget=BUDGETS[kind]),
         evaluator,
         storage=str(SCRATCH / slug(f"samplers {kind} {sampler} {seed}.journal")),
@@ -45,7 +45,7 @@ def run_search(evaluator: SubnetEvaluator, kind: str, sampler: str, seed: int) -
         pareto=kind == "front",
         seed=seed,
     )
-    return [(evaluation.cost.macs, evaluation.accuracy) for evaluation in evaluations]
+    return [(evaluation.cost.macs, evaluation.accuracy) for evaluation in outcome.evaluations]
 
 
 def measure(cells: Cells) -> None:

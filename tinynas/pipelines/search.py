@@ -1,9 +1,9 @@
 """The search command: train a run's supernet, search it, write the Pareto front."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context, parent_process
 from typing import Any
@@ -29,6 +29,7 @@ from ..models.supernet import Supernet
 from ..study.evaluator import SubnetEvaluator
 from ..study.feasible import Feasible
 from ..study.history import Evaluation
+from ..study.loop import AfterTrial, SearchOutcome
 from ..study.loop import search as search_space
 from ..study.predictor import cross_validated_tau
 from ..tasks.losses import Loss
@@ -70,7 +71,10 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
         report.note(how_measured(plan.target))
     progress = _SearchProgress(report=report, trials=plan.settings.trials)
     with _workers_beside(plan, report):
-        evaluations = _search(plan, supernet, data, progress.after_trial)
+        outcome = _search(plan, supernet, data, progress.after_trial, report.note)
+    evaluations = outcome.evaluations
+    for failure in outcome.failures.values():
+        report.note(f"search: a network could not be evaluated in {failure.attempts} attempts: {failure.reason}")
     if len(evaluations) < plan.settings.trials:
         report.note(f"search: found no more than {len(evaluations)} different networks within the limits")
     if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
@@ -84,9 +88,12 @@ class _SearchProgress:
 
     report: ProgressReporter
     trials: int
+    evaluations: list[Evaluation] = field(default_factory=list)
 
-    def after_trial(self, evaluations: list[Evaluation], rejected: int) -> None:
+    def after_trial(self, new: Sequence[Evaluation], rejected: int) -> None:
         """Report the evaluations so far, and how many infeasible samples this process has rejected."""
+        self.evaluations.extend(new)
+        evaluations = self.evaluations
         text = f"{rejected} infeasible samples rejected"
         if evaluations:
             best = max([evaluation.accuracy for evaluation in evaluations])
@@ -203,8 +210,8 @@ def _measured_costs(plan: SearchPlan) -> MeasuredCosts | None:
 
 
 def _search(
-    plan: SearchPlan, supernet: Supernet, data: Data, after_trial: Callable[[list[Evaluation], int], None]
-) -> list[Evaluation]:
+    plan: SearchPlan, supernet: Supernet, data: Data, after_trial: AfterTrial, note: Callable[[str], None]
+) -> SearchOutcome:
     """Search the supernet's space; the study is kept where the plan says, by default in the run."""
     feasible = _feasible(plan, supernet.space)
     return search_space(
@@ -217,6 +224,8 @@ def _search(
         pareto=plan.settings.pareto,
         seed=plan.config.recipe.seed,
         after_trial=after_trial,
+        note=note,
+        storage_timeout=plan.settings.storage_timeout,
     )
 
 
@@ -249,14 +258,14 @@ def _work(plan: SearchPlan, threads: int) -> None:
     torch.set_num_threads(threads)
     try:
         supernet, data = train_supernet(plan, report=NullReporter())
-        _search(plan, supernet, data, _exit_if_orphaned)
+        _search(plan, supernet, data, _exit_if_orphaned, NullReporter().note)
     except KeyboardInterrupt:
         sys.exit(1)
     except TinyNASError as error:
         sys.exit(f"tinynas: a worker stopped: {error}")
 
 
-def _exit_if_orphaned(evaluations: list[Evaluation], rejected: int) -> None:
+def _exit_if_orphaned(new: Sequence[Evaluation], rejected: int) -> None:
     """Exit if the process that started this worker is gone."""
     starter = parent_process()
     if starter is None or not starter.is_alive():

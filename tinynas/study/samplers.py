@@ -13,6 +13,8 @@ import numpy as np
 from ..arch.arch import Arch
 from .feasible import Feasible
 from .history import History
+from .optuna_samplers import NSGAII, TPE
+from .predictor_sampler import PredictorSampler
 
 _REDRAWS = 10  # samples drawn from the inner sampler before an infeasible one is repaired
 _ATTEMPTS = 100  # to draw a network not seen before, after which the space counts as exhausted
@@ -71,8 +73,8 @@ class RandomSampler:
 
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
-    "tpe": RandomSampler,
-    "nsga2": RandomSampler,
-    "predictor": RandomSampler,
+    "tpe": TPE,
+    "nsga2": NSGAII,
+    "predictor": PredictorSampler,
     "random": RandomSampler,
 }

@@ -1,0 +1,205 @@
+"""Optuna's TPE and NSGA-II, reading a bounded choice of the evaluations: no proposal takes longer than an early one.
+
+Optuna's samplers read all trials of a study. Here the study is one in memory, with the trials that they need.
+"""
+
+from collections.abc import Container, Sequence
+from math import log10
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.samplers import NSGAIISampler, TPESampler
+from optuna.storages import InMemoryStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from ..arch.arch import Arch
+from ..arch.space import SearchSpace
+from .feasible import Feasible
+from .history import Evaluation, History
+from .storage import quiet_optuna
+
+_POPULATION = 20  # of nsga2
+_GENERATION = "NSGAIISampler:generation"  # system attribute of a trial, by which Optuna finds a population
+_TRIALS = 250  # that tpe reads; from 241 on, Optuna takes 25 of them as good, its largest number for one objective
+_GOOD = 25
+_NEWEST = 125
+_NAME = "choice"
+
+Indices = NDArray[np.intp]
+
+
+class TPE:
+    """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), of all genes jointly.
+
+    It reads the best evaluations, the newest, and evenly spaced older ones. Pending networks count as bad ones, so that
+    workers do not propose alike (constant liar).
+    """
+
+    def __init__(self, feasible: Feasible, *, pareto: bool) -> None:
+        self._trials = _Trials(feasible.space, pareto=pareto)
+        self._genes: list[bytes] = []
+        self._pareto = pareto
+
+    def propose(self, history: History, rng: np.random.Generator) -> Arch | None:
+        """Return a network that is likely among the good ones; None while there are few evaluations."""
+        evaluations, trials = history.evaluations, self._trials
+        for evaluation in evaluations[len(self._genes) :]:
+            self._genes.append(trials.genes(evaluation.arch))
+        chosen = []
+        for i in _choice(evaluations, pareto=self._pareto).tolist():
+            chosen.append(trials.evaluated(i, self._genes[i], evaluations[i]))
+        for number, arch in enumerate(history.pending, start=len(evaluations)):
+            chosen.append(trials.running(number, trials.genes(arch)))
+        new = trials.running(len(evaluations) + len(history.pending))
+        sampler = TPESampler(multivariate=True, constant_liar=True, seed=int(rng.integers(2**31)))
+        genes = sampler.sample_relative(trials.study(chosen), new, trials.distributions)
+        return trials.space.decode(genes) if genes else None
+
+
+class NSGAII:
+    """Non-dominated sorting genetic algorithm (Deb et al., 2002).
+
+    Every 20 evaluations are a generation; the parents of the next are the elite of the generation and its parents.
+    """
+
+    def __init__(self, feasible: Feasible, *, pareto: bool) -> None:
+        self._trials = _Trials(feasible.space, pareto=pareto)
+        self._read = 0  # number of evaluations in `_population` and in generations before it
+        self._population: list[FrozenTrial] = []  # the last generation and its parents
+
+    def propose(self, history: History, rng: np.random.Generator) -> Arch | None:
+        """Return a child of the elite; None until the first generation is complete."""
+        while self._read + _POPULATION <= len(history.evaluations):
+            self._add_generation(history.evaluations[self._read : self._read + _POPULATION])
+        if not self._population:
+            return None
+        sampler = NSGAIISampler(population_size=_POPULATION, seed=int(rng.integers(2**31)))
+        trials = self._trials
+        child = trials.running(len(history.evaluations), generation=1)
+        genes = sampler.sample_relative(trials.study(self._population), child, trials.distributions)
+        for name, count in trials.space.genes().items():
+            if name not in genes:  # Optuna leaves out what mutates
+                genes[name] = int(rng.integers(count))
+        return trials.space.decode(genes)
+
+    def _add_generation(self, evaluations: Sequence[Evaluation]) -> None:
+        """Add a generation to the elite of the ones before."""
+        trials, parents = self._trials, []
+        if self._population:
+            selection = NSGAIISampler(population_size=_POPULATION)
+            parents = selection.get_parent_population(trials.study(self._population), 1)
+        generation = []
+        for number, evaluation in enumerate(evaluations, start=self._read):
+            generation.append(trials.evaluated(number, trials.genes(evaluation.arch), evaluation))
+        self._population = parents + generation
+        self._read += len(generation)
+
+
+class _Trials:
+    """Optuna trials of the networks of a space, and studies of them."""
+
+    def __init__(self, space: SearchSpace, *, pareto: bool) -> None:
+        self.space, self._pareto = space, pareto
+        self.distributions: dict[str, BaseDistribution] = {}
+        for name, count in space.genes().items():
+            self.distributions[name] = IntDistribution(0, count - 1)
+        self._storage = _ListStorage(pareto=pareto)
+
+    def study(self, trials: list[FrozenTrial]) -> Study:
+        """Return the study of these trials; the studies returned before have them too."""
+        self._storage.trials = trials
+        return optuna.load_study(study_name=_NAME, storage=self._storage)
+
+    def genes(self, arch: Arch) -> bytes:
+        """Return the arch's option indices, which take less memory than a mapping."""
+        return bytes(self.space.encode(arch).values())
+
+    def evaluated(self, number: int, genes: bytes, evaluation: Evaluation) -> FrozenTrial:
+        """Return the trial of an evaluation."""
+        values = [evaluation.accuracy, log10(evaluation.cost.macs)] if self._pareto else [evaluation.accuracy]
+        return self._trial(number, TrialState.COMPLETE, genes, values, generation=0)
+
+    def running(self, number: int, genes: bytes = b"", *, generation: int = 0) -> FrozenTrial:
+        """Return the trial of a network without an evaluation, or, without genes, of one to be proposed."""
+        return self._trial(number, TrialState.RUNNING, genes, None, generation=generation)
+
+    def _trial(
+        self, number: int, state: TrialState, genes: bytes, values: list[float] | None, *, generation: int
+    ) -> FrozenTrial:
+        params = dict(zip(self.distributions, genes, strict=True)) if genes else {}
+        return FrozenTrial(
+            number=number,
+            trial_id=number,
+            state=state,
+            value=None,
+            values=values,
+            datetime_start=None,
+            datetime_complete=None,
+            params=params,
+            distributions=self.distributions if genes else {},
+            user_attrs={},
+            system_attrs={_GENERATION: generation},
+            intermediate_values={},
+        )
+
+
+class _ListStorage(InMemoryStorage):
+    """A storage with one study, whose trials are a list that can be replaced."""
+
+    def __init__(self, *, pareto: bool) -> None:
+        super().__init__()
+        self.trials: list[FrozenTrial] = []
+        directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+        with quiet_optuna():
+            self.create_new_study(directions if pareto else directions[:1], _NAME)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials in these states, not copied: samplers do not change them."""
+        return [trial for trial in self.trials if states is None or trial.state in states]
+
+    def set_study_system_attr(self, study_id: int, key: str, value: object) -> None:
+        """Do nothing: a sampler would keep which trials are parents, but the trials are replaced."""
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        """Do nothing: a sampler would tell other processes what it proposes."""
+
+
+def _choice(evaluations: Sequence[Evaluation], *, pareto: bool) -> Indices:
+    """Return the indices of a bounded number of evaluations, in order: the best, the newest, evenly spaced older ones."""
+    if len(evaluations) <= _TRIALS:
+        return np.arange(len(evaluations))
+    accuracies = np.array([evaluation.accuracy for evaluation in evaluations])
+    if pareto:
+        macs = np.array([evaluation.cost.macs for evaluation in evaluations])
+        good = _best_of_front(macs, accuracies)
+    else:
+        good = np.argsort(-accuracies, kind="stable")[:_GOOD]
+    others = np.setdiff1d(np.arange(len(evaluations)), good, assume_unique=True)
+    older, newest = others[:-_NEWEST], others[-_NEWEST:]
+    spaced = np.linspace(0, len(older) - 1, _TRIALS - len(good) - _NEWEST).round().astype(int)
+    return np.sort(np.concatenate([good, older[spaced], newest]))
+
+
+def _best_of_front(macs: NDArray[np.int64], accuracies: NDArray[np.float64]) -> Indices:
+    """Return the indices of the Pareto front, of what is the front without it, and so on.
+
+    The last front is thinned evenly along MACs.
+    """
+    order = np.lexsort((-accuracies, macs))
+    good: list[Indices] = []
+    missing = _GOOD
+    while missing > 0:
+        best_before = np.maximum.accumulate(accuracies[order])[:-1]
+        on_front = np.append(True, accuracies[order][1:] > best_before)
+        front = order[on_front]
+        if len(front) > missing:
+            front = front[np.linspace(0, len(front) - 1, missing).round().astype(int)]
+        good.append(front)
+        missing -= len(front)
+        order = order[~on_front]
+    return np.concatenate(good)

@@ -1,7 +1,6 @@
 """Output of commands: tables and progress bars on a terminal, plain lines in a pipe, one JSON document with --json."""
 
 import errno
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from rich.table import Table
 from tinynas.utils.errors import FileError
 from tinynas.utils.io import to_json
 from tinynas.utils.text import printable
+from tinynas.utils.torchrun import is_silent_rank
 
 Row = dict[str, str]  # a table's cells by the titles of their columns
 _LINE_SECONDS = 10.0  # between two lines of progress in a pipe
@@ -34,7 +34,7 @@ class Screen:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.quiet = os.environ.get("RANK", "0") != "0"
+        self.quiet = is_silent_rank()
         self.console = Console(
             stderr=as_json, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=self.quiet
         )

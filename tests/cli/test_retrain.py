@@ -42,16 +42,50 @@ def test_retrain_command_resumes_to_the_same_bits(watched, space, tinynas, tmp_p
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
 
 
+TINY = (
+    "resolution: 16\nstem: {out: 4}\nstages:\n"
+    "- - {out: 8, kernel: 3, stride: 2, mid: 8}\n  - {out: 8, kernel: 3, mid: 16, residual: true}\n"
+)
+
+
+@pytest.mark.slow
+def test_retrain_commands_started_together_share_no_folder(tmp_path):
+    """Two new ones train in folders of their own; of two that resume the same one, one refuses."""
+    command = [sys.executable, "-m", "tinynas.cli", "retrain"]
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    start = [*command, "tiny.yaml", "--epochs", "400", "--batch-size", "512", "--name", "x"]
+    processes = [subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    for number, process in enumerate(processes):
+        wait_for_log(tmp_path, 1, process, runs=number + 1)
+    for process in processes:
+        process.kill()
+        process.wait()
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert runs[1].name == f"{runs[0].name}-2"
+
+    before = (runs[0] / "retrain" / "x" / "log.jsonl").read_text().count("\n")
+    resume = [*command, runs[0], "--name", "x", "--resume"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(resume, cwd=tmp_path, **pipes) for _ in range(2)]
+    while processes[0].poll() is None and processes[1].poll() is None:
+        time.sleep(0.05)
+    processes.sort(key=lambda process: process.poll() is None)
+    refused, trains = processes
+    assert refused.returncode == 1
+    message = f"retrain/x is being trained by tinynas retrain (process {trains.pid} on "
+    assert message in refused.communicate()[1]
+    wait_for_log(tmp_path, before + 2, trains)
+    trains.kill()
+    trains.communicate()
+
+
 @pytest.mark.slow
 def test_retrain_command_killed_with_9_resumes_to_the_same_bits(tmp_path):
     """The real thing: a process is killed twice at arbitrary moments, resumed, and compared to one that was not."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tinynas.cli", "retrain"]
     arch = tmp_path / "tiny.yaml"
-    arch.write_text(
-        "resolution: 16\nstem: {out: 4}\nstages:\n"
-        "- - {out: 8, kernel: 3, stride: 2, mid: 8}\n  - {out: 8, kernel: 3, mid: 16, residual: true}\n"
-    )
+    arch.write_text(TINY)
     start = [*command, str(arch), "--netaug", "--epochs", "12", "--batch-size", "512", "--name", "x"]
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
@@ -72,12 +106,13 @@ def test_retrain_command_killed_with_9_resumes_to_the_same_bits(tmp_path):
     assert epochs == [str(i) for i in range(1, 13)]
 
 
-def wait_for_log(folder, lines, process):
+def wait_for_log(folder, lines, process, runs=1):
+    """Wait until the retraining x of so many runs has logged so many epochs."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for log in folder.glob("runs/*/retrain/x/log.jsonl"):
-            if log.read_text().count("\n") >= lines:
-                return
+        logs = [log.read_text().count("\n") for log in folder.glob("runs/*/retrain/x/log.jsonl")]
+        if sum(count >= lines for count in logs) >= runs:
+            return
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.005)
     raise AssertionError("no epoch in two minutes")

@@ -1,5 +1,7 @@
+import json
 from io import BytesIO, StringIO, TextIOWrapper
 
+import pytest
 import yaml
 from rich.console import Console
 from tinynas.cli.screen import Screen
@@ -50,6 +52,26 @@ def test_table_is_not_shown_with_json(capsys):
     screen.table("Networks", ROWS)
     screen.document({"a": 1})
     assert capsys.readouterr().out == '{\n "a": 1\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_shown"),
+    [
+        ({}, True),
+        ({"RANK": "3"}, True),  # as a cluster's jobs have it
+        ({"RANK": "3", "WORLD_SIZE": "8"}, True),
+        ({"RANK": "3", "TORCHELASTIC_RUN_ID": "none"}, False),
+        ({"RANK": "0", "TORCHELASTIC_RUN_ID": "none"}, True),
+    ],
+)
+def test_screen_is_silent_only_in_the_further_processes_of_torchrun(tinynas, monkeypatch, environment, is_shown):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = tinynas("cost", "mcunet-in3", "--json")
+    assert (code, err) == (0, "")
+    assert bool(out) == is_shown
+    if is_shown:
+        assert json.loads(out)["name"] == "mcunet-in3"
 
 
 def test_screen_shows_names_as_they_are():

@@ -14,8 +14,9 @@ from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.run_folder import RetrainFolder
 from tinynas.experiment.saved import read_config, read_retraining
 from tinynas.models.model_file import Model, save_model
+from tinynas.pipelines.initial_weights import initial_supernet
 from tinynas.pipelines.planning import default_config, plan_retraining
-from tinynas.pipelines.retrain import initial_supernet, retrain
+from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import read_supernet
 from tinynas.tasks.registry import fit_to_data
 from tinynas.training.distillation import Teacher

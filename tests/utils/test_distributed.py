@@ -1,87 +1,118 @@
-"""Data-parallel training with gloo, two processes on this machine."""
+"""Data-parallel training with gloo, several processes on this machine."""
 
 import json
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
+import data_parallel
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tinynas.utils import distributed
 from tinynas.utils.errors import InputError
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
-GRADIENTS = """
-import sys, torch
-from tinynas import Supernet, augment, load_space
-from tinynas.tasks.losses import TeacherLoss
-from tinynas.training.objectives import NetAugObjective, SandwichObjective
-from tinynas.utils.distributed import init_distributed, rank, shard
-from tinynas.data.base import Batch
-from tinynas.training.precision import MixedPrecision
-from tinynas.training.loop import make_optimizer, train_step
-from tinynas.training.recipe import Recipe
-import numpy as np
-
-def step(kind):
-    torch.manual_seed(0)
-    space = load_space("micro")
-    objective = SandwichObjective(space)
-    if kind == "netaug":
-        target, shares = space.min(), torch.randn(1, 10, dtype=torch.float64)
-        space = augment(target)
-        teacher = lambda batch: shares * batch.images.mean((1, 2, 3))[:, None]
-        objective = NetAugObjective(target, space, TeacherLoss(teacher))
-    supernet = Supernet(space)
-    with torch.no_grad():
-        for parameter in supernet.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    supernet.double().eval()
-    images, labels = torch.randn(8, 1, 28, 28, dtype=torch.float64), torch.arange(8)
-    mine = shard(torch.arange(8))
-    batch = Batch(images[mine], labels[mine], mine, 0)
-    optimizer = make_optimizer(supernet, Recipe())
-    precision, rng = MixedPrecision.for_device("fp32", torch.device("cpu")), np.random.default_rng(0)
-    result = train_step(supernet, objective, batch, rng, optimizer, precision, lr=0.0, max_grad_norm=0.0)
-    return {"images": len(mine), "loss": result.loss, "gradients": [p.grad for p in supernet.parameters()]}
-
-torch.set_num_threads(1)
-alone = {kind: step(kind) for kind in ("sandwich", "netaug")}
-init_distributed()
-together = {kind: step(kind) for kind in ("sandwich", "netaug")}
-torch.save({"alone": alone, "together": together}, f"{sys.argv[1]}/rank{rank()}.pt")
-"""
+PROGRAM = Path(__file__).parent.parent / "data_parallel.py"
 
 
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory):
-    """The results of a step with a whole batch, and of two processes with half of it each, as torchrun starts them."""
-    folder = tmp_path_factory.mktemp("gradients")
+def files(tmp_path_factory):
+    """Images to train on in class folders, and the checkpoint of a training of two steps."""
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 10), ("val", 1)):
+        for label in ("cat", "dog"):
+            (folder / part / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (30 + i, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / part / label / f"{i}.png")
+    data_parallel.train_two_steps(folder / "rank0.pt")
+    return folder
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+def processes(request, files, tmp_path_factory):
+    """What processes compute that torchrun has started, by rank; and what one process computes."""
+    folder = tmp_path_factory.mktemp("processes")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     processes = []
-    for rank in range(2):
-        environment = {**os.environ, **address, "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "RANK": str(rank)}
-        processes.append(subprocess.Popen([sys.executable, "-c", GRADIENTS, folder], env=environment))
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    for rank in range(request.param):
+        environment = os.environ | address | {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(request.param)}
+        command = [sys.executable, PROGRAM, files, folder]
+        processes.append(subprocess.Popen(command, env=environment | {"RANK": str(rank)}))
+    assert [process.wait(timeout=300) for process in processes] == [0] * request.param
+    results = []
+    for rank in range(request.param):
+        results.append(torch.load(folder / f"rank{rank}.pt", weights_only=True))
+    return results, data_parallel.results(files)
 
 
-@pytest.mark.parametrize("kind", ["sandwich", "netaug"])
-def test_distributed_gradients_of_two_half_batches_are_those_of_the_whole(gradients, kind):
-    expected = gradients[0]["alone"][kind]
-    assert expected["images"] == 8
+@pytest.mark.parametrize("kind", ["sandwich", "netaug", "detect", "detect, soft"])
+def test_distributed_loss_and_gradients_of_shards_are_those_of_the_whole_batch(processes, kind):
+    results, alone = processes
+    expected = alone["steps"][kind]
+    assert expected["images"] == 12
     assert max(gradient.abs().max() for gradient in expected["gradients"]) > 0.01
-    for results in gradients:
-        averaged = results["together"][kind]
-        assert averaged["images"] == 4
+    if kind.startswith("detect"):
+        assert len({result["steps"][kind]["labels"] for result in results}) > 1  # so the mean of means is another loss
+    for result in results:
+        averaged = result["steps"][kind]
+        assert averaged["images"] == 12 // len(results)
         assert averaged["loss"] == pytest.approx(expected["loss"], rel=1e-12)
         for whole, mean in zip(expected["gradients"], averaged["gradients"], strict=True):
             assert torch.allclose(whole, mean, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "standard", "strong"])
+@pytest.mark.parametrize("kind", ["memory", "files", "boxes"])
+def test_distributed_batches_are_the_images_of_one_process_augmented_alike(processes, kind, augmentation):
+    results, alone = processes
+    expected = alone["batches"][f"{kind}, {augmentation}"]
+    assert len({tuple(batch["indices"].tolist()) for batch in expected}) == len(expected)
+    for number, batch in enumerate(expected):
+        assert len(batch["images"]) == 12
+        shards = [result["batches"][f"{kind}, {augmentation}"][number] for result in results]
+        for name in ("images", "indices"):
+            joined = torch.stack([shard[name] for shard in shards], 1).flatten(0, 1)
+            assert torch.equal(joined, batch[name])
+        rows = []
+        for rank, shard in enumerate(shards):
+            for position, *label in rows_of(shard["labels"]):
+                rows.append((len(shards) * position + rank, *label))
+        assert sorted(rows) == sorted(rows_of(batch["labels"]))
+
+
+def rows_of(labels):
+    """The position of the image in the batch and the label, or class and box, of every label."""
+    if labels.ndim == 1:
+        return list(enumerate(labels.tolist()))
+    return [(int(position), *label) for position, *label in labels.tolist()]
+
+
+def test_distributed_dropout_drops_what_one_process_drops(processes):
+    results, alone = processes
+    assert 0.3 < (alone["dropout"] == 0).float().mean() < 0.7
+    joined = torch.stack([result["dropout"] for result in results], 1).flatten(0, 1)
+    assert torch.equal(joined, alone["dropout"])
+
+
+def test_distributed_training_refuses_to_resume_from_different_steps(processes):
+    """Only the process of rank 0 finds a checkpoint."""
+    results, alone = processes
+    assert alone["error"] == ""
+    steps = ", ".join(["2", *["0"] * (len(results) - 1)])
+    for result in results:
+        message = f"the processes would resume from different steps: {steps} in the order of their ranks; let all "
+        assert result["error"].startswith(message)
+        assert "\n" not in result["error"]
 
 
 def test_distributed_shards_divide_a_batch_or_refuse_it(monkeypatch):
@@ -89,11 +120,11 @@ def test_distributed_shards_divide_a_batch_or_refuse_it(monkeypatch):
     shards = []
     for rank in range(2):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        shards.append(distributed.shard(torch.arange(6)).tolist())
+        shards.append(list(range(6))[distributed.shard(6)])
     assert shards == [[0, 2, 4], [1, 3, 5]]
     message = "the batch size must be a multiple of the number of processes: 33 images, 2 processes"
     with pytest.raises(InputError, match=message):
-        distributed.shard(torch.arange(33))
+        distributed.shard(33)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..utils.distributed import rank, shard
+from ..utils.distributed import shard
 from ..utils.errors import InputError
 from ..utils.rng import generator
 
@@ -74,12 +74,22 @@ IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 class BatchRequest(NamedTuple):
-    """A batch to read from a split: which images, at which resolution, with which augmentation."""
+    """A batch to read from a split: which images, at which resolution, with which augmentation.
 
-    indices: Tensor  # (N,), of the images in the split
+    In data-parallel training a process reads only its shard, but every image is augmented by its position in the whole
+    batch, so that several processes augment as one would.
+    """
+
+    indices: Tensor  # (N,), of the images of the whole batch in the split
     resolution: int
     seed: int | None = None  # of the random augmentation; None for no augmentation
     strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); for detection, mosaics
+    shard: slice = slice(None)  # of the batch, which is read
+
+    @property
+    def shard_indices(self) -> Tensor:
+        """The indices of the images that are read."""
+        return self.indices[self.shard]
 
 
 class Split(Protocol):
@@ -99,7 +109,7 @@ class Split(Protocol):
         ...
 
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
-        """Yield one batch per request, in order: images (N, C, resolution, resolution) and their labels."""
+        """Yield the shard of every batch, in order: images (N, C, resolution, resolution) and their labels."""
         ...
 
 
@@ -171,7 +181,8 @@ class Data:
     ) -> Iterator[Batch]:
         """Yield the shuffled, augmented training batches of an epoch; the same ones for the same seed and epoch.
 
-        In data-parallel training, each process gets its own shard of every batch.
+        In data-parallel training, each process gets its own shard of every batch: together they get the images that a
+        single process would get, augmented alike.
 
         Args:
             batch_size: Images per batch, over all processes.
@@ -190,17 +201,19 @@ class Data:
         requests = []
         for number in numbers:
             rng = generator(seed, f"augmentation {epoch}", number)
-            augmentation_seed = int(rng.integers(2**31)) + rank()
+            augmentation_seed = int(rng.integers(2**31))
+            indices = order[number * batch_size : (number + 1) * batch_size]
             request = BatchRequest(
-                indices=shard(order[number * batch_size : (number + 1) * batch_size]),
+                indices=indices,
                 resolution=int(rng.choice(resolutions)),
                 seed=None if augmentation == "none" else augmentation_seed,
                 strong=augmentation == "strong",
+                shard=shard(len(indices)),
             )
             requests.append(request)
         batches = self.train.batches(requests, self.normalise)
         for number, request, (images, labels) in zip(numbers, requests, batches, strict=True):
-            yield Batch(images, labels, request.indices, number)
+            yield Batch(images, labels, request.shard_indices, number)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Return the number of batches of an epoch: full ones, or a single smaller one if there are too few images."""

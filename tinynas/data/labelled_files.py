@@ -56,7 +56,7 @@ class FileSplit:
         """Yield one batch per request. Raises FileError if an image cannot be read."""
         loaded = load_batches(self._load_image, torch.stack, requests, num_files=len(self))
         for pixels, request in zip(loaded, requests, strict=True):
-            yield normalise(pixels), self.labels[request.indices]
+            yield normalise(pixels), self.labels[request.shard_indices]
 
     def _load_image(self, request: ImageRequest) -> Tensor:
         """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""

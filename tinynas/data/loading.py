@@ -88,12 +88,12 @@ def killed_loader_error(error: BaseException) -> TrainingError | None:
 
 
 def _image_requests(request: BatchRequest) -> list[ImageRequest]:
-    """Return a request per image; image n of the batch gets the batch's seed plus n."""
+    """Return a request per image of the shard; image n of the whole batch gets the batch's seed plus n."""
     requests = []
     for n, index in enumerate(request.indices.tolist()):
         seed = None if request.seed is None else request.seed + n
         requests.append(ImageRequest(index, request.resolution, seed, request.strong))
-    return requests
+    return requests[request.shard]
 
 
 class _Samples(torch.utils.data.Dataset[Sample | FileError]):

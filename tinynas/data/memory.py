@@ -39,23 +39,33 @@ class MemorySplit:
 
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request: augmented if it has a seed, normalised, then resized."""
-        for indices, resolution, seed, strong in requests:
-            images = self.images[indices]
-            if seed is not None:
-                images = self._augment(trivial_augment(images, seed) if strong else images, seed)
-            yield resize(normalise(images), resolution), self.labels[indices]
+        for request in requests:
+            images = self._augmented(request)
+            yield resize(normalise(images), request.resolution), self.labels[request.shard_indices]
 
-    def _augment(self, images: Tensor, seed: int) -> Tensor:
-        """Mirror and shift images (N, C, H, W) at random."""
-        rng = torch.Generator().manual_seed(seed)
+    def _augmented(self, request: BatchRequest) -> Tensor:
+        """Return the images (N, C, H, W) of a request's shard, augmented if it has a seed."""
+        if request.seed is None:
+            return self.images[request.shard_indices]
+        if not request.strong:
+            return self._mirror_and_shift(self.images[request.shard_indices], request)
+        # All of the batch, since what an image is changed by depends on the random numbers of those before it.
+        images = trivial_augment(self.images[request.indices], request.seed)[request.shard]
+        return self._mirror_and_shift(images, request)
+
+    def _mirror_and_shift(self, images: Tensor, request: BatchRequest) -> Tensor:
+        """Mirror and shift images (N, C, H, W) of the request's shard, by random numbers of the whole batch."""
+        assert request.seed is not None
+        rng = torch.Generator().manual_seed(request.seed)
+        batch_size = len(request.indices)
         count, _, height, width = images.shape
         if self.flip:
-            mirrored = torch.rand(count, generator=rng) < 0.5
+            mirrored = torch.rand(batch_size, generator=rng)[request.shard] < 0.5
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
         if not self.shift:
             return images
         padded = torch.nn.functional.pad(images, [self.shift] * 4)
-        top, left = torch.randint(2 * self.shift + 1, (2, count, 1), generator=rng)
+        top, left = torch.randint(2 * self.shift + 1, (2, batch_size, 1), generator=rng)[:, request.shard]
         rows, columns = top + torch.arange(height), left + torch.arange(width)  # (N, H), (N, W)
         return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 

@@ -8,7 +8,7 @@ from ..arch.budget import Budget
 from ..arch.latency_table import LatencyTable
 from ..arch.targets import DEFAULT_TARGET, TARGETS, Target, find_target
 from ..utils.errors import InputError
-from ..utils.io import unused_path
+from ..utils.io import reserve_folder
 from ..utils.settings import check_settings, setting
 from ..utils.units import parse_count
 from .config import (
@@ -265,7 +265,11 @@ class ExitPlan:
             if declared.name in _OF_SIDE_HEADS and value != declared.default:
                 raise InputError(f"a cascade has no side heads, but {declared.name} is {value!r}; remove it")
 
-    def folder(self) -> Path:
-        """Return the folder to write to: `out`, or a new one beside the model."""
-        beside = self.tiny or self.model
-        return self.out or unused_path(beside.parent / (CASCADE if self.tiny else SIDENET))
+    @property
+    def parent(self) -> Path:
+        """The folder of the model, in which a new folder is created unless `out` is named."""
+        return (self.tiny or self.model).parent
+
+    def create_folder(self) -> Path:
+        """Return the folder to write to: `out`, or a new one beside the model. Raises FileError."""
+        return self.out or reserve_folder(self.parent / (CASCADE if self.tiny else SIDENET))

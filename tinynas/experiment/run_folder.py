@@ -39,6 +39,7 @@ FIRMWARE = "firmware"  # folder of an export
 EXPORT = "export.json"
 SIDENET = "sidenet"
 CASCADE = "cascade"
+_LOCK = ".training"
 
 
 class RunFolder:
@@ -71,7 +72,7 @@ class RunFolder:
         self.data = path / DATA
         self.space = path / "space.yaml"
         self.supernet = path / "supernet.pt"
-        self.lock = path / ".training"
+        self.lock = path / _LOCK
         self.log = path / "log.jsonl"
         self.search = path / "search.yaml"
         self.study = path / "study.journal"
@@ -180,6 +181,7 @@ class RetrainFolder:
         name: Its name.
         config: The arch and all settings, resolved.
         data: Which images and labels it has.
+        lock: Held by the process that trains.
         log: Log of the training.
         checkpoint: Checkpoint of the training.
         metrics: Its results; written last.
@@ -192,6 +194,7 @@ class RetrainFolder:
         self.name = path.name
         self.config = path / CONFIG
         self.data = path / DATA
+        self.lock = path / _LOCK
         self.log = path / "log.jsonl"
         self.checkpoint = path / "checkpoint.pt"
         self.metrics = path / "metrics.json"

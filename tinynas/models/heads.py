@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..arch.heads import AnyHead, DetectorHead, Head
 from .channels import ChannelGroup
-from .layers import ACTIVATIONS, ConvNorm
+from .layers import ACTIVATIONS, ConvNorm, ShardedDropout
 
 _RARE = -4.0  # initial logit of objectness: few cells contain an object (Lin et al., ICCV 2017, section 3.3)
 
@@ -26,7 +26,7 @@ class ClassifierHead(nn.Module):
         features = head.conv or channels[0]
         self.hidden = nn.Linear(features, head.hidden) if head.hidden else nn.Identity()
         self.act = ACTIVATIONS[head.act]() if head.hidden else nn.Identity()
-        self.dropout = nn.Dropout(0.0)
+        self.dropout = ShardedDropout(0.0)
         self.classifier = nn.Linear(head.hidden or features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class DetectionHead(nn.Module):
         self.lateral = nn.ModuleList([ConvNorm(in_channels, width, act=act) for in_channels in channels])
         self.depthwise = nn.ModuleList([ConvNorm(width, width, head.kernel, groups=width, act=act) for _ in channels])
         self.pointwise = nn.ModuleList([ConvNorm(width, width, act=act) for _ in channels])
-        self.dropout = nn.Dropout(0.0)
+        self.dropout = ShardedDropout(0.0)
         self.classifier = nn.ModuleList([nn.Conv2d(width, outputs, 1) for _ in channels])
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:

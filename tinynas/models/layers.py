@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from ..arch.blocks import Block
+from ..utils.distributed import shard, world_size
 from .channels import ChannelGroup
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
@@ -28,6 +30,22 @@ class ConvNorm(nn.Module):
         """Run the layers."""
         y: Tensor = self.act(self.norm(self.conv(x)))
         return y
+
+
+class ShardedDropout(nn.Dropout):
+    """Dropout that drops the same in data-parallel training as in a single process: (N, ...) -> (N, ...).
+
+    Every process draws for the whole batch and takes the part of its shard, so the processes must have seeded torch
+    alike. With a single process it is `nn.Dropout`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop values in training, and scale the others."""
+        if not self.training or world_size() == 1 or not self.p:
+            return super().forward(x)
+        batch_size = len(x) * world_size()
+        kept = torch.empty(batch_size, *x.shape[1:], dtype=x.dtype, device=x.device).bernoulli_(1 - self.p)
+        return x * kept[shard(batch_size)] / (1 - self.p)
 
 
 class SqueezeExcite(nn.Module):

@@ -25,6 +25,7 @@ from ..tasks.registry import TASKS, check_task
 from ..utils.errors import InputError
 from ..utils.io import check_writable, write, write_json
 from .early_exit_measure import mainnet_accuracy, measure_early_exits
+from .folder_locks import writing_lock
 from .model_data import data_of, some_of
 from .teachers import largest_subnet
 
@@ -59,8 +60,7 @@ def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
     """
     tried: tuple[TriedTaps, ...] = ()
     models, data = _load_models(plan)
-    folder = EarlyExitFolder(plan.folder())
-    check_writable(plan.out or folder.path.parent)
+    check_writable(plan.out or plan.parent)
     if plan.tiny:
         tiny, big = models
         model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=NEVER_EXIT)
@@ -71,10 +71,12 @@ def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
     model = replace(model, threshold=_choose_threshold(plan, val_sweep))
     test = model.exits.observe(batches(data, data.test, model.resolution, "test split", report))
     exit_report = measure_early_exits(plan, model, data, tried, val_sweep, _sweep(model, test))
-    folder.export.unlink(missing_ok=True)  # it describes the exits that were there before
-    save_early_exits(folder.model, model)
-    write(folder.plot, early_exit_plot(exit_report))
-    write_json(folder.report, exit_report.to_dict())
+    folder = EarlyExitFolder(plan.create_folder())
+    with writing_lock(folder.path, "tinynas sidenet", report):
+        folder.export.unlink(missing_ok=True)  # it describes the exits that were there before
+        save_early_exits(folder.model, model)
+        write(folder.plot, early_exit_plot(exit_report))
+        write_json(folder.report, exit_report.to_dict())
     return EarlyExitResult(folder=folder.path, report=exit_report)
 
 

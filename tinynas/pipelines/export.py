@@ -9,6 +9,7 @@ from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
 from ..experiment.run_folder import EXPORT, RetrainFolder
 from ..utils.io import check_writable, write, write_json
+from .folder_locks import writing_lock
 from .trained_model import load_trained
 
 
@@ -34,9 +35,10 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
     data = model.load_data(plan.data, skip_unreadable=plan.skip_unreadable)
     check_writable(plan.out)
     exported = model.export(plan, data, report=report)
-    for name, content in exported.files.items():
-        write(plan.out / name, content)
-    write_json(plan.out / EXPORT, exported.report.to_dict())
+    with writing_lock(plan.out, "tinynas export", report):
+        for name, content in exported.files.items():
+            write(plan.out / name, content)
+        write_json(plan.out / EXPORT, exported.report.to_dict())
     return exported.report
 
 

@@ -20,7 +20,7 @@ from ..models.model_file import read_model
 from ..models.network import INITS
 from ..tasks.registry import fit_to_data, task_named
 from ..utils.errors import BudgetError, FileError, InputError, unknown
-from ..utils.io import unused_path
+from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
 
 SUPERNET = "supernet"  # in place of a model's file: the run's supernet
@@ -87,18 +87,19 @@ def plan_retraining(
 
 def plan_from_run(run: Path, name: str | None, task: str | None, budget: Budget, overrides: Overrides) -> RetrainPlan:
     """Plan a retraining of a run's most accurate network within a budget."""
-    arch, config = _network_of_front(run, budget), read_supernet_config(run)
-    if config.skip_unreadable:
+    arch, searched = _network_of_front(run, budget), read_supernet_config(run)
+    if searched.skip_unreadable:
         overrides = Overrides.read({"skip_unreadable": True}, RetrainConfig) | overrides
-    return _plan(run, arch, config.data, name, task, overrides, budget)
+    arch, config = _resolve(arch, searched.data, task, overrides, run)
+    return RetrainPlan(folder=_retraining_folder(run, name, config, budget), arch=arch, config=config)
 
 
 def plan_from_arch(target: str, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
     """Plan a retraining of an arch, by its file or its name, in a new run."""
     arch = load_arch(target)
-    return _plan(
-        new_run_folder(short_name(target)), arch, RetrainConfig.for_task(arch.task).data, name, task, overrides
-    )
+    arch, config = _resolve(arch, RetrainConfig.for_task(arch.task).data, task, overrides)
+    run = reserve_folder(new_run_path(short_name(target)))
+    return RetrainPlan(folder=_retraining_folder(run, name, config), arch=arch, config=config)
 
 
 def plan_from_model(model: Path, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
@@ -107,8 +108,9 @@ def plan_from_model(model: Path, name: str | None, task: str | None, overrides: 
         raise InputError(f"a model that is trained further has its own weights; remove init {init}")
     trained = read_model(model)
     overrides = overrides | Overrides.read({"init": str(model)}, RetrainConfig)
-    run = new_run_folder(f"transfer-{(overrides.get('data') or trained.data).partition(':')[0]}")
-    return _plan(run, trained.net.arch, trained.data, name, task, overrides)
+    arch, config = _resolve(trained.net.arch, trained.data, task, overrides)
+    run = reserve_folder(new_run_path(f"transfer-{config.data.partition(':')[0]}"))
+    return RetrainPlan(folder=_retraining_folder(run, name, config), arch=arch, config=config)
 
 
 def plan_resumed(run: Path | None, network: str | None, name: str | None, overrides: Overrides) -> RetrainPlan:
@@ -137,28 +139,30 @@ def default_config(arch: Arch, data: str, *, netaug: bool) -> RetrainConfig:
     return config.with_netaug(NetAug(width=width, expand=expand))
 
 
-def _plan(
-    run: Path,
-    arch: Arch,
-    data: str,
-    name: str | None,
-    task: str | None,
-    overrides: Overrides,
-    budget: Budget = NO_LIMITS,
-) -> RetrainPlan:
-    """Plan a retraining of an arch, on `data` unless another data set is named."""
+def _resolve(
+    arch: Arch, data: str, task: str | None, overrides: Overrides, run: Path | None = None
+) -> tuple[Arch, RetrainConfig]:
+    """Return the arch of a retraining, fitted to its data set, and its configuration.
+
+    Args:
+        arch: The network to train.
+        data: The data set, unless another one is named.
+        task: "detect" makes a detector of a classifier's backbone.
+        overrides: Settings of `RetrainConfig`.
+        run: The run that the network was searched in. None: a new one.
+    """
     if task and task != arch.task:
         arch, data = task_named(task).convert(arch), RetrainConfig.for_task(task).data
     config = overrides.apply(default_config(arch, data, netaug=bool(overrides.get("netaug"))))
     _check_weights(config, run)
-    return RetrainPlan(folder=_retraining_folder(run, name, config, budget), arch=_fitted(arch, config), config=config)
+    return _fitted(arch, config), config
 
 
 def _fitted(arch: Arch, config: RetrainConfig) -> Arch:
     return fit_to_data(arch, load_data(config.data, skip_unreadable=config.skip_unreadable))
 
 
-def _check_weights(config: RetrainConfig, run: Path) -> None:
+def _check_weights(config: RetrainConfig, run: Path | None) -> None:
     """Raise InputError unless the initial weights exist, and so does the supernet, if the run's is used."""
     known = [SUPERNET, *INITS]
     if config.init not in known and not Path(config.init).exists():
@@ -166,7 +170,7 @@ def _check_weights(config: RetrainConfig, run: Path) -> None:
     teacher = config.distillation.teacher if config.distillation else None
     if SUPERNET not in (config.init, teacher):
         return
-    if not RunFolder(run).supernet.exists():
+    if run is None or not RunFolder(run).supernet.exists():
         raise InputError("only a searched run has a supernet to start or learn from; choose other weights")
     trained_on = read_supernet_config(run).data
     if trained_on != config.data:
@@ -193,8 +197,8 @@ def _network_of_front(run: Path, budget: Budget) -> Arch:
     return entry.arch
 
 
-def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget) -> Path:
-    """Return a new folder, or that of a name, in which nothing must have been trained yet."""
+def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget = NO_LIMITS) -> Path:
+    """Create and return a new folder, or return that of a name, in which nothing must have been trained yet."""
     if name:
         retraining = RunFolder(run).retraining(name)
         if retraining.is_trained():
@@ -207,7 +211,7 @@ def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budge
         parts.append(limits_slug(budget.limits()))
     if config.recipe.seed:
         parts.append(f"seed{config.recipe.seed}")
-    return unused_path(RunFolder(run).retraining("-".join(parts)).path)
+    return reserve_folder(RunFolder(run).retraining("-".join(parts)).path)
 
 
 def _check_unused(reason: str, *options: tuple[str, Any]) -> None:
@@ -231,6 +235,6 @@ def _is_network_of(plan: RetrainPlan, network: Arch) -> bool:
     return fitted == plan.arch
 
 
-def new_run_folder(name: str) -> Path:
-    """Return a folder for a new run, with the date before its name."""
-    return unused_path(RUNS / f"{time.strftime('%Y-%m-%d')}-{name}")
+def new_run_path(name: str) -> Path:
+    """Return the path of a new run, with the date before its name, to be reserved."""
+    return RUNS / f"{time.strftime('%Y-%m-%d')}-{name}"

@@ -1,30 +1,26 @@
 """The retrain command: train one network, alone or with NetAug, and write the model that is deployed."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ..arch.arch import Arch
 from ..arch.cost import cost
-from ..arch.netaug import augment
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..data.summary import summarise
-from ..experiment.config import NetAug, RetrainConfig
 from ..experiment.log import RunLog, last_record
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.results import RetrainMetrics
 from ..experiment.run_folder import RetrainFolder
 from ..experiment.saved import check_data, save_config, save_data
-from ..models.model_file import Model, read_model, save_model
-from ..models.network import INITS, Network
+from ..models.model_file import Model, save_model
+from ..models.network import Network
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.losses import Loss, TeacherLoss
 from ..tasks.registry import TASKS, check_fits
@@ -35,9 +31,9 @@ from ..training.objectives import NetAugObjective, Objective, PlainObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
-from ..utils.errors import InputError
-from ..utils.io import write_json
-from .run_supernet import read_supernet
+from ..utils.io import removed_if_empty, write_json
+from .folder_locks import retraining_lock
+from .initial_weights import augmented_space, initial_supernet
 from .teachers import load_teacher
 
 
@@ -54,18 +50,23 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
 
     Raises:
         InputError: The data set, the teacher or the initial weights do not suit the network.
-        FileError: A file is missing or corrupt, or the folder holds a retraining with other settings.
+        FileError: A file is missing or corrupt, the folder holds a retraining with other settings, or another process
+            is training in it.
         TrainingError: The training diverged.
     """
-    training = _prepare(plan, report)
-    _train(training)
-    if rank() > 0:
-        return None
-    model = _finalize(training)
     folder = RetrainFolder(plan.folder)
-    save_model(folder.model, model)
-    metrics = _evaluate(training, model.net)
-    write_json(folder.metrics, metrics.to_dict())
+    with removed_if_empty(plan.folder, plan.folder.parent, plan.run):
+        training = _prepare(plan, report)
+    if rank() > 0:
+        _train(training)
+        return None
+    with retraining_lock(folder):
+        _save_settings(training)
+        _train(training)
+        model = _finalize(training)
+        save_model(folder.model, model)
+        metrics = _evaluate(training, model.net)
+        write_json(folder.metrics, metrics.to_dict())
     return metrics
 
 
@@ -130,7 +131,7 @@ class _Retraining:
 
 
 def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
-    """Load the data and the teacher, build the networks, and write the configuration."""
+    """Load the data and the teacher, and build the networks; nothing is written."""
     config = plan.config
     data = load_data(config.data, skip_unreadable=config.skip_unreadable)
     check_fits(plan.arch, data)
@@ -145,11 +146,6 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     loss, augmented_loss = _losses(plan, data)
     check_precision(config.recipe.precision, device())
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
-    if rank() == 0:
-        if not folder.is_trained():
-            folder.discard_settings()
-        save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(config)})
-        save_data(folder.data, config.data, identity)
     return _Retraining(
         plan=plan,
         task=TASKS[plan.arch.task],
@@ -162,6 +158,19 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
         log=log,
         report=report,
     )
+
+
+def _save_settings(training: _Retraining) -> None:
+    """Write the configuration and the identity of the data set.
+
+    Raises:
+        FileError: The folder holds a retraining with other settings.
+    """
+    plan, folder = training.plan, RetrainFolder(training.plan.folder)
+    if not folder.is_trained():
+        folder.discard_settings()
+    save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(plan.config)})
+    save_data(folder.data, plan.config.data, training.identity)
 
 
 def _train(training: _Retraining) -> None:
@@ -218,65 +227,6 @@ def _evaluate(training: _Retraining, net: Network) -> RetrainMetrics:
         seed=config.recipe.seed,
         data=config.data,
     )
-
-
-def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None = None) -> SearchSpace:
-    """Return the networks around a target that are trained when this fraction of the epochs is over.
-
-    Without a fraction they are those of the whole training; without NetAug, the target alone.
-    """
-    if netaug is None:
-        return augment(target, width=(1.0,), expand=(1.0,))
-    if fraction is None:
-        return augment(target, width=netaug.width, expand=netaug.expand)
-    width, expand = netaug.factors(fraction)
-    return augment(target, width=width, expand=expand)
-
-
-def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
-    """Build the networks around the target, with the weights that training starts from.
-
-    These are fresh, or a trained network's with fresh ones around them. If there is a checkpoint, they are about to be
-    replaced by its weights, so no other file is read.
-
-    Raises:
-        InputError: The trained network is for images with other channels.
-        FileError: The trained network's file is missing or corrupt.
-    """
-    config = plan.config
-    torch.manual_seed(config.recipe.seed)
-    supernet = Supernet(augmented_space(plan.arch, config.netaug), init=_fresh_init(config), dropout=config.dropout)
-    if RetrainFolder(plan.folder).checkpoint.exists():
-        return supernet
-    if config.init == "supernet":
-        supernet.adopt(read_supernet(plan.run, data).net)
-    elif config.init not in INITS:
-        _adopt_model(supernet, Path(config.init), plan.arch, data)
-    return supernet
-
-
-def _fresh_init(config: RetrainConfig) -> str:
-    """Return how weights are initialised that no trained network provides."""
-    if config.init in INITS:
-        return config.init
-    return "kaiming-normal" if config.netaug is None else "kaiming-uniform"
-
-
-def _adopt_model(supernet: Supernet, path: Path, arch: Arch, data: Data) -> None:
-    """Copy a trained model's weights; of other classes, without the classifier; of another task, without the head."""
-    model = read_model(path)
-    trained = model.net.arch
-    if trained.in_channels != data.channels:
-        raise InputError(
-            f"model and data set must have the same number of input channels: the model {path} has "
-            f"{trained.in_channels}, the data set {data.channels}; choose another model or data set"
-        )
-    if model.classes == data.classes:
-        supernet.adopt(model.net)
-    elif trained.task == arch.task:
-        supernet.adopt(model.net, leave_out="head.classifier")
-    else:
-        supernet.adopt(model.net, leave_out="head.")
 
 
 def _losses(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from multiprocessing import get_context, parent_process
 from typing import Any
 
@@ -41,8 +40,9 @@ from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
 from ..utils.errors import TinyNASError
-from ..utils.io import exclusive_lock, write, write_yaml
+from ..utils.io import removed_if_empty, write, write_yaml
 from ..utils.pareto import pareto_front
+from .folder_locks import supernet_lock
 from .run_supernet import space_for, space_text
 from .search_planning import search_settings
 
@@ -64,7 +64,8 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
         FileError: A file is missing or corrupt, or the run has other settings.
         TrainingError: The training diverged.
     """
-    supernet, data = train_supernet(plan, report=report)
+    with removed_if_empty(plan.run):
+        supernet, data = train_supernet(plan, report=report)
     if rank() > 0:
         return None
     if plan.budget.only(MEASURED).limits() and not plan.latency_table:
@@ -140,7 +141,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         report.note(line)
     if rank() > 0:
         return _train(training, data), data
-    with exclusive_lock(run.lock, partial(report.note, f"waiting for another process to train {run.path}")):
+    with supernet_lock(run, report):
         save_config(run.config, asdict(config))
         save_data(run.data, config.data, identity)
         write(run.space, text)
@@ -300,8 +301,7 @@ def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) ->
     ]
     title = f"{config.space} on {config.data}: subnets on search-val"
     budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
-    plot = pareto_plot(series, title=title, budgets=budgets, metric=task.metric)
-    RunFolder(plan.run).write_front(result, plot)
+    RunFolder(plan.run).write_front(result, pareto_plot(series, title=title, budgets=budgets, metric=task.metric))
     return result
 
 

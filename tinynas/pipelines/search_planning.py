@@ -1,6 +1,6 @@
 """Planning of searches: from what a user named to a plan with run, supernet, limits and settings resolved."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from ..experiment.runs import newest_run
 from ..experiment.saved import LATENCY_DIGEST, SavedSearch, read_search, read_supernet_config
 from ..study.storage import redact_password
 from ..utils.errors import FileError, InputError
+from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
-from .planning import NO_LIMITS, NO_OVERRIDES, new_run_folder
+from .planning import NO_LIMITS, NO_OVERRIDES, new_run_path
 
 
 def search_target(run: Path | None, *, resume: bool = False, overrides: Overrides = NO_OVERRIDES) -> str:
@@ -42,7 +43,7 @@ def plan_search(
     budget: Budget = NO_LIMITS,
     overrides: Overrides = NO_OVERRIDES,
 ) -> SearchPlan:
-    """Plan a search in a new run or in an existing one, whose supernet is used.
+    """Plan a search in a new run, whose folder is created, or in an existing one, whose supernet is used.
 
     Settings that are not overridden are those of the existing run, or the task's defaults in a new one.
 
@@ -77,13 +78,14 @@ def plan_search(
             f"the search to resume is for {last.settings.target}, and so are its limits; remove --target "
             f"{settings.target}, or search without --resume"
         )
-    return SearchPlan(
-        run=run or new_run_folder(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
+    plan = SearchPlan(
+        run=run or new_run_path(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
         budget=budget,
         settings=settings,
         latency_table=last.read_latency_table(settings, budget),
     )
+    return plan if run else replace(plan, run=reserve_folder(plan.run))
 
 
 def _config_of_run(run: Path, task: str | None, resume: bool) -> SupernetConfig:

@@ -11,6 +11,7 @@ from torchvision.ops import complete_box_iou_loss
 
 from ..arch.heads import DetectorHead
 from ..data.base import Batch
+from ..utils.distributed import sum_over_processes, world_size
 from .detection import AnchorGrid, anchor_grid, decode
 from .losses import DistillationLoss, Loss
 
@@ -27,6 +28,7 @@ class DetectionTargets(NamedTuple):
     grid: AnchorGrid  # of these predictions, K rows
     boxes: Tensor  # (K, 4) of the objects
     classes: Tensor  # (K,) of the objects
+    normaliser: float  # K of the whole batch, at least 1, divided by the number of processes
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class DetectionLoss(Loss[DetectionTargets]):
     """Loss of a detector's outputs (N, P, 5 + classes) on the objects of a batch: boxes, objectness and classes.
 
     Complete IoU loss of the boxes (Zheng et al., AAAI 2020), binary cross-entropy of objectness and classes. It is the
-    sum over all images, divided by the number of assigned predictions. `label_smoothing` is that of the classes.
+    sum over all images, divided by the number of assigned predictions; in data-parallel training, of the whole batch:
+    the mean of the losses of all processes is that of the whole batch. `label_smoothing` is that of the classes.
     """
 
     head: DetectorHead
@@ -43,6 +46,7 @@ class DetectionLoss(Loss[DetectionTargets]):
     def targets(self, batch: Batch) -> DetectionTargets:
         grid = anchor_grid(self.head, batch.images.shape[-1])
         predictions, objects = assign_anchors(batch.labels, grid)
+        assigned = sum_over_processes(torch.tensor(len(predictions), device=predictions.device))
         images, classes = batch.labels[objects, :2].long().T
         return DetectionTargets(
             images=images,
@@ -50,6 +54,7 @@ class DetectionLoss(Loss[DetectionTargets]):
             grid=grid.take(predictions),
             boxes=batch.labels[objects, 2:],
             classes=classes,
+            normaliser=max(1, int(assigned)) / world_size(),
         )
 
     def __call__(self, outputs: Tensor, targets: DetectionTargets) -> Tensor:
@@ -61,7 +66,7 @@ class DetectionLoss(Loss[DetectionTargets]):
             bce(outputs[..., 4], objectness, reduction="sum"),
             bce(assigned[:, 5:], self._smoothed(targets.classes, outputs), reduction="sum"),
         )
-        return torch.stack(parts).sum() / max(1, len(targets.predictions))
+        return torch.stack(parts).sum() / targets.normaliser
 
     def _smoothed(self, classes: Tensor, outputs: Tensor) -> Tensor:
         """Return smoothed one-hot labels (K, classes), with the type and on the device of the outputs."""
@@ -95,7 +100,7 @@ class SoftDetectionTargets(NamedTuple):
     box_weight: Tensor  # (N, P), objectness where it is large enough, else 0
     objectness: Tensor  # (N, P), at the temperature
     classes: Tensor  # (N, P, classes), probabilities at the temperature
-    expected_objects: Tensor  # scalar, number of predictions with an object that the teacher expects
+    normaliser: Tensor  # scalar, number of predictions with an object that the teacher expects, as in DetectionTargets
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class DetectionDistillationLoss(DistillationLoss[SoftDetectionTargets]):
             box_weight=objectness * (objectness > _MIN_OBJECTNESS),
             objectness=(outputs[..., 4] / self.temperature).sigmoid(),
             classes=(outputs[..., 5:] / self.temperature).sigmoid(),
-            expected_objects=objectness.sum().clamp(min=1),
+            normaliser=sum_over_processes(objectness.sum()).clamp(min=1) / world_size(),
         )
 
     def __call__(self, outputs: Tensor, targets: SoftDetectionTargets) -> Tensor:
@@ -125,4 +130,4 @@ class DetectionDistillationLoss(DistillationLoss[SoftDetectionTargets]):
         objectness = bce(outputs[..., 4] / self.temperature, targets.objectness, reduction="none")
         scale = self.temperature**2
         parts = targets.box_weight * (boxes + scale * classes) + scale * objectness
-        return parts.sum() / targets.expected_objects
+        return parts.sum() / targets.normaliser

@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 from ..data.base import Batch, Data
 from ..models.supernet import Supernet
-from ..utils.distributed import average_gradients, rank
+from ..utils.distributed import all_values, average_gradients, rank
+from ..utils.errors import FileError
 from ..utils.rng import generator
 from .checkpoint import TrainingState
 from .objectives import Objective
@@ -56,13 +57,14 @@ def train(
     Raises:
         TrainingError: Ten steps in a row or the last ones were skipped, or weights or batch-norm statistics are not
             finite at the end of an epoch. The last checkpoint before that is kept.
-        FileError: The checkpoint is corrupt, or of another network.
+        FileError: The checkpoint is corrupt, of another network, or not the same for all processes.
     """
     _keep_freed_memory()
     optimizer = make_optimizer(supernet, recipe)
     device = next(supernet.parameters()).device
     precision = MixedPrecision.for_device(recipe.precision, device)
     state = TrainingState(supernet, optimizer, precision, recipe, checkpoint)
+    _check_common_step(state.step, checkpoint)
     steps = data.steps_per_epoch(recipe.batch_size)
     supernet.train()
     for epoch in range(state.step // steps, recipe.epochs):
@@ -143,9 +145,19 @@ def _batches(
         yield batch.to(device)
 
 
+def _check_common_step(step: int, checkpoint: Path) -> None:
+    """Raise FileError unless the processes of a data-parallel training have read the same step from the checkpoint."""
+    steps = all_values(step)
+    if len(set(steps)) > 1:
+        raise FileError(
+            f"the processes would resume from different steps: {', '.join(map(str, steps))} in the order of their "
+            f"ranks; let all of them read the same {checkpoint}, in a folder that their machines share"
+        )
+
+
 def _seed_step(seed: int, step: int) -> np.random.Generator:
-    """Seed dropout, which differs between processes, and return the generator of subnets, which does not."""
-    torch.manual_seed(int(generator(seed, "dropout", step).integers(2**31)) + rank())
+    """Seed dropout and return the generator of subnets; both are the same in all processes."""
+    torch.manual_seed(int(generator(seed, "dropout", step).integers(2**31)))
     return generator(seed, "objective", step)
 
 

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .errors import InputError
+from .torchrun import is_under_torchrun
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 def init_distributed() -> None:
     """Join the processes that torchrun started: NCCL on GPUs, gloo on CPUs."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
+    if is_under_torchrun() and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         atexit.register(dist.destroy_process_group)
 
@@ -45,18 +46,18 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def shard(batch: Tensor) -> Tensor:
-    """Return this process's part of a batch's indices (N,).
+def shard(batch_size: int) -> slice:
+    """Return which images of a batch are this process's; every image is exactly one process's.
 
     Raises:
         InputError: The batch cannot be divided equally between the processes.
     """
-    if len(batch) % world_size():
+    if batch_size % world_size():
         raise InputError(
-            f"the batch size must be a multiple of the number of processes: {len(batch)} images, {world_size()} "
+            f"the batch size must be a multiple of the number of processes: {batch_size} images, {world_size()} "
             "processes; change --batch-size"
         )
-    return batch[rank() :: world_size()]
+    return slice(rank(), None, world_size())
 
 
 def broadcast_from_rank0(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -65,6 +66,25 @@ def broadcast_from_rank0(function: Callable[P, T], *args: P.args, **kwargs: P.kw
     if dist.is_initialized():
         dist.broadcast_object_list(values, src=0)
     return values[0]  # type: ignore[return-value]
+
+
+def all_values(value: int) -> list[int]:
+    """Return a number of every process, in the order of their ranks."""
+    if not dist.is_initialized():
+        return [value]
+    mine = torch.tensor([value], device=device())
+    values = [torch.empty_like(mine) for _ in range(world_size())]
+    dist.all_gather(values, mine)
+    return [int(number) for number in values]
+
+
+def sum_over_processes(value: Tensor) -> Tensor:
+    """Return the sum of a tensor over the processes; no gradient flows through it."""
+    if not dist.is_initialized():
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total
 
 
 def average_gradients(model: nn.Module, loss: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Files: written atomically, read with errors that name them; and JSON without NaN and infinities."""
 
 import codecs
+import glob
 import json
 import os
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from math import isfinite
@@ -15,18 +17,22 @@ import yaml
 
 from .errors import FileError
 
+_LEFTOVER_SECONDS = 24 * 3600.0  # age from which a temporary file is that of a killed process
+
 
 def write(path: Path, content: str | bytes) -> None:
     """Write a file atomically: under a temporary name, then renamed, so that there never is half a file.
 
-    Creates the folder if it is missing.
+    Creates the folder if it is missing. The temporary name is random, so that processes of several machines or
+    containers, whose process ids may be equal, can write the same file. Temporary files of the same file that are
+    older than a day, which killed processes have left, are removed.
 
     Raises:
         FileError: The file cannot be written; a previous one is kept.
     """
     # Of names that are not UTF-8 Python has the bytes as surrogates, which no encoding has.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -34,11 +40,33 @@ def write(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
+        _remove_leftovers(path)
     except OSError as error:
-        with suppress(OSError):  # such as: there is no folder
-            temporary.unlink()
         kept = "; the previous one is kept" if path.exists() else ""
         raise FileError(f"cannot write {path}: {error.strerror}{kept}") from None
+    finally:
+        with suppress(OSError):  # such as: it is renamed, or there is no folder
+            temporary.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power failure; not on systems that cannot open or sync a folder."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of a file just written that are more than a day older; others may be in use."""
+    with suppress(OSError):  # such as: another process has removed it
+        written_at = path.stat().st_mtime
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            if written_at - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
 
 
 def check_writable(folder: Path) -> None:
@@ -51,13 +79,38 @@ def check_writable(folder: Path) -> None:
         raise FileError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
-def unused_path(path: Path) -> Path:
-    """Return the path if nothing is there, else the first unused one of PATH-2, PATH-3, ..."""
-    free, number = path, 2
-    while free.exists():
-        free = path.with_name(f"{path.name}-{number}")
-        number += 1
-    return free
+def reserve_folder(path: Path) -> Path:
+    """Create a folder that is not there yet: the path, else the first possible one of PATH-2, PATH-3, ...
+
+    Creating it is the reservation: two processes that ask for the same path get different folders.
+
+    Raises:
+        FileError: No folder can be created there.
+    """
+    folder, number = path, 2
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                folder = path.with_name(f"{path.name}-{number}")
+                number += 1
+    except OSError as error:
+        raise FileError(f"cannot create {error.filename}: {error.strerror}; choose another folder") from None
+
+
+@contextmanager
+def removed_if_empty(*folders: Path) -> Iterator[None]:
+    """Remove reserved folders, in this order, if the body raises before anything is written into them."""
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            with suppress(OSError):  # it is not empty, or not there
+                folder.rmdir()
+        raise
 
 
 def read(path: Path) -> bytes:
@@ -138,34 +191,6 @@ def read_json(path: Path, *, advice: str = "restore or recreate it") -> Any:
         raise FileError(f"{path} is damaged: {error.msg} in line {error.lineno}; {advice}") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets in brackets
         raise FileError(f"{path} is damaged: {error}; {advice}") from None
-
-
-@contextmanager
-def exclusive_lock(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Let one process at a time run the body; the lock of a process that dies is released.
-
-    Args:
-        path: The lock file.
-        on_wait: Called before waiting for another process.
-
-    Raises:
-        FileError: The lock file cannot be written.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        on_wait()
-        lock.acquire()
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

@@ -1,0 +1,131 @@
+"""What a process of a data-parallel training computes; compared with what a single process does.
+
+python tests/data_parallel.py FILES OUT    # started by tests/utils/test_distributed.py, with torchrun's environment
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers import DETECTORS, SMALL
+from tinynas import SearchSpace, Supernet, augment
+from tinynas.data.base import Data, Normalisation
+from tinynas.data.boxes import BoxSplit, MemoryImages
+from tinynas.data.memory import MemorySplit
+from tinynas.data.registry import load_data
+from tinynas.models.layers import ShardedDropout
+from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss
+from tinynas.tasks.losses import CrossEntropyLoss, TeacherLoss
+from tinynas.training.loop import make_optimizer, train, train_step
+from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
+from tinynas.training.precision import MixedPrecision
+from tinynas.training.recipe import Recipe
+from tinynas.utils.distributed import init_distributed, rank, shard
+from tinynas.utils.errors import FileError
+
+BATCH = 12
+GREY = Normalisation(mean=(0.3,), std=(0.2,))
+
+
+def memory_data() -> Data:
+    """Images in memory that are mirrored and shifted."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (30, 1, 12, 12), generator=generator).to(torch.uint8)
+    split = MemorySplit(images=images, labels=torch.arange(30) % 3, flip=True, shift=2)
+    return Data(classes=("a", "b", "c"), normalise=GREY, train=split, val=split, test=split)
+
+
+def box_data() -> Data:
+    """Images with 0 to 7 objects, more towards the end."""
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (30, 1, 64, 64), dtype=np.uint8))
+    objects = []
+    for i in range(30):
+        count = int(rng.integers(0, 2 + i // 5))
+        corners = rng.uniform(0, 0.5, (count, 2))
+        sides = rng.uniform(0.2, 0.5, (count, 2))
+        rows = np.concatenate([rng.integers(0, 3, (count, 1)), corners, corners + sides], 1)
+        objects.append(torch.from_numpy(rows).float())
+    split = BoxSplit(read=MemoryImages(images), objects=objects, flip=True)
+    return Data(task="detect", classes=("a", "b", "c"), normalise=GREY, train=split, val=split, test=split)
+
+
+def batches(data: Data, augmentation: str, resolutions: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+    """Return the batches of an epoch."""
+    parts = []
+    for batch in data.training_batches(BATCH, resolutions, seed=3, epoch=1, augmentation=augmentation):
+        parts.append({"images": batch.images, "labels": batch.labels, "indices": batch.indices})
+    return parts
+
+
+def step(kind: str) -> dict[str, object]:
+    """Return loss and gradients of a step in double precision, batch norm in evaluation mode."""
+    torch.manual_seed(0)
+    space, data = SearchSpace.from_dict(SMALL), memory_data()
+    objective = SandwichObjective(space)
+    if kind == "netaug":
+        target, shares = replace(space.min(), resolution=12), torch.randn(1, 3, dtype=torch.float64)
+        space = augment(target)
+        teacher = TeacherLoss(lambda batch: shares * batch.images.mean((1, 2, 3))[:, None])
+        objective = NetAugObjective(target, space, teacher)
+    if kind.startswith("detect"):
+        space, data = SearchSpace.from_dict(DETECTORS), box_data()
+        distillation = 1.0 if kind == "detect, soft" else 0.0
+        loss = DetectionLoss(space.max().detector, label_smoothing=0.1)
+        objective = SandwichObjective(space, loss, DetectionDistillationLoss(2.0), distillation=distillation)
+    supernet = Supernet(space)
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    supernet.double().eval()
+    batch = next(data.training_batches(BATCH, (32,) if data.task == "detect" else (12,), seed=0, epoch=0))
+    batch = batch._replace(images=batch.images.double())
+    optimizer = make_optimizer(supernet, Recipe())
+    precision, rng = MixedPrecision.for_device("fp32", torch.device("cpu")), np.random.default_rng(0)
+    result = train_step(supernet, objective, batch, rng, optimizer, precision, lr=0.0, max_grad_norm=0.0)
+    gradients = [parameter.grad for parameter in supernet.parameters()]
+    return {"images": len(batch.images), "labels": len(batch.labels), "loss": result.loss, "gradients": gradients}
+
+
+def train_two_steps(checkpoint: Path) -> str:
+    """Train for an epoch of two steps, or resume it; return the error that this raises, or an empty text."""
+    space = SearchSpace.from_dict(SMALL)
+    target = replace(space.min(), resolution=12)
+    objective = PlainObjective(target, CrossEntropyLoss())
+    recipe = Recipe(epochs=1, batch_size=BATCH)
+    supernet = Supernet(augment(target, width=(1.0,), expand=(1.0,)))
+    try:
+        train(supernet, lambda epoch: objective, memory_data(), recipe, resolutions=(12,), checkpoint=checkpoint)
+    except FileError as error:
+        return str(error)
+    return ""
+
+
+def dropped() -> torch.Tensor:
+    """Return what is left of ones (BATCH, 50), or of this process's shard of them, after dropout."""
+    torch.manual_seed(0)
+    ones = torch.ones(BATCH, 50)[shard(BATCH)]
+    output: torch.Tensor = ShardedDropout(0.5).train()(ones)
+    return output
+
+
+def results(files: Path) -> dict[str, object]:
+    """Return batches, steps, what dropout leaves, and the error of a training that is resumed."""
+    data_sets = {"memory": memory_data(), "files": load_data(f"imagefolder:{files}"), "boxes": box_data()}
+    by_name = {}
+    for name, data in data_sets.items():
+        for augmentation in ("none", "standard", "strong"):
+            by_name[f"{name}, {augmentation}"] = batches(data, augmentation, (16, 32))
+    steps = {kind: step(kind) for kind in ("sandwich", "netaug", "detect", "detect, soft")}
+    error = train_two_steps(files / f"rank{rank()}.pt")
+    return {"batches": by_name, "steps": steps, "dropout": dropped(), "error": error}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    init_distributed()
+    torch.save(results(Path(sys.argv[1])), Path(sys.argv[2]) / f"rank{rank()}.pt")

@@ -1,0 +1,65 @@
+"""One process at a time trains or writes in a folder, and those that come meanwhile learn who it is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..experiment.reporter import ProgressReporter
+from ..experiment.run_folder import RetrainFolder, RunFolder
+from ..utils.distributed import world_size
+from ..utils.errors import FileError
+from ..utils.locks import exclusive_lock
+
+
+@contextmanager
+def supernet_lock(run: RunFolder, report: ProgressReporter) -> Iterator[None]:
+    """Let one process at a time train a run's supernet. The others wait, since they can use it then.
+
+    Raises:
+        FileError: Another process trains it, and this one has further processes beside it, which cannot wait for long.
+    """
+
+    def report_holder(holder: str) -> None:
+        """Report who trains the supernet, or refuse to wait under torchrun."""
+        if world_size() > 1:
+            raise FileError(f"the supernet of {run.path} is being trained by {holder}; wait until that has ended")
+        report.note(f"waiting for {holder}, which trains the supernet of {run.path}")
+
+    with exclusive_lock(run.lock, "tinynas search", report_holder):
+        yield
+
+
+@contextmanager
+def retraining_lock(retraining: RetrainFolder) -> Iterator[None]:
+    """Let one process train in a retraining's folder.
+
+    Raises:
+        FileError: Another process does.
+    """
+
+    def refuse(holder: str) -> None:
+        """Refuse to train beside another process."""
+        raise FileError(
+            f"{retraining.path} is being trained by {holder}; wait until that has ended, or choose another --name"
+        )
+
+    with exclusive_lock(retraining.lock, "tinynas retrain", refuse):
+        yield
+
+
+@contextmanager
+def writing_lock(folder: Path, command: str, report: ProgressReporter) -> Iterator[None]:
+    """Let one process at a time write the files of an export or of early exits, so that all are of one of them.
+
+    Args:
+        folder: Where the files are written.
+        command: What this process runs, for those that wait for it.
+        report: Is notified if this process waits for another one.
+    """
+
+    def report_holder(holder: str) -> None:
+        """Report who writes the files."""
+        report.note(f"waiting for {holder}, which writes {folder}")
+
+    with exclusive_lock(folder / ".writing", command, report_holder):
+        yield

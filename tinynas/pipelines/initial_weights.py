@@ -1,0 +1,77 @@
+"""The supernet of a retraining: the networks around the target, and the weights that their training starts from."""
+
+from pathlib import Path
+
+import torch
+
+from ..arch.arch import Arch
+from ..arch.netaug import augment
+from ..arch.space import SearchSpace
+from ..data.base import Data
+from ..experiment.config import NetAug, RetrainConfig
+from ..experiment.plans import RetrainPlan
+from ..experiment.run_folder import RetrainFolder
+from ..models.model_file import read_model
+from ..models.network import INITS
+from ..models.supernet import Supernet
+from ..utils.errors import InputError
+from .run_supernet import read_supernet
+
+
+def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None = None) -> SearchSpace:
+    """Return the networks around a target that are trained when this fraction of the epochs is over.
+
+    Without a fraction they are those of the whole training; without NetAug, the target alone.
+    """
+    if netaug is None:
+        return augment(target, width=(1.0,), expand=(1.0,))
+    if fraction is None:
+        return augment(target, width=netaug.width, expand=netaug.expand)
+    width, expand = netaug.factors(fraction)
+    return augment(target, width=width, expand=expand)
+
+
+def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
+    """Build the networks around the target, with the weights that training starts from.
+
+    These are fresh, or a trained network's with fresh ones around them. If there is a checkpoint, they are about to be
+    replaced by its weights, so no other file is read.
+
+    Raises:
+        InputError: The trained network is for images with other channels.
+        FileError: The trained network's file is missing or corrupt.
+    """
+    config = plan.config
+    torch.manual_seed(config.recipe.seed)
+    supernet = Supernet(augmented_space(plan.arch, config.netaug), init=_fresh_init(config), dropout=config.dropout)
+    if RetrainFolder(plan.folder).checkpoint.exists():
+        return supernet
+    if config.init == "supernet":
+        supernet.adopt(read_supernet(plan.run, data).net)
+    elif config.init not in INITS:
+        _adopt_model(supernet, Path(config.init), plan.arch, data)
+    return supernet
+
+
+def _fresh_init(config: RetrainConfig) -> str:
+    """Return how weights are initialised that no trained network provides."""
+    if config.init in INITS:
+        return config.init
+    return "kaiming-normal" if config.netaug is None else "kaiming-uniform"
+
+
+def _adopt_model(supernet: Supernet, path: Path, arch: Arch, data: Data) -> None:
+    """Copy a trained model's weights; of other classes, without the classifier; of another task, without the head."""
+    model = read_model(path)
+    trained = model.net.arch
+    if trained.in_channels != data.channels:
+        raise InputError(
+            f"model and data set must have the same number of input channels: the model {path} has "
+            f"{trained.in_channels}, the data set {data.channels}; choose another model or data set"
+        )
+    if model.classes == data.classes:
+        supernet.adopt(model.net)
+    elif trained.task == arch.task:
+        supernet.adopt(model.net, leave_out="head.classifier")
+    else:
+        supernet.adopt(model.net, leave_out="head.")

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ from zlib import crc32
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend
+
+from ..utils.io import to_json
 
 _CHECKSUM = "crc32"  # of the line without it; lines of other programs have none
 
@@ -49,7 +50,7 @@ class Journal(JournalFileBackend):
 
 
 def _checksum(log: dict[str, Any]) -> int:
-    return crc32(json.dumps(log, separators=(",", ":")).encode())
+    return crc32(to_json(log, canonical=True).encode())
 
 
 def _cut_unfinished_line(file: BinaryIO) -> None:

@@ -21,6 +21,7 @@ from .exits import sidenet
 from .latency import fit_latency, layers
 from .options import AsJson, DataName, ModelFile, OutFolder, SkipUnreadable, settings_options
 from .screen import Screen
+from .storage import storage_proxy
 from .tables.cells import note_undrawable
 from .tables.data import show_data
 from .tables.deploy import show_export
@@ -232,6 +233,7 @@ def targets(as_json: AsJson = False) -> None:
 app.command()(layers)
 app.command()(fit_latency)
 app.command()(quickstart)
+app.command()(storage_proxy)
 
 
 def _measured(network: Arch, target: str | None, latency_table: Path | None) -> Mapping[str, float]:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, OptunaError
@@ -17,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from ..utils.errors import FileError, InputError, TinyNASError
+from .grpc_client import open_proxy
 from .journal import Journal
 
 _LOCK_TIMEOUT = 60  # seconds that a transaction waits for others to end, in SQLite
@@ -31,10 +31,14 @@ _PERMANENT = ("does not exist", "authentication failed", "no pg_hba.conf entry",
 _GRPC_RETRIED = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN")  # UNKNOWN: the proxy's own database fails
 
 
-def open_storage(url: str) -> BaseStorage:
+def open_storage(url: str, *, connections: int = 2) -> BaseStorage:
     """Open a database by its URL, a gRPC proxy (grpc://HOST:PORT), or a journal file by its path.
 
-    Databases are those of SQLAlchemy: postgresql://..., sqlite:///... A process holds at most two connections.
+    Databases are those of SQLAlchemy: postgresql://..., sqlite:///...
+
+    Args:
+        url: The URL or path.
+        connections: To a database, at most. A worker needs one, and for moments a second one, for its heartbeat.
 
     Raises:
         InputError: The URL cannot be used.
@@ -45,7 +49,7 @@ def open_storage(url: str) -> BaseStorage:
         if "://" not in url:
             return JournalStorage(Journal(Path(url)))
         try:
-            return _open_proxy(url) if url.startswith("grpc://") else _open_database(url)
+            return open_proxy(url) if url.startswith("grpc://") else _open_database(url, connections)
         except ImportError as error:
             driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or "a driver"
             advice = "pip install 'tinynas[distributed]' installs PostgreSQL's and gRPC's"
@@ -56,36 +60,27 @@ def open_storage(url: str) -> BaseStorage:
             raise InputError(f"cannot read the storage {redact_password(url)}: {error}") from None
 
 
-def _open_proxy(url: str) -> BaseStorage:
-    import grpc  # type: ignore[import-untyped]  # noqa: F401  # Optuna names no package if it is missing
-
-    address = urlsplit(url)
-    if not address.hostname or not address.port:
-        raise ValueError("expected grpc://HOST:PORT")
-    return optuna.storages.GrpcStorageProxy(host=address.hostname, port=address.port)
-
-
-def _open_database(url: str) -> BaseStorage:
+def _open_database(url: str, connections: int) -> BaseStorage:
     try:
-        return _Database(url)
+        return _Database(url, connections)
     except DBAPIError as error:
         if is_transient(error):
             raise
         time.sleep(1)  # another process was creating the tables
-        return _Database(url)
+        return _Database(url, connections)
 
 
 class _Database(RDBStorage):
-    """A database in which two processes never write together, and that a process uses by at most two connections."""
+    """A database in which two processes never write together, used by a limited number of connections."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int) -> None:
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)  # the driver of the extra `distributed`
         backend = make_url(url).get_backend_name()
         engine_kwargs: dict[str, Any] = {"pool_pre_ping": True}
         if backend == "sqlite":
             engine_kwargs["connect_args"] = {"isolation_level": None, "timeout": _LOCK_TIMEOUT}
         else:
-            engine_kwargs |= {"pool_size": 1, "max_overflow": 1}  # the second one is for a heartbeat
+            engine_kwargs |= {"pool_size": 1, "max_overflow": connections - 1}  # the others are closed after use
         if backend == "postgresql":
             engine_kwargs["connect_args"] = {"connect_timeout": _CONNECT_TIMEOUT, **_KEEPALIVE}
         super().__init__(url, engine_kwargs=engine_kwargs)

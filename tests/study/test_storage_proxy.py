@@ -10,7 +10,11 @@ import optuna
 import pytest
 from common.postgres import PostgresServer, missing_postgres
 
-from tinynas.study.storage import open_storage
+from helpers import SPACE, score
+from tinynas import Budget
+from tinynas.study.feasible import Feasible
+from tinynas.study.loop import search
+from tinynas.study.storage import is_transient, open_storage
 from tinynas.study.storage_proxy import run_storage_proxy
 from tinynas.utils.errors import InputError
 
@@ -90,3 +94,27 @@ def test_proxy_without_grpc_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(InputError, match=r"needs grpc, which is not installed; pip install 'tinynas\[distributed\]'"):
         run_storage_proxy("sqlite:///studies.db", host="localhost", port=13000, note=print)
+
+
+def test_search_through_a_proxy(proxy, port):
+    feasible = Feasible(space=SPACE, budget=Budget())
+    url = f"grpc://localhost:{port}"
+    evaluations = search(feasible, score, storage=url, trials=12).evaluations
+    assert len(evaluations) == 12
+    assert search(feasible, pytest.fail, storage=url, trials=12).evaluations == evaluations
+
+
+def test_worker_does_not_wait_for_ever_for_a_proxy_that_stands_still(proxy, port, monkeypatch):
+    process, _ = proxy
+    monkeypatch.setattr("tinynas.study.grpc_client._DEADLINE", 1.0)
+    connect(port)
+    storage = open_storage(f"grpc://localhost:{port}")
+    storage.get_all_studies()
+    process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Exception, match="Deadline") as error:
+            storage.get_all_studies()
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert is_transient(error.value)
+    storage.get_all_studies()

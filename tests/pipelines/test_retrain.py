@@ -188,11 +188,12 @@ def test_retrain_resumes_without_its_source(watched, space, tmp_path):
 
 def test_retrain_leaves_no_folder_of_what_cannot_be_trained(watched, space, tmp_path):
     config = RetrainConfig(recipe=replace(RECIPE, precision="fp16"))
-    with pytest.raises(InputError, match="fp16 needs a GPU"):
-        retrain(
-            RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), resolution=12), config=config), report=Quiet()
-        )
-    assert not (tmp_path / "r").exists()
+    for folder, removed in ((tmp_path / "mine" / "r", "mine/r"), (tmp_path / "run" / "retrain" / "r", "run")):
+        folder.mkdir(parents=True)
+        with pytest.raises(InputError, match="fp16 needs a GPU"):
+            retrain(RetrainPlan(folder=folder, arch=replace(space.min(), resolution=12), config=config), report=Quiet())
+        assert not (tmp_path / removed).exists()
+    assert (tmp_path / "mine").exists()
 
 
 def test_name_of_a_retraining_that_failed_before_it_trained_can_be_used_again(searched, watched, monkeypatch):

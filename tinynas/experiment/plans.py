@@ -18,7 +18,7 @@ from .config import (
     SupernetConfig,
     skip_unreadable_setting,
 )
-from .run_folder import CASCADE, SIDENET, RetrainFolder
+from .run_folder import CASCADE, SIDENET, RetrainFolder, RunFolder
 from .search_settings import SearchSettings
 
 AUTO = "auto"
@@ -78,6 +78,12 @@ class RetrainPlan:
     def run(self) -> Path:
         """The run's folder, which has a supernet if the network was searched in it."""
         return RetrainFolder(self.folder).run.path
+
+    @property
+    def own_folders(self) -> tuple[Path, ...]:
+        """The folders that may have been created for this retraining, the innermost first."""
+        is_in_run = RunFolder(self.run).retraining(self.folder.name).path == self.folder
+        return (self.folder, self.folder.parent, self.run) if is_in_run else (self.folder,)
 
 
 def _batch(text: str) -> int | None:

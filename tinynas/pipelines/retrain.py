@@ -55,7 +55,7 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         TrainingError: The training diverged.
     """
     folder = RetrainFolder(plan.folder)
-    with removed_if_empty(plan.folder, plan.folder.parent, plan.run):
+    with removed_if_empty(*plan.own_folders):
         training = _prepare(plan, report)
     if rank() > 0:
         _train(training)

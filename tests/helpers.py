@@ -21,12 +21,15 @@ from tinynas.data.memory import MemorySplit
 from tinynas.experiment.config import RetrainConfig
 from tinynas.models.model_file import Model
 from tinynas.study.feasible import Feasible
+from tinynas.study.history import Evaluation, History
 from tinynas.study.loop import search as search_feasible
+from tinynas.study.samplers import SAMPLERS, FeasibleSampler
 from tinynas.training.loop import train, train_step
 from tinynas.training.objectives import SandwichObjective
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import FileError
 from tinynas.utils.overrides import Overrides
+from tinynas.utils.rng import generator
 
 ROOT = Path(__file__).parent.parent
 
@@ -207,6 +210,25 @@ class Interrupting(Quiet):
 def run_search(space, budget, evaluate, *, journal, **settings):
     feasible = Feasible(space=space, budget=budget)
     return search_feasible(feasible, evaluate, storage=str(journal), **settings).evaluations
+
+
+def evaluated(feasible, archs, evaluate):
+    """The evaluations of archs."""
+    return [Evaluation(arch=arch, accuracy=evaluate(arch), cost=feasible.cost_of(arch)) for arch in archs]
+
+
+def sampled_search(feasible, sampler, evaluate, *, trials, seed=0, pareto=False, workers=1):
+    """The evaluations of a search without a storage; the networks of all workers but one are always pending."""
+    proposals = FeasibleSampler(feasible, SAMPLERS[sampler](feasible, pareto=pareto))
+    archs, evaluations = feasible.start_points(8, generator(seed, "start points")), []
+    while len(evaluations) < trials:
+        pending = archs[len(evaluations) :]
+        if len(pending) >= workers:
+            evaluations += evaluated(feasible, pending[:1], evaluate)
+        else:
+            history = History(evaluations=evaluations, pending=pending, taken=set(archs))
+            archs.append(proposals.propose(history, generator(seed, "sampler", len(archs))))
+    return evaluations
 
 
 def score(arch):

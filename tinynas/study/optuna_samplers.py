@@ -5,6 +5,7 @@ Optuna's samplers read all trials of a study. Here the study is one in memory, w
 
 from collections.abc import Container, Sequence
 from math import log10
+from operator import attrgetter
 
 import numpy as np
 import optuna
@@ -91,10 +92,11 @@ class NSGAII:
         if self._population:
             selection = NSGAIISampler(population_size=_POPULATION)
             parents = selection.get_parent_population(trials.study(self._population), 1)
+            parents.sort(key=attrgetter("number"))
         generation = []
         for number, evaluation in enumerate(evaluations, start=self._read):
             generation.append(trials.evaluated(number, trials.genes(evaluation.arch), evaluation))
-        self._population = parents + generation
+        self._population = generation + parents
         self._read += len(generation)
 
 
@@ -170,7 +172,7 @@ class _ListStorage(InMemoryStorage):
 
 
 def _choice(evaluations: Sequence[Evaluation], *, pareto: bool) -> Indices:
-    """Return the indices of a bounded number of evaluations, in order: the best, the newest, evenly spaced older ones."""
+    """Return the indices of at most 250 evaluations, ascending: the best, the newest, evenly spaced older ones."""
     if len(evaluations) <= _TRIALS:
         return np.arange(len(evaluations))
     accuracies = np.array([evaluation.accuracy for evaluation in evaluations])

@@ -10,9 +10,9 @@ from scipy.stats import norm
 
 from ..arch.arch import Arch
 from ..arch.cost import quick_cost
-from ..arch.space import SearchSpace
 from .feasible import Feasible
 from .history import Evaluation, History
+from .mutation import mutate
 from .predictor import ArchFeatures, Features, Floats, Hyperparameters, Predictor, select_points
 
 _WARM_UP = 24  # evaluations before the predictor is used
@@ -23,7 +23,6 @@ _MIN_DEVIATION = 1e-9  # percentage points
 _PARENTS = 10  # best networks so far, whose mutants are the candidates
 _CANDIDATES = 100  # per generation
 _GENERATIONS = 3
-_MUTATIONS = 2  # expected number of genes that a mutation draws again
 
 
 class PredictorSampler:
@@ -145,17 +144,7 @@ def _mutants(feasible: Feasible, parents: Sequence[Arch], rng: np.random.Generat
     genes = [feasible.space.encode(parent) for parent in parents]
     mutants: dict[Arch, None] = {}  # ordered, unlike a set
     for i in rng.integers(len(parents), size=_CANDIDATES).tolist():
-        mutant = feasible.predicted.repair(_mutate(feasible.space, genes[i], rng), rng)
+        mutant = feasible.predicted.repair(mutate(feasible.space, genes[i], rng), rng)
         if mutant is not None:
             mutants[mutant] = None
     return list(mutants)
-
-
-def _mutate(space: SearchSpace, genes: dict[str, int], rng: np.random.Generator) -> Arch:
-    """Return the arch of the genes, about two of them drawn again."""
-    counts = space.genes()
-    mutated = dict(genes)
-    for name, count in counts.items():
-        if rng.random() < _MUTATIONS / len(counts):
-            mutated[name] = int(rng.integers(count))
-    return space.decode(mutated)

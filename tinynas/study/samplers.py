@@ -13,11 +13,12 @@ import numpy as np
 from ..arch.arch import Arch
 from .feasible import Feasible
 from .history import History
+from .mutation import mutate
 from .optuna_samplers import NSGAII, TPE
 from .predictor_sampler import PredictorSampler
 
-_REDRAWS = 10  # samples drawn from the inner sampler before an infeasible one is repaired
-_ATTEMPTS = 100  # to draw a network not seen before, after which the space counts as exhausted
+_SAMPLES = 10  # infeasible ones drawn from the inner sampler before the last one is repaired
+_MUTANTS = 100  # that the study has seen, after which the space counts as exhausted
 
 
 class Sampler(Protocol):
@@ -34,8 +35,8 @@ class Sampler(Protocol):
 class FeasibleSampler:
     """Restricts a sampler to feasible networks that the study has not seen.
 
-    Infeasible or repeated samples of the inner sampler are rejected and drawn again; after some redraws, an infeasible
-    one is repaired (see feasible.py).
+    Infeasible samples of the inner sampler are rejected and drawn again; after some redraws, an infeasible one is
+    repaired (see feasible.py). A network that the study has seen is mutated until it is a new one.
 
     Attributes:
         rejected: Number of infeasible samples rejected so far.
@@ -47,18 +48,23 @@ class FeasibleSampler:
 
     def propose(self, history: History, rng: np.random.Generator) -> Arch | None:
         """Return a new feasible network, or None if there seems to be none."""
-        for attempt in range(_ATTEMPTS):
-            arch = self.inner.propose(history, rng) if attempt < _REDRAWS else None
-            if arch is None:
-                arch = self.feasible.space.sample(rng)
-            if arch not in self.feasible:
-                self.rejected += 1
-                if attempt < _REDRAWS - 1:
-                    continue
-                arch = self.feasible.repair(arch, rng) or arch
-            if arch not in history.taken and arch in self.feasible:
+        space = self.feasible.space
+        arch = self._feasible_sample(history, rng)
+        for _ in range(_MUTANTS):
+            if arch is not None and arch not in history.taken:
                 return arch
+            mutant = mutate(space, space.encode(arch), rng) if arch else space.sample(rng)
+            arch = self.feasible.repair(mutant, rng)
         return None
+
+    def _feasible_sample(self, history: History, rng: np.random.Generator) -> Arch | None:
+        """Return a feasible sample of the inner sampler, or None if the last one cannot be repaired."""
+        for _ in range(_SAMPLES):
+            arch = self.inner.propose(history, rng) or self.feasible.space.sample(rng)
+            if arch in self.feasible:
+                return arch
+            self.rejected += 1
+        return self.feasible.repair(arch, rng)
 
 
 class RandomSampler:

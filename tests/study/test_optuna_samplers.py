@@ -1,0 +1,75 @@
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import IntDistribution
+from optuna.samplers import NSGAIISampler
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import create_trial
+
+from helpers import SPACE, evaluated, score
+from tinynas import Budget
+from tinynas.arch.cost import quick_cost
+from tinynas.study.feasible import Feasible
+from tinynas.study.history import History
+from tinynas.study.optuna_samplers import NSGAII, _best_of_front, _choice
+
+FEASIBLE = Feasible(space=SPACE, budget=Budget())
+DIRECTIONS = ["maximize", "minimize"]
+DISTRIBUTIONS = {name: IntDistribution(0, count - 1) for name, count in SPACE.genes().items()}
+
+
+def test_tpe_reads_all_networks_that_optuna_takes_as_good_ones():
+    archs = [SPACE.sample(np.random.default_rng(i)) for i in range(700)]
+    evaluations = evaluated(FEASIBLE, archs, score)
+    study = optuna.create_study(direction="maximize")
+    for evaluation in evaluations:
+        study.add_trial(create_trial(value=evaluation.accuracy))
+    good, _ = _split_trials(study, study.trials, 25)
+    chosen = _choice(evaluations, pareto=False)
+    assert {trial.number for trial in good} <= set(chosen.tolist())
+    assert set(range(600, 700)) <= set(chosen.tolist()), "the newest"
+    assert len(chosen) == len(set(chosen.tolist())) == 250
+    assert len(_choice(evaluations[:250], pareto=False)) == 250
+
+
+def test_tpe_reads_the_front_and_what_is_the_front_without_it():
+    macs, accuracies = np.arange(1, 101), np.zeros(100)
+    accuracies[::10] = np.arange(10, 20)  # a front of 10
+    accuracies[1::10] = np.arange(0, 10) + 0.5  # the front without it, of 10
+    accuracies[2::5] = -np.arange(20)  # beaten by all before them
+    good = _best_of_front(macs, accuracies)
+    assert len(good) == len(set(good.tolist())) == 25
+    assert set(good[:10]) == set(range(0, 100, 10))
+    assert set(good[10:20]) == set(range(1, 100, 10))
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+def test_nsga2_has_the_parents_that_optuna_has_in_a_study_of_all_trials(pareto):
+    def objective(trial):
+        genes = {name: trial.suggest_int(name, 0, count - 1) for name, count in SPACE.genes().items()}
+        arch = SPACE.decode(genes)
+        return [score(arch) + trial.number * 1e-6, np.log10(quick_cost(arch).macs)][: 1 + pareto]
+
+    sampler = NSGAIISampler(population_size=20, seed=0)
+    study = optuna.create_study(directions=DIRECTIONS[: 1 + pareto], sampler=sampler)
+    study.optimize(objective, n_trials=90)
+    evaluations = []
+    for trial in study.trials:
+        evaluations += evaluated(FEASIBLE, [SPACE.decode(trial.params)], lambda arch: trial.values[0])  # noqa: B023
+    expected = sorted(trial.number for trial in sampler.get_parent_population(study, 4))
+
+    ours = NSGAII(FEASIBLE, pareto=pareto)
+    assert ours.propose(History(evaluations=evaluations, pending=(), taken=()), np.random.default_rng(0))
+    parents = sampler.get_parent_population(ours._trials.study(ours._population), 1)
+    assert sorted(trial.number for trial in parents) == expected
+
+
+def test_nsga2_mutates_genes_to_any_option():
+    smallest = evaluated(FEASIBLE, [SPACE.min()] * 20, score)
+    sampler, seen = NSGAII(FEASIBLE, pareto=False), {}
+    for seed in range(300):
+        child = sampler.propose(History(evaluations=smallest, pending=(), taken=()), np.random.default_rng(seed))
+        for name, index in SPACE.encode(child).items():
+            seen.setdefault(name, set()).add(index)
+    depth = {name: indices for name, indices in seen.items() if name.endswith("depth") or name == "resolution"}
+    assert depth == {name: set(range(SPACE.genes()[name])) for name in depth}

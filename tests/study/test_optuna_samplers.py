@@ -11,7 +11,7 @@ from tinynas import Budget
 from tinynas.arch.cost import quick_cost
 from tinynas.study.feasible import Feasible
 from tinynas.study.history import History
-from tinynas.study.optuna_samplers import NSGAII, _best_of_front, _choice
+from tinynas.study.optuna_samplers import NSGAII, _best_of_fronts, choose_evaluations
 
 FEASIBLE = Feasible(space=SPACE, budget=Budget())
 DIRECTIONS = ["maximize", "minimize"]
@@ -25,11 +25,12 @@ def test_tpe_reads_all_networks_that_optuna_takes_as_good_ones():
     for evaluation in evaluations:
         study.add_trial(create_trial(value=evaluation.accuracy))
     good, _ = _split_trials(study, study.trials, 25)
-    chosen = _choice(evaluations, pareto=False)
-    assert {trial.number for trial in good} <= set(chosen.tolist())
-    assert set(range(600, 700)) <= set(chosen.tolist()), "the newest"
-    assert len(chosen) == len(set(chosen.tolist())) == 250
-    assert len(_choice(evaluations[:250], pareto=False)) == 250
+    accuracies = np.array([evaluation.accuracy for evaluation in evaluations])
+    chosen = choose_evaluations(accuracies).tolist()
+    assert {trial.number for trial in good} <= set(chosen)
+    assert set(range(600, 700)) <= set(chosen), "the newest"
+    assert len(chosen) == len(set(chosen)) == 250
+    assert len(choose_evaluations(accuracies[:250])) == 250
 
 
 def test_tpe_reads_the_front_and_what_is_the_front_without_it():
@@ -37,7 +38,7 @@ def test_tpe_reads_the_front_and_what_is_the_front_without_it():
     accuracies[::10] = np.arange(10, 20)  # a front of 10
     accuracies[1::10] = np.arange(0, 10) + 0.5  # the front without it, of 10
     accuracies[2::5] = -np.arange(20)  # beaten by all before them
-    good = _best_of_front(macs, accuracies)
+    good = _best_of_fronts(accuracies, macs)
     assert len(good) == len(set(good.tolist())) == 25
     assert set(good[:10]) == set(range(0, 100, 10))
     assert set(good[10:20]) == set(range(1, 100, 10))

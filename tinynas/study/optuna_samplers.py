@@ -3,6 +3,7 @@
 Optuna's samplers read all trials of a study. Here the study is one in memory, with the trials that they need.
 """
 
+from array import array
 from collections.abc import Container, Sequence
 from math import log10
 from operator import attrgetter
@@ -29,6 +30,7 @@ _GOOD = 25
 _NEWEST = 125
 _NAME = "choice"
 
+Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
@@ -41,16 +43,20 @@ class TPE:
 
     def __init__(self, feasible: Feasible, *, pareto: bool) -> None:
         self._trials = _Trials(feasible.space, pareto=pareto)
-        self._genes: list[bytes] = []
         self._pareto = pareto
+        self._genes: list[bytes] = []  # of the evaluations read so far
+        self._accuracies, self._macs = array("d"), array("d")
 
     def propose(self, history: History, rng: np.random.Generator) -> Arch | None:
         """Return a network that is likely among the good ones; None while there are few evaluations."""
         evaluations, trials = history.evaluations, self._trials
         for evaluation in evaluations[len(self._genes) :]:
             self._genes.append(trials.genes(evaluation.arch))
+            self._accuracies.append(evaluation.accuracy)
+            self._macs.append(evaluation.cost.macs)
         chosen = []
-        for i in _choice(evaluations, pareto=self._pareto).tolist():
+        macs = np.array(self._macs) if self._pareto else None
+        for i in choose_evaluations(np.array(self._accuracies), macs).tolist():
             chosen.append(trials.evaluated(i, self._genes[i], evaluations[i]))
         for number, arch in enumerate(history.pending, start=len(evaluations)):
             chosen.append(trials.running(number, trials.genes(arch)))
@@ -171,26 +177,31 @@ class _ListStorage(InMemoryStorage):
         """Do nothing: a sampler would tell other processes what it proposes."""
 
 
-def _choice(evaluations: Sequence[Evaluation], *, pareto: bool) -> Indices:
-    """Return the indices of at most 250 evaluations, ascending: the best, the newest, evenly spaced older ones."""
-    if len(evaluations) <= _TRIALS:
-        return np.arange(len(evaluations))
-    accuracies = np.array([evaluation.accuracy for evaluation in evaluations])
-    if pareto:
-        macs = np.array([evaluation.cost.macs for evaluation in evaluations])
-        good = _best_of_front(macs, accuracies)
-    else:
-        good = np.argsort(-accuracies, kind="stable")[:_GOOD]
-    others = np.setdiff1d(np.arange(len(evaluations)), good, assume_unique=True)
+def choose_evaluations(accuracies: Floats, macs: Floats | None = None) -> Indices:
+    """Choose the evaluations that TPE reads.
+
+    Args:
+        accuracies: Of all evaluations.
+        macs: For a Pareto front; by default, the best are those of the highest accuracies.
+
+    Returns:
+        The ascending indices of at most 250 evaluations: the 25 best, the 125 newest, and evenly spaced older ones.
+    """
+    if len(accuracies) <= _TRIALS:
+        return np.arange(len(accuracies))
+    best = np.argsort(-accuracies, kind="stable")[:_GOOD] if macs is None else _best_of_fronts(accuracies, macs)
+    is_other = np.ones(len(accuracies), bool)
+    is_other[best] = False
+    others = np.flatnonzero(is_other)
     older, newest = others[:-_NEWEST], others[-_NEWEST:]
-    spaced = np.linspace(0, len(older) - 1, _TRIALS - len(good) - _NEWEST).round().astype(int)
-    return np.sort(np.concatenate([good, older[spaced], newest]))
+    spaced = np.linspace(0, len(older) - 1, _TRIALS - _GOOD - _NEWEST).round().astype(int)
+    return np.sort(np.concatenate([best, older[spaced], newest]))
 
 
-def _best_of_front(macs: NDArray[np.int64], accuracies: NDArray[np.float64]) -> Indices:
-    """Return the indices of the Pareto front, of what is the front without it, and so on.
+def _best_of_fronts(accuracies: Floats, macs: Floats) -> Indices:
+    """Return the indices of 25 evaluations: of the Pareto front, of what is the front without it, and so on.
 
-    The last front is thinned evenly along MACs.
+    The last of these fronts is thinned evenly along MACs.
     """
     order = np.lexsort((-accuracies, macs))
     good: list[Indices] = []

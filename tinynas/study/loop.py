@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from math import isfinite, log10
 
-from optuna.trial import TrialState
-
 from ..arch.arch import Arch
 from ..arch.cost import quick_cost
 from ..utils.errors import EvaluationError
@@ -23,11 +21,11 @@ from .index import COST, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Failur
 from .samplers import SAMPLERS, FeasibleSampler
 from .shared_study import Retries, SharedStudy
 from .storage import quiet_optuna, storage_errors
+from .study_name import accuracies_of_other_studies, study_name
 from .workers import Heartbeat, Liveness, Worker
 
 STORAGE_TIMEOUT = 600.0  # seconds
 GRACE = 60.0  # seconds
-_OF = " of supernet "  # in a study's name, between the limits and the weights
 _START_POINTS = 8  # the smallest network, the largest that fits, and others between them
 _BEATS = 3  # heartbeats during the grace period
 _POLLS = (0.1, 2.0)  # seconds between looks at the study while waiting: at first, at most
@@ -95,7 +93,7 @@ def search(
     with storage_errors(storage), quiet_optuna(), Worker.at_work() as worker:
         study = SharedStudy(
             storage,
-            _study_name(feasible, weights, pareto=pareto),
+            study_name(feasible, weights, pareto=pareto),
             num_values=2 if pareto else 1,
             num_options=num_options,
             retries=Retries(url=storage, timeout=storage_timeout, note=note),
@@ -150,7 +148,7 @@ class _Search:
         self.interval = grace / _BEATS
         self.liveness = Liveness(grace=grace, interval=self.interval)
         self.start_points = feasible.start_points(min(_START_POINTS, trials), generator(seed, "start points"))
-        self.reusable = _reusable_accuracies(study, feasible)
+        self.reusable = accuracies_of_other_studies(study, feasible)
         self._num_reported = 0
         self._failed_in_a_row: set[Arch] = set()
         self._waiting_since: float | None = None
@@ -281,31 +279,6 @@ class _Search:
                 f"the last {len(self._failed_in_a_row)} networks could not be evaluated, the last one because: "
                 f"{reason}; correct that, then continue with --resume, or try all again with another --storage"
             ) from error
-
-
-def _reusable_accuracies(study: SharedStudy, feasible: Feasible) -> dict[Arch, float]:
-    """Return the accuracies of networks that other studies of the same weights have, with other limits."""
-    _, _, weights = study.name.partition(_OF)
-
-    def has_same_weights(name: str) -> bool:
-        return name.partition(_OF)[2] == weights
-
-    accuracies = {}
-    for trial in study.trials_of_other_studies(has_same_weights):
-        if trial.state == TrialState.COMPLETE and study.has_genes(trial):
-            accuracies[feasible.space.decode(trial.params)] = float(trial.values[0])
-    return accuracies
-
-
-def _study_name(feasible: Feasible, weights: str, *, pareto: bool) -> str:
-    """Return the name of a study, with the limits to the last digit: "macs <= 60000 of supernet 1f3a".
-
-    Figures of a source of measured costs with a digest are another study's than those of one with another digest.
-    """
-    prefix = "front, " if pareto else ""
-    source = feasible.measured.digest[:12] if feasible.measured else ""
-    suffix = f" by {source}" if source else ""
-    return f"{prefix}{feasible.budget.describe(exact=True)}{suffix}{_OF}{weights}"
 
 
 def _is_finite_number(value: object) -> bool:

@@ -5,7 +5,7 @@ Costs are computed from the arch alone, so a network is checked before anything 
 1. Rejection: a sampler's proposal that breaks a limit is drawn again, a few times (`samplers.FeasibleSampler`).
 2. Repair: a proposal that still breaks one is changed at random until it fits (`Feasible.repair`). Random choices are
    decreased, one option at a time, until the upper limits hold; then, if there is a lower limit of MACs, random choices
-   are increased until it holds. The predictor's candidates are repaired as well (`predictor.propose`).
+   are increased until it holds. The predictor's candidates are repaired as well (`PredictorSampler`).
 3. What cannot be repaired is not evaluated. `Feasible.check` raises BudgetError before a search if nothing can fit.
 
 So no network outside the budget is ever evaluated.

@@ -6,21 +6,28 @@ from io import TextIOWrapper
 from typing import NoReturn, TextIO
 
 from tinynas.utils.errors import TinyNASError
+from tinynas.utils.processes import TERMINATED, exit_on_sigterm
 
 from .app import app
 
-_INTERRUPTED = 130  # exit code after Ctrl-C, by the shells' convention
+_STOPPED = {130: "interrupted", TERMINATED: "terminated"}  # by exit code; the shells' convention
 
 
 def main() -> None:
-    """Run a command. Exit code 0; 1 with one line on stderr for an error; 2 for wrong usage."""
+    """Run a command. Exit code 0; 1 with one line on stderr for an error; 2 for wrong usage; 130 or 143 if stopped."""
     escape_unencodable(sys.stdout, sys.stderr)
     show_progress_messages()
+    with exit_on_sigterm():
+        _run()
+
+
+def _run() -> None:
+    """Run the command of the command line, and exit."""
     try:
         app(prog_name="tinynas")
     except SystemExit as end:
-        if end.code == _INTERRUPTED:
-            print("tinynas: interrupted; add --resume to continue from the last checkpoint", file=sys.stderr)
+        if end.code in _STOPPED:
+            print(f"tinynas: {_STOPPED[end.code]}; add --resume to continue from the last checkpoint", file=sys.stderr)
         raise
     except UnicodeEncodeError as error:
         _fail(

@@ -19,6 +19,7 @@ from ..utils.distributed import shard
 from ..utils.errors import InputError
 from ..utils.rng import generator
 
+EVALUATION_BATCH = 250  # images
 # Images: floats (N, C, resolution, resolution), normalised. Labels: class indices (N,); for detection targets (M, 6),
 # one row per object of the batch: index of its image in the batch, class index, x1, y1, x2, y2 (left, top, right,
 # bottom) as fractions of the image's width and height.
@@ -219,7 +220,9 @@ class Data:
         """Return the number of batches of an epoch: full ones, or a single smaller one if there are too few images."""
         return max(1, len(self.train) // batch_size)
 
-    def evaluation_batches(self, split: Split, resolution: int, batch_size: int = 250) -> Iterator[LabelledBatch]:
+    def evaluation_batches(
+        self, split: Split, resolution: int, batch_size: int = EVALUATION_BATCH
+    ) -> Iterator[LabelledBatch]:
         """Yield all images of a split once, in order and without augmentation.
 
         Images are floats (N, C, resolution, resolution) with N at most `batch_size`; labels as in LabelledBatch.

@@ -2,14 +2,18 @@
 
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing import active_children
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..utils.errors import FileError, InputError, TrainingError
+from ..utils.processes import watch_parent
 from .base import BatchRequest
 
 Collated = TypeVar("Collated")
@@ -50,18 +54,43 @@ def load_batches(
     """
     batches = [_image_requests(request) for request in requests]
     max_workers = _max_workers()
-    workers = min(max_workers, len(batches)) if num_files > _FEW_FILES else 0
+    num_workers = min(max_workers, len(batches)) if num_files > _FEW_FILES else 0
     loader = torch.utils.data.DataLoader(
         _Samples(load_sample),
         batch_sampler=batches,
-        num_workers=workers,
+        num_workers=num_workers,
         collate_fn=partial(_collate, collate),
+        worker_init_fn=partial(_end_with, os.getpid()),
         generator=torch.Generator(),  # its own: the default is to draw a seed from the global generator
     )
-    for batch in loader:
-        if isinstance(batch, FileError):  # passed as a value: raised in a worker, its message would hold a traceback
-            raise batch
-        yield _map(torch.from_numpy, batch)
+    others = set(active_children())
+    with _interrupts_blocked():
+        loaded = iter(loader)
+    workers = set(active_children()) - others
+    try:
+        for batch in loaded:
+            if isinstance(batch, FileError):  # passed as a value: raised in a worker, its message has a traceback
+                raise batch
+            yield _map(torch.from_numpy, batch)
+    except BaseException:  # torch waits 5 seconds for each worker, which waits until its batches are read
+        for worker in workers:
+            worker.terminate()
+        raise
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Let processes that the body starts never be interrupted by Ctrl-C: this process is, and ends them."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _end_with(parent: int, worker: int) -> None:
+    """End this worker process as soon as the process that started it is gone; torch notices that after 5 seconds."""
+    watch_parent(parent, partial(os._exit, 1))
 
 
 def _max_workers() -> int:

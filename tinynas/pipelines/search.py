@@ -1,10 +1,8 @@
 """The search command: train a run's supernet, search it, write the Pareto front."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context, parent_process
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +17,7 @@ from ..deploy.measured_costs import how_measured, measured_costs
 from ..experiment.log import RunLog
 from ..experiment.plans import SearchPlan
 from ..experiment.plots import Series, pareto_plot
-from ..experiment.reporter import NullReporter, ProgressReporter, log_progress, log_record
+from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_data, save_config, save_data
@@ -39,12 +37,13 @@ from ..training.objectives import LargestObjective, Objective, SandwichObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
-from ..utils.errors import TinyNASError
 from ..utils.io import removed_if_empty, write, write_yaml
 from ..utils.pareto import pareto_front
 from .folder_locks import supernet_lock
 from .run_supernet import space_for, space_text
 from .search_planning import search_settings
+from .search_progress import SearchDisplay, SearchProgress, point
+from .search_workers import workers_beside
 
 _MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
 
@@ -70,9 +69,10 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
         return None
     if plan.budget.only(MEASURED).limits() and not plan.latency_table:
         report.note(how_measured(plan.target))
-    progress = _SearchProgress(report=report, trials=plan.settings.trials)
-    with _workers_beside(plan, report):
-        outcome = _search(plan, supernet, data, progress.after_trial, report.note)
+    display = SearchDisplay(report, plan.settings.trials)
+    progress = SearchProgress(partial(display.show, 1))
+    with workers_beside(plan, supernet, data, display):
+        outcome = search_supernet(plan, supernet, data, after_trial=progress.after_trial, note=display.note)
     evaluations = outcome.evaluations
     for failure in outcome.failures.values():
         report.note(f"search: a network could not be evaluated in {failure.attempts} attempts: {failure.reason}")
@@ -81,26 +81,6 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
         _report_predictor(supernet.space, evaluations, report)
     return _write_front(plan, evaluations, data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SearchProgress:
-    """Reports the progress of a search."""
-
-    report: ProgressReporter
-    trials: int
-    evaluations: list[Evaluation] = field(default_factory=list)
-
-    def after_trial(self, new: Sequence[Evaluation], rejected: int) -> None:
-        """Report the evaluations so far, and how many infeasible samples this process has rejected."""
-        self.evaluations.extend(new)
-        evaluations = self.evaluations
-        text = f"{rejected} infeasible samples rejected"
-        if evaluations:
-            best = max([evaluation.accuracy for evaluation in evaluations])
-            on_front = len(pareto_front(evaluations, _point))
-            text = f"best {best:.1f}% on search-val, {on_front} on the front, {text}"
-        self.report.advance("search", min(len(evaluations), self.trials), self.trials, text)
 
 
 def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:
@@ -210,14 +190,27 @@ def _measured_costs(plan: SearchPlan) -> MeasuredCosts | None:
     return plan.latency_table or measured_costs(plan.target, sram=plan.budget.peak_sram_vela)
 
 
-def _search(
-    plan: SearchPlan, supernet: Supernet, data: Data, after_trial: AfterTrial, note: Callable[[str], None]
+def search_supernet(
+    plan: SearchPlan,
+    supernet: Supernet,
+    data: Data,
+    *,
+    after_trial: AfterTrial,
+    note: Callable[[str], None],
 ) -> SearchOutcome:
-    """Search the supernet's space; the study is kept where the plan says, by default in the run."""
+    """Search a trained supernet's space; the study is kept where the plan says, by default in the run.
+
+    Args:
+        plan: The search.
+        supernet: The supernet.
+        data: The data set.
+        after_trial: As in `tinynas.study.loop.search`.
+        note: As there.
+    """
     feasible = _feasible(plan, supernet.space)
     return search_space(
         feasible if plan.latency_table else feasible.with_predictor(),
-        SubnetEvaluator(supernet, data),
+        SubnetEvaluator(supernet, data, note=note),
         weights=digest(supernet.state_dict())[:12],
         storage=plan.settings.storage or str(RunFolder(plan.run).study),
         trials=plan.settings.trials,
@@ -230,53 +223,10 @@ def _search(
     )
 
 
-@contextmanager
-def _workers_beside(plan: SearchPlan, report: ProgressReporter) -> Iterator[None]:
-    """Run all but one of the plan's workers as processes that search beside this one, the threads divided up."""
-    threads = torch.get_num_threads()
-    threads_per_worker = max(1, threads // plan.settings.workers)
-    context = get_context("spawn")
-    workers = []
-    for _ in range(plan.settings.workers - 1):
-        workers.append(context.Process(target=_work, args=(plan, threads_per_worker), daemon=True))
-    try:
-        for worker in workers:
-            worker.start()
-        torch.set_num_threads(threads_per_worker)
-        yield
-        for worker in workers:
-            worker.join()
-            if worker.exitcode:
-                report.note(f"a worker ended with exit code {worker.exitcode}; the others evaluated its network")
-    finally:
-        torch.set_num_threads(threads)
-        for worker in workers:
-            worker.terminate()
-
-
-def _work(plan: SearchPlan, threads: int) -> None:
-    """Search in a worker process until the study is complete, or the process that started it is gone."""
-    torch.set_num_threads(threads)
-    try:
-        supernet, data = train_supernet(plan, report=NullReporter())
-        _search(plan, supernet, data, _exit_if_orphaned, NullReporter().note)
-    except KeyboardInterrupt:
-        sys.exit(1)
-    except TinyNASError as error:
-        sys.exit(f"tinynas: a worker stopped: {error}")
-
-
-def _exit_if_orphaned(new: Sequence[Evaluation], rejected: int) -> None:
-    """Exit if the process that started this worker is gone."""
-    starter = parent_process()
-    if starter is None or not starter.is_alive():
-        sys.exit(1)
-
-
 def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) -> SearchResult:
     """Write the Pareto front of the evaluations, measured on the data set's search-val, into the run."""
     config, budget, task = plan.config, plan.budget, TASKS[data.task]
-    best = pareto_front(evaluations, _point)
+    best = pareto_front(evaluations, point)
     entries = []
     for evaluation in best:
         error = task.standard_error(evaluation.accuracy, len(data.val))
@@ -296,14 +246,10 @@ def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) ->
         best=len(entries) - 1,  # the front ascends in accuracy
     )
     series = [
-        Series(label="evaluated", points=list(map(_point, evaluations)), faint=True),
-        Series(label="Pareto front", points=list(map(_point, best)), line=True),
+        Series(label="evaluated", points=list(map(point, evaluations)), faint=True),
+        Series(label="Pareto front", points=list(map(point, best)), line=True),
     ]
     title = f"{config.space} on {config.data}: subnets on search-val"
     budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
     RunFolder(plan.run).write_front(result, pareto_plot(series, title=title, budgets=budgets, metric=task.metric))
     return result
-
-
-def _point(evaluation: Evaluation) -> tuple[float, float]:
-    return evaluation.cost.macs, evaluation.accuracy

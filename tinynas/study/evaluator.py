@@ -1,25 +1,80 @@
 """The accuracy of a supernet's subnets on search-val."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from ..arch.arch import Arch
-from ..data.base import Data
-from ..models.network import fold
+from ..data.base import EVALUATION_BATCH, Data
+from ..models.batchnorm import recalibrate
+from ..models.network import Network, fold
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.registry import TASKS
 
 
 class SubnetEvaluator:
-    """Evaluates subnets on search-val, each with batch norm recalibrated on the same training images and folded."""
+    """Evaluates subnets on search-val, each with batch norm recalibrated on the same training images and folded.
 
-    def __init__(self, supernet: Supernet, data: Data) -> None:
+    Where a GPU's memory is too small, the evaluation batch is halved until it fits. That changes no accuracy but by
+    rounding: batch norm is folded. Batch-norm statistics do depend on the batches, so these stay as they are, and are
+    estimated on the CPU instead. Both hold for all later subnets.
+
+    Args:
+        supernet: The trained supernet.
+        data: The data set.
+        note: Receives a message of one line when a GPU's memory was too small.
+    """
+
+    def __init__(self, supernet: Supernet, data: Data, *, note: Callable[[str], None] | None = None) -> None:
         self.supernet = supernet
         self.data = data
+        self._note = note
         self._calibration: dict[int, list[Tensor]] = {}  # batches of images by resolution
+        self._calibrates_on_cpu = False
+        self._batch_size = EVALUATION_BATCH
 
     def __call__(self, arch: Arch) -> float:
-        """Return the accuracy (or AP50) of a subnet in percent; the same for the same weights and arch."""
+        """Return the accuracy (or AP50) of a subnet in percent; the same for the same weights and arch.
+
+        Raises:
+            torch.OutOfMemoryError: The GPU's memory does not hold a batch of a single image.
+        """
+        net = fold(self._calibrated(arch))
+        accuracy = None
+        batch_size = self._batch_size
+        while accuracy is None:
+            try:
+                accuracy = TASKS[self.data.task].accuracy(net, arch, self.data, self.data.val, batch_size=batch_size)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+            if accuracy is None:  # not above: until the exception is gone, its frames keep tensors
+                torch.cuda.empty_cache()
+        if batch_size < self._batch_size:
+            self._report(f"networks are evaluated in batches of {batch_size} images instead of {self._batch_size}")
+            self._batch_size = batch_size
+        return accuracy
+
+    def _calibrated(self, arch: Arch) -> Network:
+        """Return a subnet with batch norm recalibrated, on the CPU if the GPU's memory has been too small for it."""
         if arch.resolution not in self._calibration:
             self._calibration[arch.resolution] = self.data.calibration_batches(arch.resolution)
-        net = extract_calibrated(self.supernet, arch, self._calibration[arch.resolution])
-        return TASKS[self.data.task].accuracy(fold(net), arch, self.data, self.data.val)
+        batches = self._calibration[arch.resolution]
+        if not self._calibrates_on_cpu:
+            try:
+                return extract_calibrated(self.supernet, arch, batches)
+            except torch.OutOfMemoryError:
+                self._calibrates_on_cpu = True
+            torch.cuda.empty_cache()
+            self._report("batch norm is recalibrated on the CPU")
+        net = self.supernet.extract(arch)
+        device = next(net.parameters()).device
+        recalibrate(net.cpu(), batches)
+        return net.to(device)
+
+    def _report(self, change: str) -> None:
+        """Report what is done differently from now on."""
+        if self._note:
+            self._note(f"out of memory on the GPU: from now on, {change}")

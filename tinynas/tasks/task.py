@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
-from ..data.base import Data, Split
+from ..data.base import EVALUATION_BATCH, Data, Split
 from ..data.transforms import center_crop, stretch
 from ..utils.distributed import device
 from ..utils.errors import InputError
@@ -115,20 +115,24 @@ class Task(ABC):
         return net
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module, arch: Arch, data: Data, split: Split) -> dict[str, Any]:
+    def evaluate(
+        self, model: nn.Module, arch: Arch, data: Data, split: Split, *, batch_size: int = EVALUATION_BATCH
+    ) -> dict[str, Any]:
         """Return the metrics of a model of this arch on a split. Puts it into eval mode."""
         model.eval()
         device = next(model.parameters()).device
         predictions: list[Any] = []
         truths: list[Any] = []
-        for images, labels in data.evaluation_batches(split, arch.resolution):
+        for images, labels in data.evaluation_batches(split, arch.resolution, batch_size):
             predictions += self.decode(model(images.to(device)).cpu(), arch)
             truths += self.ground_truth(labels, len(images))
         return self.metrics(predictions, truths, data.classes)
 
-    def accuracy(self, model: nn.Module, arch: Arch, data: Data, split: Split) -> float:
+    def accuracy(
+        self, model: nn.Module, arch: Arch, data: Data, split: Split, *, batch_size: int = EVALUATION_BATCH
+    ) -> float:
         """Return the task's metric over all classes, in percent, of a model of this arch on a split."""
-        return float(self.evaluate(model, arch, data, split)["accuracy"])
+        return float(self.evaluate(model, arch, data, split, batch_size=batch_size)["accuracy"])
 
 
 class Classification(Task):

@@ -1,0 +1,100 @@
+"""Progress of a search: what a process knows of it, and one display for all processes of the command."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..experiment.reporter import ProgressReporter
+from ..study.history import Evaluation
+from ..utils.pareto import Point, pareto_front
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchState:
+    """How far a search is, as a process knows it.
+
+    Attributes:
+        evaluated: Number of evaluated networks.
+        best: Highest accuracy (or AP50) on search-val in percent; None without an evaluation.
+        on_front: Number of networks on the Pareto front.
+        rejected: Number of infeasible samples that the process rejected.
+    """
+
+    evaluated: int
+    best: float | None
+    on_front: int
+    rejected: int
+
+
+class SearchProgress:
+    """The state of a search, kept up to date by what is new: an update costs the size of the Pareto front.
+
+    Args:
+        show: Receives the state whenever it has changed.
+    """
+
+    def __init__(self, show: Callable[[SearchState], None]) -> None:
+        self._show = show
+        self._state: SearchState | None = None
+        self._evaluated = 0
+        self._front: list[Point] = []
+
+    def after_trial(self, new: Sequence[Evaluation], rejected: int) -> None:
+        """Add evaluations.
+
+        Args:
+            new: Those since the last call.
+            rejected: How many infeasible samples this process has rejected in all.
+        """
+        points = [point(evaluation) for evaluation in new]
+        self._evaluated += len(points)
+        self._front = pareto_front(self._front + points)
+        best = self._front[-1][1] if self._front else None  # the front ascends in accuracy
+        state = SearchState(evaluated=self._evaluated, best=best, on_front=len(self._front), rejected=rejected)
+        if state != self._state:
+            self._state = state
+            self._show(state)
+
+
+class SearchDisplay:
+    """Reports the progress of all processes that search together; its methods may be called in any thread.
+
+    Args:
+        report: Receives the progress.
+        trials: Number of networks to evaluate.
+    """
+
+    def __init__(self, report: ProgressReporter, trials: int) -> None:
+        self._report = report
+        self._trials = trials
+        self._lock = threading.Lock()
+        self._states: dict[int, SearchState] = {}  # by number of the process
+        self._is_complete = False
+
+    def show(self, process: int, state: SearchState) -> None:
+        """Show the state of the process that knows of most evaluations."""
+        with self._lock:
+            self._states[process] = state
+            if self._is_complete:
+                return
+            rejected = 0
+            newest = state
+            for other in self._states.values():
+                rejected += other.rejected
+                if other.evaluated > newest.evaluated:
+                    newest = other
+            text = f"{rejected} infeasible samples rejected"
+            if newest.best is not None:
+                text = f"best {newest.best:.1f}% on search-val, {newest.on_front} on the front, {text}"
+            self._is_complete = newest.evaluated >= self._trials
+            self._report.advance("search", min(newest.evaluated, self._trials), self._trials, text)
+
+    def note(self, text: str) -> None:
+        """Show a message of one line."""
+        with self._lock:
+            self._report.note(text)
+
+
+def point(evaluation: Evaluation) -> Point:
+    """Return the MACs of an evaluated network and its accuracy in percent."""
+    return evaluation.cost.macs, evaluation.accuracy

@@ -12,6 +12,7 @@ from tinynas.study.history import History
 from tinynas.study.samplers import SAMPLERS, FeasibleSampler
 
 FEASIBLE = Feasible(space=SPACE, budget=Budget(macs=40_000, flash=3_000))
+SMALL = Feasible(space=SPACE, budget=Budget())
 MICRO = Feasible(space=load_space("micro"), budget=Budget())
 
 
@@ -34,8 +35,8 @@ def late_mean():
     def mean(sampler):
         means = []
         for seed in range(3):
-            evaluations = sampled_search(MICRO, sampler, score, trials=60, seed=seed)
-            means.append(np.mean([evaluation.accuracy for evaluation in evaluations[40:]]))
+            evaluations = sampled_search(SMALL, sampler, score, trials=45, seed=seed)
+            means.append(np.mean([evaluation.accuracy for evaluation in evaluations[30:]]))
         return np.mean(means)
 
     return mean
@@ -95,28 +96,25 @@ def test_infeasible_samples_are_counted():
     assert np.mean(counts) == pytest.approx(expected, abs=4 * np.std(counts) / 10)
 
 
-@pytest.fixture(scope="module")
-def proposals_of_workers():
-    """The networks that 64 workers propose, who know of those before them as pending, or only not to repeat them."""
+def mean_distance(archs):
+    """The mean number of genes in which two archs differ."""
+    genes = np.array([list(SPACE.encode(arch).values()) for arch in archs])
+    differences = (genes[:, None] != genes[None]).sum(-1)
+    return differences.sum() / (len(archs) * (len(archs) - 1))
 
-    def propose(sampler, evaluations, *, has_pending):
-        proposals, begun = FeasibleSampler(MICRO, SAMPLERS[sampler](MICRO, pareto=False)), []
-        archs = [evaluation.arch for evaluation in evaluations]
+
+def test_workers_do_not_propose_alike_by_the_predictor():
+    evaluations = sampled_search(SMALL, "nsga2", score, trials=60)
+    archs = [evaluation.arch for evaluation in evaluations]
+    distances = []
+    for has_pending in (True, False):  # else workers only do not repeat networks
+        sampler, begun = FeasibleSampler(SMALL, SAMPLERS["predictor"](SMALL, pareto=False)), []
         for number in range(64):
-            pending = begun if has_pending else []
-            history = History(evaluations=evaluations, pending=pending, taken={*archs, *begun})
-            begun.append(proposals.propose(history, np.random.default_rng(number)))
-        assert len({*archs, *begun}) == len(evaluations) + 64
-        return begun
-
-    return propose
-
-
-def test_workers_do_not_propose_alike_by_the_predictor(proposals_of_workers):
-    evaluations = sampled_search(MICRO, "nsga2", score, trials=60)
-    aware = proposals_of_workers("predictor", evaluations, has_pending=True)
-    unaware = proposals_of_workers("predictor", evaluations, has_pending=False)
-    assert mean_distance(aware) > mean_distance(unaware)
+            history = History(evaluations=evaluations, pending=begun if has_pending else (), taken={*archs, *begun})
+            begun.append(sampler.propose(history, np.random.default_rng(number)))
+        assert len({*archs, *begun}) == 60 + 64
+        distances.append(mean_distance(begun))
+    assert distances[0] > distances[1]
 
 
 def test_tpe_repeats_pending_networks_less_often():
@@ -130,13 +128,6 @@ def test_tpe_repeats_pending_networks_less_often():
         repeats.append(sum(arch in pending for arch in proposals))
     assert repeats[0] == 60
     assert repeats[1] < 45, repeats
-
-
-def mean_distance(archs):
-    """The mean number of genes in which two archs differ."""
-    genes = np.array([list(MICRO.space.encode(arch).values()) for arch in archs])
-    differences = (genes[:, None] != genes[None]).sum(-1)
-    return differences.sum() / (len(archs) * (len(archs) - 1))
 
 
 @pytest.mark.slow

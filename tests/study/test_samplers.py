@@ -98,17 +98,17 @@ def test_infeasible_samples_are_counted():
 
 def mean_distance(archs):
     """The mean number of genes in which two archs differ."""
-    genes = np.array([list(SPACE.encode(arch).values()) for arch in archs])
+    genes = np.array([list(MICRO.space.encode(arch).values()) for arch in archs])
     differences = (genes[:, None] != genes[None]).sum(-1)
     return differences.sum() / (len(archs) * (len(archs) - 1))
 
 
 def test_workers_do_not_propose_alike_by_the_predictor():
-    evaluations = sampled_search(SMALL, "nsga2", score, trials=60)
+    evaluations = sampled_search(MICRO, "nsga2", score, trials=60)
     archs = [evaluation.arch for evaluation in evaluations]
     distances = []
     for has_pending in (True, False):  # else workers only do not repeat networks
-        sampler, begun = FeasibleSampler(SMALL, SAMPLERS["predictor"](SMALL, pareto=False)), []
+        sampler, begun = FeasibleSampler(MICRO, SAMPLERS["predictor"](MICRO, pareto=False)), []
         for number in range(64):
             history = History(evaluations=evaluations, pending=begun if has_pending else (), taken={*archs, *begun})
             begun.append(sampler.propose(history, np.random.default_rng(number)))

@@ -5,6 +5,7 @@ of processes may search one study together. A network whose worker died, or whos
 one of the others, three times at most; a search that was killed resumes where it was.
 """
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -150,6 +151,7 @@ class _Search:
         self.start_points = feasible.start_points(min(_START_POINTS, trials), generator(seed, "start points"))
         self.reusable = accuracies_of_other_studies(study, feasible)
         self._num_reported = 0
+        self._random = random.Random(self.worker.id)
         self._failed_in_a_row: set[Arch] = set()
         self._waiting_since: float | None = None
 
@@ -190,15 +192,29 @@ class _Search:
 
         A network of another process may not fit here, as its latency was measured there.
         """
-        for arch in self.index.waiting:
-            if arch in self.feasible:
-                return arch
-        for arch in self.start_points:
-            if arch not in self.index.known:
-                return arch
+        waiting = [arch for arch in self.index.waiting if arch in self.feasible]
+        if waiting and self._takes_waiting(len(waiting)):
+            return self._pick(waiting)
+        start_points = [arch for arch in self.start_points if arch not in self.index.known]
+        if start_points:
+            return self._pick(start_points)
         # Workers that propose at the same time draw different networks; one that is alone draws the same when resumed.
         purpose = f"sampler of {self.worker.id}" if self.index.running else "sampler"
         return self.proposals.propose(self.index.history(), generator(self.seed, purpose, len(self.index.known)))
+
+    def _takes_waiting(self, count: int) -> bool:
+        """Return whether this process takes one of a number of networks to try again.
+
+        The others notice them at the same time: each takes one with a probability by which one worker a network does.
+        The last trials are for them.
+        """
+        running = len(self.index.running)
+        is_last = self.trials - len(self.index.evaluations) - running <= count
+        return is_last or self._random.random() * running < count
+
+    def _pick(self, archs: list[Arch]) -> Arch:
+        """Return one of several networks, the first if no other worker may pick the same."""
+        return self._random.choice(archs) if self.index.running else archs[0]
 
     def _wait(self) -> None:
         """Wait a moment for other workers, which evaluate the last networks; say so if it takes long."""

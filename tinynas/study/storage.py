@@ -1,6 +1,7 @@
 """Where an Optuna study is stored: a journal file, a database, or a gRPC proxy of one; and what can go wrong there."""
 
 import contextlib
+import random
 import time
 import warnings
 from collections.abc import Iterator
@@ -8,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages._rdb.models import TrialParamModel
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
+from sqlalchemy.orm import Session
 
 from ..utils.errors import FileError, InputError, TinyNASError
 from .grpc_client import open_proxy
 from .journal import Journal
 
 _LOCK_TIMEOUT = 60  # seconds that a transaction waits for others to end, in SQLite
+_OPENINGS = 5  # attempts to open a database whose tables other processes create
 _CONNECT_TIMEOUT = 10  # seconds until an attempt to connect to PostgreSQL fails
 _KEEPALIVE = {
     "keepalives_idle": 30,
@@ -61,13 +66,15 @@ def open_storage(url: str, *, connections: int = 2) -> BaseStorage:
 
 
 def _open_database(url: str, connections: int) -> BaseStorage:
-    try:
-        return _Database(url, connections)
-    except DBAPIError as error:
-        if is_transient(error):
-            raise
-        time.sleep(1)  # another process was creating the tables
-        return _Database(url, connections)
+    """Open a database; try again while other processes that start at the same time create its tables."""
+    for _ in range(_OPENINGS - 1):
+        try:
+            return _Database(url, connections)
+        except (DBAPIError, KeyError) as error:
+            if is_transient(error):
+                raise
+            time.sleep(random.uniform(0.5, 1.5))
+    return _Database(url, connections)
 
 
 class _Database(RDBStorage):
@@ -86,6 +93,29 @@ class _Database(RDBStorage):
         super().__init__(url, engine_kwargs=engine_kwargs)
         if backend == "sqlite":
             event.listen(self.engine, "begin", _begin_immediate)
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Session,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        """Add a gene of a new trial, to be written with all others when the transaction is committed.
+
+        Optuna reads two rows for every gene, to compare its distribution with those of other trials, while all other
+        workers wait for the study. The genes of a study always have the same distributions.
+        """
+        session.add(
+            TrialParamModel(
+                trial_id=trial_id,
+                param_name=param_name,
+                param_value=param_value_internal,
+                distribution_json=distribution_to_json(distribution),
+            )
+        )
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -167,11 +197,14 @@ def _is_grpc_error(error: BaseException | None) -> bool:
 def _storage_error(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseException | None:
     """Return the innermost exception of a storage, or of these kinds, among an exception and its causes.
 
-    Optuna hides some of them.
+    Optuna hides some of them. That of a database's driver is the reason: what came before it was handled, such as a
+    lost connection that SQLAlchemy replaced.
     """
     innermost = None
     current: BaseException | None = error
     while current is not None:
+        if isinstance(current, DBAPIError):
+            return current
         if isinstance(current, (OptunaError, SQLAlchemyError, *kinds)) or _is_grpc_error(current):
             innermost = current
         current = current.__cause__ or current.__context__

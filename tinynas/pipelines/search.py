@@ -26,7 +26,8 @@ from ..models.supernet import Supernet
 from ..study.evaluator import SubnetEvaluator
 from ..study.feasible import Feasible
 from ..study.history import Evaluation
-from ..study.loop import AfterTrial, SearchOutcome
+from ..study.index import SearchOutcome
+from ..study.loop import AfterTrial
 from ..study.loop import search as search_space
 from ..study.predictor import cross_validated_tau
 from ..tasks.losses import Loss

@@ -44,6 +44,14 @@ class Failure:
         return self.final or self.attempts >= MAX_ATTEMPTS
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchOutcome:
+    """What a study has: the evaluations, and the networks that could not be evaluated."""
+
+    evaluations: list[Evaluation]
+    failures: dict[Arch, Failure]
+
+
 class TrialIndex:
     """The networks of a study by what has become of them.
 

@@ -8,7 +8,6 @@ one of the others, three times at most; a search that was killed resumes where i
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import isfinite, log10
 
@@ -18,7 +17,7 @@ from ..utils.errors import EvaluationError
 from ..utils.rng import generator
 from .feasible import Feasible
 from .history import Evaluation
-from .index import COST, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Failure, Running, TrialIndex
+from .index import COST, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Running, SearchOutcome, TrialIndex
 from .samplers import SAMPLERS, FeasibleSampler
 from .shared_study import Retries, SharedStudy
 from .storage import quiet_optuna, storage_errors
@@ -34,14 +33,6 @@ _PATIENCE = 5.0  # seconds of waiting before it is said
 _MAX_FAILURES = 3  # networks in a row, before anything was evaluated
 
 AfterTrial = Callable[[Sequence[Evaluation], int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOutcome:
-    """What a study has: the evaluations, and the networks that could not be evaluated."""
-
-    evaluations: list[Evaluation]
-    failures: dict[Arch, Failure]
 
 
 def _no_callback(*arguments: object) -> None:

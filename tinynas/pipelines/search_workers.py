@@ -5,7 +5,6 @@ the trained supernet and the data set, so that it neither trains nor checks imag
 It writes nothing to the terminal: what it or a library writes to its stderr is kept, and shown if it fails.
 """
 
-import json
 import os
 import pickle
 import signal
@@ -27,6 +26,7 @@ from ..data.base import Data
 from ..experiment.plans import SearchPlan
 from ..models.supernet import Supernet
 from ..utils.errors import InputError, TinyNASError
+from ..utils.io import from_json, to_json
 from ..utils.text import counted
 from .search_progress import SearchDisplay, SearchState
 
@@ -78,7 +78,7 @@ class WorkerMessages:
         self._send("state", asdict(state))
 
     def _send(self, kind: str, content: Any) -> None:
-        self._stream.write(json.dumps([kind, content]).encode() + b"\n")
+        self._stream.write(to_json([kind, content]).encode() + b"\n")
         self._stream.flush()
 
 
@@ -206,7 +206,7 @@ class _Worker:
 
     def _receive(self, line: bytes) -> None:
         """Show a message."""
-        kind, content = json.loads(line)
+        kind, content = from_json(line.decode())
         self.started.set()
         if kind == "note":
             self._note(f"worker {self._number}: {content}")

@@ -3,10 +3,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tinynas.utils.processes import TERMINATED, exit_on_sigterm
+from tinynas.utils.processes import TERMINATED, exit_on_sigterm, signals_deferred
 
 PARENT = """
 import os, subprocess, sys, time
@@ -43,6 +44,35 @@ def test_sigterm_is_an_exit_that_cleans_up():
     assert end.value.code == TERMINATED == 143
     assert cleaned_up
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def interrupt(done):
+    with signals_deferred():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        done.append("body")
+    done.append("after it")
+
+
+def test_deferred_signals_take_effect_after_the_body():
+    before = signal.getsignal(signal.SIGINT)
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(done)
+    assert done == ["body"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def no_signals(done):
+    with signals_deferred():
+        done.append("body")
+
+
+def test_signals_are_not_deferred_in_other_threads():
+    with ThreadPoolExecutor(1) as pool:
+        done = []
+        pool.submit(no_signals, done).result()
+    assert done == ["body"]
 
 
 def test_process_ends_with_its_parent():

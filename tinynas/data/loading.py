@@ -2,9 +2,7 @@
 
 import os
 import re
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import FileError, InputError, TrainingError
-from ..utils.processes import watch_parent
+from ..utils.processes import signals_deferred, watch_parent
 from .base import BatchRequest
 
 Collated = TypeVar("Collated")
@@ -63,11 +61,11 @@ def load_batches(
         worker_init_fn=partial(_end_with, os.getpid()),
         generator=torch.Generator(),  # its own: the default is to draw a seed from the global generator
     )
-    others = set(active_children())
-    with _interrupts_blocked():
-        loaded = iter(loader)
-    workers = set(active_children()) - others
+    others, workers = set(active_children()), set()
     try:
+        with signals_deferred():  # what an interrupt raises while processes are forked would be ignored
+            loaded = iter(loader)
+            workers = set(active_children()) - others
         for batch in loaded:
             if isinstance(batch, FileError):  # passed as a value: raised in a worker, its message has a traceback
                 raise batch
@@ -76,16 +74,6 @@ def load_batches(
         for worker in workers:
             worker.terminate()
         raise
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Let processes that the body starts never be interrupted by Ctrl-C: this process is, and ends them."""
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _end_with(parent: int, worker: int) -> None:

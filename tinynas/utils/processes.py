@@ -28,6 +28,33 @@ def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(TERMINATED)
 
 
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM take effect after the body, which must not be interrupted, such as one that forks.
+
+    Processes that the body forks are not interrupted by SIGINT at all: a terminal sends Ctrl-C to them too, but it is
+    their parent that ends them.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+        yield
+        return
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, remember)
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for number_received in received:
+            signal.raise_signal(number_received)
+
+
 def watch_parent(parent: int, on_orphaned: Callable[[], None]) -> None:
     """Call a function, in a thread, as soon as the process that started this one is gone.
 

@@ -97,12 +97,16 @@ def _given_up(trials: list[FrozenTrial]) -> set[str]:
 def _repeated_evaluations(events: list[dict], killed: list[int]) -> tuple[int, int]:
     """Return how many networks were evaluated to the end more than once: with and without an excuse.
 
-    The excuse is that all workers but the last were killed after the evaluation, before they had recorded the result:
-    the end of the evaluation is then the last event of the worker.
+    The excuse is that all workers but the last were killed after the evaluation, or ended with an error, before they
+    had recorded the result: the end of the evaluation is then the last event of the worker.
     """
     ends = defaultdict(list)
     last_event = {}
+    stopped = set(killed)
     for event in events:
+        if event["event"] == "error":
+            stopped.add(event["worker"])
+            continue
         last_event[event["worker"]] = event
         if event["event"] == "end":
             ends[event["what"]].append(event)
@@ -112,7 +116,7 @@ def _repeated_evaluations(events: list[dict], killed: list[int]) -> tuple[int, i
             continue
         unrecorded = 0
         for event in repeated:
-            unrecorded += event["worker"] in killed and last_event[event["worker"]] is event
+            unrecorded += event["worker"] in stopped and last_event[event["worker"]] is event
         if len(repeated) - unrecorded <= 1:
             excused += 1
         else:

@@ -4,8 +4,9 @@ import json
 import os
 import random
 import signal
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +17,7 @@ from tinynas.arch.cost import quick_cost
 from tinynas.study.feasible import Feasible
 from tinynas.study.history import Evaluation
 from tinynas.study.loop import search
+from tinynas.utils.errors import TinyNASError
 from tinynas.utils.io import json_digest
 from tinynas.utils.pareto import pareto_front
 
@@ -89,6 +91,7 @@ class StubSearch:
         grace: Seconds without a heartbeat after which a worker counts as dead.
         sampler: Name of the sampler.
         sleeps: Whether an evaluation takes its time.
+        sample_every: Evaluations of all workers between two samples of a worker's time and memory; 0: no samples.
     """
 
     storage: str
@@ -97,6 +100,7 @@ class StubSearch:
     grace: float = 60.0
     sampler: str = "random"
     sleeps: bool = True
+    sample_every: int = 0
 
     def run(self, worker: int) -> list[Evaluation]:
         """Search as the worker of this number; return the evaluations of all workers."""
@@ -113,6 +117,7 @@ class StubSearch:
         def note(line: str) -> None:
             log.add("note", worker, line)
 
+        usage = _Usage(log, worker, self.sample_every)
         outcome = search(
             Feasible(space=load_space("micro"), budget=_BUDGET),
             evaluate,
@@ -120,11 +125,37 @@ class StubSearch:
             trials=self.trials,
             sampler=self.sampler,
             pareto=True,
+            after_trial=usage.after_trial,
             note=note,
             grace=self.grace,
         )
         log.add("front", worker, front_digest(outcome.evaluations))
         return outcome.evaluations
+
+
+class _Usage:
+    """Logs the processor time and memory of a worker whenever the study has a number of evaluations more."""
+
+    def __init__(self, log: EventLog, worker: int, every: int) -> None:
+        self._log = log
+        self._worker = worker
+        self._every = every
+        self._evaluations = 0
+        self._next_sample = every
+
+    def after_trial(self, new: Sequence[Evaluation], rejected: int) -> None:
+        """Count the new evaluations of all workers."""
+        self._evaluations += len(new)
+        if self._every and self._evaluations >= self._next_sample:
+            self._next_sample = self._evaluations - self._evaluations % self._every + self._every
+            sample = [self._evaluations, time.process_time(), _resident_bytes()]
+            self._log.add("sample", self._worker, json.dumps(sample))
+
+
+def _resident_bytes() -> int:
+    """Return the memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Workers:
@@ -134,9 +165,10 @@ class Workers:
         search: The search.
         count: Number of workers at any time.
         seed: Of the choice which worker is killed or paused.
+        first_number: Number of the first worker; those of the searches with a log must differ.
     """
 
-    def __init__(self, search: StubSearch, count: int, *, seed: int = 0) -> None:
+    def __init__(self, search: StubSearch, count: int, *, seed: int = 0, first_number: int = 0) -> None:
         self.search = search
         self.count = count
         self.killed: list[int] = []
@@ -145,7 +177,7 @@ class Workers:
         self._alive: dict = {}  # processes by number
         self._paused: dict[int, float] = {}  # when they continue, by number
         self._random = random.Random(seed)
-        self._next_number = 0
+        self._next_number = first_number
         self._context = get_context("fork")
 
     def __enter__(self) -> "Workers":
@@ -220,6 +252,12 @@ class Workers:
             raise RuntimeError(f"no worker has finished, exit codes {self.exit_codes}; see {self.search.log}*")
         return time.monotonic() - began
 
+    def wait(self) -> None:
+        """Wait until all workers have ended, without an error or with one."""
+        while self._alive:
+            self._reap()
+            time.sleep(_LOOK)
+
     @property
     def finished(self) -> bool:
         """Whether a worker has ended without an error."""
@@ -241,7 +279,7 @@ class Workers:
         self._alive[number] = process
 
     def _reap(self) -> None:
-        """Remove the workers that have ended; while the search is not finished, replace them."""
+        """Note the exit codes of the workers that have ended."""
         for number, process in list(self._alive.items()):
             if process.exitcode is not None:
                 del self._alive[number]
@@ -264,4 +302,8 @@ def _work(search: StubSearch, number: int) -> None:
     """Search in a process of its own, with a file in place of stderr."""
     errors = os.open(f"{search.log}.{number}.err", os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 2)
-    search.run(number)
+    try:
+        search.run(number)
+    except TinyNASError as error:
+        EventLog(search.log).add("error", number, str(error))
+        sys.exit(1)

@@ -19,6 +19,5 @@ if [[ -e $RUN/config.yaml ]]; then
   resume=(--resume)
 fi
 
-torchrun --standalone --nproc-per-node="${SLURM_GPUS_ON_NODE:-1}" -m \
-  -- tinynas.cli search --run "$RUN" \
-  "${SUPERNET[@]}" "${SEARCH[@]}" --trials 1 --storage "$STORAGE" "${resume[@]}"
+torchrun --standalone --nproc-per-node="${SLURM_GPUS_ON_NODE:-1}" -m -- tinynas.cli search \
+  --run "$RUN" "${SUPERNET[@]}" "${SEARCH[@]}" --trials 1 --storage "$STORAGE" "${resume[@]}"

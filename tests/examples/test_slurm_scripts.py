@@ -1,8 +1,9 @@
-"""The scripts for SLURM as they are: a stand-in for srun starts the tasks here, other settings make them small.
+"""The scripts for SLURM as they are, on this machine: with a stand-in for srun, and settings that make them small.
 
 What SLURM itself does with the #SBATCH lines is not tested.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -45,18 +46,13 @@ PROXY_PORT={port}
 RETRAINING=(--epochs 1 --batch-size 64)
 """
 
-RETRAININGS = """\
-best
-wider --netaug --seed 1
-"""
-
 
 @dataclass(frozen=True)
 class Cluster:
-    """A folder with the scripts and small settings, and how jobs run there."""
+    """A folder with the scripts, and the folder of the stand-in for srun."""
 
     folder: Path
-    environment: dict[str, str]
+    programs: Path
 
     @property
     def run(self):
@@ -64,7 +60,10 @@ class Cluster:
 
     def submit(self, script, **variables):
         """Start a job."""
-        environment = self.environment | {name: str(value) for name, value in variables.items()}
+        path = [str(self.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+        environment = os.environ | {"PATH": os.pathsep.join(path)}
+        for name, value in variables.items():
+            environment[name] = str(value)
         return subprocess.Popen(
             ["bash", script],
             cwd=self.folder,
@@ -90,46 +89,41 @@ def free_port():
 
 
 @pytest.fixture
-def storage(tmp_path):
-    """The storage of the settings, the port of the proxy, and the environment that has the password."""
-    try:
-        import grpc  # noqa: F401
-    except ImportError:
-        yield tmp_path / "study.journal", "", {}
-        return
-    if missing_postgres():
-        yield f"sqlite:///{tmp_path}/study.db", free_port(), {}
-        return
-    with PostgresServer() as server:
-        url = server.url.replace(f":{server.password}@", "@")
-        yield url, free_port(), {"PGPASSWORD": server.password}
-
-
-@pytest.fixture
-def cluster(storage, tmp_path):
-    url, port, password = storage
+def cluster(tmp_path):
     folder = shutil.copytree(SCRIPTS, tmp_path / "jobs")
-    (folder / "settings.sh").write_text(SETTINGS.format(storage=url, port=port, trials=TRIALS))
-    (folder / "retrainings.txt").write_text(RETRAININGS)
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "srun").write_text(SRUN)
     (programs / "srun").chmod(0o755)
-    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return Cluster(folder, {**os.environ, **password, "PATH": path, "OMP_NUM_THREADS": "1"})
+    return Cluster(folder, programs)
 
 
-def trials_of(storage):
+@pytest.fixture
+def storage(cluster, tmp_path, monkeypatch):
+    """The storage of small settings: a database behind a proxy, or a journal where gRPC is not installed."""
+
+    def use(url, port):
+        (cluster.folder / "settings.sh").write_text(SETTINGS.format(storage=url, port=port, trials=TRIALS))
+        (cluster.folder / "retrainings.txt").write_text("best\nwider --netaug --seed 1\n")
+        return url
+
+    if importlib.util.find_spec("grpc") is None:
+        yield use(f"{tmp_path}/study.journal", "")
+    elif missing_postgres():
+        yield use(f"sqlite:///{tmp_path}/study.db", free_port())
+    else:
+        with PostgresServer() as server:
+            monkeypatch.setenv("PGPASSWORD", server.password)
+            yield use(server.url.replace(f":{server.password}@", "@"), free_port())
+
+
+def trials_of(url):
     """The trials of the storage's only study."""
-    url, _, password = storage
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in password.items():
-            patch.setenv(name, value)
-        opened = open_storage(str(url))
-        (study,) = opened.get_all_studies()
-        trials = opened.get_all_trials(study._study_id)
-        if hasattr(opened, "engine"):
-            opened.engine.dispose()
+    storage = open_storage(url)
+    (study,) = storage.get_all_studies()
+    trials = storage.get_all_trials(study._study_id)
+    if "://" in url:
+        storage.engine.dispose()
     return trials
 
 
@@ -164,7 +158,7 @@ def test_jobs_train_a_supernet_search_it_and_retrain_networks(cluster, storage):
         "wider": (True, 1),
     }
 
-    # Submitted again, jobs resume: the supernet is not trained again, nor is a network that was only not evaluated yet.
+    # Submitted again, jobs resume: nothing is trained again.
     (cluster.run / "retrain" / "best" / "metrics.json").unlink()
     jobs = [cluster.submit("supernet.sh"), cluster.submit("retrain.sh", SLURM_ARRAY_TASK_ID=1)]
     for job in jobs:
@@ -175,17 +169,16 @@ def test_jobs_train_a_supernet_search_it_and_retrain_networks(cluster, storage):
 
 
 def test_array_task_without_a_line_is_an_error(cluster):
-    job = cluster.submit("retrain.sh", SLURM_ARRAY_TASK_ID=3)
-    assert job.communicate(timeout=TIMEOUT) == ("", "retrainings.txt has no line 3; change --array\n")
+    job = cluster.submit("retrain.sh", SLURM_ARRAY_TASK_ID=6)
+    assert job.communicate(timeout=TIMEOUT) == ("", "retrainings.txt has no line 6; change --array\n")
     assert job.returncode == 1
 
 
 def setting(name):
     """The words of a setting in the settings that the example comes with."""
     command = f'source ./settings.sh; printf "%s\n" "${{{name}[@]}}"'
-    return subprocess.run(
-        ["bash", "-c", command], cwd=SCRIPTS, check=True, capture_output=True, text=True
-    ).stdout.split()
+    listed = subprocess.run(["bash", "-c", command], cwd=SCRIPTS, check=True, capture_output=True, text=True)
+    return listed.stdout.splitlines()
 
 
 def test_settings_are_options_of_the_commands():

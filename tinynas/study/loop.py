@@ -222,17 +222,20 @@ class _Search:
     def _try(self, arch: Arch) -> None:
         """Begin a trial of the network; evaluate it, unless another worker has begun it too."""
         trial = self._begin(arch)
-        before = len(self.index.evaluations)
-        for other in self.index.running.values():
-            before += other.number < trial.number
+        earlier = sum(other.number < trial.number for other in self.index.running.values())
+        before = len(self.index.evaluations) + earlier
         if before >= self.trials or not self.index.is_needed(trial.number):
             self.study.fail(trial.trial_id, {})
             return
-        accuracy: object = self.reusable.get(arch)
+        with Heartbeat(partial(self.study.set_attribute, trial.trial_id, HEARTBEAT), self.interval):
+            self._evaluate(trial)  # a database may be away when the trial is finished
+
+    def _evaluate(self, trial: Running) -> None:
+        """Evaluate the network of a trial, unless its accuracy is known, and finish the trial."""
+        accuracy: object = self.reusable.get(trial.arch)
         if accuracy is None:
             try:
-                with Heartbeat(partial(self.study.set_attribute, trial.trial_id, HEARTBEAT), self.interval):
-                    accuracy = self.evaluate(arch)
+                accuracy = self.evaluate(trial.arch)
             except Exception as error:
                 self._record_failure(trial, f"{type(error).__name__}: {_first_line(error)}", error=error)
                 return
@@ -265,10 +268,8 @@ class _Search:
             values.append(log10(quick_cost(trial.arch).macs))
         self._failed_in_a_row.clear()
         if not self.study.finish(trial.trial_id, values):
-            self.note(
-                f"trial {trial.number} was taken over by another worker, as this one had not been heard of; going on "
-                "with another network"
-            )
+            reason = "another worker took it over, as this one had not been heard of"
+            self.note(f"trial {trial.number}: {reason}; going on with another network")
 
     def _record_failure(
         self, trial: Running, reason: str, *, final: bool = False, error: Exception | None = None

@@ -118,3 +118,13 @@ def test_shared_study_writes_a_trial_in_two_lines(shared, tmp_path):
     before = len((tmp_path / "j").read_text().splitlines())
     shared.finish(shared.begin({"a": 1}, {"cost": {"macs": 5}, "worker": {}}, constraints={"macs": -5.0}), [0.5])
     assert len((tmp_path / "j").read_text().splitlines()) == before + 2
+
+
+def test_shared_study_reads_other_studies_again_when_the_connection_is_lost(shared, tmp_path, monkeypatch, pauses):
+    retries = Retries(url=str(tmp_path / "j"), timeout=10, note=print)
+    other = SharedStudy(str(tmp_path / "j"), "other", num_values=1, num_options={"a": 3}, retries=retries)
+    other.finish(other.begin({"a": 1}, {}, constraints={}), [0.5])
+    lose_the_answer(monkeypatch, shared, "get_all_trials")
+    (trial,) = shared.trials_of_other_studies(lambda name: True)
+    assert trial.values == [0.5]
+    assert len(pauses) == 1

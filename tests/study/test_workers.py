@@ -115,6 +115,14 @@ def test_liveness_gives_everyone_time_after_a_standstill():
     assert not liveness.is_dead(0, None, 2)
 
 
+def test_liveness_keeps_nothing_of_trials_that_have_ended():
+    liveness = Liveness(grace=60, interval=20, clock=lambda: 0.0)
+    for number in range(3):
+        liveness.is_dead(number, None, 0)
+    liveness.keep({1})
+    assert list(liveness._seen) == [1]
+
+
 def test_heartbeat_goes_on_when_one_fails_and_ends_with_the_body():
     numbers = []
 

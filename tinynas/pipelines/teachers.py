@@ -18,6 +18,7 @@ from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import device
 from ..utils.errors import FileError, InputError
+from ..utils.text import first_line
 from .model_data import some_of
 from .run_supernet import read_supernet
 from .teacher_weights import classifier_weight, load_weights, read_weights, reason_of, with_names_of
@@ -87,7 +88,7 @@ def _load_from_torchvision(name: str, arch: Arch) -> nn.Module:
             return _torchvision_model(model, weights="DEFAULT")
         net = _torchvision_model(model, weights=None, num_classes=arch.classes)
     except ValueError as error:  # of an unknown name
-        raise InputError(f"no model {model!r} in torchvision: {str(error).splitlines()[0]}") from None
+        raise InputError(f"no model {model!r} in torchvision: {first_line(str(error))}") from None
     except Exception as error:  # no connection
         raise FileError(
             f"cannot load the teacher {model} from the internet: {reason_of(error)}; "
@@ -163,4 +164,4 @@ def _why_not(net: nn.Module, arch: Arch, error: Exception) -> str:
     convolutions = [parameter for parameter in net.parameters() if parameter.ndim == 4]
     if convolutions and convolutions[0].shape[1] != arch.in_channels:
         return f"its first convolution has in_channels={convolutions[0].shape[1]}"
-    return str(error).splitlines()[0]
+    return first_line(str(error))

@@ -8,6 +8,7 @@ one of the others, three times at most; a search that was killed resumes where i
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite, log10
 
@@ -15,6 +16,7 @@ from ..arch.arch import Arch
 from ..arch.cost import quick_cost
 from ..utils.errors import EvaluationError
 from ..utils.rng import generator
+from ..utils.text import first_line
 from .feasible import Feasible
 from .history import Evaluation
 from .index import COST, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Running, SearchOutcome, TrialIndex
@@ -107,40 +109,29 @@ def search(
         return run.run()
 
 
+@dataclass(kw_only=True)
 class _Search:
-    """A search by this process; its arguments are those of `search`."""
+    """A search by this process; what has no comment is an argument of `search`."""
 
-    def __init__(
-        self,
-        *,
-        study: SharedStudy,
-        index: TrialIndex,
-        worker: Worker,
-        feasible: Feasible,
-        evaluate: Callable[[Arch], float],
-        trials: int,
-        proposals: FeasibleSampler,
-        pareto: bool,
-        seed: int,
-        after_trial: AfterTrial,
-        note: Callable[[str], None],
-        grace: float,
-    ) -> None:
-        self.study = study
-        self.index = index
-        self.worker = worker
-        self.feasible = feasible
-        self.evaluate = evaluate
-        self.trials = trials
-        self.proposals = proposals
-        self.pareto = pareto
-        self.seed = seed
-        self.after_trial = after_trial
-        self.note = note
-        self.interval = grace / _BEATS
-        self.liveness = Liveness(grace=grace, interval=self.interval)
-        self.start_points = feasible.start_points(min(_START_POINTS, trials), generator(seed, "start points"))
-        self.reusable = accuracies_of_other_studies(study, feasible)
+    study: SharedStudy
+    index: TrialIndex  # of the study
+    worker: Worker  # this process
+    feasible: Feasible
+    evaluate: Callable[[Arch], float]
+    trials: int
+    proposals: FeasibleSampler
+    pareto: bool
+    seed: int
+    after_trial: AfterTrial
+    note: Callable[[str], None]
+    grace: float
+
+    def __post_init__(self) -> None:
+        self.interval = self.grace / _BEATS
+        self.liveness = Liveness(grace=self.grace, interval=self.interval)
+        rng = generator(self.seed, "start points")
+        self.start_points = self.feasible.start_points(min(_START_POINTS, self.trials), rng)
+        self.reusable = accuracies_of_other_studies(self.study, self.feasible)
         self._num_reported = 0
         self._random = random.Random(self.worker.id)
         self._failed_in_a_row: set[Arch] = set()
@@ -163,12 +154,12 @@ class _Search:
     def _look(self) -> None:
         """Read what has changed, fail the trials of dead workers, and report new evaluations."""
         self.index.refresh()
+        self.liveness.keep(self.index.running)
         dead = []
         for running in self.index.running.values():
             if self.liveness.is_dead(running.number, running.worker, running.heartbeat):
                 dead.append(running)
         for running in dead:
-            self.liveness.forget(running.number)
             who = str(running.worker or "the worker")
             if self.study.fail(running.trial_id, {FAILURE: f"{who} died, or was not heard of for too long"}):
                 self.note(f"{who} of trial {running.number} is gone; its network is tried again")
@@ -196,8 +187,8 @@ class _Search:
     def _takes_waiting(self, count: int) -> bool:
         """Return whether this process takes one of a number of networks to try again.
 
-        The others notice them at the same time: each takes one with a probability by which one worker a network does.
-        The last trials are for them.
+        All workers notice them at the same time, so each takes one with such a probability that about one worker takes
+        each. When no other trials are left, every worker takes one.
         """
         running = len(self.index.running)
         is_last = self.trials - len(self.index.evaluations) - running <= count
@@ -216,7 +207,7 @@ class _Search:
         pause = min(max(_POLLS[0], waited / 10), _POLLS[1])
         if waited < _PATIENCE <= waited + pause:
             workers = {str(running.worker or "an unknown worker") for running in self.index.running.values()}
-            self.note(f"waiting for the last networks, which {', '.join(sorted(workers))} evaluates")
+            self.note(f"waiting for the last networks, evaluated by {', '.join(sorted(workers))}")
         time.sleep(pause)
 
     def _try(self, arch: Arch) -> None:
@@ -237,7 +228,7 @@ class _Search:
             try:
                 accuracy = self.evaluate(trial.arch)
             except Exception as error:
-                self._record_failure(trial, f"{type(error).__name__}: {_first_line(error)}", error=error)
+                self._record_failure(trial, f"{type(error).__name__}: {first_line(str(error))}", error=error)
                 return
             except BaseException:
                 self.study.release(trial.trial_id)
@@ -294,7 +285,3 @@ def _is_finite_number(value: object) -> bool:
         return isfinite(value)  # type: ignore[arg-type]
     except TypeError:
         return False
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

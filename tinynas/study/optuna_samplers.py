@@ -11,7 +11,6 @@ from operator import attrgetter
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import NSGAIISampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
@@ -21,6 +20,7 @@ from ..arch.arch import Arch
 from ..arch.space import SearchSpace
 from .feasible import Feasible
 from .history import Evaluation, History
+from .shared_study import gene_distributions
 from .storage import quiet_optuna
 
 _POPULATION = 20  # of nsga2
@@ -111,9 +111,7 @@ class _Trials:
 
     def __init__(self, space: SearchSpace, *, pareto: bool) -> None:
         self.space, self._pareto = space, pareto
-        self.distributions: dict[str, BaseDistribution] = {}
-        for name, count in space.genes().items():
-            self.distributions[name] = IntDistribution(0, count - 1)
+        self.distributions = gene_distributions(space.genes())
         self._storage = _ListStorage(pareto=pareto)
 
     def study(self, trials: list[FrozenTrial]) -> Study:

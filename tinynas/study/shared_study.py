@@ -85,25 +85,26 @@ class SharedStudy:
     ) -> None:
         self.name = name
         self._retries = retries
-        self._distributions: dict[str, BaseDistribution] = {}
-        for gene, count in num_options.items():
-            self._distributions[gene] = IntDistribution(0, count - 1)
+        self._distributions = gene_distributions(num_options)
         study = retries.call(lambda: _create_study(url, name, num_values))
         self._storage: BaseStorage = study._storage
         self._id: int = study._study_id
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials by number. Storages keep what they read of finished ones; it is not copied."""
-        trials = self._retries.call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
-        return trials
+        return self._retries.call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
 
     def trials_of_other_studies(self, belongs: Callable[[str], bool]) -> list[FrozenTrial]:
         """Return the trials of the storage's other studies whose names belong."""
-        trials: list[FrozenTrial] = []
-        for study in self._retries.call(self._storage.get_all_studies):
-            if study.study_name != self.name and belongs(study.study_name):
-                trials += self._storage.get_all_trials(study._study_id, deepcopy=False)
-        return trials
+
+        def read() -> list[FrozenTrial]:
+            trials: list[FrozenTrial] = []
+            for study in self._storage.get_all_studies():
+                if study.study_name != self.name and belongs(study.study_name):
+                    trials += self._storage.get_all_trials(study._study_id, deepcopy=False)
+            return trials
+
+        return self._retries.call(read)
 
     def has_genes(self, trial: FrozenTrial) -> bool:
         """Return whether a trial has exactly the study's genes."""
@@ -179,6 +180,18 @@ class SharedStudy:
     def set_attribute(self, trial_id: int, name: str, value: Any) -> None:
         """Set a user attribute of a running trial. The storage is tried once."""
         self._storage.set_trial_user_attr(trial_id, name, value)
+
+
+def gene_distributions(num_options: Mapping[str, int]) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of every gene, whose value is the index of an option.
+
+    Args:
+        num_options: Number of options of every gene, by its name.
+    """
+    distributions: dict[str, BaseDistribution] = {}
+    for gene, count in num_options.items():
+        distributions[gene] = IntDistribution(0, count - 1)
+    return distributions
 
 
 def _create_study(url: str, name: str, num_values: int) -> optuna.Study:

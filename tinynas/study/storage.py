@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 
 from ..utils.errors import FileError, InputError, TinyNASError
+from ..utils.text import first_line
 from .grpc_client import open_proxy
 from .journal import Journal
 
@@ -160,7 +161,7 @@ def failure_reason(error: BaseException, url: str, kinds: tuple[type[Exception],
     cause = _storage_error(error, kinds) or error
     details = getattr(cause, "details", None)  # of gRPC
     text = str(getattr(cause, "orig", None) or (details() if callable(details) else cause))
-    reason = text.strip().partition("\n")[0]
+    reason = first_line(text)
     for secret in _secrets(url):
         reason = reason.replace(secret, "***")
     return reason

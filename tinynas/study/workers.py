@@ -9,7 +9,7 @@ alone decides: containers share names and ids.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -173,9 +173,15 @@ class Liveness:
         seen.looked_at = now
         return seen.silent > self._grace
 
-    def forget(self, number: int) -> None:
-        """Forget a trial that is finished."""
-        self._seen.pop(number, None)
+    def keep(self, running: Container[int]) -> None:
+        """Forget the trials that no longer run.
+
+        Args:
+            running: Numbers of those that do.
+        """
+        for number in list(self._seen):
+            if number not in running:
+                del self._seen[number]
 
 
 @dataclass

@@ -32,6 +32,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}es" if noun.endswith("s") else f"{count:,} {noun}s"
 
 
+def first_line(text: str) -> str:
+    r"""Return the first line of a text that is not empty, such as the message of another package's exception.
+
+    Example:
+        >>> print(first_line("\nconnection refused\nIs the server running?"))
+        connection refused
+    """
+    return text.strip().partition("\n")[0].rstrip()
+
+
 def _escaped(character: re.Match[str]) -> str:
     """Return a character's escape in a Python string."""
     return character[0].encode("unicode_escape").decode()

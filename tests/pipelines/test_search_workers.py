@@ -49,6 +49,7 @@ class SplitThatFails(MemorySplit):
     def batches(self, requests, normalise):
         if os.getpid() != self.pid:
             raise MemoryError("no memory for images")
+        time.sleep(0.1)  # for the others to begin
         return super().batches(requests, normalise)
 
     pid: int
@@ -82,7 +83,11 @@ def test_worker_that_fails_is_reported_and_the_search_continues(watched, plan, m
     monkeypatch.setattr("tinynas.pipelines.search.load_data", lambda name, **settings: replace(watched, val=val))
     report = Quiet()
     assert search(plan_for(plan, 3), report=report).evaluations == 12
-    assert all("no memory for images" in note for note in report.notes if note.startswith("worker"))
+    about_failures = re.compile(r"worker \d: trial \d+ failed|worker \d has ended")
+    failures = [note for note in report.notes if about_failures.match(note)]
+    assert {note[: len("worker 2")] for note in failures} == {"worker 2", "worker 3"}
+    assert all("no memory for images" in note for note in failures)
+    assert sum("has ended" in note for note in failures) == 2, "a broken worker does not use up all networks"
 
 
 def run_worker(task):

@@ -1,5 +1,8 @@
 import re
+import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import optuna
@@ -277,3 +280,27 @@ def test_search_reports_each_evaluation_once(tmp_path):
     reported.clear()
     assert run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=9, after_trial=after_trial) == reported
     assert reported[:5] == first
+
+
+def test_search_by_a_broken_worker_leaves_networks_to_others(tmp_path):
+    """One thread fails at everything and stops; the other evaluates all, but for what the first had to itself."""
+    storage, feasible = str(tmp_path / "j"), Feasible(space=SPACE, budget=Budget())
+    begun = threading.Event()
+
+    def fail(arch):
+        begun.wait(30)
+        raise ValueError("no GPU")
+
+    def evaluate(arch):
+        begun.set()
+        time.sleep(0.05)
+        return score(arch)
+
+    with ThreadPoolExecutor(2) as pool:
+        broken = pool.submit(search, feasible, fail, storage=storage, trials=30)
+        sound = pool.submit(search, feasible, evaluate, storage=storage, trials=30)
+        with pytest.raises(EvaluationError, match=r"last 3 networks .* ValueError: no GPU"):
+            broken.result()
+        outcome = sound.result()
+    assert len(outcome.evaluations) == 30
+    assert len(outcome.failures) <= 2, "with three attempts at each, the broken one ends with the third network"

@@ -32,7 +32,7 @@ _START_POINTS = 8  # the smallest network, the largest that fits, and others bet
 _BEATS = 3  # heartbeats during the grace period
 _POLLS = (0.1, 2.0)  # seconds between looks at the study while waiting: at first, at most
 _PATIENCE = 5.0  # seconds of waiting before it is said
-_MAX_FAILURES = 3  # networks in a row, before anything was evaluated
+_MAX_FAILURES = 3  # networks in a row, before this process has evaluated more than that
 
 AfterTrial = Callable[[Sequence[Evaluation], int], None]
 
@@ -80,7 +80,7 @@ def search(
         BudgetError: No network fits.
         InputError: The storage's URL cannot be used.
         FileError: The study cannot be used.
-        EvaluationError: Three networks in a row could not be evaluated, and no other has been; or many more in a row.
+        EvaluationError: Three networks in a row could not be evaluated here, and as many as were evaluated here.
     """
     feasible.check()
     num_options = feasible.space.genes()
@@ -134,6 +134,8 @@ class _Search:
         self.reusable = accuracies_of_other_studies(self.study, self.feasible)
         self._num_reported = 0
         self._random = random.Random(self.worker.id)
+        self._num_evaluated = 0  # by this process
+        self._failed: set[Arch] = set()  # in this process
         self._failed_in_a_row: set[Arch] = set()
         self._waiting_since: float | None = None
 
@@ -172,9 +174,11 @@ class _Search:
     def _next_network(self) -> Arch | None:
         """Return the network to evaluate next: one to try again, a start point or a proposal; None if none is left.
 
+        A network that failed here is left to other workers, if there are any: perhaps it is this one that is broken.
         A network of another process may not fit here, as its latency was measured there.
         """
-        waiting = [arch for arch in self.index.waiting if arch in self.feasible]
+        not_here = self._failed if self.index.running else ()
+        waiting = [arch for arch in self.index.waiting if arch not in not_here and arch in self.feasible]
         if waiting and self._takes_waiting(len(waiting)):
             return self._pick(waiting)
         start_points = [arch for arch in self.start_points if arch not in self.index.known]
@@ -258,6 +262,7 @@ class _Search:
         if self.pareto:
             values.append(log10(quick_cost(trial.arch).macs))
         self._failed_in_a_row.clear()
+        self._num_evaluated += 1
         if not self.study.finish(trial.trial_id, values):
             reason = "another worker took it over, as this one had not been heard of"
             self.note(f"trial {trial.number}: {reason}; going on with another network")
@@ -272,8 +277,9 @@ class _Search:
         attempts = failure.attempts if failure else 1
         next_step = "it is not tried again" if final or attempts >= MAX_ATTEMPTS else "it will be tried again"
         self.note(f"trial {trial.number} failed, attempt {attempts} at its network: {reason}; {next_step}")
+        self._failed.add(trial.arch)
         self._failed_in_a_row.add(trial.arch)
-        if len(self._failed_in_a_row) >= max(_MAX_FAILURES, len(self.index.evaluations)):
+        if len(self._failed_in_a_row) >= max(_MAX_FAILURES, self._num_evaluated):
             raise EvaluationError(
                 f"the last {len(self._failed_in_a_row)} networks could not be evaluated, the last one because: "
                 f"{reason}; correct that, then continue with --resume, or try all again with another --storage"

@@ -1,8 +1,10 @@
 """What several test files use: small spaces, networks, data sets and stand-ins."""
 
 import ctypes
+import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +159,18 @@ class Watched(MemorySplit):
         assert not self.not_before or self.not_before.exists(), "test images seen before the model was written"
         self.looked.append(len(args))
         return super().batches(*args)
+
+
+class SplitThatFails(MemorySplit):
+    """A split that can only be read by the process that made it. It is here, as workers must be able to import it."""
+
+    def batches(self, requests, normalise):
+        if os.getpid() != self.pid:
+            raise MemoryError("no memory for images")
+        time.sleep(0.1)  # for the others to begin
+        return super().batches(requests, normalise)
+
+    pid: int
 
 
 class CountedPart(nn.Module):

@@ -128,3 +128,15 @@ def test_shared_study_reads_other_studies_again_when_the_connection_is_lost(shar
     (trial,) = shared.trials_of_other_studies(lambda name: True)
     assert trial.values == [0.5]
     assert len(pauses) == 1
+
+
+@pytest.mark.parametrize("storage", ["journal", "sqlite:///{folder}/study.db"])
+def test_trials_are_read_from_a_number_on(tmp_path, storage):
+    url = storage.format(folder=tmp_path) if ":" in storage else str(tmp_path / storage)
+    retries = Retries(url=url, timeout=10, note=print)
+    for name in ("other", "study"):
+        study = SharedStudy(url, name, num_values=1, num_options={"a": 9}, retries=retries)
+        for value in range(5):
+            study.begin({"a": value}, {}, constraints={})
+    assert [trial.params["a"] for trial in study.trials(3, others=[2, 0])] == [2, 0, 3, 4]
+    assert study.trials(5) == []

@@ -77,11 +77,11 @@ class TrialIndex:
 
     def refresh(self) -> None:
         """Read the trials that are new or were running before."""
-        trials = self._study.trials()
-        numbers = [*self.running, *range(self._num_read, len(trials))]
-        self._num_read = len(trials)
-        for number in numbers:
-            self._read(trials[number])
+        running = list(self.running)
+        trials = self._study.trials(self._num_read, running)
+        self._num_read += len(trials) - len(running)
+        for trial in trials:
+            self._read(trial)
 
     def history(self) -> History:
         """Return what a sampler is given."""

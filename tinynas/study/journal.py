@@ -3,14 +3,16 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from zlib import crc32
 
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
 from ..utils.io import to_json
 
@@ -47,6 +49,18 @@ class Journal(JournalFileBackend):
                 if expected is not None and expected != _checksum(log):
                     raise ValueError(f"line {number} is damaged, it is not what its checksum says")
                 yield log
+
+
+class JournalFileStorage(JournalStorage):
+    """Optuna's storage in a journal file, which can return a study's last trials without a list of all of them."""
+
+    def trials_from(self, study_id: int, first: int, others: Iterable[int]) -> list[FrozenTrial]:
+        """Return the trials with other numbers, and all from a first number on; they are not copied."""
+        with self._thread_lock:
+            self._sync_with_backend()
+            ids = self._replay_result._study_id_to_trial_ids[study_id]
+            trials = self._replay_result._trials
+            return [trials[ids[number]] for number in [*others, *range(first, len(ids))]]
 
 
 def _checksum(log: dict[str, Any]) -> int:

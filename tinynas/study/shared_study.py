@@ -4,7 +4,7 @@ A trial takes two writes: one creates it, running, with its genes and all attrib
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..utils.errors import FileError
+from .journal import JournalFileStorage
 from .storage import failure_reason, is_transient, open_storage, redact_password
 
 Result = TypeVar("Result")
@@ -90,9 +91,19 @@ class SharedStudy:
         self._storage: BaseStorage = study._storage
         self._id: int = study._study_id
 
-    def trials(self) -> list[FrozenTrial]:
-        """Return all trials by number. Storages keep what they read of finished ones; it is not copied."""
-        return self._retries.call(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
+    def trials(self, first: int = 0, others: Iterable[int] = ()) -> list[FrozenTrial]:
+        """Return the trials with other numbers, and all from a first number on, in this order.
+
+        Storages keep what they read of finished trials; it is not copied.
+        """
+
+        def read() -> list[FrozenTrial]:
+            if isinstance(self._storage, JournalFileStorage):
+                return self._storage.trials_from(self._id, first, others)
+            trials = self._storage.get_all_trials(self._id, deepcopy=False)
+            return [*(trials[number] for number in others), *trials[first:]]
+
+        return self._retries.call(read)
 
     def trials_of_other_studies(self, belongs: Callable[[str], bool]) -> list[FrozenTrial]:
         """Return the trials of the storage's other studies whose names belong."""

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import ExperimentalWarning, OptunaError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import TrialParamModel
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from ..utils.errors import FileError, InputError, TinyNASError
 from ..utils.text import first_line
 from .grpc_client import open_proxy
-from .journal import Journal
+from .journal import Journal, JournalFileStorage
 
 _LOCK_TIMEOUT = 60  # seconds that a transaction waits for others to end, in SQLite
 _OPENINGS = 5  # attempts to open a database whose tables other processes create
@@ -53,7 +53,7 @@ def open_storage(url: str, *, connections: int = 2) -> BaseStorage:
     with warnings.catch_warnings(), storage_errors(url, OSError, ValueError, KeyError):
         warnings.simplefilter("ignore", ExperimentalWarning)
         if "://" not in url:
-            return JournalStorage(Journal(Path(url)))
+            return JournalFileStorage(Journal(Path(url)))
         try:
             return open_proxy(url) if url.startswith("grpc://") else _open_database(url, connections)
         except ImportError as error:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from tinynas.training.checkpoint import read_checkpoint
 from tinynas.utils.errors import FileError
 
+Progress = Callable[[Path], object]
+
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # the same sums in the same order
 _TIMEOUT = 300.0  # seconds without progress after which a command counts as hanging
 
@@ -23,7 +25,7 @@ def run_with_kills(
     start: Sequence[str | Path],
     resume: Sequence[str | Path],
     folder: Path,
-    progress: str,
+    progress: Progress,
     result: str,
     *,
     kills: int,
@@ -38,7 +40,8 @@ def run_with_kills(
         start: The command.
         resume: The command that continues it.
         folder: Where both run.
-        progress: Pattern of the files in the folder that are written whenever it has made progress.
+        progress: Returns what changes in the folder whenever the command has made progress; it is false until the
+            command can be resumed.
         result: Pattern of the file that is written last: a command that is killed after that is not resumed.
         kills: How often it is killed at most.
         seconds: Largest time after which it is killed.
@@ -53,7 +56,7 @@ def run_with_kills(
     killed = 0
     command = start
     while killed < kills:
-        before = _written(folder, progress)
+        before = progress(folder)
         with subprocess.Popen(command, cwd=folder, env=ONE_THREAD, stdout=subprocess.DEVNULL) as process:
             if killed % 4:
                 _wait_for_progress(process, folder, progress, before)
@@ -66,13 +69,32 @@ def run_with_kills(
         damaged = damaged_files(folder)
         if damaged:
             raise RuntimeError(f"killed at a bad moment, {command} left the damaged files {', '.join(damaged)}")
-        if _written(folder, result):
+        if written(result)(folder):
             return killed
-        if _written(folder, progress):
+        if progress(folder):
             command = resume
     last = subprocess.run(command, cwd=folder, env=ONE_THREAD, stdout=subprocess.DEVNULL, check=False)
     _check_ended(command, last.returncode)
     return killed
+
+
+def written(pattern: str) -> Progress:
+    """Return a function that returns when the files of a pattern were written, in nanoseconds."""
+
+    def times(folder: Path) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in folder.glob(pattern)}
+
+    return times
+
+
+def evaluations(folder: Path) -> int:
+    """Return the number of evaluations in the journal of the folder's run.
+
+    They are a search's progress, where the file itself is also written when a network is begun: a network whose process
+    is killed three times is given up, so that a search that is killed must evaluate a network before the next kill.
+    """
+    journal = folder / "run" / "study.journal"
+    return journal.read_bytes().count(b'"values":[') if journal.exists() else 0
 
 
 def damaged_files(folder: Path) -> list[str]:
@@ -119,21 +141,13 @@ def _is_complete(path: Path) -> bool:
     return True
 
 
-def _written(folder: Path, pattern: str) -> dict[Path, int]:
-    """Return when the files of a pattern were written, in nanoseconds."""
-    times = {}
-    for path in folder.glob(pattern):
-        times[path] = path.stat().st_mtime_ns
-    return times
-
-
-def _wait_for_progress(process: subprocess.Popen[bytes], folder: Path, pattern: str, before: dict[Path, int]) -> None:
-    """Wait until files of the pattern are written, or the process has ended."""
+def _wait_for_progress(process: subprocess.Popen[bytes], folder: Path, progress: Progress, before: object) -> None:
+    """Wait until there is progress, or the process has ended."""
     deadline = time.monotonic() + _TIMEOUT
-    while process.poll() is None and _written(folder, pattern) == before:
+    while process.poll() is None and progress(folder) == before:
         if time.monotonic() > deadline:
             process.kill()
-            raise RuntimeError(f"no {pattern} was written in {_TIMEOUT:.0f} s")
+            raise RuntimeError(f"no progress in {_TIMEOUT:.0f} s in {folder}")
         time.sleep(0.005)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from helpers import ROOT
 
-SCRIPTS = ("deploy", "detect", "netaug", "ranking", "samplers", "scaling", "sidenet", "speed", "target")
+SCRIPTS = ("deploy", "detect", "load", "netaug", "ranking", "samplers", "scaling", "sidenet", "speed", "target")
 MARKER = re.compile(r"<!-- begin:(\S+) -->")
 
 

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from helpers import SMALL
+from helpers import SMALL, run_search
+from tinynas import Budget, load_space
 
 TINYNAS = [sys.executable, "-m", "tinynas.cli"]
 TRAINING = ["--batch-size", "128"]
@@ -23,6 +25,11 @@ def kills(common):
 
 
 @pytest.fixture
+def run_with_kills(kills):
+    return partial(kills.run_with_kills, kills=KILLS, seconds=1.5, rng=np.random.default_rng())
+
+
+@pytest.fixture
 def two_folders(tmp_path):
     """Folders for an uninterrupted command and for the same one killed, with a search space in each."""
     folders = [tmp_path / "whole", tmp_path / "killed"]
@@ -33,14 +40,14 @@ def two_folders(tmp_path):
 
 
 @pytest.mark.slow
-def test_search_killed_at_random_moments_ends_with_the_same_bits(kills, two_folders):
+def test_search_killed_at_random_moments_ends_with_the_same_bits(kills, run_with_kills, two_folders):
     whole, killed = two_folders
     search = [*TINYNAS, "search", "--run", "run", "--space", "small.yaml", "--flops", "60K", "--trials", "6"]
     search += [*TRAINING, "--epochs", "12"]
     subprocess.run(search, cwd=whole, env=kills.ONE_THREAD, check=True)
     resume = [*TINYNAS, "search", "--run", "run", "--resume"]
-    files = ["run/supernet.pt", "run/best.yaml"]
-    count = kills.run_with_kills(search, resume, killed, *files, kills=KILLS, seconds=1.5, rng=np.random.default_rng())
+    progress = kills.written("run/supernet.pt")
+    count = run_with_kills(search, resume, killed, progress, "run/best.yaml")
     assert count >= 3
     assert kills.damaged_files(killed) == []
     assert kills.same_weights(whole / "run" / "supernet.pt", killed / "run" / "supernet.pt")
@@ -51,7 +58,7 @@ def test_search_killed_at_random_moments_ends_with_the_same_bits(kills, two_fold
 
 
 @pytest.mark.slow
-def test_retraining_killed_at_random_moments_ends_with_the_same_bits(kills, two_folders):
+def test_retraining_killed_at_random_moments_ends_with_the_same_bits(kills, run_with_kills, two_folders):
     whole, killed = two_folders
     for folder in two_folders:
         network = {
@@ -63,8 +70,8 @@ def test_retraining_killed_at_random_moments_ends_with_the_same_bits(kills, two_
     retrain = [*TINYNAS, "retrain", "tiny.yaml", "--netaug", "--dropout", "0.1", *TRAINING, "--epochs", "40"]
     subprocess.run(retrain, cwd=whole, env=kills.ONE_THREAD, check=True)
     resume = [*TINYNAS, "retrain", "--resume"]
-    files = ["runs/*/retrain/netaug/checkpoint.pt", "runs/*/retrain/netaug/metrics.json"]
-    count = kills.run_with_kills(retrain, resume, killed, *files, kills=KILLS, seconds=1.5, rng=np.random.default_rng())
+    progress = kills.written("runs/*/retrain/netaug/checkpoint.pt")
+    count = run_with_kills(retrain, resume, killed, progress, "runs/*/retrain/netaug/metrics.json")
     assert count >= 3
     assert kills.damaged_files(killed) == []
     models = []
@@ -102,3 +109,20 @@ def test_same_weights_compares_bits(kills, tmp_path):
     for changed in ({"weight": torch.tensor([1.0, 2.0000002])}, {"weight": weights["weight"], "bias": torch.ones(1)}):
         save_file(changed, tmp_path / "b.safetensors")
         assert not kills.same_weights(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+
+
+def test_evaluations_are_counted_and_trials_that_were_begun_are_not(kills, tmp_path):
+    assert not kills.evaluations(tmp_path)
+    (tmp_path / "run").mkdir()
+    search = partial(
+        run_search, load_space("micro"), Budget(macs=1_000_000), journal=tmp_path / "run" / "study.journal"
+    )
+    search(evaluate=lambda arch: 1.0, trials=3)
+    assert kills.evaluations(tmp_path) == 3
+
+    def interrupt(arch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(evaluate=interrupt, trials=4)
+    assert kills.evaluations(tmp_path) == 3

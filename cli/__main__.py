@@ -1,6 +1,7 @@
 """`tinynas`, and `python -m tinynas.cli`."""
 
 import logging
+import os
 import sys
 from io import TextIOWrapper
 from typing import NoReturn, TextIO
@@ -48,7 +49,16 @@ def _run() -> None:
 def _fail(error: object) -> NoReturn:
     """Print an error as one line, and exit."""
     print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)
+    _discard_unwritable_output()
     sys.exit(1)
+
+
+def _discard_unwritable_output() -> None:
+    """Discard what cannot be written to stdout, which Python would try, and report, again when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def escape_unencodable(*streams: TextIO) -> None:

@@ -144,6 +144,9 @@ def test_storage_in_a_database_that_goes_away_is_reported_in_one_line(tmp_path):
         ("mysql://me:secret@host/db", InputError, "which is not installed"),
         ("sqlite:////nowhere/at/all", FileError, "unable to open database file"),
         ("/proc/nowhere/study", FileError, "cannot use the study in /proc/nowhere/study"),
+        ("postgresql:/me:secret@host/db", InputError, "write SCHEME://"),
+        ("postgresql://me:secret@host:port/db", InputError, "cannot read the storage postgresql://..."),
+        ("postgresql://me:secret@word@host/db", InputError, "more than one @"),
     ],
 )
 def test_open_storage_names_what_it_cannot_use(url, kind, message):
@@ -165,6 +168,10 @@ def test_open_storage_names_what_it_cannot_use(url, kind, message):
         ("grpc://host:13000", "grpc://host:13000"),
         ("runs/study.journal", "runs/study.journal"),
         ("not a url://secret", "not a url://..."),
+        ("postgresql:/me:secret@host/nas", "postgresql:..."),
+        ("postgresql://me:secret@host:port/nas", "postgresql://..."),
+        ("postgresql://me:se@cr/et@host/nas", "postgresql://..."),
+        ("grpc://me:secret@host:port", "grpc://..."),
     ],
 )
 def test_redact_password_hides_every_form_of_password(url, public):

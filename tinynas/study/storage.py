@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import TrialParamModel
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
@@ -52,6 +53,10 @@ def open_storage(url: str, *, connections: int = 2) -> BaseStorage:
     """
     with warnings.catch_warnings(), storage_errors(url, OSError, ValueError, KeyError):
         warnings.simplefilter("ignore", ExperimentalWarning)
+        if _is_mistyped(url):
+            raise InputError(f"the storage {redact_password(url)} is neither a path nor a URL; write SCHEME://...")
+        if _is_ambiguous(url):
+            raise InputError(f"the URL {redact_password(url)} has more than one @; write @ as %40, and / as %2F")
         if "://" not in url:
             return JournalFileStorage(Journal(Path(url)))
         try:
@@ -215,15 +220,18 @@ def _storage_error(error: BaseException, kinds: tuple[type[Exception], ...]) -> 
 def redact_password(url: str) -> str:
     """Return the URL or path of a storage without passwords, neither USER:PASSWORD@ nor ?password=.
 
+    Of a URL that cannot be read for sure, only what is before the first colon is returned.
+
     Example:
         >>> redact_password("postgresql://me:secret@host/nas?password=secret&sslmode=require")
         'postgresql://me@host/nas?sslmode=require'
     """
+    if _is_mistyped(url):
+        return url.partition(":")[0] + ":..."
     if "://" not in url:
         return url
-    try:
-        parsed = make_url(url)
-    except SQLAlchemyError:
+    parsed = _parsed(url)
+    if parsed is None or _is_ambiguous(url):
         return url.partition("://")[0] + "://..."
     public = {}
     for name, value in parsed.query.items():
@@ -234,15 +242,32 @@ def redact_password(url: str) -> str:
 
 def _secrets(url: str) -> list[str]:
     """Return the passwords in a URL."""
-    try:
-        parsed = make_url(url)
-    except SQLAlchemyError:
+    parsed = _parsed(url)
+    if parsed is None:
         return []
     secrets = [str(parsed.password)] if parsed.password else []
     for name, value in parsed.query.items():
         if _is_secret(name):
             secrets += [value] if isinstance(value, str) else list(value)
     return secrets
+
+
+def _parsed(url: str) -> URL | None:
+    """Return the parts of a URL; None if it is none."""
+    try:
+        return make_url(url)
+    except (SQLAlchemyError, ValueError):  # ValueError: the port is no number
+        return None
+
+
+def _is_mistyped(url: str) -> bool:
+    """Return whether this was to be a URL, such as postgresql:/USER:PASSWORD@HOST."""
+    return "://" not in url and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", url) is not None
+
+
+def _is_ambiguous(url: str) -> bool:
+    """Return whether it is unclear where the password of a URL ends."""
+    return "://" in url and url.partition("?")[0].count("@") > 1
 
 
 def _is_secret(name: str) -> bool:

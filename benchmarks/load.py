@@ -13,6 +13,7 @@ PostgreSQL and the extra `distributed`, and root to mount a small disk; what is 
 import shutil
 import signal
 from collections.abc import Callable
+from statistics import mean
 from typing import Any
 
 from common.cells import Cells
@@ -46,6 +47,7 @@ KILLS = 50
 COST_TRIALS = 10_000
 COST_WORKERS = (1, 16)
 SHOWN = (200, 1000, 5000, 10_000)  # trials
+AVERAGED = 2000  # trials at each end, in which the garbage collector's full passes are spread out
 
 
 def measure(cells: Cells) -> None:
@@ -112,7 +114,7 @@ def cost_table(cells: dict) -> Table:
     columns = ["sampler", "workers"]
     for trials in SHOWN:
         columns.append(f"ms, trial {trials:,}")
-    columns += [f"trial {SHOWN[-1]:,} / trial {SHOWN[0]}", "KB a trial"]
+    columns += [f"trial {SHOWN[-1]:,} / trial {SHOWN[0]}", f"last {AVERAGED:,} / first {AVERAGED:,}", "KB a trial"]
     rows = []
     for workers in COST_WORKERS:
         for sampler in SAMPLERS:
@@ -123,13 +125,24 @@ def cost_table(cells: dict) -> Table:
 
 
 def cost_row(cell: dict) -> list[str]:
-    """Return the milliseconds at the numbers of trials that are shown, their ratio, and the growth of the memory."""
+    """Return the milliseconds at the numbers of trials that are shown, two ratios, and the growth of the memory."""
     times = []
     for trials in SHOWN:
         times.append(cell["milliseconds"][cell["evaluations"].index(trials)])
     growth = 1000 * (cell["megabytes"][-1] - cell["megabytes"][0]) / (SHOWN[-1] - SHOWN[0])
     row = [f"{milliseconds:.1f}" for milliseconds in times]
-    return [*row, f"{times[-1] / times[0]:.2f}", f"{growth:.1f}"]
+    return [*row, f"{times[-1] / times[0]:.2f}", f"{late_over_early(cell):.2f}", f"{growth:.1f}"]
+
+
+def late_over_early(cell: dict) -> float:
+    """Return the mean time of the last trials over that of the first ones."""
+    early, late = [], []
+    for evaluations, milliseconds in zip(cell["evaluations"], cell["milliseconds"], strict=True):
+        if evaluations <= AVERAGED:
+            early.append(milliseconds)
+        elif evaluations > COST_TRIALS - AVERAGED:
+            late.append(milliseconds)
+    return mean(late) / mean(early)
 
 
 def draw(cells: dict) -> None:

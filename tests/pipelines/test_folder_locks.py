@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from helpers import Quiet, overrides
+from tinynas import Budget
 from tinynas.experiment.plans import ExitPlan
 from tinynas.experiment.run_folder import RunFolder
 from tinynas.pipelines import folder_locks
@@ -12,6 +13,7 @@ from tinynas.pipelines.folder_locks import supernet_lock
 from tinynas.pipelines.planning import plan_retraining
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import train_supernet
+from tinynas.pipelines.search_planning import plan_search
 from tinynas.utils.errors import FileError
 
 HOLDER = """
@@ -85,6 +87,16 @@ def test_supernet_lock_does_not_wait_under_torchrun(tmp_path, hold, monkeypatch)
     message = "is being trained by tinynas test .*; wait until that has ended"
     with pytest.raises(FileError, match=message), supernet_lock(RunFolder(tmp_path), Quiet()):
         pytest.fail("two processes have the lock")
+
+
+def test_second_search_of_a_run_learns_who_trains_its_supernet(tmp_path, hold):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("space: micro\ndata: digits\nrecipe: {epochs: 3}\n")
+    holder = hold(run / ".training")
+    message = rf"run is being trained by tinynas test \(process {holder.pid} on .*\); add --resume to wait for it"
+    with pytest.raises(FileError, match=message):
+        plan_search(budget=Budget(macs=300_000), run=run)
 
 
 def test_early_exits_wait_for_another_process_that_writes_them(early_exits, hold):

@@ -29,6 +29,23 @@ def supernet_lock(run: RunFolder, report: ProgressReporter) -> Iterator[None]:
         yield
 
 
+def refuse_while_trained(run: RunFolder) -> None:
+    """Check that no process trains a run's supernet.
+
+    Raises:
+        FileError: One does.
+    """
+
+    def refuse(holder: str) -> None:
+        """Refuse to go on beside another process."""
+        raise FileError(
+            f"the supernet of {run.path} is being trained by {holder}; add --resume to wait for it, and then search too"
+        )
+
+    with exclusive_lock(run.lock, "tinynas search", refuse):
+        pass
+
+
 @contextmanager
 def retraining_lock(retraining: RetrainFolder) -> Iterator[None]:
     """Let one process train in a retraining's folder.

@@ -17,6 +17,7 @@ from ..study.storage import redact_password
 from ..utils.errors import FileError, InputError
 from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
+from .folder_locks import refuse_while_trained
 from .planning import NO_LIMITS, NO_OVERRIDES, new_run_path
 
 
@@ -94,6 +95,7 @@ def _config_of_run(run: Path, task: str | None, resume: bool) -> SupernetConfig:
         raise InputError(f"{run} exists and has its task; remove --task {task}, or choose another --run")
     config = read_supernet_config(run)
     if not resume and not _is_trained(run, config):
+        refuse_while_trained(RunFolder(run))
         raise FileError(f"the supernet of {run} has not finished training; add --resume to continue it")
     return config
 

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
@@ -81,12 +80,14 @@ def decode_with_nms(outputs: Tensor, grid: AnchorGrid, *, threshold: float = 0.0
     Scores are objectness times class probability; boxes that score no more than the threshold are dropped. Of two boxes
     of one class that overlap (IoU over 0.5), the one with the lower score is suppressed.
     """
+    from torchvision.ops import nms
+
     scores = outputs[:, 4:5].sigmoid() * outputs[:, 5:].sigmoid()  # (P, classes)
     scores_of_candidates, index = scores.flatten().topk(min(_MAX_CANDIDATES, scores.numel()))
     classes = index % scores.shape[1]
     boxes = decode(outputs, grid).clamp(0, 1)[index // scores.shape[1]]
     separated = boxes + 2 * classes[:, None]  # boxes of different classes never overlap
-    kept = torchvision.ops.nms(separated, scores_of_candidates, NMS_IOU)[:_MAX_DETECTIONS]
+    kept = nms(separated, scores_of_candidates, NMS_IOU)[:_MAX_DETECTIONS]
     kept = kept[scores_of_candidates[kept] > threshold]
     return Detections(boxes[kept], scores_of_candidates[kept], classes[kept])
 

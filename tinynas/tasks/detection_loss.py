@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import one_hot, smooth_l1_loss
-from torchvision.ops import complete_box_iou_loss
 
 from ..arch.heads import DetectorHead
 from ..data.base import Batch
@@ -58,6 +57,8 @@ class DetectionLoss(Loss[DetectionTargets]):
         )
 
     def __call__(self, outputs: Tensor, targets: DetectionTargets) -> Tensor:
+        from torchvision.ops import complete_box_iou_loss
+
         assigned = outputs[targets.images, targets.predictions]  # (K, 5 + classes)
         objectness = torch.zeros_like(outputs[..., 4])
         objectness[targets.images, targets.predictions] = 1

@@ -22,6 +22,7 @@ from .objectives import Objective
 from .precision import MixedPrecision
 from .progress import Progress, StepResult
 from .recipe import Recipe
+from .sgd import SGD
 
 
 def _no_callback(*arguments: object) -> None:
@@ -177,7 +178,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
                     "head": head,
                 }
             )
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 
 def _parameters(model: nn.Module, *, head: bool, decays: bool) -> list[nn.Parameter]:

@@ -4,6 +4,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,26 @@ _FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sand
 
 def digits(path: Path | None) -> Data:
     """Load scikit-learn's 1,797 real images of handwritten digits, 8x8, enlarged to 32x32."""
-    from sklearn.datasets import load_digits
-
     refuse_path("digits", path, "it comes with scikit-learn")
-    bunch = load_digits()
-    pixels = torch.from_numpy(bunch.images).float()[:, None] * (255 / 16)  # (1797, 1, 8, 8)
+    rows = _read_digits()
+    pixels = rows[:, :-1].view(-1, 1, 8, 8).float() * (255 / 16)
     images = torch.nn.functional.interpolate(pixels, (32, 32), mode="bilinear").round().to(torch.uint8)
-    labels = torch.from_numpy(bunch.target).long()
+    labels = rows[:, -1]
     train, test = hold_out(labels, 0.2, "test")
     return _in_memory(tuple("0123456789"), (images[train], labels[train]), (images[test], labels[test]), 0.25, shift=3)
+
+
+def _read_digits() -> Tensor:
+    """Return the rows (1797, 65) of scikit-learn's file, 64 pixels from 0 to 16 and a label, without importing it.
+
+    Raises:
+        FileError: scikit-learn or its file is missing.
+    """
+    package = find_spec("sklearn")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
+    if file is None or not file.is_file():
+        raise FileError("the data set digits is not where scikit-learn has it; install scikit-learn again")
+    return torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.int64))
 
 
 def fashion_mnist(path: Path | None) -> Data:

@@ -10,7 +10,6 @@ from torch import Tensor
 from ..utils.errors import some_names
 from ..utils.text import counted
 from .base import Data, Split, class_counts
-from .digest import tensor_digest
 from .files import ImageFile
 from .identity import SPLIT_NAMES
 from .images import BACKGROUND
@@ -192,16 +191,21 @@ def _warnings(data: Data, by_class: Mapping[str, Mapping[str, int]]) -> Iterator
     if smallest and largest > IMBALANCE * smallest:
         advice = "; consider --class-weights balanced" if data.task == "classify" else ""
         yield f"the largest class has {largest / smallest:.0f} times the {unit} of the smallest{advice}"
-    in_test = set(_image_digests(data.test))
+    in_test = set(_image_contents(data.test))
     for part in ("train", "val"):
-        both = sum(digest in in_test for digest in _image_digests(data.splits[part]))
+        both = sum(content in in_test for content in _image_contents(data.splits[part]))
         if both:
             yield f"{SPLIT_NAMES[part]} images that are in the test split as well: {both:,}; test accuracy is too high"
 
 
-def _image_digests(split: Split) -> list[str]:
-    """Return a digest of each image's content; nothing if the images are neither files nor in memory."""
+def _image_contents(split: Split) -> Iterator[bytes | str]:
+    """Yield what equal images of two splits have in common: their pixels if they are in memory, or their file's digest.
+
+    Nothing is yielded of images that are neither.
+    """
     files, pixels = image_files(split), _pixels_in_memory(split)
     if pixels is not None:
-        return [tensor_digest(image) for image in pixels]
-    return [file.digest for file in files]
+        for image in pixels.numpy():
+            yield image.tobytes()
+    for file in files:
+        yield file.digest

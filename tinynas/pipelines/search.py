@@ -1,35 +1,22 @@
-"""The search command: train a run's supernet, search it, write the Pareto front."""
+"""The search command: train a run's supernet, then search it."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
 
-from ..arch.cost import MEASURED, MeasuredCosts
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..data.summary import summarise
-from ..deploy.measured_costs import how_measured, measured_costs
 from ..experiment.log import RunLog
 from ..experiment.plans import SearchPlan
-from ..experiment.plots import Series, pareto_plot
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
-from ..experiment.results import FrontEntry, SearchResult
+from ..experiment.results import SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_data, save_config, save_data
-from ..models.model_file import digest
 from ..models.supernet import Supernet
-from ..study.evaluator import SubnetEvaluator
-from ..study.feasible import Feasible
-from ..study.history import Evaluation
-from ..study.index import SearchOutcome
-from ..study.loop import AfterTrial
-from ..study.loop import search as search_space
-from ..study.predictor import cross_validated_tau
 from ..tasks.losses import Loss
 from ..tasks.registry import TASKS
 from ..tasks.task import Task
@@ -39,14 +26,10 @@ from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
 from ..utils.io import removed_if_empty, write, write_yaml
-from ..utils.pareto import pareto_front
 from .folder_locks import supernet_lock
 from .run_supernet import space_for, space_text
+from .search_limits import feasible_networks
 from .search_planning import search_settings
-from .search_progress import SearchDisplay, SearchProgress, point
-from .search_workers import workers_beside
-
-_MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
 
 
 def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None:
@@ -68,30 +51,9 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
         supernet, data = train_supernet(plan, report=report)
     if rank() > 0:
         return None
-    if plan.budget.only(MEASURED).limits() and not plan.latency_table:
-        report.note(how_measured(plan.target))
-    display = SearchDisplay(report, plan.settings.trials)
-    progress = SearchProgress(partial(display.show, 1))
-    with workers_beside(plan, supernet, data, display):
-        outcome = search_supernet(plan, supernet, data, after_trial=progress.after_trial, note=display.note)
-    evaluations = outcome.evaluations
-    for failure in outcome.failures.values():
-        report.note(f"search: a network could not be evaluated in {failure.attempts} attempts: {failure.reason}")
-    if len(evaluations) < plan.settings.trials:
-        report.note(f"search: found no more than {len(evaluations)} different networks within the limits")
-    if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
-        _report_predictor(supernet.space, evaluations, report)
-    return _write_front(plan, evaluations, data)
+    from .search_study import search_trained  # Optuna and what draws pictures: not before the supernet is trained
 
-
-def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:
-    """Report how well the predictor ranks networks that it was not fitted to."""
-    archs, accuracies = [], []
-    for evaluation in evaluations:
-        archs.append(evaluation.arch)
-        accuracies.append(evaluation.accuracy)
-    tau = cross_validated_tau(space, archs, accuracies)
-    report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
+    return search_trained(plan, supernet, data, report=report)
 
 
 def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Supernet, Data]:
@@ -112,7 +74,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     if plan.latency_table:
         plan.latency_table.check_covers(space, config.space)
     plan.target.check_operators(space.max())
-    _feasible(plan, space).check()
+    feasible_networks(plan, space).check()
     check_precision(config.recipe.precision, device())
     task, recipe = TASKS[data.task], config.recipe
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
@@ -177,80 +139,3 @@ def _train(training: _SupernetTraining, data: Data) -> Supernet:
         after_step=training.after_step,
     )
     return supernet
-
-
-def _feasible(plan: SearchPlan, space: SearchSpace) -> Feasible:
-    """Return the networks of the space within the plan's budget."""
-    return Feasible(space=space, budget=plan.budget, measured=_measured_costs(plan))
-
-
-def _measured_costs(plan: SearchPlan) -> MeasuredCosts | None:
-    """Return where costs that are not counted come from, if one of them is limited: the plan's table, or the target."""
-    if not plan.budget.only(MEASURED).limits():
-        return None
-    return plan.latency_table or measured_costs(plan.target, sram=plan.budget.peak_sram_vela)
-
-
-def search_supernet(
-    plan: SearchPlan,
-    supernet: Supernet,
-    data: Data,
-    *,
-    after_trial: AfterTrial,
-    note: Callable[[str], None],
-) -> SearchOutcome:
-    """Search a trained supernet's space; the study is kept where the plan says, by default in the run.
-
-    Args:
-        plan: The search.
-        supernet: The supernet.
-        data: The data set.
-        after_trial: As in `tinynas.study.loop.search`.
-        note: As there.
-    """
-    feasible = _feasible(plan, supernet.space)
-    return search_space(
-        feasible if plan.latency_table else feasible.with_predictor(),
-        SubnetEvaluator(supernet, data, note=note),
-        weights=digest(supernet.state_dict())[:12],
-        storage=plan.settings.storage or str(RunFolder(plan.run).study),
-        trials=plan.settings.trials,
-        sampler=plan.settings.sampler,
-        pareto=plan.settings.pareto,
-        seed=plan.config.recipe.seed,
-        after_trial=after_trial,
-        note=note,
-        storage_timeout=plan.settings.storage_timeout,
-    )
-
-
-def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) -> SearchResult:
-    """Write the Pareto front of the evaluations, measured on the data set's search-val, into the run."""
-    config, budget, task = plan.config, plan.budget, TASKS[data.task]
-    best = pareto_front(evaluations, point)
-    entries = []
-    for evaluation in best:
-        error = task.standard_error(evaluation.accuracy, len(data.val))
-        entries.append(
-            FrontEntry(arch=evaluation.arch, accuracy=evaluation.accuracy, standard_error=error, cost=evaluation.cost)
-        )
-    result = SearchResult(
-        space=config.space,
-        data=config.data,
-        metric=task.metric,
-        budget=budget,
-        target=plan.target.name,
-        latency_table=plan.latency_table.digest if plan.latency_table else None,
-        evaluations=len(evaluations),
-        chance=task.chance(data.val.labels, data.classes),
-        front=tuple(entries),
-        best=len(entries) - 1,  # the front ascends in accuracy
-    )
-    series = [
-        Series(label="evaluated", points=list(map(point, evaluations)), faint=True),
-        Series(label="Pareto front", points=list(map(point, best)), line=True),
-    ]
-    title = f"{config.space} on {config.data}: subnets on search-val"
-    budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
-    RunFolder(plan.run).write_front(result, pareto_plot(series, title=title, budgets=budgets, metric=task.metric))
-    return result

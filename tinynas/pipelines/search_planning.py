@@ -13,7 +13,6 @@ from ..experiment.plans import SearchPlan
 from ..experiment.run_folder import CONFIG, RunFolder
 from ..experiment.runs import newest_run
 from ..experiment.saved import LATENCY_DIGEST, SavedSearch, read_search, read_supernet_config
-from ..study.storage import redact_password
 from ..utils.errors import FileError, InputError
 from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
@@ -106,6 +105,8 @@ def search_settings(plan: SearchPlan) -> dict[str, Any]:
     del settings["workers"]
     storage = settings.pop("storage")
     if storage:
+        from ..study.storage import redact_password
+
         settings["storage"] = redact_password(storage)
     if plan.latency_table:
         settings[LATENCY_DIGEST] = plan.latency_table.digest

@@ -53,8 +53,8 @@ def _search(task: "WorkerTask", descriptor: int) -> None:
 
     from ..models.supernet import Supernet
     from ..utils.distributed import device
-    from .search import search_supernet
     from .search_progress import SearchProgress
+    from .search_study import search_supernet
     from .search_workers import WorkerMessages
 
     messages = WorkerMessages(os.fdopen(descriptor, "wb"))

@@ -2,13 +2,14 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 Floats = NDArray[np.float64]
 
 
 def fit_coefficients(features: Floats, values: Floats) -> Floats:
     """Return the coefficients (F,) of features (N, F), at least 0, whose sums are closest to values (N,) above 0."""
+    from scipy.optimize import nnls
+
     scale = features.max(0)
     scale[scale == 0] = 1  # of features that are always 0
     solution, _ = nnls(features / scale / values[:, None], np.ones(len(values)), maxiter=10_000)

@@ -1,0 +1,133 @@
+"""The second half of the search command: search a trained supernet, write the Pareto front."""
+
+from collections.abc import Callable
+from functools import partial
+
+from ..arch.cost import MEASURED
+from ..arch.space import SearchSpace
+from ..data.base import Data
+from ..experiment.plans import SearchPlan
+from ..experiment.plots import Series, pareto_plot
+from ..experiment.reporter import ProgressReporter
+from ..experiment.results import FrontEntry, SearchResult
+from ..experiment.run_folder import RunFolder
+from ..models.model_file import digest
+from ..models.supernet import Supernet
+from ..study.evaluator import SubnetEvaluator
+from ..study.history import Evaluation
+from ..study.index import SearchOutcome
+from ..study.loop import AfterTrial
+from ..study.loop import search as search_space
+from ..study.predictor import cross_validated_tau
+from ..tasks.registry import TASKS
+from ..utils.pareto import pareto_front
+from .search_limits import feasible_networks
+from .search_progress import SearchDisplay, SearchProgress, point
+from .search_workers import workers_beside
+
+_MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
+
+
+def search_trained(plan: SearchPlan, supernet: Supernet, data: Data, *, report: ProgressReporter) -> SearchResult:
+    """Search a trained supernet within the budget, by all workers of the plan, and write the Pareto front.
+
+    Args:
+        plan: The search.
+        supernet: The run's supernet.
+        data: The data set.
+        report: Progress, and what there is to say about the search.
+
+    Returns:
+        The Pareto front, as it is written to front.json.
+    """
+    if plan.budget.only(MEASURED).limits() and not plan.latency_table:
+        from ..deploy.measured_costs import how_measured
+
+        report.note(how_measured(plan.target))
+    display = SearchDisplay(report, plan.settings.trials)
+    progress = SearchProgress(partial(display.show, 1))
+    with workers_beside(plan, supernet, data, display):
+        outcome = search_supernet(plan, supernet, data, after_trial=progress.after_trial, note=display.note)
+    evaluations = outcome.evaluations
+    for failure in outcome.failures.values():
+        report.note(f"search: a network could not be evaluated in {failure.attempts} attempts: {failure.reason}")
+    if len(evaluations) < plan.settings.trials:
+        report.note(f"search: found no more than {len(evaluations)} different networks within the limits")
+    if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
+        _report_predictor(supernet.space, evaluations, report)
+    return _write_front(plan, evaluations, data)
+
+
+def search_supernet(
+    plan: SearchPlan,
+    supernet: Supernet,
+    data: Data,
+    *,
+    after_trial: AfterTrial,
+    note: Callable[[str], None],
+) -> SearchOutcome:
+    """Search a trained supernet's space; the study is kept where the plan says, by default in the run.
+
+    Args:
+        plan: The search.
+        supernet: The supernet.
+        data: The data set.
+        after_trial: As in `tinynas.study.loop.search`.
+        note: As there.
+    """
+    feasible = feasible_networks(plan, supernet.space)
+    return search_space(
+        feasible if plan.latency_table else feasible.with_predictor(),
+        SubnetEvaluator(supernet, data, note=note),
+        weights=digest(supernet.state_dict())[:12],
+        storage=plan.settings.storage or str(RunFolder(plan.run).study),
+        trials=plan.settings.trials,
+        sampler=plan.settings.sampler,
+        pareto=plan.settings.pareto,
+        seed=plan.config.recipe.seed,
+        after_trial=after_trial,
+        note=note,
+        storage_timeout=plan.settings.storage_timeout,
+    )
+
+
+def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:
+    """Report how well the predictor ranks networks that it was not fitted to."""
+    archs, accuracies = [], []
+    for evaluation in evaluations:
+        archs.append(evaluation.arch)
+        accuracies.append(evaluation.accuracy)
+    tau = cross_validated_tau(space, archs, accuracies)
+    report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
+
+
+def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) -> SearchResult:
+    """Write the Pareto front of the evaluations, measured on the data set's search-val, into the run."""
+    config, budget, task = plan.config, plan.budget, TASKS[data.task]
+    best = pareto_front(evaluations, point)
+    entries = []
+    for evaluation in best:
+        error = task.standard_error(evaluation.accuracy, len(data.val))
+        entries.append(
+            FrontEntry(arch=evaluation.arch, accuracy=evaluation.accuracy, standard_error=error, cost=evaluation.cost)
+        )
+    result = SearchResult(
+        space=config.space,
+        data=config.data,
+        metric=task.metric,
+        budget=budget,
+        target=plan.target.name,
+        latency_table=plan.latency_table.digest if plan.latency_table else None,
+        evaluations=len(evaluations),
+        chance=task.chance(data.val.labels, data.classes),
+        front=tuple(entries),
+        best=len(entries) - 1,  # the front ascends in accuracy
+    )
+    series = [
+        Series(label="evaluated", points=list(map(point, evaluations)), faint=True),
+        Series(label="Pareto front", points=list(map(point, best)), line=True),
+    ]
+    title = f"{config.space} on {config.data}: subnets on search-val"
+    budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
+    RunFolder(plan.run).write_front(result, pareto_plot(series, title=title, budgets=budgets, metric=task.metric))
+    return result

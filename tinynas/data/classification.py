@@ -45,7 +45,7 @@ def _read_digits() -> Tensor:
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
     if file is None or not file.is_file():
         raise FileError("the data set digits is not where scikit-learn has it; install scikit-learn again")
-    return torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.int64))
+    return _labels(np.loadtxt(file, delimiter=","))
 
 
 def fashion_mnist(path: Path | None) -> Data:
@@ -111,11 +111,12 @@ def _in_memory(
     """Return a data set of images uint8 (N, C, H, W), a fraction of the training images held out as search-val."""
     images, labels = train
     remaining, held_out = hold_out(labels, val_fraction, "val")
-    pixels = images[remaining].float() / 255
+    train_images = images[remaining]
+    pixels = train_images.float().div_(255)
     return Data(
         classes=classes,
         normalise=Normalisation(mean=_rounded(pixels.mean((0, 2, 3))), std=_rounded(pixels.std((0, 2, 3)))),
-        train=MemorySplit(images=images[remaining], labels=labels[remaining], flip=flip, shift=shift),
+        train=MemorySplit(images=train_images, labels=labels[remaining], flip=flip, shift=shift),
         val=MemorySplit(images=images[held_out], labels=labels[held_out]),
         test=MemorySplit(images=test[0], labels=test[1]),
     )

@@ -5,6 +5,7 @@ classification.py and `image_folder` in folder.py; for detection `scattered_digi
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from ..utils.errors import InputError, unknown
@@ -53,8 +54,15 @@ def load_data(name: str, *, skip_unreadable: bool = False) -> Data:
         raise InputError(f"{name} is a folder; name the kind of data set as well: {_likely_kind(Path(name))}:{name}")
     if kind not in DATA_SETS:
         raise unknown("data set", kind, DATA_SETS)
-    data = DATA_SETS[kind](Path(path).expanduser() if path else None)
+    load = DATA_SETS[kind]
+    data = load(Path(path).expanduser()) if path else _load_without_path(load)
     return readable(data, name, skip_unreadable=skip_unreadable)
+
+
+@lru_cache(maxsize=1)
+def _load_without_path(load: LoadDataSet) -> Data:
+    """Load a data set that has no path: it does not change, and a command needs it to plan and to train."""
+    return load(None)
 
 
 def _likely_kind(folder: Path) -> str:
@@ -71,7 +79,8 @@ def register_data_set(name: str, load: LoadDataSet) -> None:
 
     Args:
         name: Without a colon, which separates it from a path.
-        load: Takes the PATH of "NAME:PATH", or None, and returns the data set.
+        load: Takes the PATH of "NAME:PATH", or None, and returns the data set. Without a path it is called once, as
+            long as no other data set is loaded in between.
 
     Raises:
         InputError: The name is empty or has a colon.

@@ -1,6 +1,7 @@
 """Imports go down only: six floors of packages, siblings apart, torch and optuna where they are needed."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,34 @@ def test_torch_is_not_imported_by_arch_experiment_and_utils():
 def test_help_and_counting_import_nothing_heavy(statement):
     code = f"{statement}\nimport sys\nassert not {{'torch', 'optuna', 'matplotlib', 'numpy'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ONE_STEP = """
+import sys
+import torch
+unneeded = set("torchvision scipy sklearn matplotlib optuna sqlalchemy onnx torch._dynamo torch.onnx".split())
+unneeded -= set(sys.modules)
+from tinynas.cli.app import app
+from tinynas.training import loop
+
+train_step = loop.train_step
+
+def first_step(*arguments, **settings):
+    train_step(*arguments, **settings)
+    print("one step, and imported:", *sorted(unneeded & set(sys.modules)))
+    sys.exit()
+
+loop.train_step = first_step
+app(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("words", [["search", "--space", "micro"], ["retrain", "mobilenet-v2-tiny"]], ids=" ".join)
+def test_training_begins_without_what_it_does_not_need(words, tmp_path):
+    command = [sys.executable, "-c", ONE_STEP, *words, "--data", "digits", "--batch-size", "4"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment).stdout
+    assert out.splitlines()[-1] == "one step, and imported:"
 
 
 def test_checkout_works_without_installation(tmp_path):

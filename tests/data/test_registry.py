@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tinynas.data.registry import load_data
+from tinynas.data.registry import DATA_SETS, load_data
 from tinynas.utils.errors import FileError, InputError
 
 
@@ -36,6 +36,19 @@ def test_register_data_set_makes_it_loadable_by_name_and_path(data, monkeypatch)
         load_data("stripes")
     registry.register_data_set("digits", load)
     assert load_data("digits") is data
+
+
+def test_load_data_calls_a_loader_once_without_a_path_and_every_time_with_a_path(data, monkeypatch):
+    paths = []
+
+    def load(path):
+        paths.append(path)
+        return data
+
+    monkeypatch.setitem(DATA_SETS, "striped", load)
+    for name in ("striped", "striped:/a", "striped", "striped:/a"):
+        assert load_data(name) is data
+    assert paths == [None, Path("/a"), Path("/a")]
 
 
 @pytest.mark.parametrize("name", ["", "striped:grey"])

@@ -2,7 +2,9 @@
 
 steps: a training step of a supernet beside the plain steps of the same networks. counting: counted cost beside fvcore.
 samples: networks that keep four limits, repaired as the search does it and by rejection. evaluations: evaluating a
-subnet beside the package ofa. Each is one cell; 5 to 15 rounds, of which the median and the range are reported.
+subnet beside the package ofa. start-up: commands until their first training step, each in a process of its own, beside
+importing torch and reading the data, in processor time. Each is one cell; 5 to 15 rounds, of which the median and the
+range are reported.
 
 Takes about 10 minutes on one core; `evaluations` needs `pip install ofa`. Writes the table `speed` of
 docs/results/speed.md.
@@ -19,6 +21,7 @@ import torch
 from common.cells import Cells
 from common.command import run_benchmark
 from common.speed_evaluations import measure_evaluations
+from common.speed_startup import measure_startup
 from common.speed_steps import measure_steps
 from common.tables import Table
 from common.timing import Pair, seconds, summary, time_pairs
@@ -125,6 +128,7 @@ PARTS = {
     "counting": measure_counting,
     "samples": measure_samples,
     "evaluations": measure_evaluations,
+    "start-up": measure_startup,
 }
 
 

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from helpers import images_for, model_of, trained_supernet
 from tinynas import build
 from tinynas.arch.arch import Arch
 from tinynas.arch.blocks import Block, Stem
-from tinynas.models.network import fold
+from tinynas.models.network import fold, fold_in_place
 
 
 def test_build_uses_ordinary_modules(space):
@@ -25,6 +26,21 @@ def test_fold_computes_the_same(any_space):
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
     assert torch.allclose(folded(images), net(images), rtol=1e-9)
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
+
+
+def test_fold_in_place_equals_fold(any_space):
+    supernet, _ = trained_supernet(any_space)
+    net = supernet.extract(any_space.max())
+    for keep in ((), ("stem.conv",)):
+        folded, other = fold(net, keep), deepcopy(net)
+        fold_in_place(other, keep)
+        assert isinstance(other.stem.norm, torch.nn.BatchNorm2d) == bool(keep)
+        assert not other.training
+        expected, tensors = folded.state_dict(), other.state_dict()
+        assert expected.keys() == tensors.keys()
+        assert all(torch.equal(expected[name], tensor) for name, tensor in tensors.items())
+    assert net.training, "the original is as before"
+    assert net.stem.conv.bias is None
 
 
 def as_tensorflow_pads(images, kernel, stride):

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from helpers import sampled
+from tinynas.data.memory import MemorySplit
 from tinynas.models.batchnorm import recalibrate
 from tinynas.models.network import fold
 from tinynas.models.supernet import Supernet, extract_calibrated
@@ -43,6 +46,22 @@ def test_subnet_evaluator_repeats_and_changes_nothing(data, space, supernet):
     arch = space.min()
     assert evaluate(arch) == evaluate(arch) == SubnetEvaluator(supernet, data)(arch)
     assert all(torch.equal(before[name], tensor) for name, tensor in supernet.state_dict().items())
+
+
+def test_subnet_evaluator_reads_the_images_of_a_resolution_once(data, space, supernet, monkeypatch):
+    archs = [replace(sampled(space, number), resolution=12) for number in range(3)]
+    expected = [SubnetEvaluator(supernet, data)(arch) for arch in archs]
+    requested = []
+    batches = MemorySplit.batches
+
+    def counting(split, requests, normalise):
+        requested.extend(requests)
+        return batches(split, requests, normalise)
+
+    monkeypatch.setattr(MemorySplit, "batches", counting)
+    evaluate = SubnetEvaluator(supernet, data)
+    assert [evaluate(arch) for arch in archs] == expected
+    assert sum(len(request.indices) for request in requested) == len(data.val) + len(data.train)
 
 
 def test_subnet_evaluator_halves_the_batch_until_it_fits(data, space, supernet, limit_evaluation):

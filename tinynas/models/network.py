@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..arch.arch import SAME, Arch
 from ..utils.errors import unknown
@@ -184,9 +184,20 @@ def fold(net: Network, keep: Sequence[str] = ()) -> Network:
     The copy computes the same up to rounding. The convolutions named in `keep` are left as they are, and so are the
     norms behind them.
     """
-    folded = deepcopy(net).eval()
-    for name, module in folded.named_modules():
-        if isinstance(module, ConvNorm) and f"{name}.conv" not in keep:
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.norm = nn.Identity()  # type: ignore[assignment]
+    folded = deepcopy(net)
+    fold_in_place(folded, keep)
     return folded
+
+
+def fold_in_place(net: Network, keep: Sequence[str] = ()) -> None:
+    """Fold a network's batch norms as `fold` does, without a copy; it is in eval mode then."""
+    net.eval()
+    for name, module in net.named_modules():
+        if isinstance(module, ConvNorm) and f"{name}.conv" not in keep:
+            conv, norm = module.conv, module.norm
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            conv.weight, conv.bias = fuse_conv_bn_weights(
+                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            )
+            module.norm = nn.Identity()  # type: ignore[assignment]

@@ -7,14 +7,18 @@ from torch import Tensor
 
 from ..arch.arch import Arch
 from ..data.base import EVALUATION_BATCH, Data
+from ..data.cached import CachedSplit
 from ..models.batchnorm import recalibrate
-from ..models.network import Network, fold
+from ..models.network import Network, fold_in_place
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.registry import TASKS
 
 
 class SubnetEvaluator:
     """Evaluates subnets on search-val, each with batch norm recalibrated on the same training images and folded.
+
+    The images of both are read, resized and normalised once per resolution, those of search-val as far as they fit
+    into the cache of a `CachedSplit`.
 
     Where a GPU's memory is too small, the evaluation batch is halved until it fits. That changes no accuracy but by
     rounding: batch norm is folded. Batch-norm statistics do depend on the batches, so these stay as they are, and are
@@ -29,6 +33,7 @@ class SubnetEvaluator:
     def __init__(self, supernet: Supernet, data: Data, *, note: Callable[[str], None] | None = None) -> None:
         self.supernet = supernet
         self.data = data
+        self._val = CachedSplit(data.val)
         self._note = note
         self._calibration: dict[int, list[Tensor]] = {}  # batches of images by resolution
         self._calibrates_on_cpu = False
@@ -40,12 +45,13 @@ class SubnetEvaluator:
         Raises:
             torch.OutOfMemoryError: The GPU's memory does not hold a batch of a single image.
         """
-        net = fold(self._calibrated(arch))
+        net = self._calibrated(arch)
+        fold_in_place(net)
         accuracy = None
         batch_size = self._batch_size
         while accuracy is None:
             try:
-                accuracy = TASKS[self.data.task].accuracy(net, arch, self.data, self.data.val, batch_size=batch_size)
+                accuracy = TASKS[self.data.task].accuracy(net, arch, self.data, self._val, batch_size=batch_size)
             except torch.OutOfMemoryError:
                 if batch_size == 1:
                     raise

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "tinynas"
 
 FLOORS = [
     {"utils"},
-    {"arch", "data"},
+    {"arch", "data", "kernels"},
     {"models", "tasks"},
     {"training", "study", "early_exit", "deploy"},
     {"experiment"},

@@ -1,0 +1,194 @@
+// A network's forward and backward pass in training, as a program of operations on maps.
+//
+// The output of a convolution is kept as it is, before batch norm; whoever reads it applies norm and activation. Maps
+// that several operations read, the inputs and outputs of blocks, are computed as sums. The backward pass keeps, for
+// each convolution, the gradient behind its norm, and its sums over the batch, from which the next kernel computes the
+// gradient before the norm as it reads. Gradients of parameters are added to the given tensors.
+//
+// Threads share out the blocks of images, and wait for each other where statistics of the batch are needed. Statistics
+// are added up in the order of the blocks, so that they do not depend on the number of threads.
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "backward.h"
+
+int lanes(void) { return LANES; }
+long operation_size(void) { return sizeof(operation); }
+
+typedef struct {
+    run *run;
+    int thread, tracks;
+    void (*pass)(run *, int thread, int tracks);
+} task;
+
+static void *start(void *argument) {
+    task *t = argument;
+    while (!atomic_load(&t->run->begun)) sched_yield();
+    t->pass(t->run, t->thread, t->tracks);
+    return NULL;
+}
+
+// Runs a pass in as many threads as can be started.
+static void run_pass(run *r, void (*pass)(run *, int, int), int tracks) {
+    pthread_t threads[r->threads];
+    task tasks[r->threads];
+    int started = 1;
+    for (; started < r->threads; started++) {
+        tasks[started] = (task){r, started, tracks, pass};
+        if (pthread_create(threads + started, NULL, start, tasks + started)) break;
+    }
+    r->threads = started;
+    atomic_store(&r->begun, 1);
+    pass(r, 0, tracks);
+    for (int t = 1; t < started; t++) pthread_join(threads[t], NULL);
+}
+
+// Asks for large pages of memory, which are faster to get and to find, where the system has them on request.
+static void prefer_large_pages(void *memory, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t page = 4096, start = (uintptr_t)memory;
+    uintptr_t first = (start + page - 1) / page * page, end = (start + bytes) / page * page;
+    if (end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
+static run make_run(const operation *ops, int count, int batch, int threads, state *states, void *memory) {
+    int blocks = (batch + LANES - 1) / LANES;
+    run r = {.ops = ops, .count = count, .batch = batch, .blocks = blocks, .states = states};
+    r.threads = threads < blocks ? threads : blocks;
+    r.memory = memory ? memory : (char *)64;
+    memset(states, 0, sizeof(state) * count);
+    for (int i = 0; i < count; i++) states[i].buffer = -1;
+    return r;
+}
+
+// Bytes of memory that a forward pass needs, and a backward pass besides.
+long forward_size(const operation *ops, int count, int batch, int threads) {
+    state states[count];
+    run r = make_run(ops, count, batch, threads, states, NULL);
+    plan_forward(&r);
+    return (long)r.used;
+}
+
+long backward_size(const operation *ops, int count, int batch, int threads, const int64_t *outputs, int num_outputs) {
+    state states[count];
+    vec *buffers[2 * count];
+    int users[2 * count];
+    run r = make_run(ops, count, batch, threads, states, NULL);
+    for (int k = 0; k < num_outputs; k++) states[outputs[k]].gradient = (vec *)64;
+    plan_backward(&r, buffers, users);
+    return (long)r.used;
+}
+
+// Runs the forward pass on images (blocks, channels, height, width, LANES). `tracks`: updates the running statistics.
+// `memory`, of forward_size bytes and aligned to 64, has all that the backward pass needs. `maps`: receives the
+// addresses of the outputs.
+void forward(const operation *ops, int count, int batch, int threads, float **values, const float *images, int tracks,
+             void *memory, const int64_t *outputs, void **maps, int num_outputs) {
+    state states[count];
+    run r = make_run(ops, count, batch, threads, states, memory);
+    r.values = values;
+    r.images = (const vec *)images;
+    plan_forward(&r);
+    prefer_large_pages(memory, r.used);
+    for (int i = 0; i < count; i++) gather_weights(&r, ops + i, states + i);
+    for (int k = 0; k < num_outputs; k++) maps[k] = states[outputs[k]].map;
+    run_pass(&r, forward_pass, tracks);
+}
+
+static long output_size(const operation *o) { return o->outputs * (o->kind == AVERAGE ? 1 : out_pixels(o)); }
+
+// Adds the gradients of all parameters to `gradients`, given those of the outputs (blocks, channels, height, width,
+// LANES), in which dead lanes are 0. `kept`: the forward pass's memory; `memory`: of backward_size bytes.
+void backward(const operation *ops, int count, int batch, int threads, float **values, float **gradients,
+              const float *images, void *kept, void *memory, const int64_t *outputs, float **output_gradients,
+              int num_outputs) {
+    state states[count];
+    vec *buffers[2 * count];
+    int users[2 * count];
+    run r = make_run(ops, count, batch, threads, states, kept);
+    r.values = values;
+    r.gradients = gradients;
+    r.images = (const vec *)images;
+    plan_forward(&r);
+    for (int i = 0; i < count; i++) set_squeeze(ops + i, states + i);
+    r.memory = memory;
+    r.used = 0;
+    for (int k = 0; k < num_outputs; k++) {
+        states[outputs[k]].gradient = (const vec *)output_gradients[k];
+        states[outputs[k]].gradient_block = output_size(ops + outputs[k]);
+    }
+    plan_backward(&r, buffers, users);
+    prefer_large_pages(memory, r.used);
+    run_pass(&r, backward_pass, 0);
+}
+
+// The evaluation of a batch with running statistics: every thread runs all operations on one block after the other, so
+// that maps stay in its cache.
+typedef struct {
+    const run *whole;
+    int thread;
+    const vec *images;
+    const int64_t *outputs;
+    vec **maps;
+    int num_outputs;
+} evaluation;
+
+// Bytes of memory of a thread.
+static long evaluation_memory(const operation *ops, int count) {
+    return forward_size(ops, count, LANES, 1);
+}
+
+static void copy_outputs(const evaluation *e, const state *states, int block) {
+    for (int k = 0; k < e->num_outputs; k++) {
+        long size = output_size(e->whole->ops + e->outputs[k]);
+        memcpy(e->maps[k] + block * size, states[e->outputs[k]].map, sizeof(vec) * size);
+    }
+}
+
+static void *evaluate_blocks(void *argument) {
+    const evaluation *e = argument;
+    const run *w = e->whole;
+    long memory = evaluation_memory(w->ops, w->count), image_size = w->ops[0].inputs * in_pixels(w->ops);
+    state states[w->count];
+    run r = make_run(w->ops, w->count, LANES, 1, states, w->memory + memory * e->thread);
+    r.values = w->values;
+    plan_forward(&r);
+    int channels = 1;
+    for (int i = 0; i < w->count; i++) {
+        gather_weights(&r, w->ops + i, states + i);
+        if (is_convolution(w->ops + i)) set_running_norm(&r, w->ops + i, states + i);
+        if (w->ops[i].outputs > channels) channels = (int)w->ops[i].outputs;
+    }
+    moments stats[channels];
+    int first = w->blocks * e->thread / w->threads, end = w->blocks * (e->thread + 1) / w->threads;
+    for (int b = first; b < end; b++) {
+        r.images = e->images + b * image_size;
+        for (int i = 0; i < w->count; i++) forward_block(&r, i, 0, stats, r.scratch);
+        copy_outputs(e, states, b);
+    }
+    return NULL;
+}
+
+long evaluation_size(const operation *ops, int count, int threads) { return evaluation_memory(ops, count) * threads; }
+
+// Runs the network on images as in `forward`, its norms with running statistics. `memory`: of evaluation_size bytes.
+// `maps`: the outputs are written there.
+void evaluate(const operation *ops, int count, int batch, int threads, float **values, const float *images,
+              void *memory, const int64_t *outputs, float **maps, int num_outputs) {
+    state states[count];
+    run r = make_run(ops, count, batch, threads, states, memory);
+    r.values = values;
+    evaluation parts[r.threads];
+    pthread_t others[r.threads];
+    int is_started[r.threads];
+    for (int t = r.threads - 1; t >= 0; t--) {
+        parts[t] = (evaluation){&r, t, (const vec *)images, outputs, (vec **)maps, num_outputs};
+        is_started[t] = t > 0 && !pthread_create(others + t, NULL, evaluate_blocks, parts + t);
+        if (!is_started[t]) evaluate_blocks(parts + t);
+    }
+    for (int t = 1; t < r.threads; t++)
+        if (is_started[t]) pthread_join(others[t], NULL);
+}

@@ -1,7 +1,8 @@
 """The modules of heads: the last layers of classifiers and detectors, and what is specific to them.
 
 Every module of a head takes the arch's head, the channels of the feature maps that it reads and the number of classes,
-and has `dropout`, `init_biases`, `input_layer` and `channel_groups`. HEAD_MODULES maps heads of archs to modules.
+and has `dropout`, `init_biases`, `input_layer` and `channel_groups`. `emit` and `finish` cut it in two: the first part
+can be run by the fused kernels, the second is always PyTorch's. HEAD_MODULES maps heads of archs to modules.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arch.heads import AnyHead, DetectorHead, Head
+from ..kernels.program import Map, ProgramBuilder
 from .channels import ChannelGroup
 from .layers import ACTIVATIONS, ConvNorm, ShardedDropout
 
@@ -31,9 +33,16 @@ class ClassifierHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
-        features = self.conv(x).mean((2, 3))
+        return self.finish(self.conv(x).mean((2, 3)))
+
+    def finish(self, features: Tensor) -> Tensor:
+        """Return the logits of pooled features (N, features)."""
         logits: Tensor = self.classifier(self.dropout(self.act(self.hidden(features))))
         return logits
+
+    def emit(self, builder: ProgramBuilder, x: Map) -> list[Map]:
+        """Add what is in front of `finish` to a program of the fused kernels."""
+        return [builder.average(builder.emit(self.conv, x))]
 
     def init_biases(self) -> None:
         """Set the classifier's biases to 0: all classes are equally likely."""
@@ -74,6 +83,14 @@ class DetectionHead(nn.Module):
         self.classifier = nn.ModuleList([nn.Conv2d(width, outputs, 1) for _ in channels])
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Return the predictions."""
+        return self.finish(fine, coarse)
+
+    def emit(self, builder: ProgramBuilder, fine: Map, coarse: Map) -> list[Map]:
+        """Leave the whole head to PyTorch."""
+        return [builder.plain(fine), builder.plain(coarse)]
+
+    def finish(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Return the predictions."""
         coarse = self.lateral[1](coarse)
         fine = self.lateral[0](fine)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arch.blocks import Block
+from ..kernels.program import Map, ProgramBuilder
 from ..utils.distributed import shard, world_size
 from .channels import ChannelGroup
 
@@ -30,6 +31,10 @@ class ConvNorm(nn.Module):
         """Run the layers."""
         y: Tensor = self.act(self.norm(self.conv(x)))
         return y
+
+    def emit(self, builder: ProgramBuilder, x: Map) -> Map:
+        """Add the layers to a program of the fused kernels."""
+        return builder.convolution(x, self.conv, self.norm, self.act)
 
 
 class ShardedDropout(nn.Dropout):
@@ -61,6 +66,10 @@ class SqueezeExcite(nn.Module):
         gate = self.expand(self.reduce(x.mean((2, 3), keepdim=True)).relu())  # (N, C, 1, 1)
         return x * nn.functional.hardsigmoid(gate)
 
+    def emit(self, builder: ProgramBuilder, x: Map) -> Map:
+        """Add the gates to a program of the fused kernels."""
+        return builder.squeeze_excite(x, self.reduce, self.expand)
+
 
 class InvertedResidual(nn.Module):
     """The module of a `Block`: (N, channels, H, W) -> (N, block.out, H / stride, W / stride), rounded up."""
@@ -78,6 +87,15 @@ class InvertedResidual(nn.Module):
         """Run the layers; a residual block adds its input."""
         y: Tensor = self.project(self.se(self.depthwise(self.expand(x))))
         return y + x if self.residual else y
+
+    def emit(self, builder: ProgramBuilder, x: Map) -> Map:
+        """Add the layers to a program of the fused kernels."""
+        if self.residual:
+            x = builder.plain(x)
+        y = x
+        for layer in (self.expand, self.depthwise, self.se, self.project):
+            y = builder.emit(layer, y)
+        return builder.sum(y, x) if self.residual else y
 
 
 def block_channel_groups(block: Block, name: str, inputs: ChannelGroup) -> Iterator[ChannelGroup]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..arch.arch import SAME, Arch
+from ..kernels.program import Map, ProgramBuilder
 from ..utils.errors import unknown
 from .channels import ChannelGroup
 from .heads import HEAD_MODULES, HeadModule
@@ -65,7 +66,7 @@ class Network(nn.Module):
         self.taps = arch.taps()
         self.is_turned = arch.padding == SAME
         self.turns_back = self.is_turned and arch.head.is_spatial
-        self.stem = modules["stem"]
+        self.stem = cast(ConvNorm, modules["stem"])
         self.stages = nn.Sequential()
         for s, stage in enumerate(arch.stages):
             blocks = nn.Sequential()
@@ -83,7 +84,7 @@ class Network(nn.Module):
         Returns:
             Logits (N, classes) of a classifier, or predictions (N, P, 5 + classes) of a detector.
         """
-        x = self.stem(turned(images) if self.is_turned else images)
+        x = self.stem(self.prepare(images))
         tapped = []
         for s, stage in enumerate(self.stages):
             x = stage(x)
@@ -91,6 +92,52 @@ class Network(nn.Module):
                 tapped.append(turned(x) if self.turns_back else x)
         outputs: Tensor = self.head(*tapped)
         return outputs
+
+    def emit(self, builder: ProgramBuilder, images: Map) -> list[Map]:
+        """Add what is in front of `finish` to a program of the fused kernels.
+
+        Args:
+            builder: Collects the program.
+            images: Those that `prepare` returns.
+
+        Returns:
+            The program's outputs, which `finish` takes: pooled features (C, 1, 1), or maps (C, H, W).
+
+        Raises:
+            NotCoveredError: The kernels do not cover a layer.
+        """
+        x = builder.emit(self.stem, images)
+        tapped = []
+        for s, stage in enumerate(self.stages):
+            for block in stage.children():
+                x = builder.emit(block, x)
+            if s in self.taps:
+                tapped.append(x)
+        return self.head.emit(builder, *tapped)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Turn images if the network does.
+
+        Args:
+            images: (N, in_channels, H, W).
+
+        Returns:
+            The images as the stem reads them.
+        """
+        return turned(images) if self.is_turned else images
+
+    def finish(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Run what is behind the program of the fused kernels.
+
+        Args:
+            outputs: Those of the program: pooled features (N, C), or maps (N, C, H, W).
+
+        Returns:
+            The network's outputs.
+        """
+        if self.turns_back:
+            outputs = [turned(maps) for maps in outputs]
+        return self.head.finish(*outputs)
 
     def channel_groups(self) -> Iterator[ChannelGroup]:
         """Find the channels that can be reordered without changing what the network computes.

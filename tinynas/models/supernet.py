@@ -1,15 +1,19 @@
 """The supernet: one set of weights, of which every network of a search space is a view."""
 
 from collections import OrderedDict
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..arch.space import SearchSpace
+from ..kernels.passes import TensorTable
+from ..kernels.program import NotCoveredError, Part
 from ..utils.errors import InputError
 from .batchnorm import recalibrate
-from .binding import BoundModule, ParameterBinding, slots_of, view
+from .binding import BoundModule, ParameterBinding, parts_of, slots_of, view
+from .fused import FusedNetwork
 from .network import ModuleSpec, Network, build, module_specs, turned
 
 _CACHED_SUBNETS = 256
@@ -30,6 +34,7 @@ class Supernet(nn.Module):
     Attributes:
         space: The search space.
         net: The largest network.
+        fused: Whether the fused CPU kernels run it in training mode; see `training.backend`.
 
     Example:
         >>> import torch
@@ -48,8 +53,11 @@ class Supernet(nn.Module):
         self.dropout = dropout
         self.net = build(space.max(), init=init)
         self.net.head.dropout.p = dropout
+        self.fused = False
         self._slots = slots_of(self.net)
-        self._subnets: OrderedDict[tuple[Arch, bool], BoundModule] = OrderedDict()  # by arch and mode
+        self._table = TensorTable(list(self._slots.values()))
+        self._numbers = {name: number for number, name in enumerate(self._slots)}  # of the tensors in the table
+        self._subnets: OrderedDict[tuple[Arch, bool, bool], BoundModule] = OrderedDict()  # by arch, mode and `fused`
         self._shared: dict[tuple[ModuleSpec, bool], BoundModule] = {}  # by spec and mode
 
     def forward(self, images: Tensor, arch: Arch, *, statistics: bool = True) -> Tensor:
@@ -68,13 +76,15 @@ class Supernet(nn.Module):
         """
         if not self.training:
             statistics = True
-        if statistics and arch == self.net.arch:
+        if statistics and arch == self.net.arch and not self.fused:
             return self.net(images)  # type: ignore[no-any-return]
         subnet = self._subnet(arch)
         try:
             for binding in subnet.bindings:
                 if statistics or binding.key not in _STATISTICS:
                     binding.bind()
+            if isinstance(subnet.module, FusedNetwork):
+                return subnet.module(images, statistics=statistics)  # type: ignore[no-any-return]
             return subnet.module(images)  # type: ignore[no-any-return]
         finally:
             for binding in subnet.bindings:
@@ -97,6 +107,17 @@ class Supernet(nn.Module):
         for binding in self._bindings(net):
             binding.copy()
         return net.train(self.training)
+
+    def runner(self, net: Network) -> nn.Module:
+        """Let an extracted network be run by what runs the supernet.
+
+        Args:
+            net: The network.
+
+        Returns:
+            The network, or a module that runs it by the fused kernels.
+        """
+        return FusedNetwork(net) if self.fused else net
 
     @torch.no_grad()
     def adopt(self, net: Network, *, leave_out: str = "") -> None:
@@ -141,9 +162,10 @@ class Supernet(nn.Module):
 
     def _subnet(self, arch: Arch) -> BoundModule:
         """Return the subnet without weights, from a cache of the last ones."""
-        key = arch, self.training
+        key = arch, self.training, self.fused
         if key not in self._subnets:
-            self._subnets[key] = self._assemble(arch)
+            subnet = self._assemble(arch)
+            self._subnets[key] = self._fuse(subnet) if self.fused and self.training else subnet
             if len(self._subnets) > _CACHED_SUBNETS:
                 self._subnets.popitem(last=False)
         self._subnets.move_to_end(key)
@@ -152,14 +174,27 @@ class Supernet(nn.Module):
     def _assemble(self, arch: Arch) -> BoundModule:
         """Return a subnet without weights. Subnets share their modules, so that few have to be built."""
         modules, bindings = {}, []
+        parts: dict[tuple[int, str], Part] = {}
         for spec in module_specs(arch):
             bound = self._shared_module(spec)
             modules[spec.name] = bound.module
             bindings += bound.bindings
+            parts.update(bound.parts)
         net = Network(arch, modules)
         net.head.dropout.p = self.dropout
         net.training = self.training
-        return BoundModule(net, bindings)
+        return BoundModule(net, bindings, parts)
+
+    def _fuse(self, subnet: BoundModule) -> BoundModule:
+        """Return a subnet run by the fused kernels, with the bindings of what they do not run, if they cover it."""
+        net = cast(Network, subnet.module)
+        fused = FusedNetwork(net, self._table, subnet.parts)
+        try:
+            keys = fused.program(net.arch.resolution, net.arch.resolution).keys
+        except NotCoveredError:
+            return subnet
+        bindings = [binding for binding in subnet.bindings if (id(binding.target), binding.key) not in keys]
+        return BoundModule(fused, bindings, subnet.parts)
 
     def _shared_module(self, spec: ModuleSpec) -> BoundModule:
         """Return a module of subnets without weights."""
@@ -170,7 +205,7 @@ class Supernet(nn.Module):
             bindings = self._bindings(module, f"{spec.name}.")
             for binding in bindings:
                 binding.unbind()
-            self._shared[key] = BoundModule(module, bindings)
+            self._shared[key] = BoundModule(module, bindings, parts_of(bindings))
         return self._shared[key]
 
     def _bindings(self, module: nn.Module, prefix: str = "") -> list[ParameterBinding]:
@@ -183,7 +218,7 @@ class Supernet(nn.Module):
                     f"the arch is not part of the supernet: its {name} has shape {tuple(shape)}, "
                     f"the supernet's {tuple(source[key].shape)}; choose an arch of the supernet's search space"
                 )
-            bindings.append(ParameterBinding(key, source, tensors, shape))
+            bindings.append(ParameterBinding(key, source, tensors, shape, self._numbers[name]))
         return bindings
 
 
@@ -201,5 +236,5 @@ def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]
     """Return a copy of a subnet in eval mode, batch norm recalibrated on batches of images (N, C, H, W)."""
     net = supernet.extract(arch)
     device = next(net.parameters()).device
-    recalibrate(net, (images.to(device) for images in calibration))
+    recalibrate(supernet.runner(net), (images.to(device) for images in calibration))
     return net

@@ -26,6 +26,7 @@ from tinynas.study.feasible import Feasible
 from tinynas.study.history import Evaluation, History
 from tinynas.study.loop import search as search_feasible
 from tinynas.study.samplers import SAMPLERS, FeasibleSampler
+from tinynas.training.backend import use_backend
 from tinynas.training.loop import train, train_step
 from tinynas.training.objectives import SandwichObjective
 from tinynas.training.recipe import Recipe
@@ -312,6 +313,7 @@ class Stopped(Exception):
 def train_supernet(space, data, checkpoint, *, recipe=TRAINING_RECIPE, stop_after=None, objective=None, sort=False):
     torch.manual_seed(0)
     supernet = Supernet(space)
+    use_backend(supernet, recipe, note=str)
 
     def after_step(progress):
         if progress.step == stop_after:

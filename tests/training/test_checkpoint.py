@@ -15,14 +15,16 @@ from tinynas.training.objectives import NetAugObjective, SandwichObjective
 from tinynas.utils.errors import FileError
 
 
-@pytest.fixture(scope="module", params=["sandwich", "netaug"])
+@pytest.fixture(scope="module", params=[("sandwich", "eager"), ("sandwich", "auto"), ("netaug", "auto")])
 def uninterrupted(request, space, data, tmp_path_factory):
     """The arguments of a training, sorted where it is NetAug's, and the weights that it ends with."""
+    objective, backend = request.param
     how = {"objective": SandwichObjective(space)}
-    if request.param == "netaug":
+    if objective == "netaug":
         target = replace(space.min(), resolution=12)
         space = augment(target, width=[1, 2], expand=[1, 2])
         how = {"objective": NetAugObjective(target, space, CrossEntropyLoss()), "sort": True}
+    how["recipe"] = replace(TRAINING_RECIPE, backend=backend)
     weights = train_supernet(space, data, tmp_path_factory.mktemp("training") / "whole.pt", **how)
     return space, how, {name: tensor.clone() for name, tensor in weights.items()}
 

@@ -25,6 +25,7 @@ from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.losses import Loss, TeacherLoss
 from ..tasks.registry import TASKS, check_fits
 from ..tasks.task import Task
+from ..training.backend import use_backend
 from ..training.divergence import check_finite
 from ..training.loop import train
 from ..training.objectives import NetAugObjective, Objective, PlainObjective
@@ -122,7 +123,8 @@ class _Retraining:
         """Report progress; after an epoch also log the target's accuracy on search-val."""
         log_progress(self.report, self.plan.folder.name, progress)
         if progress.ends_epoch:
-            accuracy = self.task.accuracy(self.extract(), self.arch, self.data, self.data.val)
+            run = self.supernet.runner(self.extract())
+            accuracy = self.task.accuracy(run, self.arch, self.data, self.data.val)
             self.log.add(log_record(progress) | {"val_accuracy": accuracy})
 
     def extract(self) -> Network:
@@ -145,6 +147,7 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     supernet = initial_supernet(plan, data).to(device())
     loss, augmented_loss = _losses(plan, data)
     check_precision(config.recipe.precision, device())
+    use_backend(supernet, config.recipe, note=report.note)
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
     return _Retraining(
         plan=plan,

@@ -20,6 +20,7 @@ from ..models.supernet import Supernet
 from ..tasks.losses import Loss
 from ..tasks.registry import TASKS
 from ..tasks.task import Task
+from ..training.backend import use_backend
 from ..training.loop import train
 from ..training.objectives import LargestObjective, Objective, SandwichObjective
 from ..training.precision import check_precision
@@ -129,6 +130,7 @@ def _train(training: _SupernetTraining, data: Data) -> Supernet:
     plan, space = training.plan, training.space
     torch.manual_seed(plan.config.recipe.seed)
     supernet = Supernet(space).to(device())
+    use_backend(supernet, plan.config.recipe, note=training.report.note)
     train(
         supernet,
         training.objective,

@@ -62,6 +62,7 @@ def _search(task: "WorkerTask", descriptor: int) -> None:
     supernet = Supernet(task.space)
     supernet.load_state_dict(task.weights)
     supernet.to(device())
+    supernet.fused = task.fused
     progress = SearchProgress(messages.show)
     messages.ready()
     with exit_on_sigterm():  # earlier, there is nothing to release

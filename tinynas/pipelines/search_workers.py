@@ -46,6 +46,7 @@ class WorkerTask:
         weights: The supernet's state_dict, on the CPU.
         data: The data set.
         threads: Number of threads of torch.
+        fused: Whether the fused kernels run the networks.
     """
 
     plan: SearchPlan
@@ -53,6 +54,7 @@ class WorkerTask:
     weights: dict[str, Tensor]
     data: Data
     threads: int
+    fused: bool
 
 
 class WorkerMessages:
@@ -96,7 +98,9 @@ def workers_beside(plan: SearchPlan, supernet: Supernet, data: Data, display: Se
     threads = torch.get_num_threads()
     threads_per_worker = max(1, threads // plan.settings.workers)
     weights = {name: tensor.cpu() for name, tensor in supernet.state_dict().items()}
-    task = WorkerTask(plan=plan, space=supernet.space, weights=weights, data=data, threads=threads_per_worker)
+    task = WorkerTask(
+        plan=plan, space=supernet.space, weights=weights, data=data, threads=threads_per_worker, fused=supernet.fused
+    )
     content = _pickled(task)
     display.note(f"search: starting {counted(count, 'worker')} beside this process")
     workers: list[_Worker] = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..data.base import EVALUATION_BATCH, Data
@@ -45,13 +45,12 @@ class SubnetEvaluator:
         Raises:
             torch.OutOfMemoryError: The GPU's memory does not hold a batch of a single image.
         """
-        net = self._calibrated(arch)
-        fold_in_place(net)
+        model = self._model(arch)
         accuracy = None
         batch_size = self._batch_size
         while accuracy is None:
             try:
-                accuracy = TASKS[self.data.task].accuracy(net, arch, self.data, self._val, batch_size=batch_size)
+                accuracy = TASKS[self.data.task].accuracy(model, arch, self.data, self._val, batch_size=batch_size)
             except torch.OutOfMemoryError:
                 if batch_size == 1:
                     raise
@@ -62,6 +61,13 @@ class SubnetEvaluator:
             self._report(f"networks are evaluated in batches of {batch_size} images instead of {self._batch_size}")
             self._batch_size = batch_size
         return accuracy
+
+    def _model(self, arch: Arch) -> nn.Module:
+        """Return what runs a recalibrated subnet: the fused kernels, which apply norms as they read, or PyTorch."""
+        net = self._calibrated(arch)
+        if not self.supernet.fused:
+            fold_in_place(net)
+        return self.supernet.runner(net)
 
     def _calibrated(self, arch: Arch) -> Network:
         """Return a subnet with batch norm recalibrated, on the CPU if the GPU's memory has been too small for it."""

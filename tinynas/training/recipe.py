@@ -8,6 +8,7 @@ from ..utils.settings import check_settings, setting
 
 AUGMENTATIONS = ("none", "standard", "strong")
 CLASS_WEIGHTS = ("none", "balanced")
+BACKENDS = ("auto", "fused", "eager")
 PRECISIONS = ("fp32", "bf16", "fp16")  # the last two are mixed precision
 _TRAINING = "Training"
 
@@ -78,6 +79,14 @@ class Recipe:
         group=_TRAINING,
         metavar="PRECISION",
         choices=PRECISIONS,
+    )
+    backend: str = setting(
+        "auto",
+        help="What trains on a CPU: fused, this package's kernels; eager, PyTorch's; auto: the fused ones where they "
+        "cover the networks and the machine",
+        group=_TRAINING,
+        metavar="BACKEND",
+        choices=BACKENDS,
     )
     seed: int = setting(
         0, help="Seed of initial weights, image order, augmentation and sampled subnets", group=_TRAINING, minimum=0

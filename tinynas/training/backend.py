@@ -1,0 +1,53 @@
+"""Which code runs a supernet's networks on a CPU: the fused kernels, or PyTorch layer by layer."""
+
+from collections.abc import Callable
+
+import torch
+
+from ..kernels.library import KernelsUnavailableError, is_compiled, load_library
+from ..kernels.program import NotCoveredError
+from ..models.fused import FusedNetwork
+from ..models.supernet import Supernet
+from ..utils.errors import InputError
+from .recipe import Recipe
+
+
+def use_backend(supernet: Supernet, recipe: Recipe, *, note: Callable[[str], None]) -> None:
+    """Let the recipe's backend run a supernet's networks; if it is "auto", the fused kernels wherever they can.
+
+    Args:
+        supernet: The supernet, on the device on which it is trained.
+        recipe: Its backend and precision count.
+        note: Receives what runs them, and why: a message of one line.
+
+    Raises:
+        InputError: The backend is "fused", and the kernels cannot run the supernet.
+    """
+    device = next(supernet.parameters()).device
+    reason = _obstacle(supernet, recipe.precision, device, note) if recipe.backend != "eager" else ""
+    if reason and recipe.backend == "fused":
+        raise InputError(f"--backend fused: {reason}; or choose --backend auto or eager")
+    supernet.fused = not reason and recipe.backend != "eager"
+    if supernet.fused:
+        note(f"networks are run by fused CPU kernels ({load_library().instruction_set})")
+    elif reason and device.type == "cpu":
+        note(f"networks are run by PyTorch: {reason}")
+    else:
+        note("networks are run by PyTorch")
+
+
+def _obstacle(supernet: Supernet, precision: str, device: torch.device, note: Callable[[str], None]) -> str:
+    """Return why the kernels cannot run a supernet; "" if they can."""
+    if device.type != "cpu":
+        return f"the kernels run on a CPU, not on {device.type}"
+    if precision != "fp32":
+        return f"the kernels compute in fp32, not in {precision}"
+    try:
+        if not is_compiled():
+            note("compiling the fused CPU kernels, once; this takes some seconds")
+        load_library()
+        resolution = supernet.net.arch.resolution
+        FusedNetwork(supernet.net).program(resolution, resolution)
+    except (KernelsUnavailableError, NotCoveredError) as error:
+        return str(error)
+    return ""

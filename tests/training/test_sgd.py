@@ -11,7 +11,7 @@ def train(kind, steps, *, resume_at=None):
     """Minimise a sum of fourth powers; at a step, continue with a new optimizer from the state of the first."""
     parameters = [torch.nn.Parameter(torch.linspace(-1, 1, 7)), torch.nn.Parameter(torch.ones(2, 3))]
     frozen = torch.nn.Parameter(torch.ones(1))
-    settings = {"lr": 0.05, "momentum": 0.9, "nesterov": True}
+    settings = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "fused": True}
 
     def optimizer():
         decaying = {"params": parameters[:1], "weight_decay": 0.1, "factor": 2.0}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from ..data.base import Batch, Data
@@ -124,10 +124,12 @@ def train_step(
 
     mean_loss = average_gradients(supernet, first_loss)  # over the processes
     precision.scaler.unscale_(optimizer)
-    grad_norm = clip_grad_norm_(supernet.parameters(), max_grad_norm or float("inf"))
+    grad_norm = get_total_norm([parameter.grad for parameter in supernet.parameters() if parameter.grad is not None])
     finite = bool(torch.stack([mean_loss, grad_norm]).isfinite().all())
 
     if finite:
+        if max_grad_norm:
+            clip_grads_with_norm_(supernet.parameters(), max_grad_norm, grad_norm)
         for group in optimizer.param_groups:
             group["lr"] = lr * group["factor"]
         optimizer.step()
@@ -178,7 +180,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
                     "head": head,
                 }
             )
-    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
 
 
 def _parameters(model: nn.Module, *, head: bool, decays: bool) -> list[nn.Parameter]:

@@ -292,7 +292,7 @@ static void check_evaluation(int threads) {
     restore_exact();
     reference(1);
     float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH), *results[OUTPUTS];
-    void *memory = allocate(evaluation_size(ops, COUNT, threads));
+    void *memory = allocate(evaluation_size(ops, COUNT, threads, outputs, OUTPUTS));
     for (int k = 0; k < OUTPUTS; k++) results[k] = allocate(output_values(k) / batch * (batch + LANES) * sizeof(float));
     evaluate(ops, COUNT, batch, threads, values, packed, memory, outputs, results, OUTPUTS);
     for (int k = 0; k < OUTPUTS; k++) {
@@ -307,9 +307,9 @@ static void check_evaluation(int threads) {
 static void check_training(int threads, int frozen, double *const *expected) {
     float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH);
     float *packed_gradients[OUTPUTS], *trained[MAX_TENSORS] = {0};
-    void *kept = allocate(forward_size(ops, COUNT, batch, threads)), *results[OUTPUTS];
+    void *kept = allocate(forward_size(ops, COUNT, batch, threads, 1, outputs, OUTPUTS)), *results[OUTPUTS];
     void *memory = allocate(backward_size(ops, COUNT, batch, threads, outputs, OUTPUTS));
-    forward(ops, COUNT, batch, threads, values, packed, 0, kept, outputs, results, OUTPUTS);
+    forward(ops, COUNT, batch, threads, values, packed, 0, 1, kept, outputs, results, OUTPUTS);
     restore_exact();
     reference(0);
     for (int k = 0; k < OUTPUTS; k++) {
@@ -340,8 +340,8 @@ static void check_running_statistics(void) {
     restore_exact();
     reference(0);
     float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH);
-    void *kept = allocate(forward_size(ops, COUNT, batch, 2)), *results[OUTPUTS];
-    forward(ops, COUNT, batch, 2, values, packed, 1, kept, outputs, results, OUTPUTS);
+    void *kept = allocate(forward_size(ops, COUNT, batch, 2, 1, outputs, OUTPUTS)), *results[OUTPUTS];
+    forward(ops, COUNT, batch, 2, values, packed, 1, 1, kept, outputs, results, OUTPUTS);
     for (int t = 0; t < num_tensors; t++)
         for (size_t k = 0; k < sizes[t]; k++)
             check("value afterwards", t, values[t][k], exact[t][k], 1e-4 * (1 + fabs(exact[t][k])));
@@ -359,8 +359,8 @@ static void check_running_statistics(void) {
 static void check_non_finite(float value) {
     images[3] = value;
     float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH);
-    void *kept = allocate(forward_size(ops, COUNT, batch, 1)), *results[OUTPUTS];
-    forward(ops, COUNT, batch, 1, values, packed, 0, kept, outputs, results, OUTPUTS);
+    void *kept = allocate(forward_size(ops, COUNT, batch, 1, 1, outputs, OUTPUTS)), *results[OUTPUTS];
+    forward(ops, COUNT, batch, 1, values, packed, 0, 1, kept, outputs, results, OUTPUTS);
     const vec *averages = results[0];
     for (int c = 0; c < map_channels(AVERAGES); c++)
         for (int n = 0; n < LANES && n < batch; n++)

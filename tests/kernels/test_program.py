@@ -114,3 +114,19 @@ def test_a_single_value_per_channel_is_refused_in_training():
     with pytest.raises(InputError, match="two values per channel"):
         run_training(program, table, torch.zeros(1, 3, 2, 2), tracks=True)
     assert run_training(program, table, torch.zeros(2, 3, 2, 2), tracks=True)[0].shape == (2, 6, 1, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_maps_whose_memory_is_used_again_are_the_same(threads):
+    """Without gradients, a pass keeps no more maps than are still to be read."""
+    torch.manual_seed(0)
+    net = Tapped()
+    program, table = net.program()
+    images = torch.randn(53, 3, 9, 7)
+    kept = run_training(program, table, images, tracks=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    with torch.no_grad():
+        outputs = run_training(program, table, images, tracks=False)
+    torch.set_num_threads(before)
+    assert all(torch.equal(*pair) for pair in zip(outputs, kept, strict=True))

@@ -14,8 +14,41 @@ static size_t scratch_needed(const operation *o) {
     return strip;
 }
 
+// Memory of a map, which another map takes when the last operation that reads the first one is done.
+typedef struct {
+    vec *memory;
+    size_t size;
+    int last;  // the number of that operation
+} slot;
+
+// The number of the last operation that reads the map of operation i; an output's map is read after all of them.
+static int last_reader(const run *r, int i) {
+    int last = i;
+    for (int k = 0; k < r->num_outputs; k++)
+        if (r->outputs[k] == i) return r->count;
+    for (int j = i + 1; j < r->count; j++)
+        if (r->ops[j].input == i || r->ops[j].shortcut == i) last = j;
+    return last;
+}
+
+// Takes memory for the map of operation i: new memory, or the smallest that is free. `slots`: (count), with size 0.
+static vec *take_map(run *r, slot *slots, int i, size_t size) {
+    if (r->keeps) return take_vectors(r, size);
+    slot *best = NULL;
+    for (slot *s = slots; s->size; s++)
+        if (s->last < i && s->size >= size && (!best || s->size < best->size)) best = s;
+    if (!best) {
+        for (best = slots; best->size;) best++;
+        *best = (slot){take_vectors(r, size), size, 0};
+    }
+    best->last = last_reader(r, i);
+    return best->memory;
+}
+
 // Lays out what the forward pass keeps.
 static void plan_forward(run *r) {
+    slot slots[r->count + 1];
+    memset(slots, 0, sizeof slots);
     for (int i = 0; i < r->count; i++) {
         const operation *o = r->ops + i;
         state *s = r->states + i;
@@ -27,7 +60,7 @@ static void plan_forward(run *r) {
                                     memory + 2 * o->inputs + o->outputs};
             s->weights = take_floats(r, 2 * o->inputs * o->outputs + o->inputs + o->outputs);
         } else {
-            s->map = take_vectors(r, (size_t)r->blocks * o->outputs * pixels);
+            s->map = take_map(r, slots, i, (size_t)r->blocks * o->outputs * pixels);
         }
         if (is_convolution(o)) {
             s->weights = take_floats(r, weights_of(o));
@@ -153,8 +186,9 @@ static void forward_pass(run *r, int thread, int tracks) {
         if (is_convolution(o)) {
             wait_for_all(r);
             if (thread == 0) finish_norm(r, o, r->states + i, tracks);
-            wait_for_all(r);
         }
+        // Before the norm is used, and before memory that this operation reads is taken for another map.
+        if (is_convolution(o) || !r->keeps) wait_for_all(r);
     }
 }
 

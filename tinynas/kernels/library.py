@@ -25,10 +25,10 @@ LANES = {"avx512": 16, "avx2": 8, "neon": 4, "baseline": 4}
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "lanes": (c_int, []),
     "operation_size": (c_long, []),
-    "forward_size": (c_long, [c_void_p, c_int, c_int, c_int]),
+    "forward_size": (c_long, [c_void_p, c_int, c_int, c_int, c_int, c_void_p, c_int]),
     "backward_size": (c_long, [c_void_p, c_int, c_int, c_int, c_void_p, c_int]),
-    "evaluation_size": (c_long, [c_void_p, c_int, c_int]),
-    "forward": (None, [c_void_p, c_int, c_int, c_int, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_int]),
+    "evaluation_size": (c_long, [c_void_p, c_int, c_int, c_void_p, c_int]),
+    "forward": (None, [c_void_p, c_int, c_int, c_int, c_void_p, c_void_p, c_int, c_int] + [c_void_p] * 3 + [c_int]),
     "backward": (None, [c_void_p, c_int, c_int, c_int] + [c_void_p] * 7 + [c_int]),
     "evaluate": (None, [c_void_p, c_int, c_int, c_int] + [c_void_p] * 5 + [c_int]),
 }

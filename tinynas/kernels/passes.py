@@ -92,7 +92,9 @@ def run_evaluation(program: Program, table: TensorTable, images: Tensor) -> tupl
     outputs = []
     for shape in program.output_shapes:
         outputs.append(_floats(_packed_shape(len(images), shape, library)))
-    memory = _memory(library.functions.evaluation_size(program.operations, program.length, threads))
+    memory = _memory(
+        library.functions.evaluation_size(program.operations, program.length, threads, program.outputs, len(outputs))
+    )
     library.functions.evaluate(
         program.operations,
         program.length,
@@ -117,7 +119,11 @@ class _TrainingPass(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         library, threads, count = load_library(), torch.get_num_threads(), len(program.outputs)
         packed = _pack(images, library)
-        memory = _memory(library.functions.forward_size(program.operations, program.length, len(images), threads))
+        keeps = ctx.needs_input_grad[0]
+        size = library.functions.forward_size(
+            program.operations, program.length, len(images), threads, keeps, program.outputs, count
+        )
+        memory = _memory(size)
         maps = c_array([0] * count)
         library.functions.forward(
             program.operations,
@@ -127,6 +133,7 @@ class _TrainingPass(torch.autograd.Function):
             table.addresses(),
             packed.data_ptr(),
             tracks,
+            keeps,
             memory.data_ptr(),
             program.outputs,
             maps,

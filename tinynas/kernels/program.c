@@ -54,20 +54,26 @@ static void prefer_large_pages(void *memory, size_t bytes) {
 #endif
 }
 
-static run make_run(const operation *ops, int count, int batch, int threads, state *states, void *memory) {
+static run make_run(const operation *ops, int count, int batch, int threads, const int64_t *outputs, int num_outputs,
+                    state *states, void *memory) {
     int blocks = (batch + LANES - 1) / LANES;
     run r = {.ops = ops, .count = count, .batch = batch, .blocks = blocks, .states = states};
     r.threads = threads < blocks ? threads : blocks;
+    r.outputs = outputs;
+    r.num_outputs = num_outputs;
+    r.keeps = 1;
     r.memory = memory ? memory : (char *)64;
     memset(states, 0, sizeof(state) * count);
     for (int i = 0; i < count; i++) states[i].buffer = -1;
     return r;
 }
 
-// Bytes of memory that a forward pass needs, and a backward pass besides.
-long forward_size(const operation *ops, int count, int batch, int threads) {
+// Bytes of memory that a forward pass needs, and a backward pass besides. Without `keeps` there is no backward pass.
+long forward_size(const operation *ops, int count, int batch, int threads, int keeps, const int64_t *outputs,
+                  int num_outputs) {
     state states[count];
-    run r = make_run(ops, count, batch, threads, states, NULL);
+    run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, NULL);
+    r.keeps = keeps;
     plan_forward(&r);
     return (long)r.used;
 }
@@ -76,19 +82,20 @@ long backward_size(const operation *ops, int count, int batch, int threads, cons
     state states[count];
     vec *buffers[2 * count];
     int users[2 * count];
-    run r = make_run(ops, count, batch, threads, states, NULL);
+    run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, NULL);
     for (int k = 0; k < num_outputs; k++) states[outputs[k]].gradient = (vec *)64;
     plan_backward(&r, buffers, users);
     return (long)r.used;
 }
 
 // Runs the forward pass on images (blocks, channels, height, width, LANES). `tracks`: updates the running statistics.
-// `memory`, of forward_size bytes and aligned to 64, has all that the backward pass needs. `maps`: receives the
-// addresses of the outputs.
+// `memory`, of forward_size bytes and aligned to 64, has all that the backward pass needs if it `keeps` that. `maps`:
+// receives the addresses of the outputs.
 void forward(const operation *ops, int count, int batch, int threads, float **values, const float *images, int tracks,
-             void *memory, const int64_t *outputs, void **maps, int num_outputs) {
+             int keeps, void *memory, const int64_t *outputs, void **maps, int num_outputs) {
     state states[count];
-    run r = make_run(ops, count, batch, threads, states, memory);
+    run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, memory);
+    r.keeps = keeps;
     r.values = values;
     r.images = (const vec *)images;
     plan_forward(&r);
@@ -108,7 +115,7 @@ void backward(const operation *ops, int count, int batch, int threads, float **v
     state states[count];
     vec *buffers[2 * count];
     int users[2 * count];
-    run r = make_run(ops, count, batch, threads, states, kept);
+    run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, kept);
     r.values = values;
     r.gradients = gradients;
     r.images = (const vec *)images;
@@ -131,29 +138,30 @@ typedef struct {
     const run *whole;
     int thread;
     const vec *images;
-    const int64_t *outputs;
     vec **maps;
-    int num_outputs;
 } evaluation;
 
 // Bytes of memory of a thread.
-static long evaluation_memory(const operation *ops, int count) {
-    return forward_size(ops, count, LANES, 1);
+static long evaluation_memory(const operation *ops, int count, const int64_t *outputs, int num_outputs) {
+    return forward_size(ops, count, LANES, 1, 0, outputs, num_outputs);
 }
 
 static void copy_outputs(const evaluation *e, const state *states, int block) {
-    for (int k = 0; k < e->num_outputs; k++) {
-        long size = output_size(e->whole->ops + e->outputs[k]);
-        memcpy(e->maps[k] + block * size, states[e->outputs[k]].map, sizeof(vec) * size);
+    for (int k = 0; k < e->whole->num_outputs; k++) {
+        int64_t output = e->whole->outputs[k];
+        long size = output_size(e->whole->ops + output);
+        memcpy(e->maps[k] + block * size, states[output].map, sizeof(vec) * size);
     }
 }
 
 static void *evaluate_blocks(void *argument) {
     const evaluation *e = argument;
     const run *w = e->whole;
-    long memory = evaluation_memory(w->ops, w->count), image_size = w->ops[0].inputs * in_pixels(w->ops);
+    long memory = evaluation_memory(w->ops, w->count, w->outputs, w->num_outputs);
+    long image_size = w->ops[0].inputs * in_pixels(w->ops);
     state states[w->count];
-    run r = make_run(w->ops, w->count, LANES, 1, states, w->memory + memory * e->thread);
+    run r = make_run(w->ops, w->count, LANES, 1, w->outputs, w->num_outputs, states, w->memory + memory * e->thread);
+    r.keeps = 0;
     r.values = w->values;
     plan_forward(&r);
     int channels = 1;
@@ -172,20 +180,22 @@ static void *evaluate_blocks(void *argument) {
     return NULL;
 }
 
-long evaluation_size(const operation *ops, int count, int threads) { return evaluation_memory(ops, count) * threads; }
+long evaluation_size(const operation *ops, int count, int threads, const int64_t *outputs, int num_outputs) {
+    return evaluation_memory(ops, count, outputs, num_outputs) * threads;
+}
 
 // Runs the network on images as in `forward`, its norms with running statistics. `memory`: of evaluation_size bytes.
 // `maps`: the outputs are written there.
 void evaluate(const operation *ops, int count, int batch, int threads, float **values, const float *images,
               void *memory, const int64_t *outputs, float **maps, int num_outputs) {
     state states[count];
-    run r = make_run(ops, count, batch, threads, states, memory);
+    run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, memory);
     r.values = values;
     evaluation parts[r.threads];
     pthread_t others[r.threads];
     int is_started[r.threads];
     for (int t = r.threads - 1; t >= 0; t--) {
-        parts[t] = (evaluation){&r, t, (const vec *)images, outputs, (vec **)maps, num_outputs};
+        parts[t] = (evaluation){&r, t, (const vec *)images, (vec **)maps};
         is_started[t] = t > 0 && !pthread_create(others + t, NULL, evaluate_blocks, parts + t);
         if (!is_started[t]) evaluate_blocks(parts + t);
     }

@@ -65,6 +65,9 @@ typedef struct {
 typedef struct {
     const operation *ops;
     int count, batch, blocks, threads;
+    const int64_t *outputs;       // the numbers of the operations whose maps are the program's outputs
+    int num_outputs;
+    int keeps;                    // whether all maps are kept, for the backward pass
     float **values, **gradients;  // of the tensors; a gradient may be NULL
     const vec *images;
     state *states;

@@ -1,17 +1,25 @@
 """How fast are the parts of a search? Times of two ways of doing the same, interleaved in one process.
 
-steps: a training step of a supernet beside the plain steps of the same networks. counting: counted cost beside fvcore.
-samples: networks that keep four limits, repaired as the search does it and by rejection. evaluations: evaluating a
-subnet beside the package ofa. start-up: commands until their first training step, each in a process of its own, beside
-importing torch and reading the data, in processor time. Each is one cell; 5 to 15 rounds, of which the median and the
-range are reported.
+steps: a training step on a supernet run by PyTorch, beside the plain PyTorch steps of the same networks. fused steps,
+for several search spaces: the same of supernets run by the fused CPU kernels. torch.compile: a plain step compiled by
+PyTorch beside both; needs a C++ compiler. roofline: the least time in which this machine could do a plain step, from
+its rates of matrix products and copies, beside both. accuracy: networks trained by the kernels and by PyTorch, 5 seeds
+each. counting: counted cost beside fvcore. samples: networks that keep four limits, repaired as the search does it and
+by rejection. evaluations: evaluating subnets by the kernels and by PyTorch. evaluations ofa: beside the package ofa.
+start-up: commands until their first training step, each in a process of its own, beside importing torch and reading
+the data. commands: whole commands beside an earlier version, on as many threads as they choose; needs --before.
 
-Takes about 10 minutes on one core; `evaluations` needs `pip install ofa`. Writes the table `speed` of
-docs/results/speed.md.
+Each is a cell; 2 to 15 rounds, of which the median and the range are reported. All but `commands` use one thread, and
+compare processor times.
+
+Takes about 30 minutes on one core; `evaluations ofa` needs `pip install ofa`. Writes the tables `speed`, `kernels` and
+`accuracy` of docs/results/speed.md.
 """
 
+import os
 import platform
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -20,19 +28,25 @@ import numpy as np
 import torch
 from common.cells import Cells
 from common.command import run_benchmark
-from common.speed_evaluations import measure_evaluations
+from common.speed_accuracy import accuracy_table, measure_accuracies
+from common.speed_commands import measure_commands
+from common.speed_compile import measure_compile
+from common.speed_evaluations import measure_evaluations, measure_ofa
+from common.speed_roofline import measure_roofline
 from common.speed_startup import measure_startup
-from common.speed_steps import measure_steps
+from common.speed_steps import measure_fused, measure_fused_micro, measure_steps
 from common.tables import Table
-from common.timing import Pair, seconds, summary, time_pairs
+from common.timing import Run, ratios, seconds, summary, time_rounds
 
 from tinynas import Arch, Budget, SearchSpace, build, cost, load_space
 from tinynas.models.profile import macs_by_fvcore
 from tinynas.study.feasible import Feasible
+from tinynas.training.loop import keep_freed_memory
 from tinynas.utils.rng import generator
 
 SPACES = ("micro", "mobile32", "mobile")
 LIMITED = ("macs", "params", "peak_sram", "flash")
+OPTIONS = {"before": "checkout of an earlier version, which `commands` are compared with"}
 FEASIBLE = 0.01  # fraction of random samples that keep the limits
 TRIES = 1000  # samples that are timed together
 COUNTED_BEFORE = 2000  # archs: late in a search most blocks have been counted in other archs
@@ -42,22 +56,20 @@ COUNTED_TOGETHER = 10
 def measure_counting() -> Iterator[dict]:
     """Count ten new random archs at a time, as late in a search; fvcore gets the networks ready built."""
     for name in SPACES:
-        ratios, ours = [], []
-        for fvcore_time, own_time in time_pairs(counting_pairs(load_space(name), rounds=10)):
-            ratios.append(fvcore_time / own_time)
-            ours.append(1e6 * own_time / COUNTED_TOGETHER)
+        times = time_rounds(counting_rounds(load_space(name), rounds=10))
+        microseconds = 1e6 * float(np.median([own_time for _, own_time in times])) / COUNTED_TOGETHER
         what = f"counting, {name}: fvcore on the built network / tinynas.cost"
-        yield summary(what, ratios, aim=">= 1000", us=float(np.median(ours)))
+        yield summary(what, ratios(times, 0, 1), aim=">= 1000", us=microseconds)
 
 
-def counting_pairs(space: SearchSpace, rounds: int) -> Iterator[Pair]:
+def counting_rounds(space: SearchSpace, rounds: int) -> Iterator[list[Run]]:
     """Yield fvcore and tinynas.cost on new archs."""
     rng = generator(0, "speed counting")
     for _ in range(COUNTED_BEFORE):
         cost(space.sample(rng))
     for _ in range(rounds + 1):
         archs = [space.sample(rng) for _ in range(COUNTED_TOGETHER)]
-        yield partial(count_by_fvcore, list(map(network_and_image, archs))), partial(count, archs)
+        yield [partial(count_by_fvcore, list(map(network_and_image, archs))), partial(count, archs)]
 
 
 def network_and_image(arch: Arch) -> tuple[torch.nn.Module, torch.Tensor]:
@@ -123,40 +135,79 @@ def different_archs_a_second(sample: Callable[[], Arch | None]) -> float:
     return len(archs - {None}) / time
 
 
-PARTS = {
+PARTS: dict[str, Callable[[], Iterator[dict]]] = {  # the rows of the table `speed`
     "steps": measure_steps,
     "counting": measure_counting,
     "samples": measure_samples,
-    "evaluations": measure_evaluations,
+    "evaluations ofa": measure_ofa,
     "start-up": measure_startup,
+}
+KERNEL_PARTS: dict[str, Callable[[], Iterator[dict]]] = {  # the rows of the table `kernels`
+    "fused steps micro": measure_fused_micro,
+    "fused steps mcu": partial(measure_fused, "mcu"),
+    "fused steps mobile32": partial(measure_fused, "mobile32"),
+    "fused steps detect": partial(measure_fused, "detect"),
+    "torch.compile": measure_compile,
+    "roofline": measure_roofline,
+    "evaluations": measure_evaluations,
 }
 
 
-def measure_part(name: str) -> dict[str, Any]:
-    """Return the rows of a part, and where they were measured."""
+def measure_part(function: Callable[[], Iterator[dict]]) -> dict[str, Any]:
+    """Return the rows of a part, measured on one thread, and where they were measured."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)
+    keep_freed_memory()  # as in any training
     environment = f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
-    return {"environment": environment, "rows": list(PARTS[name]())}
+    return {"environment": environment, "rows": list(function())}
 
 
-def measure(cells: Cells) -> None:
+def measure(cells: Cells, *, before: str | None) -> None:
     """Measure the missing cells."""
-    for name in PARTS:
-        if name == "evaluations" and find_spec("ofa") is None:
-            print("speed: evaluations are skipped, because the package ofa is missing; pip install ofa")
-        else:
-            cells.measure(name, measure_part, name)
+    parts = KERNEL_PARTS | PARTS
+    if before:
+        parts["commands"] = partial(measure_commands, before)
+    else:
+        print(
+            "speed: commands are not measured; get an earlier version with `git worktree add TREE COMMIT`, and "
+            "pass --before TREE"
+        )
+    for name, missing in missing_tools().items():
+        print(f"speed: {name} is not measured: {missing}")
+        del parts[name]
+    for name, function in parts.items():
+        cells.measure(name, measure_part, function)
+    cells.measure("accuracy", measure_accuracies)
+
+
+def missing_tools() -> dict[str, str]:
+    """Return the parts that cannot be measured, and why, and what to do."""
+    missing = {}
+    if find_spec("ofa") is None:
+        missing["evaluations ofa"] = "the package ofa is missing; pip install ofa"
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        missing["torch.compile"] = "there is no C++ compiler; install g++, or set CXX"
+    return missing
 
 
 def tables(cells: dict) -> list[Table]:
-    """Return the table of the saved cells."""
+    """Return the tables of the saved cells."""
+    shown = [speed_table("kernels", cells, [*KERNEL_PARTS, "commands"]), speed_table("speed", cells, PARTS)]
+    if "accuracy" in cells:
+        shown.append(accuracy_table(cells["accuracy"]))
+    return shown
+
+
+def speed_table(name: str, cells: dict, parts: Iterable[str]) -> Table:
+    """Return the table of the saved cells of some parts."""
     rows = []
-    for name in PARTS:
-        for row in cells.get(name, {"rows": []})["rows"]:
+    for part in parts:
+        for row in cells.get(part, {"rows": []})["rows"]:
             spread = f"{figure(row['smallest'])} to {figure(row['largest'])}"
             rows.append([row["what"], figure(row["median"]), spread, str(row["rounds"]), row["aim"]])
-    columns = ["measured", "median", "smallest to largest", "rounds", "aim"]
-    return [Table(page="speed", name="speed", columns=columns, rows=rows)]
+    return Table(
+        page="speed", name=name, columns=["measured", "median", "smallest to largest", "rounds", "aim"], rows=rows
+    )
 
 
 def figure(value: float) -> str:
@@ -165,4 +216,4 @@ def figure(value: float) -> str:
 
 
 if __name__ == "__main__":
-    run_benchmark("speed", __doc__, measure=measure, tables=tables)
+    run_benchmark("speed", __doc__, measure=measure, tables=tables, options=OPTIONS)

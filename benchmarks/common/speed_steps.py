@@ -1,76 +1,119 @@
-"""The part `steps` of speed.py: training steps on a supernet, and on its networks as plain networks."""
+"""Training steps of speed.py: which are timed, on which networks."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from tinynas import Arch, SearchSpace, Supernet, augment, load_arch, load_space
-from tinynas.data.base import Batch
-from tinynas.tasks.losses import CrossEntropyLoss
-from tinynas.training.objectives import NetAugObjective, Objective, SandwichObjective
+from tinynas import Arch, SearchSpace, augment, cost, load_arch, load_space
+from tinynas.tasks.detection_loss import DetectionLoss
+from tinynas.tasks.losses import CrossEntropyLoss, Loss
+from tinynas.tasks.registry import TASKS
+from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
 from tinynas.utils.rng import generator
 
 from .cells import Cells
-from .timing import Pair, summary, time_pairs
+from .step_runs import Step, step_rounds
+from .timing import ratios, summary, time_rounds
 
-ROUNDS = 15
-STEPS_BEFORE = 200  # after which most blocks have run once, as in any training
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """A training step on a supernet, and how to do the same on plain networks.
-
-    Attributes:
-        space: Space of the supernet.
-        objective: Which networks a step trains.
-        archs: Returns networks like those of a step; the first is the teacher of the others.
-        batch: Images in a batch.
-        side: Pixels along a side of an image.
-        distils: Whether the others learn the first network's outputs.
-    """
-
-    space: SearchSpace
-    objective: Objective
-    archs: Callable[[np.random.Generator], list[Arch]]
-    batch: int
-    side: int
-    distils: bool = False
+PLAIN_GOAL, SANDWICH_GOAL, NETAUG_GOAL, OTHER_GOAL = "<= 0.33", "<= 0.40", "<= 0.38", "<= 0.60"
+SIDES = {"mcu": 128, "mobile32": 32, "detect": 96}  # pixels along a side of an image, by space
+RUN_BY = {"fused": "fused kernels", "eager": "supernet run by PyTorch"}  # by backend
 
 
 def measure_steps() -> Iterator[dict]:
-    """Time a step, its random networks new every time, beside the plain steps of the same networks."""
-    for name, batch, side in (("micro", 128, 28), ("mobile32", 32, 32)):
-        space = load_space(name)
-        step = Step(
-            space=space,
-            objective=SandwichObjective(space),
-            archs=partial(sandwich_archs, space),
-            batch=batch,
-            side=side,
-            distils=True,
-        )
-        what = f"sandwich step, {name}, batch {batch}, {side} px: supernet / sum of its four plain networks"
-        yield measure_step(what, step)
-    searched = Arch.from_dict(Cells("scaling").read()["arch searched 100000"])
+    """Time a step on a supernet run by PyTorch, beside the plain steps of the same networks."""
+    yield measure_step(sandwich_step("micro", batch=128, side=28), "eager", aim="<= 1.05")
+    yield measure_step(sandwich_step("mobile32", batch=32, side=32), "eager", aim="<= 1.05")
     tiny = replace(load_arch("mobilenet-v2-tiny"), classes=10)
-    for name, target, batch in (("micro, 98.7K MACs", searched, 128), ("mobilenet-v2-tiny", tiny, 32)):
-        space = augment(target)
-        step = Step(
-            space=space,
-            objective=NetAugObjective(target, space, CrossEntropyLoss()),
-            archs=partial(target_and_augmented, target, space),
-            batch=batch,
-            side=target.resolution,
-        )
-        what = f"NetAug step, {name}, batch {batch}, {step.side} px: supernet / target + augmented, plain"
-        yield measure_step(what, step)
+    yield measure_step(netaug_step("micro", searched_network(100_000), batch=128), "eager", aim="<= 1.05")
+    yield measure_step(netaug_step("mobilenet-v2-tiny", tiny, batch=32), "eager", aim="<= 1.05")
+
+
+def measure_fused_micro() -> Iterator[dict]:
+    """Time steps of small networks run by the fused kernels, beside the plain steps of the same networks."""
+    network = searched_network(300_000)
+    for batch in (32, 128):
+        yield measure_step(plain_step("micro", network, batch=batch), "fused", aim=PLAIN_GOAL)
+    for batch in (32, 128):
+        yield measure_step(sandwich_step("micro", batch=batch, side=28), "fused", aim=SANDWICH_GOAL)
+    for batch in (32, 128):
+        yield measure_step(netaug_step("micro", network, batch=batch), "fused", aim=NETAUG_GOAL)
+
+
+def measure_fused(name: str) -> Iterator[dict]:
+    """Time steps of another space run by the fused kernels, beside the plain steps of the same networks."""
+    side = SIDES[name]
+    network = replace(load_space(name).sample(generator(0, "speed plain")), resolution=side)
+    yield measure_step(plain_step(name, network, batch=32), "fused", aim=OTHER_GOAL)
+    yield measure_step(sandwich_step(name, batch=32, side=side), "fused", aim=OTHER_GOAL)
+
+
+def searched_network(macs: int) -> Arch:
+    """Return the network of `micro` that scaling.py has found within so many MACs."""
+    return Arch.from_dict(Cells("scaling").read()[f"arch searched {macs}"])
+
+
+def plain_step(name: str, arch: Arch, *, batch: int) -> Step:
+    """Return a step of a single network, trained as `tinynas retrain` does."""
+    return Step(
+        what=f"plain step, {name}, {macs_text(arch)}",
+        space=augment(arch, width=(1.0,), expand=(1.0,)),
+        objective=PlainObjective(arch, label_loss(arch)),
+        archs=partial(only, arch),
+        batch=batch,
+        side=arch.resolution,
+        loss=label_loss(arch),
+    )
+
+
+def sandwich_step(name: str, *, batch: int, side: int) -> Step:
+    """Return a sandwich step of a search space."""
+    space = load_space(name)
+    loss = label_loss(space.max())
+    distillation_loss = TASKS[space.max().task].distillation_loss()
+    return Step(
+        what=f"sandwich step, {name}",
+        space=space,
+        objective=SandwichObjective(space, loss, distillation_loss),
+        archs=partial(sandwich_archs, space),
+        batch=batch,
+        side=side,
+        loss=loss,
+        distillation_loss=distillation_loss,
+    )
+
+
+def netaug_step(name: str, target: Arch, *, batch: int) -> Step:
+    """Return a NetAug step of a classifier."""
+    space = augment(target)
+    return Step(
+        what=f"NetAug step, {name}, {macs_text(target)}",
+        space=space,
+        objective=NetAugObjective(target, space, CrossEntropyLoss()),
+        archs=partial(target_and_augmented, target, space),
+        batch=batch,
+        side=target.resolution,
+        loss=CrossEntropyLoss(),
+    )
+
+
+def macs_text(arch: Arch) -> str:
+    """Return an arch's MACs in words, such as "0.29M MACs"."""
+    return f"{cost(arch).macs / 1e6:.2g}M MACs"
+
+
+def label_loss(arch: Arch) -> Loss[Any]:
+    """Return the loss on labels of networks for an arch's task."""
+    return DetectionLoss(arch.detector) if arch.task == "detect" else CrossEntropyLoss()
+
+
+def only(arch: Arch, rng: np.random.Generator) -> list[Arch]:
+    """Return the network of a plain step."""
+    return [arch]
 
 
 def sandwich_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
@@ -83,53 +126,8 @@ def target_and_augmented(target: Arch, space: SearchSpace, rng: np.random.Genera
     return [target, space.sample(rng)]
 
 
-def measure_step(what: str, step: Step) -> dict:
-    """Return the row of a step: the supernet's time over that of the plain networks."""
-    ratios, plain_times = [], []
-    for supernet_time, plain_time in time_pairs(step_pairs(step)):
-        ratios.append(supernet_time / plain_time)
-        plain_times.append(1e3 * plain_time)
-    return summary(what, ratios, aim="<= 1.05", plain_ms=median(plain_times))
-
-
-def step_pairs(step: Step) -> Iterator[Pair]:
-    """Yield forward and backward passes with the same losses; no optimizer on either side."""
-    images = torch.randn(step.batch, step.space.in_channels, step.side, step.side)
-    labels = torch.arange(step.batch) % step.space.classes
-    supernet = Supernet(step.space).train()
-    small = make_batch(images[:2], labels[:2])
-    for number in range(STEPS_BEFORE):
-        for _ in step.objective.losses(supernet, small, generator(1, "speed", number)):
-            pass
-    for number in range(ROUNDS + 1):
-        networks = []
-        for arch in step.archs(generator(0, "speed", number)):
-            networks.append(supernet.extract(replace(arch, resolution=step.side)))
-        plain_step(networks, images, labels, distils=step.distils)  # kernels for new shapes are compiled here, for both
-        yield (
-            partial(supernet_step, step, supernet, make_batch(images, labels), number),
-            partial(plain_step, networks, images, labels, distils=step.distils),
-        )
-
-
-def supernet_step(step: Step, supernet: Supernet, batch: Batch, number: int) -> None:
-    """Run a step on the supernet."""
-    supernet.zero_grad()
-    for loss in step.objective.losses(supernet, batch, generator(0, "speed", number)):
-        loss.backward()
-
-
-def plain_step(networks: list[nn.Module], images: Tensor, labels: Tensor, *, distils: bool) -> None:
-    """Run the same on plain networks."""
-    targets = labels
-    for network in networks:
-        network.zero_grad()
-        logits = network(images)
-        cross_entropy(logits, targets).backward()
-        if distils and network is networks[0]:
-            targets = logits.detach().softmax(1)
-
-
-def make_batch(images: Tensor, labels: Tensor) -> Batch:
-    """Return a batch of images and labels."""
-    return Batch(images, labels, torch.arange(len(labels)), 0)
+def measure_step(step: Step, backend: str, *, aim: str) -> dict:
+    """Return the row of a step: the time on a supernet run by a backend over that of the plain networks."""
+    times = time_rounds(step_rounds(step, backend))
+    what = f"{step.title}: {RUN_BY[backend]} / plain PyTorch networks"
+    return summary(what, ratios(times, 0, 1), aim=aim, plain_ms=median(1e3 * plain for _, plain in times))

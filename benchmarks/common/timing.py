@@ -1,34 +1,33 @@
-"""Times of two ways of doing the same, measured side by side in one process."""
+"""Times of several ways of doing the same, measured side by side in one process."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-Pair = tuple[Callable[[], object], Callable[[], object]]
+Run = Callable[[], object]
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Return the seconds that a call takes."""
-    start = time.perf_counter()
+def seconds(run: Run) -> float:
+    """Return the processor seconds that a call takes: other processes disturb them less than the time that passes."""
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def time_pairs(pairs: Iterable[Pair]) -> list[tuple[float, float]]:
-    """Return the seconds of both calls of each pair.
+def time_rounds(rounds: Iterable[Sequence[Run]]) -> list[list[float]]:
+    """Return the processor seconds of each call of each round.
 
-    The two run one right after the other, each first every other time. The first pair warms up and is not counted.
+    The calls of a round run one right after the other, and every round begins with another of them. The first round
+    warms up and is not counted.
     """
     times = []
-    for number, (first, second) in enumerate(pairs):
-        if number % 2:
-            second_time = seconds(second)
-            first_time = seconds(first)
-        else:
-            first_time = seconds(first)
-            second_time = seconds(second)
-        times.append((first_time, second_time))
+    for number, runs in enumerate(rounds):
+        round_times = [0.0] * len(runs)
+        for i in range(len(runs)):
+            position = (number + i) % len(runs)
+            round_times[position] = seconds(runs[position])
+        times.append(round_times)
     return times[1:]
 
 
@@ -42,3 +41,8 @@ def summary(what: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
         "rounds": len(values),
         **more,
     }
+
+
+def ratios(times: Sequence[Sequence[float]], first: int, second: int) -> list[float]:
+    """Return the time of one call over that of another, by round."""
+    return [round_times[first] / round_times[second] for round_times in times]

@@ -60,7 +60,7 @@ def train(
             finite at the end of an epoch. The last checkpoint before that is kept.
         FileError: The checkpoint is corrupt, of another network, or not the same for all processes.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     optimizer = make_optimizer(supernet, recipe)
     device = next(supernet.parameters()).device
     precision = MixedPrecision.for_device(recipe.precision, device)
@@ -199,7 +199,7 @@ def _freeze(optimizer: Optimizer, *, frozen: bool) -> None:
             parameter.requires_grad_(group["head"] or not frozen)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the whole process: else it maps every large feature map again at every step."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

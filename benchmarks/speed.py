@@ -164,30 +164,26 @@ def measure_part(function: Callable[[], Iterator[dict]]) -> dict[str, Any]:
 
 def measure(cells: Cells, *, before: str | None) -> None:
     """Measure the missing cells."""
-    parts = KERNEL_PARTS | PARTS
-    if before:
-        parts["commands"] = partial(measure_commands, before)
-    else:
-        print(
-            "speed: commands are not measured; get an earlier version with `git worktree add TREE COMMIT`, and "
-            "pass --before TREE"
-        )
-    for name, missing in missing_tools().items():
-        print(f"speed: {name} is not measured: {missing}")
+    parts = KERNEL_PARTS | PARTS | {"commands": partial(measure_commands, before or "")}
+    for name, reason in unmeasurable(before).items():
+        if cells.only in name:
+            print(f"speed: {name} is not measured: {reason}")
         del parts[name]
     for name, function in parts.items():
         cells.measure(name, measure_part, function)
     cells.measure("accuracy", measure_accuracies)
 
 
-def missing_tools() -> dict[str, str]:
-    """Return the parts that cannot be measured, and why, and what to do."""
-    missing = {}
+def unmeasurable(before: str | None) -> dict[str, str]:
+    """Return the parts that cannot be measured: why, and what to do."""
+    reasons = {}
     if find_spec("ofa") is None:
-        missing["evaluations ofa"] = "the package ofa is missing; pip install ofa"
+        reasons["evaluations ofa"] = "the package ofa is missing; pip install ofa"
     if shutil.which(os.environ.get("CXX", "g++")) is None:
-        missing["torch.compile"] = "there is no C++ compiler; install g++, or set CXX"
-    return missing
+        reasons["torch.compile"] = "there is no C++ compiler; install g++, or set CXX"
+    if before is None:
+        reasons["commands"] = "no earlier version; git worktree add TREE COMMIT, and add --before TREE"
+    return reasons
 
 
 def tables(cells: dict) -> list[Table]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from tinynas.data.registry import load_data
 from tinynas.kernels.library import KernelsUnavailableError, load_library
@@ -17,6 +18,13 @@ ROUNDS = 2
 GOAL = "<= 0.45"
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("quickstart", "search --space micro --data fashion-mnist --flops 300K --epochs 2 --trials 20")
+
+
+class CommandTime(NamedTuple):
+    """How long a command takes."""
+
+    seconds: float
+    processor_seconds: float  # of all its threads and processes
 
 
 def measure_commands(before: str) -> Iterator[dict]:
@@ -34,33 +42,32 @@ def measure_commands(before: str) -> Iterator[dict]:
     except KernelsUnavailableError as error:
         print(f"speed: commands run without the fused kernels: {error}")
     for command in COMMANDS:
-        wall_ratios, processor_ratios, wall_times, wall_times_before = [], [], [], []
+        seconds, seconds_before, ratios, processor_ratios = [], [], [], []
         for number in range(ROUNDS):
-            versions = [ROOT, Path(before).resolve()]
             if number % 2:
-                versions.reverse()
-            measured = {version: run_command(version, command) for version in versions}
-            (wall, processor), (wall_before, processor_before) = measured[ROOT], measured[Path(before).resolve()]
-            wall_ratios.append(wall / wall_before)
-            processor_ratios.append(processor / processor_before)
-            wall_times.append(wall)
-            wall_times_before.append(wall_before)
+                earlier, now = run_command(Path(before), command), run_command(ROOT, command)
+            else:
+                now, earlier = run_command(ROOT, command), run_command(Path(before), command)
+            seconds.append(now.seconds)
+            seconds_before.append(earlier.seconds)
+            ratios.append(now.seconds / earlier.seconds)
+            processor_ratios.append(now.processor_seconds / earlier.processor_seconds)
         what = f"tinynas {command}"
-        yield summary(f"{what}: seconds", wall_times, aim="")
-        yield summary(f"{what}: seconds, earlier version", wall_times_before, aim="")
-        yield summary(f"{what}: now / earlier version", wall_ratios, aim=GOAL)
+        yield summary(f"{what}: seconds", seconds, aim="")
+        yield summary(f"{what}: seconds, earlier version", seconds_before, aim="")
+        yield summary(f"{what}: now / earlier version", ratios, aim=GOAL)
         yield summary(f"{what}: now / earlier version, processor time", processor_ratios, aim="")
 
 
-def run_command(version: Path, command: str) -> tuple[float, float]:
-    """Run a command of a version in an empty folder; return the seconds that passed, and those of processors."""
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    environment["PYTHONPATH"] = str(version)
+def run_command(version: Path, command: str) -> CommandTime:
+    """Run a command of a version, by the folder of its checkout, in an empty folder."""
+    environment = os.environ | {"PYTHONPATH": str(version.resolve())}
+    environment.pop("OMP_NUM_THREADS", None)
     words = [sys.executable, "-m", "tinynas.cli", *command.split()]
     with TemporaryDirectory() as folder:
         used, start = children_seconds(), time.perf_counter()
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=environment)
-        return time.perf_counter() - start, children_seconds() - used
+        return CommandTime(seconds=time.perf_counter() - start, processor_seconds=children_seconds() - used)
 
 
 def children_seconds() -> float:

@@ -20,7 +20,7 @@ from tinynas.training.recipe import Recipe
 from tinynas.utils.rng import generator
 
 from .step_runs import ignore
-from .timing import Run, ratios, summary, time_rounds
+from .timing import Run, rates, ratios, summary, time_rounds
 
 OFA_ROUNDS = 5
 ROUNDS = 10
@@ -65,8 +65,8 @@ def measure_evaluations() -> Iterator[dict]:
         fused, eager = evaluator(space, data, "fused"), evaluator(space, data, "eager")
         times = time_rounds(evaluation_rounds(space, side, fused, eager))
         what = f"{RATE} of {side} px, {name}"
-        yield summary(f"{what}: fused kernels", [1 / time for time, _ in times], aim="")
-        yield summary(f"{what}: PyTorch", [1 / time for _, time in times], aim="")
+        yield summary(f"{what}: fused kernels", rates(times, 0), aim="")
+        yield summary(f"{what}: PyTorch", rates(times, 1), aim="")
         yield summary(f"the same in pairs, {name}: fused kernels / PyTorch", ratios(times, 1, 0), aim="")
 
 
@@ -84,8 +84,8 @@ def measure_ofa() -> Iterator[dict]:
         per_mac.append(ratio * own / other)
     own_size, ofa_size = median(own_macs[1:]) / 1e6, median(ofa_macs[1:]) / 1e6
     what = f"{RATE} of {side} px"
-    yield summary(f"{what}: tinynas, mobile ({own_size:.0f}M MACs)", [1 / own for own, _ in times], aim="")
-    yield summary(f"{what}: ofa, OFAMobileNetV3 ({ofa_size:.0f}M MACs)", [1 / other for _, other in times], aim="")
+    yield summary(f"{what}: tinynas, mobile ({own_size:.0f}M MACs)", rates(times, 0), aim="")
+    yield summary(f"{what}: ofa, OFAMobileNetV3 ({ofa_size:.0f}M MACs)", rates(times, 1), aim="")
     yield summary("the same in pairs: tinynas / ofa", ratios(times, 1, 0), aim=OFA_GOAL)
     yield summary("the same in pairs, per MAC: tinynas / ofa", per_mac, aim="")
 

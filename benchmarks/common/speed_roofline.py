@@ -85,7 +85,7 @@ def measure_roofline() -> Iterator[dict]:
     copy of as many bytes as all convolutions of the network write in a forward pass; a copy reads and writes each byte.
     """
     step = plain_step("micro", searched_network(300_000), batch=128)
-    batch = make_batch(step, step.batch)
+    batch = make_batch(step, step.batch, step.side)
     work = least_work(step.objective.target, step.batch)
     large = Gemm.of_size(LARGE, LARGE, LARGE)
     source, copied = torch.ones(2, work.map_bytes // BYTES)

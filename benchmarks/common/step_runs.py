@@ -23,7 +23,8 @@ from tinynas.utils.rng import generator
 from .timing import Run
 
 ROUNDS = 15
-STEPS_BEFORE = 200  # after which most blocks have run once, as in any training
+STEPS_BEFORE = 100  # after which most blocks have been built, as early in any training
+SMALL = 32  # pixels along a side of their images, at most
 LR = 1e-3
 Archs = Callable[[np.random.Generator], list[Arch]]
 
@@ -60,7 +61,7 @@ class Step:
 
 def step_rounds(step: Step, backend: str) -> Iterator[list[Run]]:
     """Yield steps, their random networks new every time, on a supernet and on plain networks, with the same losses."""
-    batch, small = make_batch(step, step.batch), make_batch(step, 2)
+    batch, small = make_batch(step, step.batch, step.side), make_batch(step, 2, min(step.side, SMALL))
     supernet = SupernetSteps(step, backend)
     for number in range(STEPS_BEFORE):
         supernet.warm_up(small, number)
@@ -95,8 +96,10 @@ class SupernetSteps:
 
     def networks(self, number: int) -> list[nn.Module]:
         """Return copies of networks like those of a step."""
-        archs = self._step.archs(generator(0, "speed", number))
-        return [self._supernet.extract(replace(arch, resolution=self._step.side)) for arch in archs]
+        networks = []
+        for arch in self._step.archs(generator(0, "speed", number)):
+            networks.append(self._supernet.extract(replace(arch, resolution=self._step.side)))
+        return networks
 
     def _train_step(self, batch: Batch, rng: np.random.Generator) -> None:
         train_step(
@@ -145,14 +148,14 @@ def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def make_batch(step: Step, images: int) -> Batch:
-    """Return a batch of noise, labelled for the step's task: a class, or a box in the middle, an image."""
+def make_batch(step: Step, images: int, side: int) -> Batch:
+    """Return a batch of noise, `side` pixels wide: each image has a class or, for detectors, a box in its middle."""
     largest = step.space.max()
     labels = torch.arange(images) % largest.classes
     if largest.task == "detect":
         boxes = torch.tensor([0.25, 0.25, 0.75, 0.75]).expand(images, 4)
         labels = torch.cat([torch.arange(images)[:, None], labels[:, None], boxes], 1)
-    noise = torch.randn(images, largest.in_channels, step.side, step.side)
+    noise = torch.randn(images, largest.in_channels, side, side)
     return Batch(noise, labels, torch.arange(images), 0)
 
 

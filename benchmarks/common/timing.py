@@ -43,6 +43,11 @@ def summary(what: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
     }
 
 
+def rates(times: Sequence[Sequence[float]], position: int) -> list[float]:
+    """Return how often one of the calls could run in a second, by round."""
+    return [1 / round_times[position] for round_times in times]
+
+
 def ratios(times: Sequence[Sequence[float]], first: int, second: int) -> list[float]:
     """Return the time of one call over that of another, by round."""
     return [round_times[first] / round_times[second] for round_times in times]

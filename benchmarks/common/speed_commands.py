@@ -31,7 +31,8 @@ def measure_commands(before: str) -> Iterator[dict]:
     """Yield the rows of each command: its time over that of an earlier version, as long as it runs and of processors.
 
     The two alternate, each first every other time, on as many threads as they choose. The data set has been downloaded
-    and the kernels have been compiled before, as at a second use.
+    and the kernels have been compiled before, as at a second use. The machine must be idle: threads that wait for a
+    core slow down PyTorch far more than the kernels, and the ratio would be too good.
 
     Args:
         before: The folder of a checkout of the earlier version.

@@ -137,7 +137,7 @@ class _Usage:
         self._evaluations = 0
         self._next_sample = every
 
-    def after_trial(self, new: Sequence[Evaluation], rejected: int) -> None:
+    def after_trial(self, new: Sequence[Evaluation], dropped: int, rejected: int) -> None:
         """Count the new evaluations of all workers."""
         self._evaluations += len(new)
         if self._every and self._evaluations >= self._next_sample:

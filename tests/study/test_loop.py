@@ -272,7 +272,7 @@ def test_search_ends_if_every_evaluation_raises(tmp_path):
 def test_search_reports_each_evaluation_once(tmp_path):
     reported = []
 
-    def after_trial(new, rejected):
+    def after_trial(new, dropped, rejected):
         reported.extend(new)
 
     first = run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=5, after_trial=after_trial)

@@ -29,6 +29,11 @@ class SearchSettings:
         metavar="SAMPLER",
         choices=SAMPLERS,
     )
+    race: bool = setting(
+        False,
+        help="Drop networks that cannot win after a quarter of search-val, or two or three",
+        group="Search",
+    )
     workers: int = setting(1, help="Processes that search on this machine", group="Search", minimum=1)
     storage: str | None = setting(
         None,

@@ -26,6 +26,7 @@ from ..training.objectives import LargestObjective, Objective, SandwichObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import device, rank
+from ..utils.errors import InputError
 from ..utils.io import removed_if_empty, write, write_yaml
 from .folder_locks import supernet_lock
 from .run_supernet import space_for, space_text
@@ -78,6 +79,8 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     feasible_networks(plan, space).check()
     check_precision(config.recipe.precision, device())
     task, recipe = TASKS[data.task], config.recipe
+    if plan.settings.race and not task.supports_racing:
+        raise InputError(f"--race compares which predictions are right, but {task.label_kind} have none; remove --race")
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     log = RunLog(run.log, tensorboard=plan.tensorboard)
     training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)

@@ -15,15 +15,22 @@ class SearchState:
 
     Attributes:
         evaluated: Number of evaluated networks.
+        dropped: Number of networks that were dropped.
         best: Highest accuracy (or AP50) on search-val in percent; None without an evaluation.
         on_front: Number of networks on the Pareto front.
         rejected: Number of infeasible samples that the process rejected.
     """
 
     evaluated: int
+    dropped: int
     best: float | None
     on_front: int
     rejected: int
+
+    @property
+    def tried(self) -> int:
+        """The number of networks that were evaluated or dropped."""
+        return self.evaluated + self.dropped
 
 
 class SearchProgress:
@@ -39,18 +46,21 @@ class SearchProgress:
         self._evaluated = 0
         self._front: list[Point] = []
 
-    def after_trial(self, new: Sequence[Evaluation], rejected: int) -> None:
+    def after_trial(self, new: Sequence[Evaluation], dropped: int, rejected: int) -> None:
         """Add evaluations.
 
         Args:
             new: Those since the last call.
+            dropped: How many networks have been dropped in all.
             rejected: How many infeasible samples this process has rejected in all.
         """
         points = [point(evaluation) for evaluation in new]
         self._evaluated += len(points)
         self._front = pareto_front(self._front + points)
         best = self._front[-1][1] if self._front else None  # the front ascends in accuracy
-        state = SearchState(evaluated=self._evaluated, best=best, on_front=len(self._front), rejected=rejected)
+        state = SearchState(
+            evaluated=self._evaluated, dropped=dropped, best=best, on_front=len(self._front), rejected=rejected
+        )
         if state != self._state:
             self._state = state
             self._show(state)
@@ -72,7 +82,7 @@ class SearchDisplay:
         self._is_complete = False
 
     def show(self, process: int, state: SearchState) -> None:
-        """Show the state of the process that knows of most evaluations."""
+        """Show the state of the process that knows of most networks that were evaluated or dropped."""
         with self._lock:
             self._states[process] = state
             if self._is_complete:
@@ -81,13 +91,15 @@ class SearchDisplay:
             newest = state
             for other in self._states.values():
                 rejected += other.rejected
-                if other.evaluated > newest.evaluated:
+                if other.tried > newest.tried:
                     newest = other
             text = f"{rejected} infeasible samples rejected"
+            if newest.dropped:
+                text = f"{newest.dropped} dropped, {text}"
             if newest.best is not None:
                 text = f"best {newest.best:.1f}% on search-val, {newest.on_front} on the front, {text}"
-            self._is_complete = newest.evaluated >= self._trials
-            self._report.advance("search", min(newest.evaluated, self._trials), self._trials, text)
+            self._is_complete = newest.tried >= self._trials
+            self._report.advance("search", min(newest.tried, self._trials), self._trials, text)
 
     def note(self, text: str) -> None:
         """Show a message of one line."""

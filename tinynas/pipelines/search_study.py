@@ -19,6 +19,7 @@ from ..study.index import SearchOutcome
 from ..study.loop import AfterTrial
 from ..study.loop import search as search_space
 from ..study.predictor import cross_validated_tau
+from ..study.racing import Race
 from ..tasks.registry import TASKS
 from ..utils.pareto import pareto_front
 from .search_limits import feasible_networks
@@ -51,8 +52,11 @@ def search_trained(plan: SearchPlan, supernet: Supernet, data: Data, *, report: 
     evaluations = outcome.evaluations
     for failure in outcome.failures.values():
         report.note(f"search: a network could not be evaluated in {failure.attempts} attempts: {failure.reason}")
-    if len(evaluations) < plan.settings.trials:
-        report.note(f"search: found no more than {len(evaluations)} different networks within the limits")
+    tried = len(evaluations) + outcome.num_dropped
+    if outcome.num_dropped:
+        report.note(f"search: {outcome.num_dropped} of {tried} networks were dropped after a part of search-val")
+    if tried < plan.settings.trials:
+        report.note(f"search: found no more than {tried} different networks within the limits")
     if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
         _report_predictor(supernet.space, evaluations, report)
     return _write_front(plan, evaluations, data)
@@ -76,9 +80,11 @@ def search_supernet(
         note: As there.
     """
     feasible = feasible_networks(plan, supernet.space)
+    evaluator = SubnetEvaluator(supernet, data, note=note)
     return search_space(
         feasible if plan.latency_table else feasible.with_predictor(),
-        SubnetEvaluator(supernet, data, note=note),
+        evaluator,
+        race=Race(evaluator, pareto=plan.settings.pareto) if plan.settings.race else None,
         weights=digest(supernet.state_dict())[:12],
         storage=plan.settings.storage or str(RunFolder(plan.run).study),
         trials=plan.settings.trials,

@@ -1,17 +1,20 @@
 """The accuracy of a supernet's subnets on search-val."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
-from ..data.base import EVALUATION_BATCH, Data
+from ..data.base import EVALUATION_BATCH, Data, Split
 from ..data.cached import CachedSplit
 from ..models.batchnorm import recalibrate
 from ..models.network import Network, fold_in_place
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.registry import TASKS
+
+Result = TypeVar("Result")
 
 
 class SubnetEvaluator:
@@ -28,12 +31,15 @@ class SubnetEvaluator:
         supernet: The trained supernet.
         data: The data set.
         note: Receives a message of one line when a GPU's memory was too small.
+
+    Attributes:
+        val: Search-val, from the cache.
     """
 
     def __init__(self, supernet: Supernet, data: Data, *, note: Callable[[str], None] | None = None) -> None:
         self.supernet = supernet
         self.data = data
-        self._val = CachedSplit(data.val)
+        self.val = CachedSplit(data.val)
         self._note = note
         self._calibration: dict[int, list[Tensor]] = {}  # batches of images by resolution
         self._calibrates_on_cpu = False
@@ -45,29 +51,36 @@ class SubnetEvaluator:
         Raises:
             torch.OutOfMemoryError: The GPU's memory does not hold a batch of a single image.
         """
-        model = self._model(arch)
-        accuracy = None
-        batch_size = self._batch_size
-        while accuracy is None:
-            try:
-                accuracy = TASKS[self.data.task].accuracy(model, arch, self.data, self._val, batch_size=batch_size)
-            except torch.OutOfMemoryError:
-                if batch_size == 1:
-                    raise
-                batch_size //= 2
-            if accuracy is None:  # not above: until the exception is gone, its frames keep tensors
-                torch.cuda.empty_cache()
-        if batch_size < self._batch_size:
-            self._report(f"networks are evaluated in batches of {batch_size} images instead of {self._batch_size}")
-            self._batch_size = batch_size
-        return accuracy
+        return self.measure(TASKS[self.data.task].accuracy, self.subnet(arch), arch, self.val)
 
-    def _model(self, arch: Arch) -> nn.Module:
+    def subnet(self, arch: Arch) -> nn.Module:
         """Return what runs a recalibrated subnet: the fused kernels, which apply norms as they read, or PyTorch."""
         net = self._calibrated(arch)
         if not self.supernet.fused:
             fold_in_place(net)
         return self.supernet.runner(net)
+
+    def measure(self, method: Callable[..., Result], model: nn.Module, arch: Arch, split: Split) -> Result:
+        """Return what a method of the task, such as `Task.accuracy`, returns for a subnet on a split.
+
+        Raises:
+            torch.OutOfMemoryError: The GPU's memory does not hold a batch of a single image.
+        """
+        result = None
+        batch_size = self._batch_size
+        while result is None:
+            try:
+                result = method(model, arch, self.data, split, batch_size=batch_size)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+            if result is None:  # not above: until the exception is gone, its frames keep tensors
+                torch.cuda.empty_cache()
+        if batch_size < self._batch_size:
+            self._report(f"networks are evaluated in batches of {batch_size} images instead of {self._batch_size}")
+            self._batch_size = batch_size
+        return result
 
     def _calibrated(self, arch: Arch) -> Network:
         """Return a subnet with batch norm recalibrated, on the CPU if the GPU's memory has been too small for it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from ..arch.arch import Arch
 from ..arch.cost import Cost
@@ -16,15 +17,36 @@ class Evaluation:
     cost: Cost
 
 
+def is_accuracy(value: object) -> bool:
+    """Return whether a value can be an accuracy: a finite number."""
+    try:
+        return isfinite(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+
+
+class CannotWinError(Exception):
+    """A network was dropped after a part of search-val, as another one is clearly better.
+
+    Args:
+        estimate: Its estimated accuracy in percent, lower than that of the other network.
+    """
+
+    def __init__(self, estimate: float) -> None:
+        super().__init__(estimate)
+        self.estimate = estimate
+
+
 @dataclass(frozen=True, kw_only=True)
 class History:
     """The networks of a study.
 
     Attributes:
-        evaluations: Those evaluated, in the order in which this process learned of them. It only ever grows at its end,
-            so a sampler can keep what it derived from the first ones.
+        evaluations: Those evaluated, and those dropped with their estimated accuracies, in the order in which this
+            process learned of them. It only ever grows at its end, so a sampler can keep what it derived from the first
+            ones.
         pending: Those that workers evaluate now, in the order in which they were begun.
-        taken: All that are not to be proposed: evaluated, pending, or failed for good.
+        taken: All that are not to be proposed: evaluated, dropped, pending, or failed for good.
     """
 
     evaluations: Sequence[Evaluation]

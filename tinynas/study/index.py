@@ -15,6 +15,7 @@ COST = "cost"  # user attribute of a trial: its network's cost
 WORKER = "worker"  # user attribute of a trial: who evaluates it
 HEARTBEAT = "heartbeat"  # user attribute of a running trial: how often its worker has been heard of
 FAILURE = "failure"  # user attribute of a failed trial: why its network could not be evaluated
+ESTIMATE = "estimated accuracy"  # user attribute of a pruned trial, in percent: its network was dropped
 FINAL = "final"  # user attribute of a failed trial whose network is not to be tried again
 MAX_ATTEMPTS = 3  # to evaluate a network, by all workers together
 
@@ -46,9 +47,10 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOutcome:
-    """What a study has: the evaluations, and the networks that could not be evaluated."""
+    """What a study has: the evaluations, the number of dropped networks, and those that could not be evaluated."""
 
     evaluations: list[Evaluation]
+    num_dropped: int
     failures: dict[Arch, Failure]
 
 
@@ -57,6 +59,7 @@ class TrialIndex:
 
     Attributes:
         evaluations: Those evaluated, in the order in which this process learned of them.
+        num_dropped: Number of those that were dropped, as they could not win.
         running: Trials that workers evaluate now, by number.
         failures: Networks with failed attempts, also those that were evaluated after all.
         waiting: Networks to be tried again, in the order in which this process learned of it: an attempt failed, or its
@@ -66,13 +69,15 @@ class TrialIndex:
 
     def __init__(self, study: SharedStudy, space: SearchSpace) -> None:
         self.evaluations: list[Evaluation] = []
+        self.num_dropped = 0
         self.running: dict[int, Running] = {}
         self.failures: dict[Arch, Failure] = {}
         self.waiting: dict[Arch, None] = {}  # ordered, unlike a set
         self.known: set[Arch] = set()
         self._study = study
         self._space = space
-        self._evaluated: set[Arch] = set()
+        self._with_estimates: list[Evaluation] = []  # also the dropped networks, with their estimated accuracies
+        self._done: set[Arch] = set()  # evaluated or dropped
         self._num_read = 0
 
     def refresh(self) -> None:
@@ -83,15 +88,26 @@ class TrialIndex:
         for trial in trials:
             self._read(trial)
 
+    @property
+    def num_done(self) -> int:
+        """The number of networks that were evaluated or dropped."""
+        return len(self._done)
+
+    def outcome(self) -> SearchOutcome:
+        """Return what the study has."""
+        return SearchOutcome(
+            evaluations=self.evaluations, num_dropped=self.num_dropped, failures=self.failed_for_good()
+        )
+
     def history(self) -> History:
         """Return what a sampler is given."""
         pending = [running.arch for running in self.running.values()]
-        return History(evaluations=self.evaluations, pending=pending, taken=self.known)
+        return History(evaluations=self._with_estimates, pending=pending, taken=self.known)
 
     def is_needed(self, number: int) -> bool:
         """Return whether a running trial's network is to be evaluated: no other trial has done or begun it before."""
         arch = self.running[number].arch
-        if arch in self._evaluated:
+        if arch in self._done:
             return False
         return all(number <= other.number for other in self.running.values() if other.arch == arch)
 
@@ -99,7 +115,7 @@ class TrialIndex:
         """Return the networks that could not be evaluated, and are not tried again."""
         failed = {}
         for arch, failure in self.failures.items():
-            if failure.is_final and arch not in self._evaluated:
+            if failure.is_final and arch not in self._done:
                 failed[arch] = failure
         return failed
 
@@ -116,16 +132,23 @@ class TrialIndex:
             self.waiting.pop(arch, None)
             self.running[trial.number] = _running(trial, arch)
         elif trial.state == TrialState.COMPLETE:
-            self._add_evaluation(arch, trial)
+            self._finish(arch, trial, trial.values[0])
+        elif trial.state == TrialState.PRUNED:
+            self._finish(arch, trial, trial.user_attrs[ESTIMATE])
         elif trial.state == TrialState.FAIL:
             self._add_failure(arch, trial)
 
-    def _add_evaluation(self, arch: Arch, trial: FrozenTrial) -> None:
-        if arch in self._evaluated:
+    def _finish(self, arch: Arch, trial: FrozenTrial, accuracy: float) -> None:
+        """Add a network that was evaluated, or dropped with an estimated accuracy; the first of its trials counts."""
+        if arch in self._done:
             return
-        cost = Cost(**trial.user_attrs[COST])
-        self.evaluations.append(Evaluation(arch=arch, accuracy=trial.values[0], cost=cost))
-        self._evaluated.add(arch)
+        evaluation = Evaluation(arch=arch, accuracy=accuracy, cost=Cost(**trial.user_attrs[COST]))
+        self._with_estimates.append(evaluation)
+        if trial.state == TrialState.COMPLETE:
+            self.evaluations.append(evaluation)
+        else:
+            self.num_dropped += 1
+        self._done.add(arch)
         self.waiting.pop(arch, None)
 
     def _add_failure(self, arch: Arch, trial: FrozenTrial) -> None:
@@ -138,7 +161,7 @@ class TrialIndex:
             failure.final = failure.final or trial.user_attrs.get(FINAL, False)
         failed_for_good = arch in self.failures and self.failures[arch].is_final
         is_running = any(other.arch == arch for other in self.running.values())
-        if failed_for_good or is_running or arch in self._evaluated:
+        if failed_for_good or is_running or arch in self._done:
             self.waiting.pop(arch, None)
         else:
             self.waiting[arch] = None

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite, log10
+from math import log10
 
 from ..arch.arch import Arch
 from ..arch.cost import quick_cost
@@ -18,8 +18,8 @@ from ..utils.errors import EvaluationError
 from ..utils.rng import generator
 from ..utils.text import first_line
 from .feasible import Feasible
-from .history import Evaluation
-from .index import COST, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Running, SearchOutcome, TrialIndex
+from .history import CannotWinError, Evaluation, is_accuracy
+from .index import COST, ESTIMATE, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Running, SearchOutcome, TrialIndex
 from .samplers import SAMPLERS, FeasibleSampler
 from .shared_study import Retries, SharedStudy
 from .storage import quiet_optuna, storage_errors
@@ -34,7 +34,8 @@ _POLLS = (0.1, 2.0)  # seconds between looks at the study while waiting: at firs
 _PATIENCE = 5.0  # seconds of waiting before it is said
 _MAX_FAILURES = 3  # networks in a row, before this process has evaluated more than that
 
-AfterTrial = Callable[[Sequence[Evaluation], int], None]
+AfterTrial = Callable[[Sequence[Evaluation], int, int], None]
+Race = Callable[[Arch, Sequence[Evaluation]], float]
 
 
 def _no_callback(*arguments: object) -> None:
@@ -45,6 +46,7 @@ def search(
     feasible: Feasible,
     evaluate: Callable[[Arch], float],
     *,
+    race: Race | None = None,
     storage: str,
     trials: int,
     weights: str = "",
@@ -56,13 +58,14 @@ def search(
     storage_timeout: float = STORAGE_TIMEOUT,
     grace: float = GRACE,
 ) -> SearchOutcome:
-    """Evaluate networks within the budget until the study has `trials` of them, or all there are.
+    """Evaluate or drop networks within the budget until the study has `trials` of them, or all there are.
 
     Args:
         feasible: The networks to choose from.
         evaluate: Returns the accuracy of a network in percent. Not called for what a study of the same weights has. A
             network for which it raises an exception is tried three times in all; one for which it returns NaN, an
             infinity or no number, once.
+        race: Called instead of `evaluate`, with the evaluations so far; raises CannotWinError to drop a network.
         storage: Path of a journal file, or URL of a database or gRPC proxy (grpc://HOST:PORT), with a study for each
             budget, source of measured costs and weights.
         trials: Number of networks, including those that the study already has.
@@ -71,7 +74,7 @@ def search(
         pareto: Search for a Pareto front of accuracy and MACs, instead of the highest accuracy.
         seed: Of the start points and the sampler.
         after_trial: Called after every trial, and while waiting for other workers, with the evaluations that are new
-            since the last call, of all workers, and the number of infeasible samples that this process has rejected.
+            since the last call and the number of dropped networks, of all workers, and that of infeasible samples here.
         note: Shows a line, such as that a network failed, or that the storage cannot be reached.
         storage_timeout: Seconds for which a database that cannot be reached is tried again.
         grace: Seconds without a heartbeat after which a worker on another machine counts as dead.
@@ -98,6 +101,7 @@ def search(
             worker=worker,
             feasible=feasible,
             evaluate=evaluate,
+            race=race,
             trials=trials if num_options else 1,
             proposals=FeasibleSampler(feasible, SAMPLERS[sampler](feasible, pareto=pareto)),
             pareto=pareto,
@@ -118,6 +122,7 @@ class _Search:
     worker: Worker  # this process
     feasible: Feasible
     evaluate: Callable[[Arch], float]
+    race: Race | None
     trials: int
     proposals: FeasibleSampler
     pareto: bool
@@ -143,10 +148,10 @@ class _Search:
         """Run trials until the study has enough evaluations, or no network is left to propose or being evaluated."""
         while True:
             self._look()
-            missing = self.trials - len(self.index.evaluations)
+            missing = self.trials - self.index.num_done
             arch = self._next_network() if missing > len(self.index.running) else None
             if missing <= 0 or (arch is None and not self.index.running):
-                return SearchOutcome(evaluations=self.index.evaluations, failures=self.index.failed_for_good())
+                return self.index.outcome()
             if arch is None:
                 self._wait()
             else:
@@ -169,7 +174,7 @@ class _Search:
             self.index.refresh()
         new = self.index.evaluations[self._num_reported :]
         self._num_reported += len(new)
-        self.after_trial(new, self.proposals.rejected)
+        self.after_trial(new, self.index.num_dropped, self.proposals.rejected)
 
     def _next_network(self) -> Arch | None:
         """Return the network to evaluate next: one to try again, a start point or a proposal; None if none is left.
@@ -195,7 +200,7 @@ class _Search:
         each. When no other trials are left, every worker takes one.
         """
         running = len(self.index.running)
-        is_last = self.trials - len(self.index.evaluations) - running <= count
+        is_last = self.trials - self.index.num_done - running <= count
         return is_last or self._random.random() * running < count
 
     def _pick(self, archs: list[Arch]) -> Arch:
@@ -218,7 +223,7 @@ class _Search:
         """Begin a trial of the network; evaluate it, unless another worker has begun it too."""
         trial = self._begin(arch)
         earlier = sum(other.number < trial.number for other in self.index.running.values())
-        before = len(self.index.evaluations) + earlier
+        before = self.index.num_done + earlier
         if before >= self.trials or not self.index.is_needed(trial.number):
             self.study.fail(trial.trial_id, {})
             return
@@ -230,14 +235,17 @@ class _Search:
         accuracy: object = self.reusable.get(trial.arch)
         if accuracy is None:
             try:
-                accuracy = self.evaluate(trial.arch)
+                accuracy = self.race(trial.arch, self.index.evaluations) if self.race else self.evaluate(trial.arch)
+            except CannotWinError as loss:
+                self._count(trial, is_kept=self.study.prune(trial.trial_id, {ESTIMATE: loss.estimate}))
+                return
             except Exception as error:
                 self._record_failure(trial, f"{type(error).__name__}: {first_line(str(error))}", error=error)
                 return
             except BaseException:
                 self.study.release(trial.trial_id)
                 raise
-        if not _is_finite_number(accuracy):
+        if not is_accuracy(accuracy):
             self._record_failure(trial, f"the accuracy is {accuracy!r}, not a finite number", final=True)
             return
         self._complete(trial, float(accuracy))  # type: ignore[arg-type]
@@ -261,9 +269,13 @@ class _Search:
         values = [accuracy]
         if self.pareto:
             values.append(log10(quick_cost(trial.arch).macs))
+        self._count(trial, is_kept=self.study.finish(trial.trial_id, values))
+
+    def _count(self, trial: Running, *, is_kept: bool) -> None:
+        """Count an evaluated or dropped network; say so if the study did not keep it, as another worker had it too."""
         self._failed_in_a_row.clear()
         self._num_evaluated += 1
-        if not self.study.finish(trial.trial_id, values):
+        if not is_kept:
             reason = "another worker took it over, as this one had not been heard of"
             self.note(f"trial {trial.number}: {reason}; going on with another network")
 
@@ -284,10 +296,3 @@ class _Search:
                 f"the last {len(self._failed_in_a_row)} networks could not be evaluated, the last one because: "
                 f"{reason}; correct that, then continue with --resume, or try all again with another --storage"
             ) from error
-
-
-def _is_finite_number(value: object) -> bool:
-    try:
-        return isfinite(value)  # type: ignore[arg-type]
-    except TypeError:
-        return False

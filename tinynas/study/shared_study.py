@@ -169,12 +169,20 @@ class SharedStudy:
 
     def fail(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
         """Fail a running trial, with further user attributes; return whether no other process had finished it."""
+        return self._end(trial_id, TrialState.FAIL, attributes)
+
+    def prune(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+        """Prune a running trial, with further user attributes; return whether no other process had finished it."""
+        return self._end(trial_id, TrialState.PRUNED, attributes)
+
+    def _end(self, trial_id: int, state: TrialState, attributes: Mapping[str, Any]) -> bool:
+        """Finish a running trial without values; return whether no other process had finished it."""
 
         def mark() -> bool:
             try:
                 for name, value in attributes.items():
                     self._storage.set_trial_user_attr(trial_id, name, value)
-                self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+                self._storage.set_trial_state_values(trial_id, state)
             except UpdateFinishedTrialError:
                 return False
             return True

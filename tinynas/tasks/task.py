@@ -36,6 +36,7 @@ class Task(ABC):
     final_output_names: tuple[str, ...] = ()  # of the outputs of `with_postprocessing`; empty if it adds nothing
     predicts_boxes: bool = False  # whether predictions have positions and scores, which a threshold selects
     supports_early_exits: bool = False
+    supports_racing: bool = False  # whether a prediction is either right or wrong
 
     @abstractmethod
     def loss(self, arch: Arch, data: Data, *, label_smoothing: float, class_weights: str = "none") -> Loss[Any]:
@@ -118,11 +119,18 @@ class Task(ABC):
         """Return a module that makes the final outputs, `final_output_names`, from one image (1, C, H, W)."""
         return net
 
-    @torch.no_grad()
     def evaluate(
         self, model: nn.Module, arch: Arch, data: Data, split: Split, *, batch_size: int = EVALUATION_BATCH
     ) -> dict[str, Any]:
-        """Return the metrics of a model of this arch on a split. Puts it into eval mode.
+        """Return the metrics of a model of this arch on a split; arguments are as in `predict`."""
+        predictions, truths = self.predict(model, arch, data, split, batch_size=batch_size)
+        return self.metrics(predictions, truths, data.classes)
+
+    @torch.no_grad()
+    def predict(
+        self, model: nn.Module, arch: Arch, data: Data, split: Split, *, batch_size: int = EVALUATION_BATCH
+    ) -> tuple[list[Any], list[Any]]:
+        """Return the predictions of a model of this arch on a split, and the truths. Puts it into eval mode.
 
         Batches have at most `batch_size` images, and on a CPU as many as are fastest there.
         """
@@ -135,7 +143,7 @@ class Task(ABC):
         for images, labels in data.evaluation_batches(split, arch.resolution, batch_size):
             predictions += self.decode(model(images.to(device)).cpu(), arch)
             truths += self.ground_truth(labels, len(images))
-        return self.metrics(predictions, truths, data.classes)
+        return predictions, truths
 
     def accuracy(
         self, model: nn.Module, arch: Arch, data: Data, split: Split, *, batch_size: int = EVALUATION_BATCH
@@ -163,6 +171,7 @@ class Classification(Task):
     stretches = False
     output_names = ("logits",)
     supports_early_exits = True
+    supports_racing = True
 
     def loss(self, arch: Arch, data: Data, *, label_smoothing: float, class_weights: str = "none") -> CrossEntropyLoss:
         if class_weights == "none":

@@ -1,0 +1,40 @@
+"""A part of a split, as a split of its own."""
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+
+from torch import Tensor
+
+from .base import BatchRequest, LabelledBatch, Normalisation, Split
+
+
+class SubsetSplit:
+    """Some images of a split of classification, in the order of their indices.
+
+    Args:
+        split: The split.
+        indices: Of the images, (N,).
+    """
+
+    def __init__(self, split: Split, indices: Tensor) -> None:
+        self._split = split
+        self._indices = indices
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of all images: class indices (N,)."""
+        return self._split.labels[self._indices]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the split and the indices."""
+        return sha256(f"{self._split.digest()} {self._indices.tolist()}".encode()).hexdigest()
+
+    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+        """Yield one batch per request."""
+        requests_of_split = []
+        for request in requests:
+            requests_of_split.append(request._replace(indices=self._indices[request.indices]))
+        return self._split.batches(requests_of_split, normalise)

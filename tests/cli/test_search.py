@@ -147,3 +147,12 @@ def test_search_command_resumes_a_run_of_an_earlier_version(tinynas, tmp_path):
     code, _, err = tinynas("search", "--run", "r", "--resume", "--trials", "3")
     assert code == 0, err
     assert yaml.safe_load(path.read_text()) == current
+
+
+def test_race_is_refused_for_detectors(tinynas, tmp_path):
+    code, _, error = tinynas("search", "--task", "detect", "--data", "scattered-digits", "--epochs", "1", "--race")
+    assert code == 1
+    assert error.splitlines()[-1] == (
+        "tinynas: --race compares which images are classified correctly, but the networks detect; remove --race"
+    )
+    assert not list(tmp_path.rglob("supernet.pt"))

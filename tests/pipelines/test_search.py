@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 
 from helpers import RECIPE, Quiet
 from tinynas import Budget, cost, load, load_arch, load_space
@@ -188,3 +189,22 @@ def test_search_for_an_ethos_u_keeps_velas_limits(watched, plan):
         assert budget.fits(entry.cost)
     assert source.compiled == 0
     assert any(note.startswith("estimated by Vela ") for note in report.notes)
+
+
+def test_raced_search_drops_networks_and_reports_the_same_accuracies(watched, plan, tmp_path, monkeypatch):
+    """With one standard error instead of three, as search-val has 30 images."""
+    monkeypatch.setattr("tinynas.study.racing._STANDARD_ERRORS", 1.0)
+    settings = replace(plan.settings, sampler="random", trials=20)
+    plain = replace(plan, settings=replace(settings, storage=str(tmp_path / "plain")))
+    raced = replace(plan, settings=replace(settings, race=True, storage=str(tmp_path / "raced")))
+    front, report = search(plain, report=Quiet()), Quiet()
+    raced_front = search(raced, report=report)
+    (note,) = [note for note in report.notes if "dropped" in note]
+    dropped = 20 - raced_front.evaluations
+    assert note == f"search: {dropped} of 20 networks were dropped after a part of search-val"
+    assert 0 < dropped < 20
+    accuracies = {entry.arch: entry.accuracy for entry in front.front}
+    in_both = [entry for entry in raced_front.front if entry.arch in accuracies]
+    assert in_both
+    assert all(entry.accuracy == accuracies[entry.arch] for entry in in_both)
+    assert yaml.safe_load((plan.run / "search.yaml").read_text())["race"] is True

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from uuid import uuid4
 
@@ -47,13 +48,16 @@ def plan_for(plan, workers, **settings):
     return replace(plan, settings=replace(plan.settings, workers=workers, **settings))
 
 
-def processes_that_evaluated(run):
-    """The process ids of the trials that are complete."""
+def trials_of(run):
     with quiet_optuna():
         storage = open_storage(str(run / "study.journal"))
         (name,) = optuna.get_all_study_names(storage)
-        trials = optuna.load_study(study_name=name, storage=storage).trials
-    return {trial.user_attrs[WORKER]["pid"] for trial in trials if trial.values}
+        return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def processes_that_evaluated(run):
+    """The process ids of the trials that are complete."""
+    return {trial.user_attrs[WORKER]["pid"] for trial in trials_of(run) if trial.values}
 
 
 def test_workers_search_together(watched, plan):
@@ -62,6 +66,15 @@ def test_workers_search_together(watched, plan):
     assert result.evaluations == 40
     assert len(processes_that_evaluated(plan.run)) == 2
     assert [note for note in report.notes if "worker" in note] == ["search: starting 1 worker beside this process"]
+
+
+@pytest.mark.slow
+def test_workers_race_together(watched, plan):
+    result = search(plan_for(plan, 2, trials=40, sampler="random", race=True), report=Quiet())
+    assert len(processes_that_evaluated(plan.run)) == 2
+    states = Counter(trial.state.name for trial in trials_of(plan.run))
+    assert states["COMPLETE"] == result.evaluations
+    assert states["COMPLETE"] + states["PRUNED"] == 40
 
 
 @pytest.mark.slow

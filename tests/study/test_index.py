@@ -2,7 +2,7 @@ import pytest
 
 from helpers import SPACE
 from tinynas import cost
-from tinynas.study.index import COST, FAILURE, FINAL, HEARTBEAT, TrialIndex
+from tinynas.study.index import COST, ESTIMATE, FAILURE, FINAL, HEARTBEAT, TrialIndex
 from tinynas.study.shared_study import Retries, SharedStudy
 from tinynas.utils.rng import generator
 
@@ -85,3 +85,24 @@ def test_index_ignores_trials_of_other_programs(study, index):
     study.begin(SPACE.encode(ARCHS[0]), {}, constraints={})
     index.refresh()
     assert (index.running, index.known) == ({}, set())
+
+
+def test_index_keeps_dropped_networks_apart(study, index):
+    """Known to samplers with their estimates, and no evaluations; the first of a network's trials counts."""
+    study.finish(begin(study, ARCHS[0]), [80.0])
+    study.fail(begin(study, ARCHS[1]), {FAILURE: "out of memory"})
+    study.prune(begin(study, ARCHS[1]), {ESTIMATE: 60.5})
+    study.prune(begin(study, ARCHS[0]), {ESTIMATE: 70.0})
+    study.finish(begin(study, ARCHS[1]), [60.0])
+    index.refresh()
+    assert [(e.arch, e.accuracy) for e in index.evaluations] == [(ARCHS[0], 80.0)]
+    assert [(e.arch, e.accuracy) for e in index.history().evaluations] == [(ARCHS[0], 80.0), (ARCHS[1], 60.5)]
+    assert (index.num_dropped, index.num_done) == (1, 2)
+    assert not index.waiting
+    assert index.known == set(ARCHS[:2])
+    again = begin(study, ARCHS[1])
+    index.refresh()
+    assert not index.is_needed(5)
+    assert study.prune(again, {ESTIMATE: 1.0})
+    assert not study.prune(again, {ESTIMATE: 2.0}), "it is finished"
+    assert index.outcome().num_dropped == 1

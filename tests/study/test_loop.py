@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from helpers import SMALL, SPACE, budgets, run_search, score
 from tinynas import Budget, SearchSpace, cost
 from tinynas.study.feasible import Feasible
+from tinynas.study.history import CannotWinError
 from tinynas.study.loop import search
 from tinynas.study.samplers import SAMPLERS
+from tinynas.study.storage import open_storage
 from tinynas.utils.errors import EvaluationError, FileError
 
 
@@ -304,3 +306,114 @@ def test_search_by_a_broken_worker_leaves_networks_to_others(tmp_path):
         outcome = sound.result()
     assert len(outcome.evaluations) == 30
     assert len(outcome.failures) <= 2, "with three attempts at each, the broken one ends with the third network"
+
+
+def race_against_best(calls):
+    """A race on `score` that drops whatever is a tenth below the best so far; calls are kept."""
+
+    def race(arch, evaluations):
+        calls.append(arch)
+        best = max((e.accuracy for e in evaluations), default=0.0)
+        if score(arch) < 0.9 * best:
+            raise CannotWinError(score(arch) - 1)
+        return score(arch)
+
+    return race
+
+
+def raced_search(path, race, *, trials=30, macs=60_000, **settings):
+    feasible = Feasible(space=SPACE, budget=Budget(macs=macs))
+    return search(feasible, score, race=race, storage=str(path), trials=trials, **settings)
+
+
+def test_search_counts_dropped_networks_and_has_no_accuracy_of_them(tmp_path):
+    calls, counts, shown = [], [], []
+
+    def after_trial(new, dropped, rejected):
+        shown.extend(new)
+        counts.append(dropped)
+
+    outcome = raced_search(tmp_path / "j", race_against_best(calls), after_trial=after_trial)
+    assert len(calls) == len(set(calls)) == 30
+    assert len(outcome.evaluations) + outcome.num_dropped == 30
+    assert 0 < outcome.num_dropped < 30
+    assert (counts[-1], shown) == (outcome.num_dropped, outcome.evaluations)
+    assert all(e.accuracy == score(e.arch) for e in outcome.evaluations)
+    assert not outcome.failures
+    states = Counter(trial.state.name for trial in trials_in(tmp_path / "j"))
+    assert states == {"COMPLETE": len(outcome.evaluations), "PRUNED": outcome.num_dropped}
+
+
+def trials_in(path):
+    storage = open_storage(str(path))
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_raced_search_resumes_as_if_it_had_not_been_interrupted(tmp_path, sampler, pareto):
+    calls, resumed = [], []
+    settings = {"sampler": sampler, "pareto": pareto, "trials": 40}
+    whole = raced_search(tmp_path / "whole", race_against_best(calls), **settings)
+
+    def interrupted(arch, evaluations):
+        if len(resumed) == 31:
+            raise KeyboardInterrupt
+        return race_against_best(resumed)(arch, evaluations)
+
+    with pytest.raises(KeyboardInterrupt):
+        raced_search(tmp_path / "cut", interrupted, **settings)
+    assert raced_search(tmp_path / "cut", race_against_best(resumed), **settings) == whole
+    assert resumed == calls
+    without_race = search(
+        Feasible(space=SPACE, budget=Budget(macs=60_000)), score, storage=str(tmp_path / "cut"), **settings
+    )
+    assert without_race == whole, "dropped networks stay dropped"
+
+
+def test_search_that_only_drops_does_not_end_as_if_it_failed(tmp_path):
+    def race(arch, evaluations):
+        if evaluations:
+            raise CannotWinError(1.0)
+        return 50.0
+
+    outcome = raced_search(tmp_path / "j", race, trials=12)
+    assert (len(outcome.evaluations), outcome.num_dropped) == (1, 11)
+
+
+def test_samplers_learn_from_dropped_networks(tmp_path):
+    """With the same figures, the next proposals are the same: a search that drops, and one that does not."""
+    calls, proposed = [], []
+
+    def drop_all_but_first(arch, evaluations):
+        calls.append(arch)
+        if evaluations:
+            raise CannotWinError(score(arch))
+        return score(arch)
+
+    raced_search(tmp_path / "raced", drop_all_but_first)
+    raced_search(tmp_path / "plain", lambda arch, evaluations: proposed.append(arch) or score(arch))
+    assert calls == proposed
+
+
+def test_study_with_other_limits_races_dropped_networks_again(tmp_path):
+    calls = []
+    for macs in (60_000, 50_000):
+        raced_search(tmp_path / "j", race_against_best(calls), macs=macs, trials=20)
+    assert SPACE.min() in calls
+    repeated = [arch for arch, count in Counter(calls).items() if count > 1]
+    assert repeated
+    assert all(score(arch) < 0.9 * max(map(score, calls)) for arch in repeated)
+
+
+def test_workers_race_together(tmp_path):
+    calls = []
+    with ThreadPoolExecutor(3) as pool:
+        workers = [pool.submit(raced_search, tmp_path / "j", race_against_best(calls), trials=40) for _ in range(3)]
+        outcomes = [worker.result() for worker in workers]
+    for outcome in outcomes:
+        assert len(outcome.evaluations) + outcome.num_dropped == 40
+        assert outcome.num_dropped == outcomes[0].num_dropped > 0
+        assert {e.arch for e in outcome.evaluations} == {e.arch for e in outcomes[0].evaluations}
+    assert len(calls) == len(set(calls))

@@ -80,7 +80,9 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     check_precision(config.recipe.precision, device())
     task, recipe = TASKS[data.task], config.recipe
     if plan.settings.race and not task.supports_racing:
-        raise InputError(f"--race compares which predictions are right, but {task.label_kind} have none; remove --race")
+        raise InputError(
+            f"--race compares which images are classified correctly, but the networks {task.name}; remove --race"
+        )
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     log = RunLog(run.log, tensorboard=plan.tensorboard)
     training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)

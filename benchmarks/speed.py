@@ -41,7 +41,7 @@ from common.timing import Run, ratios, seconds, summary, time_rounds
 from tinynas import Arch, Budget, SearchSpace, build, cost, load_space
 from tinynas.models.profile import macs_by_fvcore
 from tinynas.study.feasible import Feasible
-from tinynas.training.loop import keep_freed_memory
+from tinynas.utils.memory import keep_freed_memory
 from tinynas.utils.rng import generator
 
 SPACES = ("micro", "mobile32", "mobile")

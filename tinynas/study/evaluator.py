@@ -13,6 +13,7 @@ from ..models.batchnorm import recalibrate
 from ..models.network import Network, fold_in_place
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.registry import TASKS
+from ..utils.memory import keep_freed_memory
 
 Result = TypeVar("Result")
 
@@ -37,6 +38,7 @@ class SubnetEvaluator:
     """
 
     def __init__(self, supernet: Supernet, data: Data, *, note: Callable[[str], None] | None = None) -> None:
+        keep_freed_memory()
         self.supernet = supernet
         self.data = data
         self.val = CachedSplit(data.val)

@@ -1,7 +1,5 @@
 """The one training loop, for any objective. A killed training that is resumed ends with the same weights."""
 
-import ctypes
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from ..data.base import Batch, Data
 from ..models.supernet import Supernet
 from ..utils.distributed import all_values, average_gradients, rank
 from ..utils.errors import FileError
+from ..utils.memory import keep_freed_memory
 from ..utils.rng import generator
 from .checkpoint import TrainingState
 from .objectives import Objective
@@ -197,11 +196,3 @@ def _freeze(optimizer: Optimizer, *, frozen: bool) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.requires_grad_(group["head"] or not frozen)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the whole process: else it maps every large feature map again at every step."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-        mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD

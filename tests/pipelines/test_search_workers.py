@@ -283,6 +283,16 @@ def test_workers_search_image_files_of_mixed_modes(tmp_path, start, copies):
     shown = command.process.stdout.read()
     assert command.process.wait() == 0, shown
     assert len(processes_that_evaluated(tmp_path / "run")) == 2
-    beginnings = ("data: ", "  ", "supernet ", "search", "predictor: ", "Pareto front ", "best ", "warning: accuracy ")
+    beginnings = (
+        "data: ",
+        "  ",
+        "networks are run by ",
+        "supernet ",
+        "search",
+        "predictor: ",
+        "Pareto front ",
+        "best ",
+        "warning: accuracy ",
+    )
     unknown = [line for line in shown.splitlines() if not line.startswith((*beginnings, "written to run: "))]
     assert unknown == []

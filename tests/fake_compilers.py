@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from tinynas.kernels.build import find_compiler
-from tinynas.kernels.library import SIGNATURES
 from tinynas.kernels.program import OPERATION_BYTES
+from tinynas.kernels.shared_library import SIGNATURES
 
 COMPILER = find_compiler()
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")

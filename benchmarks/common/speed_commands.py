@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tinynas.data.registry import load_data
-from tinynas.kernels.library import KernelsUnavailableError, load_library
+from tinynas.kernels.shared_library import KernelsUnavailableError, load_library
 
 from .timing import summary
 

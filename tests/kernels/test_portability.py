@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinynas.kernels import build, library
+from tinynas.kernels import build, shared_library
 
 pytestmark = pytest.mark.slow
 
@@ -19,9 +19,9 @@ AARCH64_COMPILER, AARCH64_EMULATOR = (
     "qemu-aarch64",
 )  # of Debian: gcc-aarch64-linux-gnu, qemu-user
 OWN_SETS = ["baseline"]
-if library._cpu_instruction_set() in ("avx2", "avx512"):
+if shared_library._cpu_instruction_set() in ("avx2", "avx512"):
     OWN_SETS.append("avx2")
-if library._cpu_instruction_set() == "avx512":
+if shared_library._cpu_instruction_set() == "avx512":
     OWN_SETS.append("avx512")
 
 
@@ -40,7 +40,7 @@ def assert_check_passes(command, instruction_set):
     # Leaks are not looked for: that needs more rights than a container has, and the check is a short program.
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert (result.stdout, result.stderr) == (f"{library.LANES[instruction_set]} lanes, 0 errors\n", "")
+    assert (result.stdout, result.stderr) == (f"{shared_library.LANES[instruction_set]} lanes, 0 errors\n", "")
     assert result.returncode == 0
 
 

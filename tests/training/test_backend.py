@@ -8,7 +8,7 @@ from torch import nn
 
 from helpers import TRAINING_RECIPE
 from tinynas import Supernet
-from tinynas.kernels.library import KernelsUnavailableError
+from tinynas.kernels.shared_library import KernelsUnavailableError
 from tinynas.training import backend
 from tinynas.training.backend import use_backend
 from tinynas.utils.errors import InputError

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import InputError
-from .library import KernelLibrary, load_library
 from .program import Program, c_array
+from .shared_library import KernelLibrary, load_library
 
 _ALIGNMENT = 64
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from ..kernels.library import KernelsUnavailableError, is_compiled, load_library
 from ..kernels.program import NotCoveredError
+from ..kernels.shared_library import KernelsUnavailableError, is_compiled, load_library
 from ..models.fused import FusedNetwork
 from ..models.supernet import Supernet
 from ..utils.errors import InputError

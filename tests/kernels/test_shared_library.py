@@ -11,32 +11,32 @@ import torch
 from fake_compilers import COMPILER, needs_compiler, write_counting_compiler, write_failing_compiler, write_sources
 
 from tinynas import TinyNASError
-from tinynas.kernels import build, library
+from tinynas.kernels import build, shared_library
 
 FASTER = "to train about twice as fast"
-OWN_SET = library._cpu_instruction_set()
+OWN_SET = shared_library._cpu_instruction_set()
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An empty cache, and a process that has not loaded anything; afterwards, it has not either."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    library._load_or_explain.cache_clear()
+    shared_library._load_or_explain.cache_clear()
     yield tmp_path / "cache" / "tinynas" / "kernels"
-    library._load_or_explain.cache_clear()
+    shared_library._load_or_explain.cache_clear()
 
 
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """A small program in place of the kernels, for the vectors of this CPU."""
-    monkeypatch.setattr(build, "FOLDER", write_sources(tmp_path / "sources", lanes=library.LANES[OWN_SET]))
+    monkeypatch.setattr(build, "FOLDER", write_sources(tmp_path / "sources", lanes=shared_library.LANES[OWN_SET]))
     return build.FOLDER
 
 
 def load_again():
     """Load the library as another process would."""
-    library._load_or_explain.cache_clear()
-    return library.load_library()
+    shared_library._load_or_explain.cache_clear()
+    return shared_library.load_library()
 
 
 def files_in(folder):
@@ -46,8 +46,8 @@ def files_in(folder):
 @needs_compiler
 @pytest.mark.slow
 def test_kernels_are_loaded_for_this_cpu():
-    kernels = library.load_library()
-    assert (kernels.instruction_set, kernels.lanes) == (library.NAMES[OWN_SET], library.LANES[OWN_SET])
+    kernels = shared_library.load_library()
+    assert (kernels.instruction_set, kernels.lanes) == (shared_library.NAMES[OWN_SET], shared_library.LANES[OWN_SET])
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="not Linux")
@@ -75,16 +75,16 @@ def test_instruction_set_is_the_widest_that_the_system_reports():
 def test_instruction_set_is_that_of_pytorch_or_of_the_architecture(monkeypatch, machine, capability, expected):
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert library._cpu_instruction_set() == expected
+    assert shared_library._cpu_instruction_set() == expected
 
 
 @needs_compiler
 def test_library_is_compiled_into_the_cache_at_first_use_only(sources, cache, tmp_path, monkeypatch):
     log = tmp_path / "log"
     monkeypatch.setenv("CC", str(write_counting_compiler(tmp_path / "bin" / "cc", log)))
-    first = library.load_library()
-    assert library.load_library() is first
-    assert load_again().lanes == library.LANES[OWN_SET]
+    first = shared_library.load_library()
+    assert shared_library.load_library() is first
+    assert load_again().lanes == shared_library.LANES[OWN_SET]
     assert log.read_text() == "compiles\n"
     assert len(files_in(cache)) == 1
 
@@ -94,7 +94,7 @@ def test_installed_library_is_loaded_without_a_compiler_or_a_cache(sources, cach
     build.compile_library(COMPILER, OWN_SET, sources)
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    assert library.load_library().instruction_set == library.NAMES[OWN_SET]
+    assert shared_library.load_library().instruction_set == shared_library.NAMES[OWN_SET]
     assert not cache.exists()
 
 
@@ -105,19 +105,19 @@ def test_installed_library_that_cannot_be_loaded_is_compiled_for_the_cache(sourc
     installed.unlink()
     (sources / name).write_bytes(b"no library")
     assert build.find_library(sources, OWN_SET) == sources / name
-    assert library.load_library().lanes == library.LANES[OWN_SET]
+    assert shared_library.load_library().lanes == shared_library.LANES[OWN_SET]
     assert len(files_in(cache)) == 1
 
 
 @needs_compiler
 @pytest.mark.parametrize("size", [0, 100, -100])
 def test_truncated_library_in_the_cache_is_compiled_again(sources, cache, size):
-    library.load_library()
+    shared_library.load_library()
     (path,) = files_in(cache)
     content = path.read_bytes()
     path.unlink()  # not overwritten: this process runs it
     path.write_bytes(content[:size])
-    assert load_again().lanes == library.LANES[OWN_SET]
+    assert load_again().lanes == shared_library.LANES[OWN_SET]
     assert [file.read_bytes() for file in files_in(cache)] == [content]
 
 
@@ -128,7 +128,7 @@ def test_cache_that_cannot_be_created_is_replaced_by_a_temporary_folder(sources,
     temporary.mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    kernels = library.load_library()
+    kernels = shared_library.load_library()
     assert kernels.functions.forward_size(None, 0, 0, 0, 0, None, 0) == 0
     assert Path(kernels.functions._name).is_relative_to(temporary)
     assert list(temporary.iterdir()) == []  # removed: the process has it loaded
@@ -138,23 +138,23 @@ def test_cache_that_cannot_be_created_is_replaced_by_a_temporary_folder(sources,
 def test_library_for_other_vectors_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "FOLDER", write_sources(tmp_path / "sources", lanes=3))
     with pytest.raises(TinyNASError, match=r"cannot be loaded \(.* is not of this version\)"):
-        library.load_library()
+        shared_library.load_library()
 
 
 def test_missing_compiler_is_a_hint(sources, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
     for _ in range(2):
-        with pytest.raises(library.KernelsUnavailableError) as raised:
-            library.load_library()
+        with pytest.raises(shared_library.KernelsUnavailableError) as raised:
+            shared_library.load_library()
         assert str(raised.value) == f"no C compiler was found (cc, gcc, clang); install one {FASTER}"
 
 
 def test_failing_compiler_is_a_hint_with_its_error(sources, tmp_path, monkeypatch):
     compiler = write_failing_compiler(tmp_path / "bin" / "cc")
     monkeypatch.setenv("CC", str(compiler))
-    with pytest.raises(library.KernelsUnavailableError) as raised:
-        library.load_library()
+    with pytest.raises(shared_library.KernelsUnavailableError) as raised:
+        shared_library.load_library()
     reason = f"the C compiler '{compiler}' failed (program.c:3:1: error: unknown type)"
     assert str(raised.value) == f"{reason}; install a current gcc or clang, or set CC to its path, {FASTER}"
 
@@ -164,12 +164,12 @@ def test_of_two_processes_at_once_one_compiles(sources, cache, tmp_path, monkeyp
     log = tmp_path / "log"
     monkeypatch.setenv("CC", str(write_counting_compiler(tmp_path / "bin" / "cc", log)))
     code = (
-        "import pathlib; from tinynas.kernels import build, library; "
-        f"build.FOLDER = pathlib.Path({str(sources)!r}); print(library.load_library().lanes)"
+        "import pathlib; from tinynas.kernels import build, shared_library; "
+        f"build.FOLDER = pathlib.Path({str(sources)!r}); print(shared_library.load_library().lanes)"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         for _ in range(2)
     ]
-    assert [process.communicate()[0] for process in processes] == [f"{library.LANES[OWN_SET]}\n"] * 2
+    assert [process.communicate()[0] for process in processes] == [f"{shared_library.LANES[OWN_SET]}\n"] * 2
     assert log.read_text() == "compiles\n"

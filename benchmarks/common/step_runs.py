@@ -68,6 +68,7 @@ def step_rounds(step: Step, backend: str) -> Iterator[list[Run]]:
     for number in range(ROUNDS + 1):
         plain = PlainSteps(step, supernet.networks(number))
         plain.run(batch)  # PyTorch prepares its kernels for new shapes here, and allocates momentum
+        supernet.warm_up(batch, STEPS_BEFORE + number)  # other networks; what the new plain ones displaced in memory
         yield [partial(supernet.run, batch, number), partial(plain.run, batch)]
 
 

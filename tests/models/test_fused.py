@@ -18,6 +18,7 @@ from tinynas.models.layers import SqueezeExcite
 
 KINKS = {nn.ReLU: (0.0,), nn.ReLU6: (0.0, 6.0), nn.Hardswish: (-3.0, 3.0)}  # where the derivative jumps
 NEAR = 3e-6  # to a kink: there, rounding alone decides on a gradient
+UNSTABLE = 3e-5  # relative error of PyTorch's outputs: there, a norm of few and close values multiplies rounding errors
 SPACES = {"micro": 12, "mcu": 32, "mobile32": 12, "detect": 32}  # and the smallest of the image sizes that are tested
 ACTS = ("relu", "relu6", "hswish")
 
@@ -130,6 +131,7 @@ def test_results_are_as_close_to_fp64_as_those_of_pytorch(case):
     weights = torch.randn_like(copy.deepcopy(net)(images).detach())
     exact = results(itself, exact_net, images.double(), weights.double())
     errors = eager_errors(net, images, weights, exact)
+    assume(errors["outputs"] <= UNSTABLE * exact["outputs"].norm().item())
     scale = max(exact[name].norm().item() for name, _ in net.named_parameters())
     for name, value in results(FusedNetwork, net, images, weights).items():
         assert (value - exact[name]).norm().item() <= 2 * errors[name] + 1e-6 * scale, name

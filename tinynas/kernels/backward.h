@@ -82,6 +82,25 @@ static size_t weight_sums_needed(const operation *o) {
     return is_convolution(o) ? weights_of(o) : 0;
 }
 
+// Lays out the gradients of the program's outputs.
+static void plan_output_gradients(run *r) {
+    for (int k = 0; k < r->num_outputs; k++) {
+        state *s = r->states + r->outputs[k];
+        s->gradient_block = output_size(r->ops + r->outputs[k]);
+        s->output_gradient = take_vectors(r, r->blocks * s->gradient_block);
+        s->gradient = s->output_gradient;
+    }
+}
+
+// Copies those of a block.
+static void pack_output_gradients(run *r, int block) {
+    for (int k = 0; k < r->num_outputs; k++) {
+        const state *s = r->states + r->outputs[k];
+        long size = output_size(r->ops + r->outputs[k]);
+        pack(r->results[k] + block * LANES * size, live_count(r, block), size, s->output_gradient + block * size);
+    }
+}
+
 // Lays out the memory of the backward pass. buffers, users: (2 * count), for its use.
 static void plan_backward(run *r, vec **buffers, int *users) {
     size_t sums = 0;
@@ -89,6 +108,7 @@ static void plan_backward(run *r, vec **buffers, int *users) {
     r->users = users;
     memset(buffers, 0, sizeof(vec *) * 2 * r->count);
     memset(users, 0, sizeof(int) * 2 * r->count);
+    plan_output_gradients(r);
     for (int i = 0; i < r->count; i++) {
         const operation *o = r->ops + i;
         long size = o->kind == GATE || o->kind == AVERAGE ? 0 : (long)o->outputs * out_pixels(o);
@@ -214,6 +234,7 @@ static void backward_operation(run *r, int i, int thread, int first, int end) {
 static void backward_pass(run *r, int thread, int tracks) {
     (void)tracks;
     int first = r->blocks * thread / r->threads, end = r->blocks * (thread + 1) / r->threads;
+    for (int b = first; b < end; b++) pack_output_gradients(r, b);
     for (int i = r->count - 1; i >= 0; i--) backward_operation(r, i, thread, first, end);
     wait_for_all(r);
     if (thread == 0)

@@ -2,10 +2,9 @@
 #ifndef TINYNAS_DEPTHWISE_H
 #define TINYNAS_DEPTHWISE_H
 
-#include <string.h>
-
 #include "pointwise.h"
 
+#define AHEAD 32   // pixels of a map that are fetched ahead
 #define COLUMNS 4  // outputs of a row that are computed together
 #define MAX_KERNEL 15
 
@@ -30,7 +29,10 @@ INLINE void copy_rows_act(vec *plane, const reader *in, int c, const geometry *s
     const affine norm = affine_of(in, c, act);
     for (int h = first; h < end; h++) {
         vec *row = plane + (long)(h + border(s)) * plane_width(s) + border(s);
-        for (int w = 0; w < s->width; w++) row[w] = activate(normalised(x[(long)h * s->width + w], &norm, act), act);
+        for (int w = 0; w < s->width; w++) {
+            __builtin_prefetch(x + (long)h * s->width + w + AHEAD);
+            row[w] = activate(normalised(x[(long)h * s->width + w], &norm, act), act);
+        }
     }
 }
 

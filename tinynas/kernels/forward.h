@@ -49,6 +49,7 @@ static vec *take_map(run *r, slot *slots, int i, size_t size) {
 static void plan_forward(run *r) {
     slot slots[r->count + 1];
     memset(slots, 0, sizeof slots);
+    r->packed_images = take_vectors(r, r->blocks * image_size(r->ops));
     for (int i = 0; i < r->count; i++) {
         const operation *o = r->ops + i;
         state *s = r->states + i;
@@ -77,7 +78,7 @@ static void plan_forward(run *r) {
 static reader reader_of(const run *r, const operation *o, int block) {
     reader in = {.act = PLAIN};
     if (o->input < 0) {
-        in.map = r->images + (long)block * o->inputs * in_pixels(o);
+        in.map = r->packed_images + block * image_size(r->ops);
         return in;
     }
     const operation *source = r->ops + o->input;
@@ -176,9 +177,24 @@ static void forward_block(run *r, int i, int block, moments *stats, vec *scratch
 // written at the end are still in the cache.
 INLINE int turn(int k, int operation, int first, int end) { return operation % 2 ? first + end - 1 - k : k; }
 
+static void pack_images(run *r, int block) {
+    long size = image_size(r->ops);
+    pack(r->images + block * LANES * size, live_count(r, block), size, r->packed_images + block * size);
+}
+
+// Copies the outputs of a block to the results of block number `to`.
+static void unpack_outputs(const run *r, int block, int to) {
+    for (int k = 0; k < r->num_outputs; k++) {
+        int64_t output = r->outputs[k];
+        long size = output_size(r->ops + output);
+        unpack(r->states[output].map + block * size, live_count(r, block), size, r->results[k] + to * LANES * size);
+    }
+}
+
 static void forward_pass(run *r, int thread, int tracks) {
     int first = r->blocks * thread / r->threads, end = r->blocks * (thread + 1) / r->threads;
     vec *scratch = r->scratch + r->scratch_size * thread;
+    for (int b = first; b < end; b++) pack_images(r, b);
     for (int i = 0; i < r->count; i++) {
         const operation *o = r->ops + i;
         moments stats[is_convolution(o) ? o->outputs : 1];
@@ -190,6 +206,7 @@ static void forward_pass(run *r, int thread, int tracks) {
         // Before the norm is used, and before memory that this operation reads is taken for another map.
         if (is_convolution(o) || !r->keeps) wait_for_all(r);
     }
+    for (int b = first; b < end; b++) unpack_outputs(r, b, b);
 }
 
 #endif

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..utils.errors import InputError
 from .program import Program, c_array
-from .shared_library import KernelLibrary, load_library
+from .shared_library import load_library
 
 _ALIGNMENT = 64
 
@@ -22,7 +22,7 @@ class TensorTable:
 
     def __init__(self, slots: Sequence[tuple[dict[str, Any], str]]) -> None:
         self._slots = slots
-        self._gradients: dict[int, Tensor] = {}  # kept, so that a step does not allocate them
+        self._gradients: dict[int, tuple[Tensor, Tensor]] = {}  # a parameter and memory for its gradient, by number
 
     def __getitem__(self, number: int) -> Tensor:
         tensors, name = self._slots[number]
@@ -55,11 +55,11 @@ class TensorTable:
         return c_array(addresses)
 
     def _gradient_memory(self, number: int, parameter: Tensor) -> Tensor:
-        """Return memory for the gradient of a parameter, in the parameter's layout."""
-        memory = self._gradients.get(number)
-        if memory is None or memory.shape != parameter.shape or memory.stride() != parameter.stride():
+        """Return memory for the gradient of a parameter, in its layout; kept, so that steps do not allocate it."""
+        kept, memory = self._gradients.get(number, (None, None))
+        if memory is None or kept is not parameter:
             memory = torch.empty_like(parameter)
-            self._gradients[number] = memory
+            self._gradients[number] = parameter, memory
         return memory
 
 
@@ -87,27 +87,24 @@ def run_training(program: Program, table: TensorTable, images: Tensor, *, tracks
 
 def run_evaluation(program: Program, table: TensorTable, images: Tensor) -> tuple[Tensor, ...]:
     """Run a program with running statistics in its norms, without gradients. As `run_training` otherwise."""
-    library, threads = load_library(), torch.get_num_threads()
-    packed = _pack(images, library)
-    outputs = []
-    for shape in program.output_shapes:
-        outputs.append(_floats(_packed_shape(len(images), shape, library)))
+    functions, threads = load_library().functions, torch.get_num_threads()
+    images, outputs = images.contiguous(), _outputs(program, len(images))
     memory = _memory(
-        library.functions.evaluation_size(program.operations, program.length, threads, program.outputs, len(outputs))
+        functions.evaluation_size(program.operations, program.length, threads, program.outputs, len(outputs))
     )
-    library.functions.evaluate(
+    functions.evaluate(
         program.operations,
         program.length,
         len(images),
         threads,
         table.addresses(),
-        packed.data_ptr(),
+        images.data_ptr(),
         memory.data_ptr(),
         program.outputs,
         _addresses(outputs),
         len(outputs),
     )
-    return tuple(_unpack(output, len(images)) for output in outputs)
+    return outputs
 
 
 class _TrainingPass(torch.autograd.Function):
@@ -117,60 +114,51 @@ class _TrainingPass(torch.autograd.Function):
     def forward(
         ctx: Any, trigger: Tensor, program: Program, table: TensorTable, images: Tensor, tracks: bool
     ) -> tuple[Tensor, ...]:
-        library, threads, count = load_library(), torch.get_num_threads(), len(program.outputs)
-        packed = _pack(images, library)
+        functions, threads = load_library().functions, torch.get_num_threads()
+        images, outputs, addresses = images.contiguous(), _outputs(program, len(images)), table.addresses()
         keeps = ctx.needs_input_grad[0]
-        size = library.functions.forward_size(
-            program.operations, program.length, len(images), threads, keeps, program.outputs, count
+        memory = _memory(
+            functions.forward_size(
+                program.operations, program.length, len(images), threads, keeps, program.outputs, len(outputs)
+            )
         )
-        memory = _memory(size)
-        maps = c_array([0] * count)
-        library.functions.forward(
+        functions.forward(
             program.operations,
             program.length,
             len(images),
             threads,
-            table.addresses(),
-            packed.data_ptr(),
+            addresses,
+            images.data_ptr(),
             tracks,
             keeps,
             memory.data_ptr(),
             program.outputs,
-            maps,
-            count,
+            _addresses(outputs),
+            len(outputs),
         )
-        ctx.pass_ = program, table, packed, memory, threads
-        ctx.batch = len(images)
-        outputs = []
-        for address, shape in zip(maps, program.output_shapes, strict=True):
-            full = _packed_shape(len(images), shape, library)
-            first = address - memory.data_ptr()
-            values = memory[first : first + 4 * torch.Size(full).numel()].view(torch.float32).view(full)
-            outputs.append(_unpack(values, len(images)))
-        return tuple(outputs)
+        ctx.pass_ = program, table, addresses, memory, len(images), threads
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
-        program, table, packed, kept, threads = ctx.pass_
-        library, count = load_library(), len(gradients)
-        size = library.functions.backward_size(
-            program.operations, program.length, ctx.batch, threads, program.outputs, count
+        program, table, addresses, kept, batch, threads = ctx.pass_
+        functions = load_library().functions
+        gradients = tuple(gradient.contiguous() for gradient in gradients)
+        memory = _memory(
+            functions.backward_size(program.operations, program.length, batch, threads, program.outputs, len(gradients))
         )
-        memory = _memory(size)
-        packed_gradients = [_pack(gradient, library) for gradient in gradients]
-        library.functions.backward(
+        functions.backward(
             program.operations,
             program.length,
-            ctx.batch,
+            batch,
             threads,
-            table.addresses(),
+            addresses,
             table.gradients(program),
-            packed.data_ptr(),
             kept.data_ptr(),
             memory.data_ptr(),
             program.outputs,
-            _addresses(packed_gradients),
-            count,
+            _addresses(gradients),
+            len(gradients),
         )
         return None, None, None, None, None
 
@@ -181,34 +169,9 @@ def _memory(size: int) -> Tensor:
     return memory[-memory.data_ptr() % _ALIGNMENT :]
 
 
-def _floats(shape: Sequence[int]) -> Tensor:
-    """Return a tensor without values, aligned for the kernels."""
-    size = 4 * torch.Size(shape).numel()
-    return _memory(size)[:size].view(torch.float32).view(shape)
-
-
-def _packed_shape(batch: int, shape: Sequence[int], library: KernelLibrary) -> tuple[int, ...]:
-    """Return the shape in which the kernels have tensors (batch, shape): (batch / lanes, rounded up, shape, lanes)."""
-    return (-(-batch // library.lanes), *shape, library.lanes)
-
-
-def _pack(tensor: Tensor, library: KernelLibrary) -> Tensor:
-    """Return a tensor (N, ...) as the kernels read it, padded with 0."""
-    batch, lanes = len(tensor), library.lanes
-    packed = _floats(_packed_shape(batch, tensor.shape[1:], library))
-    by_image = packed.movedim(-1, 1)  # (blocks, lanes, ...)
-    full = batch // lanes
-    if full:
-        by_image[:full] = tensor[: full * lanes].reshape(by_image[:full].shape)
-    if batch % lanes:
-        by_image[full, : batch % lanes] = tensor[full * lanes :]
-        by_image[full, batch % lanes :] = 0
-    return packed
-
-
-def _unpack(packed: Tensor, batch: int) -> Tensor:
-    """Return a tensor (N, ...) of what the kernels have computed."""
-    return packed.movedim(-1, 1).clone(memory_format=torch.contiguous_format).flatten(0, 1)[:batch]
+def _outputs(program: Program, batch: int) -> tuple[Tensor, ...]:
+    """Return tensors without values for the outputs of a batch."""
+    return tuple(torch.empty((batch, *shape)) for shape in program.output_shapes)
 
 
 def _addresses(tensors: Sequence[Tensor]) -> Any:

@@ -2,8 +2,6 @@
 #ifndef TINYNAS_POINTWISE_H
 #define TINYNAS_POINTWISE_H
 
-#include <string.h>
-
 #include "vectors.h"
 
 #define STRIP 32  // pixels that are read at once; a multiple of TILE
@@ -17,6 +15,7 @@ INLINE vec *strip_tile(vec *strip, int channels, int c, int pixel) {
 INLINE int at_most(int left, int size) { return left < size ? left : size; }
 
 // strip = `count` pixels from p on, as their reader sees them; 0 behind the last one. Its channels: strip_channels.
+// The next channel's pixels are far away in memory, and fetched while these are computed.
 INLINE void stage_act(vec *strip, int strip_channels, const reader *in, int channels, int pixels, int p, int count,
                       const int act) {
     for (int c = 0; c < channels; c++) {
@@ -26,6 +25,7 @@ INLINE void stage_act(vec *strip, int strip_channels, const reader *in, int chan
         for (int q = 0; q < count; q += TILE) {
             vec *tile = strip_tile(strip, strip_channels, c, q);
             for (int j = 0; j < TILE; j++) {
+                __builtin_prefetch(x + pixels + q + j);
                 vec value = q + j < count ? activate(normalised(x[q + j], &norm, act), act) : (vec){};
                 tile[j] = in->gate ? value * gate : value;
             }
@@ -172,7 +172,7 @@ typedef struct {
     gradient_sums *sums;           // (inputs): of gx
 } backward_block;
 
-// strip = the gradient before the norm of `count` pixels from p on; 0 behind the last one.
+// strip = the gradient before the norm of `count` pixels from p on; 0 behind the last one. Fetches as `stage_act` does.
 static void stage_gradient(vec *strip, int strip_channels, const backward_block *b, int channels, int pixels, int p,
                            int count) {
     for (int c = 0; c < channels; c++) {
@@ -180,8 +180,11 @@ static void stage_gradient(vec *strip, int strip_channels, const backward_block 
         const norm_gradient norm = b->norm[c];
         for (int q = 0; q < count; q += TILE) {
             vec *tile = strip_tile(strip, strip_channels, c, q);
-            for (int j = 0; j < TILE; j++)
+            for (int j = 0; j < TILE; j++) {
+                __builtin_prefetch(g + pixels + q + j);
+                __builtin_prefetch(y + pixels + q + j);
                 tile[j] = q + j < count ? raw_gradient(g[q + j], y[q + j], &norm, b->live) : (vec){};
+            }
         }
     }
 }
@@ -238,7 +241,8 @@ static void pointwise_backward(const reader *in, const backward_block *b, int in
                                vec *scratch) {
     int inputs_up = round_up(inputs, INNER), outputs_up = round_up(outputs, OUTER);
     vec *gs = scratch, *xs = scratch + outputs_up * STRIP;
-    memset(scratch, 0, sizeof(vec) * STRIP * (outputs_up + inputs_up));
+    if (outputs_up > outputs || inputs_up > inputs)  // channels that are not staged
+        memset(scratch, 0, sizeof(vec) * STRIP * (outputs_up + inputs_up));
     lane_sums sums[inputs];
     memset(sums, 0, sizeof sums);
     for (int p = 0; p < pixels; p += STRIP) {

@@ -83,50 +83,42 @@ long backward_size(const operation *ops, int count, int batch, int threads, cons
     vec *buffers[2 * count];
     int users[2 * count];
     run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, NULL);
-    for (int k = 0; k < num_outputs; k++) states[outputs[k]].gradient = (vec *)64;
     plan_backward(&r, buffers, users);
     return (long)r.used;
 }
 
-// Runs the forward pass on images (blocks, channels, height, width, LANES). `tracks`: updates the running statistics.
-// `memory`, of forward_size bytes and aligned to 64, has all that the backward pass needs if it `keeps` that. `maps`:
-// receives the addresses of the outputs.
+// Runs the forward pass on images (batch, channels, height, width). `tracks`: updates the running statistics. `memory`,
+// of forward_size bytes and aligned to 64, has all that the backward pass needs if it `keeps` that. `maps`: the outputs
+// (batch, channels, height, width) are written there.
 void forward(const operation *ops, int count, int batch, int threads, float **values, const float *images, int tracks,
-             int keeps, void *memory, const int64_t *outputs, void **maps, int num_outputs) {
+             int keeps, void *memory, const int64_t *outputs, float **maps, int num_outputs) {
     state states[count];
     run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, memory);
     r.keeps = keeps;
     r.values = values;
-    r.images = (const vec *)images;
+    r.images = images;
+    r.results = maps;
     plan_forward(&r);
     prefer_large_pages(memory, r.used);
     for (int i = 0; i < count; i++) gather_weights(&r, ops + i, states + i);
-    for (int k = 0; k < num_outputs; k++) maps[k] = states[outputs[k]].map;
     run_pass(&r, forward_pass, tracks);
 }
 
-static long output_size(const operation *o) { return o->outputs * (o->kind == AVERAGE ? 1 : out_pixels(o)); }
-
-// Adds the gradients of all parameters to `gradients`, given those of the outputs (blocks, channels, height, width,
-// LANES), in which dead lanes are 0. `kept`: the forward pass's memory; `memory`: of backward_size bytes.
-void backward(const operation *ops, int count, int batch, int threads, float **values, float **gradients,
-              const float *images, void *kept, void *memory, const int64_t *outputs, float **output_gradients,
-              int num_outputs) {
+// Adds the gradients of all parameters to `gradients`, given those of the outputs (batch, channels, height, width).
+// `kept`: the forward pass's memory; `memory`: of backward_size bytes.
+void backward(const operation *ops, int count, int batch, int threads, float **values, float **gradients, void *kept,
+              void *memory, const int64_t *outputs, float **output_gradients, int num_outputs) {
     state states[count];
     vec *buffers[2 * count];
     int users[2 * count];
     run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, kept);
     r.values = values;
     r.gradients = gradients;
-    r.images = (const vec *)images;
+    r.results = output_gradients;
     plan_forward(&r);
     for (int i = 0; i < count; i++) set_squeeze(ops + i, states + i);
     r.memory = memory;
     r.used = 0;
-    for (int k = 0; k < num_outputs; k++) {
-        states[outputs[k]].gradient = (const vec *)output_gradients[k];
-        states[outputs[k]].gradient_block = output_size(ops + outputs[k]);
-    }
     plan_backward(&r, buffers, users);
     prefer_large_pages(memory, r.used);
     run_pass(&r, backward_pass, 0);
@@ -137,8 +129,6 @@ void backward(const operation *ops, int count, int batch, int threads, float **v
 typedef struct {
     const run *whole;
     int thread;
-    const vec *images;
-    vec **maps;
 } evaluation;
 
 // Bytes of memory of a thread.
@@ -146,23 +136,15 @@ static long evaluation_memory(const operation *ops, int count, const int64_t *ou
     return forward_size(ops, count, LANES, 1, 0, outputs, num_outputs);
 }
 
-static void copy_outputs(const evaluation *e, const state *states, int block) {
-    for (int k = 0; k < e->whole->num_outputs; k++) {
-        int64_t output = e->whole->outputs[k];
-        long size = output_size(e->whole->ops + output);
-        memcpy(e->maps[k] + block * size, states[output].map, sizeof(vec) * size);
-    }
-}
-
 static void *evaluate_blocks(void *argument) {
     const evaluation *e = argument;
     const run *w = e->whole;
     long memory = evaluation_memory(w->ops, w->count, w->outputs, w->num_outputs);
-    long image_size = w->ops[0].inputs * in_pixels(w->ops);
     state states[w->count];
     run r = make_run(w->ops, w->count, LANES, 1, w->outputs, w->num_outputs, states, w->memory + memory * e->thread);
     r.keeps = 0;
     r.values = w->values;
+    r.results = w->results;
     plan_forward(&r);
     int channels = 1;
     for (int i = 0; i < w->count; i++) {
@@ -173,9 +155,11 @@ static void *evaluate_blocks(void *argument) {
     moments stats[channels];
     int first = w->blocks * e->thread / w->threads, end = w->blocks * (e->thread + 1) / w->threads;
     for (int b = first; b < end; b++) {
-        r.images = e->images + b * image_size;
+        r.batch = live_count(w, b);
+        r.images = w->images + b * LANES * image_size(w->ops);
+        pack_images(&r, 0);
         for (int i = 0; i < w->count; i++) forward_block(&r, i, 0, stats, r.scratch);
-        copy_outputs(e, states, b);
+        unpack_outputs(&r, 0, b);
     }
     return NULL;
 }
@@ -191,11 +175,13 @@ void evaluate(const operation *ops, int count, int batch, int threads, float **v
     state states[count];
     run r = make_run(ops, count, batch, threads, outputs, num_outputs, states, memory);
     r.values = values;
+    r.images = images;
+    r.results = maps;
     evaluation parts[r.threads];
     pthread_t others[r.threads];
     int is_started[r.threads];
     for (int t = r.threads - 1; t >= 0; t--) {
-        parts[t] = (evaluation){&r, t, (const vec *)images, (vec **)maps};
+        parts[t] = (evaluation){&r, t};
         is_started[t] = t > 0 && !pthread_create(others + t, NULL, evaluate_blocks, parts + t);
         if (!is_started[t]) evaluate_blocks(parts + t);
     }

@@ -46,6 +46,7 @@ typedef struct {
     gate_state gates;        // of the first block; those of the next follow
     squeeze squeeze;
     // The backward pass. Gradients of maps are (blocks, largest map) and, of a convolution, behind its norm.
+    vec *output_gradient;    // of the map as an output of the program; else NULL
     const vec *gradient;     // of the map
     long gradient_block;     // vectors from a block's gradient to the next one's
     int buffer;              // number of the buffer that has the gradient; -1: it is given
@@ -69,7 +70,9 @@ typedef struct {
     int num_outputs;
     int keeps;                    // whether all maps are kept, for the backward pass
     float **values, **gradients;  // of the tensors; a gradient may be NULL
-    const vec *images;
+    const float *images;          // (batch, channels, height, width), and packed
+    vec *packed_images;           // (blocks, channels, height, width)
+    float **results;              // of the outputs (batch, channels, height, width): their maps, or the maps' gradients
     state *states;
     vec *scratch;
     size_t scratch_size;          // vectors of a thread
@@ -97,6 +100,10 @@ static long weights_of(const operation *o) {
     long taps = o->kernel * o->kernel;
     return o->kind == DEPTHWISE ? o->outputs * taps : o->outputs * o->inputs * taps;
 }
+
+// Floats of an image, and of an output of the program for an image.
+static long image_size(const operation *ops) { return ops[0].inputs * in_pixels(ops); }
+static long output_size(const operation *o) { return o->outputs * (o->kind == AVERAGE ? 1 : out_pixels(o)); }
 
 static void *take(run *r, size_t bytes) {
     size_t at = r->used;

@@ -29,7 +29,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "backward_size": (c_long, [c_void_p, c_int, c_int, c_int, c_void_p, c_int]),
     "evaluation_size": (c_long, [c_void_p, c_int, c_int, c_void_p, c_int]),
     "forward": (None, [c_void_p, c_int, c_int, c_int, c_void_p, c_void_p, c_int, c_int] + [c_void_p] * 3 + [c_int]),
-    "backward": (None, [c_void_p, c_int, c_int, c_int] + [c_void_p] * 7 + [c_int]),
+    "backward": (None, [c_void_p, c_int, c_int, c_int] + [c_void_p] * 6 + [c_int]),
     "evaluate": (None, [c_void_p, c_int, c_int, c_int] + [c_void_p] * 5 + [c_int]),
 }
 

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__AVX512F__)
 #define LANES 16
@@ -74,6 +75,21 @@ INLINE mask first_lanes(int count) {
     mask m;
     for (int lane = 0; lane < LANES; lane++) m[lane] = lane < count ? -1 : 0;
     return m;
+}
+
+// Copies `count` arrays of `size` floats, one behind the other, to the first lanes of vectors; the others are 0.
+static void pack(const float *from, int count, long size, vec *to) {
+    if (count < LANES) memset(to, 0, sizeof(vec) * size);
+    for (long start = 0; start < size; start += LANES)
+        for (int lane = 0; lane < count; lane++)
+            for (long k = start; k < start + LANES && k < size; k++) to[k][lane] = from[lane * size + k];
+}
+
+// The reverse of `pack`.
+static void unpack(const vec *from, int count, long size, float *to) {
+    for (long start = 0; start < size; start += LANES)
+        for (int lane = 0; lane < count; lane++)
+            for (long k = start; k < start + LANES && k < size; k++) to[lane * size + k] = from[k][lane];
 }
 
 // What a reader of a map applies to it: nothing, to a sum of a block; else batch norm and an activation.

@@ -1,8 +1,9 @@
 """The one training loop, for any objective. A killed training that is resumed ends with the same weights."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -123,17 +124,19 @@ def train_step(
 
     mean_loss = average_gradients(supernet, first_loss)  # over the processes
     precision.scaler.unscale_(optimizer)
-    grad_norm = get_total_norm([parameter.grad for parameter in supernet.parameters() if parameter.grad is not None])
-    finite = bool(torch.stack([mean_loss, grad_norm]).isfinite().all())
+    parameters = _parameters_with_gradient(optimizer)
+    grad_norm = get_total_norm([cast(Tensor, parameter.grad) for parameter in parameters])
+    reported_loss, reported_norm = torch.stack([mean_loss, grad_norm]).tolist()
+    finite = math.isfinite(reported_loss) and math.isfinite(reported_norm)
 
     if finite:
         if max_grad_norm:
-            clip_grads_with_norm_(supernet.parameters(), max_grad_norm, grad_norm)
+            clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
         for group in optimizer.param_groups:
             group["lr"] = lr * group["factor"]
         optimizer.step()
     precision.scaler.update()
-    return StepResult(mean_loss.item(), finite)
+    return StepResult(reported_loss, finite)
 
 
 def _batches(
@@ -189,6 +192,13 @@ def _parameters(model: nn.Module, *, head: bool, decays: bool) -> list[nn.Parame
         if ("classifier" in name.split(".")) == head and (parameter.ndim > 1) == decays:
             chosen.append(parameter)
     return chosen
+
+
+def _parameters_with_gradient(optimizer: Optimizer) -> list[nn.Parameter]:
+    """Return the parameters that a step updates. A walk through the supernet's modules would take far longer."""
+    return [
+        parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.grad is not None
+    ]
 
 
 def _freeze(optimizer: Optimizer, *, frozen: bool) -> None:

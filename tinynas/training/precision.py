@@ -1,5 +1,6 @@
 """Mixed precision: forward passes in bf16 or fp16, weights and their updates in fp32."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 class MixedPrecision:
     """How a step computes (Micikevicius et al., ICLR 2018); both parts do nothing in fp32."""
 
-    autocast: torch.autocast  # the context of forward passes
+    autocast: AbstractContextManager[object]  # of forward passes
     scaler: torch.amp.GradScaler  # for fp16, scales losses so that no gradient vanishes
 
     @classmethod
@@ -34,7 +35,8 @@ class MixedPrecision:
             InputError: The device does not support the precision.
         """
         check_precision(precision, device)
+        autocast = nullcontext() if precision == "fp32" else torch.autocast(device.type, _DTYPES[precision])
         return cls(
-            autocast=torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32"),
+            autocast=autocast,
             scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         )

@@ -15,4 +15,11 @@ class SGD(torch.optim.SGD):
     load_state_dict = unwrap(torch.optim.SGD.load_state_dict)
     state_dict = unwrap(torch.optim.SGD.state_dict)
     step = torch.no_grad()(unwrap(torch.optim.SGD.step))
-    zero_grad = unwrap(torch.optim.SGD.zero_grad)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set gradients to None, which PyTorch's method does in 10 times the time."""
+        if not set_to_none:
+            raise ValueError("set_to_none=False: gradients are always set to None")
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None

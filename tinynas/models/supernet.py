@@ -14,6 +14,7 @@ from ..utils.errors import InputError
 from .batchnorm import recalibrate
 from .binding import BoundModule, ParameterBinding, parts_of, slots_of, view
 from .fused import FusedNetwork
+from .layers import without_initial_values
 from .network import ModuleSpec, Network, build, module_specs, turned
 
 _CACHED_SUBNETS = 256
@@ -103,7 +104,8 @@ class Supernet(nn.Module):
         Raises:
             InputError: The arch is not part of the supernet.
         """
-        net = build(arch).to(next(self.net.parameters()).device)
+        with without_initial_values():
+            net = Network(arch).to(next(self.net.parameters()).device, memory_format=torch.channels_last)
         for binding in self._bindings(net):
             binding.copy()
         return net.train(self.training)
@@ -200,7 +202,7 @@ class Supernet(nn.Module):
         """Return a module of subnets without weights."""
         key = spec, self.training
         if key not in self._shared:
-            with torch.device("meta"):
+            with without_initial_values():
                 module = spec.build().train(self.training)
             bindings = self._bindings(module, f"{spec.name}.")
             for binding in bindings:

@@ -7,10 +7,11 @@ its rates of matrix products and copies, beside both. accuracy: networks trained
 each. counting: counted cost beside fvcore. samples: networks that keep four limits, repaired as the search does it and
 by rejection. evaluations: evaluating subnets by the kernels and by PyTorch. evaluations ofa: beside the package ofa.
 start-up: commands until their first training step, each in a process of its own, beside importing torch and reading
-the data. commands: whole commands beside an earlier version, on as many threads as they choose; needs --before.
+the data. threads: a search's supernet on two threads, and in two processes of torchrun. commands: whole commands beside
+an earlier version, on as many threads as they choose; needs --before.
 
-Each is a cell; 2 to 15 rounds, of which the median and the range are reported. All but `commands` use one thread, and
-compare processor times.
+Each is a cell; 2 to 15 rounds, of which the median and the range are reported. All but `threads` and `commands` use one
+thread, and compare processor times.
 
 Takes about 30 minutes on one core; `evaluations ofa` needs `pip install ofa`. Writes the tables `speed`, `kernels` and
 `accuracy` of docs/results/speed.md.
@@ -29,7 +30,7 @@ import torch
 from common.cells import Cells
 from common.command import run_benchmark
 from common.speed_accuracy import accuracy_table, measure_accuracies
-from common.speed_commands import measure_commands
+from common.speed_commands import measure_commands, measure_threads
 from common.speed_compile import measure_compile
 from common.speed_evaluations import measure_evaluations, measure_ofa
 from common.speed_roofline import measure_roofline
@@ -150,6 +151,7 @@ KERNEL_PARTS: dict[str, Callable[[], Iterator[dict]]] = {  # the rows of the tab
     "torch.compile": measure_compile,
     "roofline": measure_roofline,
     "evaluations": measure_evaluations,
+    "threads": measure_threads,
 }
 
 

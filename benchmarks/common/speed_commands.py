@@ -1,10 +1,10 @@
-"""The part `commands` of speed.py: whole commands, beside an earlier version of the package."""
+"""The parts `commands` and `threads` of speed.py: whole commands, beside an earlier version, and on two cores."""
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from .timing import summary
 ROUNDS = 2
 GOAL = "<= 0.45"
 ROOT = Path(__file__).resolve().parents[2]
+ON_CORES = "search --space micro --data fashion-mnist --flops 300K --epochs 1 --trials 1 --batch-size 128"
 COMMANDS = ("quickstart", "search --space micro --data fashion-mnist --flops 300K --epochs 2 --trials 20")
 
 
@@ -60,11 +61,37 @@ def measure_commands(before: str) -> Iterator[dict]:
         yield summary(f"{what}: now / earlier version, processor time", processor_ratios, aim="")
 
 
-def run_command(version: Path, command: str) -> CommandTime:
-    """Run a command of a version, by the folder of its checkout, in an empty folder."""
+def measure_threads() -> Iterator[dict]:
+    """Yield the time of training a supernet on two threads, and in two processes of torchrun, over that on one thread.
+
+    The command also reads the data and evaluates a network. The machine must be idle.
+    """
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2")
+    on_threads, in_processes = [], []
+    for _ in range(ROUNDS):
+        alone = run_command(ROOT, ON_CORES, threads=1).seconds
+        on_threads.append(run_command(ROOT, ON_CORES, threads=2).seconds / alone)
+        in_processes.append(run_command(ROOT, ON_CORES, threads=1, launcher=torchrun).seconds / alone)
+    yield summary(f"tinynas {ON_CORES}: 2 threads / 1 thread", on_threads, aim="")
+    yield summary(f"tinynas {ON_CORES}: torchrun with 2 processes / 1 thread", in_processes, aim="")
+
+
+def run_command(
+    version: Path, command: str, *, threads: int | None = None, launcher: Sequence[str] = ()
+) -> CommandTime:
+    """Run a command in an empty folder.
+
+    Args:
+        version: The folder of the version's checkout.
+        command: What follows "tinynas".
+        threads: Of a process; None lets it choose.
+        launcher: Arguments of Python that start the processes.
+    """
     environment = os.environ | {"PYTHONPATH": str(version.resolve())}
     environment.pop("OMP_NUM_THREADS", None)
-    words = [sys.executable, "-m", "tinynas.cli", *command.split()]
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    words = [sys.executable, *launcher, "-m", "tinynas.cli", *command.split()]
     with TemporaryDirectory() as folder:
         used, start = children_seconds(), time.perf_counter()
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=environment)

@@ -14,6 +14,7 @@ from tinynas.training.objectives import PlainObjective
 from tinynas.training.precision import MixedPrecision
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import TrainingError
+from tinynas.utils.rng import generator
 
 CPU = torch.device("cpu")
 
@@ -185,3 +186,10 @@ def test_train_step_keeps_one_graph_alive_at_a_time(space, data):
 
     zero_rate_step(supernet, Noted(), batch, optimizer, MixedPrecision.for_device("fp32", CPU))
     assert norms[0] == 0 < norms[1], "the first loss went backward before the second was made"
+
+
+def test_a_step_seeds_torch_as_manual_seed_does():
+    training_module._seed_step(3, 7)
+    numbers = torch.rand(4)
+    torch.manual_seed(int(generator(3, "dropout", 7).integers(2**31)))
+    assert torch.equal(torch.rand(4), numbers)

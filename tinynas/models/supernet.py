@@ -105,7 +105,8 @@ class Supernet(nn.Module):
             InputError: The arch is not part of the supernet.
         """
         with without_initial_values():
-            net = Network(arch).to(next(self.net.parameters()).device, memory_format=torch.channels_last)
+            net = Network(arch).to(next(self.net.parameters()).device)
+        net.to(memory_format=torch.channels_last)
         for binding in self._bindings(net):
             binding.copy()
         return net.train(self.training)

@@ -165,7 +165,7 @@ def _seed_step(seed: int, step: int) -> np.random.Generator:
     dropout_seed = int(generator(seed, "dropout", step).integers(2**31))
     torch.default_generator.manual_seed(dropout_seed)
     # torch.manual_seed would also keep a call for each kind of GPU that has not been used, with its stack, in 1 ms.
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed(dropout_seed)
     return generator(seed, "objective", step)
 

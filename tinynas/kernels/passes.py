@@ -9,6 +9,7 @@ from torch import Tensor
 from ..utils.errors import InputError
 from .program import Program, c_array
 from .shared_library import load_library
+from .threads import kernel_threads
 
 _ALIGNMENT = 64
 
@@ -87,7 +88,7 @@ def run_training(program: Program, table: TensorTable, images: Tensor, *, tracks
 
 def run_evaluation(program: Program, table: TensorTable, images: Tensor) -> tuple[Tensor, ...]:
     """Run a program with running statistics in its norms, without gradients. As `run_training` otherwise."""
-    functions, threads = load_library().functions, torch.get_num_threads()
+    functions, threads = load_library().functions, kernel_threads()
     images, outputs = images.contiguous(), _outputs(program, len(images))
     memory = _memory(
         functions.evaluation_size(program.operations, program.length, threads, program.outputs, len(outputs))
@@ -114,7 +115,7 @@ class _TrainingPass(torch.autograd.Function):
     def forward(
         ctx: Any, trigger: Tensor, program: Program, table: TensorTable, images: Tensor, tracks: bool
     ) -> tuple[Tensor, ...]:
-        functions, threads = load_library().functions, torch.get_num_threads()
+        functions, threads = load_library().functions, kernel_threads()
         images, outputs, addresses = images.contiguous(), _outputs(program, len(images)), table.addresses()
         keeps = ctx.needs_input_grad[0]
         memory = _memory(

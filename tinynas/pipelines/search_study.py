@@ -11,6 +11,7 @@ from ..experiment.plots import Series, pareto_plot
 from ..experiment.reporter import ProgressReporter
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
+from ..kernels.threads import all_threads_for_kernels
 from ..models.model_file import digest
 from ..models.supernet import Supernet
 from ..study.evaluator import SubnetEvaluator
@@ -81,20 +82,21 @@ def search_supernet(
     """
     feasible = feasible_networks(plan, supernet.space)
     evaluator = SubnetEvaluator(supernet, data, note=note)
-    return search_space(
-        feasible if plan.latency_table else feasible.with_predictor(),
-        evaluator,
-        race=Race(evaluator, pareto=plan.settings.pareto) if plan.settings.race else None,
-        weights=digest(supernet.state_dict())[:12],
-        storage=plan.settings.storage or str(RunFolder(plan.run).study),
-        trials=plan.settings.trials,
-        sampler=plan.settings.sampler,
-        pareto=plan.settings.pareto,
-        seed=plan.config.recipe.seed,
-        after_trial=after_trial,
-        note=note,
-        storage_timeout=plan.settings.storage_timeout,
-    )
+    with all_threads_for_kernels(supernet.fused):
+        return search_space(
+            feasible if plan.latency_table else feasible.with_predictor(),
+            evaluator,
+            race=Race(evaluator, pareto=plan.settings.pareto) if plan.settings.race else None,
+            weights=digest(supernet.state_dict())[:12],
+            storage=plan.settings.storage or str(RunFolder(plan.run).study),
+            trials=plan.settings.trials,
+            sampler=plan.settings.sampler,
+            pareto=plan.settings.pareto,
+            seed=plan.config.recipe.seed,
+            after_trial=after_trial,
+            note=note,
+            storage_timeout=plan.settings.storage_timeout,
+        )
 
 
 def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:

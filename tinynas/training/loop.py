@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from ..data.base import Batch, Data
+from ..kernels.threads import all_threads_for_kernels
 from ..models.supernet import Supernet
 from ..utils.distributed import all_values, average_gradients, rank
 from ..utils.errors import FileError
@@ -68,27 +69,28 @@ def train(
     _check_common_step(state.step, checkpoint)
     steps = data.steps_per_epoch(recipe.batch_size)
     supernet.train()
-    for epoch in range(state.step // steps, recipe.epochs):
-        start = state.step % steps
-        if start == 0:
-            before_epoch(epoch, optimizer)
-        objective = objective_for_epoch(epoch)
-        state.begin_epoch(resumed=start > 0)
-        for batch in _batches(data, recipe, resolutions, device, epoch=epoch, start=start):
-            _freeze(optimizer, frozen=epoch + batch.number / steps < recipe.freeze_epochs)
-            lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
-            rng = _seed_step(recipe.seed, state.step)
-            result = train_step(
-                supernet, objective, batch, rng, optimizer, precision, lr=lr, max_grad_norm=recipe.max_grad_norm
-            )
-            state.count(result)
-            progress = state.progress(recipe.epochs, steps, lr)
-            if progress.ends_epoch:
-                state.check(ends_training=progress.step == progress.steps)
-            if rank() == 0:
-                after_step(progress)
-                state.save(at_once=progress.ends_epoch)
-            state.resume_clock()
+    with all_threads_for_kernels(supernet.fused):
+        for epoch in range(state.step // steps, recipe.epochs):
+            start = state.step % steps
+            if start == 0:
+                before_epoch(epoch, optimizer)
+            objective = objective_for_epoch(epoch)
+            state.begin_epoch(resumed=start > 0)
+            for batch in _batches(data, recipe, resolutions, device, epoch=epoch, start=start):
+                _freeze(optimizer, frozen=epoch + batch.number / steps < recipe.freeze_epochs)
+                lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
+                rng = _seed_step(recipe.seed, state.step)
+                result = train_step(
+                    supernet, objective, batch, rng, optimizer, precision, lr=lr, max_grad_norm=recipe.max_grad_norm
+                )
+                state.count(result)
+                progress = state.progress(recipe.epochs, steps, lr)
+                if progress.ends_epoch:
+                    state.check(ends_training=progress.step == progress.steps)
+                if rank() == 0:
+                    after_step(progress)
+                    state.save(at_once=progress.ends_epoch)
+                state.resume_clock()
     supernet.eval()
 
 

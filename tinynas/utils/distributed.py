@@ -23,10 +23,20 @@ T = TypeVar("T")
 
 
 def init_distributed() -> None:
-    """Join the processes that torchrun started: NCCL on GPUs, gloo on CPUs."""
-    if is_under_torchrun() and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        atexit.register(dist.destroy_process_group)
+    """Join the processes that torchrun started: NCCL on GPUs of their own, gloo on CPUs or if they share GPUs.
+
+    Objects are always sent by gloo, from a CPU.
+    """
+    if not is_under_torchrun() or dist.is_initialized():
+        return
+    if not torch.cuda.is_available():
+        dist.init_process_group("gloo")
+    else:
+        torch.cuda.set_device(device())
+        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        on_gpus = "nccl" if local_processes <= torch.cuda.device_count() else "gloo"
+        dist.init_process_group(f"cpu:gloo,cuda:{on_gpus}")
+    atexit.register(dist.destroy_process_group)
 
 
 def rank() -> int:
@@ -40,10 +50,10 @@ def world_size() -> int:
 
 
 def device() -> torch.device:
-    """Return the device of this process: its own GPU, or the CPU."""
+    """Return the device of this process: its own GPU, one that it shares if there are fewer, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def shard(batch_size: int) -> slice:
@@ -72,7 +82,7 @@ def all_values(value: int) -> list[int]:
     """Return a number of every process, in the order of their ranks."""
     if not dist.is_initialized():
         return [value]
-    mine = torch.tensor([value], device=device())
+    mine = torch.tensor([value])
     values = [torch.empty_like(mine) for _ in range(world_size())]
     dist.all_gather(values, mine)
     return [int(number) for number in values]

@@ -8,7 +8,7 @@ The splits never depend on a run's seed.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
@@ -109,6 +109,10 @@ class Split(Protocol):
         """Return the SHA-256 of all images and labels, which tells whether they have changed."""
         ...
 
+    def to(self, device: torch.device) -> "Split":
+        """Return the split with its batches' images on a device; images in memory are copied there once."""
+        ...
+
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield the shard of every batch, in order: images (N, C, resolution, resolution) and their labels."""
         ...
@@ -169,6 +173,10 @@ class Data:
     def channels(self) -> int:
         """The number of input channels: 1 for grey images, 3 for RGB."""
         return len(self.normalise.mean)
+
+    def to(self, device: torch.device) -> "Data":
+        """Return the data set with its batches' images on a device, where they are normalised."""
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
 
     def training_batches(
         self,

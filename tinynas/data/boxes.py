@@ -18,6 +18,7 @@ from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
 from .loading import ImageRequest, load_batches
 from .transforms import stretch
+from .upload import CPU, upload
 
 _MOSAICS = 0.5  # fraction of the images that strong augmentation replaces by mosaics
 _CORNERS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # x, y of the tiles of a mosaic
@@ -64,11 +65,13 @@ class BoxSplit:
         read: Maps an index to an image, uint8 (C, H, W) of any size. ImageFiles are read by worker processes.
         objects: The objects (M, 5) of every image.
         flip: Whether augmentation mirrors half of the images.
+        device: Where the images of batches are.
     """
 
     read: "ImageSource"
     objects: Sequence[Tensor]
     flip: bool = False
+    device: torch.device = CPU
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -81,6 +84,10 @@ class BoxSplit:
     def digest(self) -> str:
         """Return the SHA-256 of all images and objects."""
         return text_digest([self.read.digest(), tensor_digest(self.labels)])
+
+    def to(self, device: torch.device) -> "BoxSplit":
+        """Return the split with its batches' images on a device; those in memory stay there."""
+        return replace(self, device=device)
 
     def subset(self, indices: Sequence[int]) -> "BoxSplit":
         """Return the split of some of the images."""
@@ -105,7 +112,7 @@ class BoxSplit:
         fill = tuple(round(255 * mean) for mean in normalise.mean)
         batches = load_batches(partial(self._load_image, fill), _collate, requests, num_files=len(self.image_files))
         for images, labels in batches:
-            yield normalise(images), labels
+            yield normalise(upload(images, self.device)), labels
 
     def _load_image(self, fill: tuple[int, ...], request: ImageRequest) -> ImageWithObjects:
         """Read an image and resize it, augmented if the request has a seed."""

@@ -26,6 +26,7 @@ class CachedSplit:
 
     def __init__(self, split: Split, *, max_bytes: int = MAX_CACHED_BYTES) -> None:
         self.split = split
+        self._max_bytes = max_bytes
         self._free_bytes = max_bytes
         self._images: dict[int, Tensor] = {}  # (N, C, resolution, resolution), normalised, by resolution
 
@@ -40,6 +41,10 @@ class CachedSplit:
     def digest(self) -> str:
         """Return the SHA-256 of all images and labels."""
         return self.split.digest()
+
+    def to(self, device: torch.device) -> "CachedSplit":
+        """Return the split with an empty cache, its images on a device."""
+        return CachedSplit(self.split.to(device), max_bytes=self._max_bytes)
 
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request, all of one resolution and without augmentation."""
@@ -58,12 +63,16 @@ class CachedSplit:
         num_bytes = _BYTES * prod(shape)
         if num_bytes > self._free_bytes:
             return False
-        images = torch.empty(shape)
+        images = torch.empty(0)
         requests = []
         for indices in torch.split(torch.arange(len(self)), _READ_AT_ONCE):
             requests.append(BatchRequest(indices, resolution))
-        for request, (batch, _) in zip(requests, self.split.batches(requests, normalise), strict=True):
-            images[request.indices] = batch
+        read = 0
+        for batch, _ in self.split.batches(requests, normalise):
+            if read == 0:
+                images = torch.empty(shape, device=batch.device)
+            images[read : read + len(batch)] = batch
+            read += len(batch)
         self._images[resolution] = images
         self._free_bytes -= num_bytes
         return True

@@ -13,6 +13,7 @@ from .images import read_image
 from .loading import ImageRequest, load_batches
 from .memory import hold_out
 from .transforms import center_crop, trivial_augment
+from .upload import CPU, upload
 
 CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
 Sample = tuple[str, int]  # path and label
@@ -26,11 +27,13 @@ class FileSplit:
         image_files: The images.
         labels: Class indices (N,).
         crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
+        device: Where the images of batches are.
     """
 
     image_files: Sequence[ImageFile]
     labels: Tensor
     crop: float
+    device: torch.device = CPU
 
     @property
     def files(self) -> list[str]:
@@ -47,6 +50,10 @@ class FileSplit:
             rows.append(f"{image.digest} {label}")
         return text_digest(rows)
 
+    def to(self, device: torch.device) -> "FileSplit":
+        """Return the split with its batches' images on a device."""
+        return replace(self, device=device)
+
     def subset(self, indices: Sequence[int]) -> "FileSplit":
         """Return the split of some of the images."""
         image_files = [self.image_files[index] for index in indices]
@@ -56,7 +63,7 @@ class FileSplit:
         """Yield one batch per request. Raises FileError if an image cannot be read."""
         loaded = load_batches(self._load_image, torch.stack, requests, num_files=len(self))
         for pixels, request in zip(loaded, requests, strict=True):
-            yield normalise(pixels), self.labels[request.shard_indices]
+            yield normalise(upload(pixels, self.device)), self.labels[request.shard_indices]
 
     def _load_image(self, request: ImageRequest) -> Tensor:
         """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""

@@ -1,7 +1,7 @@
 """Data sets whose images fit in memory."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ class MemorySplit:
     """A split whose images are kept in memory and augmented a batch at a time, by shifts and mirroring.
 
     Attributes:
-        images: uint8 (N, C, H, W).
+        images: uint8 (N, C, H, W), on the device of the batches.
         labels: Class indices (N,).
         flip: Whether augmentation mirrors half of the images.
         shift: Largest shift of the augmentation, in pixels in each direction; the border is filled with zeros.
@@ -36,6 +36,12 @@ class MemorySplit:
     def digest(self) -> str:
         """Return the SHA-256 of all images and labels."""
         return tensor_digest(self.images, self.labels)
+
+    def to(self, device: torch.device) -> "MemorySplit":
+        """Return the split with its images on a device, itself if they are there."""
+        if self.images.device == device:
+            return self
+        return replace(self, images=self.images.to(device))
 
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request: augmented if it has a seed, normalised, then resized."""
@@ -56,18 +62,23 @@ class MemorySplit:
     def _mirror_and_shift(self, images: Tensor, request: BatchRequest) -> Tensor:
         """Mirror and shift images (N, C, H, W) of the request's shard, by random numbers of the whole batch."""
         assert request.seed is not None
-        rng = torch.Generator().manual_seed(request.seed)
+        rng = torch.Generator().manual_seed(request.seed)  # of the CPU: the same numbers on all devices
+        device = images.device
         batch_size = len(request.indices)
         count, _, height, width = images.shape
         if self.flip:
-            mirrored = torch.rand(batch_size, generator=rng)[request.shard] < 0.5
+            mirrored = (torch.rand(batch_size, generator=rng)[request.shard] < 0.5).to(device)
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
         if not self.shift:
             return images
         padded = torch.nn.functional.pad(images, [self.shift] * 4)
-        top, left = torch.randint(2 * self.shift + 1, (2, batch_size, 1), generator=rng)[:, request.shard]
-        rows, columns = top + torch.arange(height), left + torch.arange(width)  # (N, H), (N, W)
-        return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        shifts = torch.randint(2 * self.shift + 1, (2, batch_size, 1), generator=rng)[:, request.shard]
+        top, left = shifts.to(device)
+        numbers = torch.arange(count, device=device).view(-1, 1, 1, 1)
+        channels = torch.arange(images.shape[1], device=device).view(-1, 1, 1)
+        rows = (top + torch.arange(height, device=device)).view(-1, 1, height, 1)
+        columns = (left + torch.arange(width, device=device)).view(-1, 1, 1, width)
+        return padded[numbers, channels, rows, columns]
 
 
 def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
+import torch
 from torch import Tensor
 
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
@@ -31,6 +32,10 @@ class SubsetSplit:
     def digest(self) -> str:
         """Return the SHA-256 of the split and the indices."""
         return sha256(f"{self._split.digest()} {self._indices.tolist()}".encode()).hexdigest()
+
+    def to(self, device: torch.device) -> "SubsetSplit":
+        """Return the split with its batches' images on a device."""
+        return SubsetSplit(self._split.to(device), self._indices)
 
     def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request."""

@@ -20,7 +20,7 @@ from tinynas.data.registry import load_data
 from tinynas.models.layers import ShardedDropout
 from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss
 from tinynas.tasks.losses import CrossEntropyLoss, TeacherLoss
-from tinynas.training.loop import make_optimizer, train, train_step
+from tinynas.training.loop import make_optimizer, set_rate, train, train_step
 from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
 from tinynas.training.precision import MixedPrecision
 from tinynas.training.recipe import Recipe
@@ -86,9 +86,10 @@ def step(kind: str) -> dict[str, object]:
     batch = batch._replace(images=batch.images.double())
     optimizer = make_optimizer(supernet, Recipe())
     precision, rng = MixedPrecision.for_device("fp32", torch.device("cpu")), np.random.default_rng(0)
-    result = train_step(supernet, objective, batch, rng, optimizer, precision, lr=0.0, max_grad_norm=0.0)
+    set_rate(optimizer, 0.0)
+    loss, _ = train_step(supernet, objective, batch, rng, optimizer, precision, max_grad_norm=0.0)
     gradients = [parameter.grad for parameter in supernet.parameters()]
-    return {"images": len(batch.images), "labels": len(batch.labels), "loss": result.loss, "gradients": gradients}
+    return {"images": len(batch.images), "labels": len(batch.labels), "loss": loss.item(), "gradients": gradients}
 
 
 def train_two_steps(checkpoint: Path) -> str:

@@ -27,7 +27,7 @@ from tinynas.study.history import Evaluation, History
 from tinynas.study.loop import search as search_feasible
 from tinynas.study.samplers import SAMPLERS, FeasibleSampler
 from tinynas.training.backend import use_backend
-from tinynas.training.loop import train, train_step
+from tinynas.training.loop import set_rate, train, train_step
 from tinynas.training.objectives import SandwichObjective
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import FileError
@@ -335,6 +335,8 @@ def train_supernet(space, data, checkpoint, *, recipe=TRAINING_RECIPE, stop_afte
 class FailingObjective:
     """An objective whose loss is nan at these calls."""
 
+    repeats = None
+
     def __init__(self, space, steps):
         self.space, self.steps = space, steps
         self.calls = iter(range(1000))
@@ -347,7 +349,8 @@ class FailingObjective:
 
 def zero_rate_step(supernet, objective, batch, optimizer, precision, *, max_grad_norm=0.0):
     """A step whose learning rate leaves the weights as they are."""
-    return train_step(supernet, objective, batch, None, optimizer, precision, lr=0.0, max_grad_norm=max_grad_norm)
+    set_rate(optimizer, 0.0)
+    return train_step(supernet, objective, batch, None, optimizer, precision, max_grad_norm=max_grad_norm)
 
 
 def overrides(**settings):

@@ -14,7 +14,7 @@ from tinynas import Arch, SearchSpace, Supernet
 from tinynas.data.base import Batch
 from tinynas.tasks.losses import DistillationLoss, Loss
 from tinynas.training.backend import use_backend
-from tinynas.training.loop import make_optimizer, train_step
+from tinynas.training.loop import make_optimizer, set_rate, train_step
 from tinynas.training.objectives import Objective
 from tinynas.training.precision import MixedPrecision
 from tinynas.training.recipe import Recipe
@@ -103,8 +103,9 @@ class SupernetSteps:
         return networks
 
     def _train_step(self, batch: Batch, rng: np.random.Generator) -> None:
+        set_rate(self._optimizer, LR)
         train_step(
-            self._supernet, self._step.objective, batch, rng, self._optimizer, self._precision, lr=LR, max_grad_norm=0.0
+            self._supernet, self._step.objective, batch, rng, self._optimizer, self._precision, max_grad_norm=0.0
         )
 
 

@@ -9,7 +9,6 @@ from tinynas.training.checkpoint import TrainingState
 from tinynas.training.divergence import check_finite, divergence
 from tinynas.training.loop import make_optimizer
 from tinynas.training.precision import MixedPrecision
-from tinynas.training.progress import StepResult
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import TrainingError
 
@@ -69,9 +68,9 @@ def test_log_of_an_epoch_without_updates_has_no_loss(space, data, tmp_path):
     net = nn.Linear(2, 2)
     state = state_of(net, tmp_path, scaled=False)
     state.begin_epoch(resumed=False)
-    state.count(StepResult(loss=float("nan"), finite=False))
+    state.add(torch.tensor([float("nan"), 1.0]))
     assert state.progress(2, 2, 0.1).loss is None
-    state.count(StepResult(loss=3.0, finite=True))
+    state.add(torch.tensor([3.0, 0.0]))
     assert state.progress(2, 2, 0.1).loss == 3.0
 
 
@@ -84,12 +83,12 @@ def state_of(net, folder, *, scaled):
 
 def test_gradient_that_only_the_scale_of_fp16_made_infinite_is_no_divergence(tmp_path):
     state = state_of(nn.Linear(2, 2), tmp_path, scaled=True)
-    state.count(StepResult(loss=1.0, finite=True))
-    state.count(StepResult(loss=1.0, finite=False))
+    state.add(torch.tensor([1.0, 0.0]))
+    state.add(torch.tensor([1.0, 1.0]))
     state.check(ends_training=True)
     state.save(at_once=True)
     assert torch.load(state.path, weights_only=True)["step"] == 2
-    state.count(StepResult(loss=float("inf"), finite=False))
+    state.add(torch.tensor([float("inf"), 1.0]))
     with pytest.raises(TrainingError, match="the last 2 steps of 3"):
         state.check(ends_training=True)
 

@@ -60,3 +60,17 @@ optimizer.load_state_dict(optimizer.state_dict())
 assert imported_by_torch or "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_skipped_step_changes_neither_weights_nor_momentum():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = SGD([weight], lr=0.1, momentum=0.9, nesterov=True, fused=True)
+    weight.sum().backward()
+    optimizer.step(skip=torch.tensor(1.0))
+    assert weight.tolist() == [1, 1, 1]
+    optimizer.step(skip=torch.tensor(0.0))
+    expected = torch.nn.Parameter(torch.ones(3))
+    other = torch.optim.SGD([expected], lr=0.1, momentum=0.9, nesterov=True, fused=True)
+    expected.sum().backward()
+    other.step()
+    assert torch.equal(weight, expected)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..arch.heads import AnyHead, DetectorHead, Head
 from ..kernels.program import Map, ProgramBuilder
 from .channels import ChannelGroup
-from .layers import ACTIVATIONS, ConvNorm, ShardedDropout
+from .layers import ACTIVATIONS, ConvNorm, PointwiseConv, ShardedDropout
 
 _RARE = -4.0  # initial logit of objectness: few cells contain an object (Lin et al., ICCV 2017, section 3.3)
 
@@ -80,7 +80,7 @@ class DetectionHead(nn.Module):
         self.depthwise = nn.ModuleList([ConvNorm(width, width, head.kernel, groups=width, act=act) for _ in channels])
         self.pointwise = nn.ModuleList([ConvNorm(width, width, act=act) for _ in channels])
         self.dropout = ShardedDropout(0.0)
-        self.classifier = nn.ModuleList([nn.Conv2d(width, outputs, 1) for _ in channels])
+        self.classifier = nn.ModuleList([PointwiseConv(width, outputs, bias=True) for _ in channels])
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Return the predictions."""

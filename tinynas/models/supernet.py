@@ -36,6 +36,7 @@ class Supernet(nn.Module):
         space: The search space.
         net: The largest network.
         fused: Whether the fused CPU kernels run it in training mode; see `training.backend`.
+        memory_format: Of its weights and of those of extracted networks; set by `use_memory_format`.
 
     Example:
         >>> import torch
@@ -55,6 +56,7 @@ class Supernet(nn.Module):
         self.net = build(space.max(), init=init)
         self.net.head.dropout.p = dropout
         self.fused = False
+        self.memory_format = torch.channels_last
         self._slots = slots_of(self.net)
         self._table = TensorTable(list(self._slots.values()))
         self._numbers = {name: number for number, name in enumerate(self._slots)}  # of the tensors in the table
@@ -106,10 +108,19 @@ class Supernet(nn.Module):
         """
         with without_initial_values():
             net = Network(arch).to(next(self.net.parameters()).device)
-        net.to(memory_format=torch.channels_last)
+        net.to(memory_format=self.memory_format)
         for binding in self._bindings(net):
             binding.copy()
         return net.train(self.training)
+
+    def use_memory_format(self, memory_format: torch.memory_format) -> None:
+        """Change the memory format of the weights. The kernels of `fused` are to be chosen afterwards, if at all.
+
+        Args:
+            memory_format: torch.channels_last, or torch.contiguous_format for channels in front of pixels.
+        """
+        self.memory_format = memory_format
+        self.net.to(memory_format=memory_format)
 
     def runner(self, net: Network) -> nn.Module:
         """Let an extracted network be run by what runs the supernet.

@@ -125,7 +125,7 @@ def _supernets_largest(tiny: Model, path: Path, data: Data) -> Model:
             f"--cascade TINY supernet needs a model inside a run folder with a supernet, but {path} is not in one; "
             "pass a model from RUN/retrain/NAME"
         )
-    return replace(tiny, net=largest_subnet(run.path, tiny.net.arch.resolution, data))
+    return replace(tiny, net=largest_subnet(run.path, tiny.net.arch.resolution, data).cpu())
 
 
 def _check_cascade(tiny: Model, big: Model) -> None:

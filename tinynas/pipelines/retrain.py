@@ -149,6 +149,7 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     check_precision(config.recipe.precision, device())
     use_backend(supernet, config.recipe, note=report.note)
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
+    data = data.to(device())
     return _Retraining(
         plan=plan,
         task=TASKS[plan.arch.task],

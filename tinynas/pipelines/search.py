@@ -139,7 +139,7 @@ def _train(training: _SupernetTraining, data: Data) -> Supernet:
     train(
         supernet,
         training.objective,
-        data,
+        data.to(device()),
         plan.config.recipe,
         resolutions=space.resolution,
         checkpoint=RunFolder(plan.run).supernet,

@@ -52,6 +52,7 @@ def _search(task: "WorkerTask", descriptor: int) -> None:
     import torch
 
     from ..models.supernet import Supernet
+    from ..training.backend import use_gpu_layout
     from ..utils.distributed import device
     from .search_progress import SearchProgress
     from .search_study import search_supernet
@@ -63,6 +64,7 @@ def _search(task: "WorkerTask", descriptor: int) -> None:
     supernet.load_state_dict(task.weights)
     supernet.to(device())
     supernet.fused = task.fused
+    use_gpu_layout(supernet)
     progress = SearchProgress(messages.show)
     messages.ready()
     with exit_on_sigterm():  # earlier, there is nothing to release

@@ -20,6 +20,7 @@ from ..models.model_file import Model, read_model
 from ..models.network import build
 from ..tasks.registry import TASKS
 from ..tasks.task import Task
+from ..utils.distributed import device
 from ..utils.errors import InputError
 from .export_check import Exported
 from .export_early_exit import export_early_exits
@@ -109,7 +110,7 @@ class TrainedNetwork(TrainedModel):
         return cost(self.model.net.arch)
 
     def evaluate(self, data: Data) -> Evaluation:
-        net = self.model.net
+        net, data = self.model.net.to(device()), data.to(device())
         metrics = self.task.evaluate(net, net.arch, data, data.test)
         return Evaluation(**metrics, macs=self.cost().macs, cost=self.cost())
 

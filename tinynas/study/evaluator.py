@@ -40,8 +40,8 @@ class SubnetEvaluator:
     def __init__(self, supernet: Supernet, data: Data, *, note: Callable[[str], None] | None = None) -> None:
         keep_freed_memory()
         self.supernet = supernet
-        self.data = data
-        self.val = CachedSplit(data.val)
+        self.data = data.to(next(supernet.parameters()).device)
+        self.val = CachedSplit(self.data.val)
         self._note = note
         self._calibration: dict[int, list[Tensor]] = {}  # batches of images by resolution
         self._calibrates_on_cpu = False

@@ -11,6 +11,8 @@ from ..models.supernet import Supernet
 from ..utils.errors import InputError
 from .recipe import Recipe
 
+_SMALL = 64  # pixels along a side of an image
+
 
 def use_backend(supernet: Supernet, recipe: Recipe, *, note: Callable[[str], None]) -> None:
     """Let the recipe's backend run a supernet's networks; if it is "auto", the fused kernels wherever they can.
@@ -28,12 +30,27 @@ def use_backend(supernet: Supernet, recipe: Recipe, *, note: Callable[[str], Non
     if reason and recipe.backend == "fused":
         raise InputError(f"--backend fused: {reason}; or choose --backend auto or eager")
     supernet.fused = not reason and recipe.backend != "eager"
+    use_gpu_layout(supernet)
     if supernet.fused:
         note(f"networks are run by fused CPU kernels ({load_library().instruction_set})")
     elif reason and device.type == "cpu":
         note(f"networks are run by PyTorch: {reason}")
     else:
         note("networks are run by PyTorch")
+
+
+def use_gpu_layout(supernet: Supernet) -> None:
+    """On a GPU, choose the memory format in which PyTorch runs a supernet.
+
+    cuDNN's channels-last convolutions are 1.5 to 4.5 times as fast as PyTorch's others, once it has chosen kernels for
+    a shape, which takes up to seconds (H200). That pays off for a single network, and for large images. The subnets of
+    a supernet for small images, whose steps take milliseconds, are run without it.
+    """
+    if next(supernet.parameters()).device.type != "cuda":
+        return
+    is_single = supernet.space.min() == supernet.space.max()
+    if not is_single and max(supernet.space.resolution) <= _SMALL:
+        supernet.use_memory_format(torch.contiguous_format)
 
 
 def _obstacle(supernet: Supernet, precision: str, device: torch.device, note: Callable[[str], None]) -> str:

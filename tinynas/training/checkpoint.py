@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..utils.errors import FileError, TrainingError
@@ -15,11 +15,12 @@ from ..utils.io import read, write
 from .checkpoint_digest import add_digest, is_intact
 from .divergence import check_finite, divergence
 from .precision import MixedPrecision
-from .progress import Progress, StepResult
+from .progress import Progress
 from .recipe import Recipe
 
 _SAVE_SECONDS = 60.0
 _MAX_SKIPPED = 10  # steps in a row
+_READ_TOGETHER = 20  # results of steps on a GPU
 _COUNTERS = ("step", "seconds", "skipped", "loss_sum", "updates")  # of a checkpoint
 
 
@@ -43,6 +44,7 @@ class TrainingState:
         self.updates = 0  # of the epoch so far
         self.skipped_in_a_row = 0
         self.diverging = False  # whether the last step shows that training diverges
+        self._unread: list[Tensor] = []  # results of the last steps
         self._first_step = 0  # of the epoch in this process
         self._clock = self._saved_at = self._epoch_began = time.perf_counter()
         if path.exists():
@@ -58,6 +60,8 @@ class TrainingState:
 
     def progress(self, epochs: int, steps_per_epoch: int, lr: float) -> Progress:
         """Return the progress after a step with this learning rate."""
+        if self.step % steps_per_epoch == 0:
+            self.read()
         return Progress(
             step=self.step,
             steps=steps_per_epoch * epochs,
@@ -71,26 +75,48 @@ class TrainingState:
             skipped=self.skipped,
         )
 
-    def count(self, result: StepResult) -> None:
-        """Count a step.
+    def add(self, result: Tensor) -> None:
+        """Add what `train_step` returned.
+
+        Results on a GPU are read some steps at a time, and at the end of an epoch: it has to be waited for.
 
         Raises:
             TrainingError: Ten steps in a row did not update the weights.
         """
         self.step += 1
         self.seconds += time.perf_counter() - self._clock
-        if result.finite:
-            self.loss_sum += result.loss
+        self._unread.append(result)
+        if result.device.type == "cpu" or len(self._unread) == _READ_TOGETHER:
+            self.read()
+
+    def read(self) -> None:
+        """Count the steps whose results have not been read.
+
+        Raises:
+            TrainingError: Ten steps in a row did not update the weights.
+        """
+        if not self._unread:
+            return
+        first = self.step - len(self._unread) + 1
+        results = torch.stack(self._unread).tolist()
+        self._unread = []
+        for step, (loss, skipped) in enumerate(results, first):
+            self._count(loss, bool(skipped), step)
+
+    def _count(self, loss: float, skipped: bool, step: int) -> None:
+        """Count a step, given its number."""
+        if not skipped:
+            self.loss_sum += loss
             self.updates += 1
             self.skipped_in_a_row = 0
             self.diverging = False
             return
         self.skipped += 1
         self.skipped_in_a_row += 1
-        rescaled = self.parts["scaler"].is_enabled() and math.isfinite(result.loss)  # fp16 tries a smaller scale next
+        rescaled = self.parts["scaler"].is_enabled() and math.isfinite(loss)  # fp16 tries a smaller scale next
         self.diverging = not rescaled
         if self.skipped_in_a_row == _MAX_SKIPPED:
-            raise self._divergence(f"{_MAX_SKIPPED} steps in a row up to step {self.step}")
+            raise self._divergence(f"{_MAX_SKIPPED} steps in a row up to step {step}")
 
     def check(self, *, ends_training: bool) -> None:
         """Check at the end of an epoch that the training has not diverged.
@@ -120,7 +146,10 @@ class TrainingState:
         Raises:
             TrainingError: Weights or batch-norm statistics are not finite. A previous checkpoint is kept.
         """
-        if self.diverging or (not at_once and time.perf_counter() - self._saved_at < _SAVE_SECONDS):
+        if not at_once and time.perf_counter() - self._saved_at < _SAVE_SECONDS:
+            return
+        self.read()
+        if self.diverging:
             return
         check_finite(self.parts["model"], self.recipe, checkpoint=self.path)
         content: dict[str, Any] = {}

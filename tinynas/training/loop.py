@@ -1,7 +1,7 @@
 """The one training loop, for any objective. A killed training that is resumed ends with the same weights."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,16 +14,19 @@ from torch.optim import Optimizer
 from ..data.base import Batch, Data
 from ..kernels.threads import all_threads_for_kernels
 from ..models.supernet import Supernet
-from ..utils.distributed import all_values, average_gradients, rank
+from ..utils.distributed import all_values, average_gradients, rank, world_size
 from ..utils.errors import FileError
 from ..utils.memory import keep_freed_memory
 from ..utils.rng import generator
 from .checkpoint import TrainingState
+from .graphs import RecordedSteps
 from .objectives import Objective
 from .precision import MixedPrecision
-from .progress import Progress, StepResult
+from .progress import Progress
 from .recipe import Recipe
 from .sgd import SGD
+
+_MOST_RECORDED = 8  # kinds of steps: one for each image size, and for what is frozen
 
 
 def _no_callback(*arguments: object) -> None:
@@ -68,6 +71,8 @@ def train(
     state = TrainingState(supernet, optimizer, precision, recipe, checkpoint)
     _check_common_step(state.step, checkpoint)
     steps = data.steps_per_epoch(recipe.batch_size)
+    records = device.type == "cuda" and world_size() == 1 and recipe.precision != "fp16"
+    recorded = RecordedSteps(optimizer, most=_MOST_RECORDED if records else 0)
     supernet.train()
     with all_threads_for_kernels(supernet.fused):
         for epoch in range(state.step // steps, recipe.epochs):
@@ -77,13 +82,14 @@ def train(
             objective = objective_for_epoch(epoch)
             state.begin_epoch(resumed=start > 0)
             for batch in _batches(data, recipe, resolutions, device, epoch=epoch, start=start):
-                _freeze(optimizer, frozen=epoch + batch.number / steps < recipe.freeze_epochs)
+                frozen = epoch + batch.number / steps < recipe.freeze_epochs
+                _freeze(optimizer, frozen=frozen)
                 lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
+                set_rate(optimizer, lr)
                 rng = _seed_step(recipe.seed, state.step)
-                result = train_step(
-                    supernet, objective, batch, rng, optimizer, precision, lr=lr, max_grad_norm=recipe.max_grad_norm
-                )
-                state.count(result)
+                step = partial(train_step, supernet, objective, rng=rng, optimizer=optimizer, precision=precision)
+                step = partial(step, max_grad_norm=recipe.max_grad_norm)
+                state.add(recorded.run(step, batch, (objective.repeats, frozen) if objective.repeats else None))
                 progress = state.progress(recipe.epochs, steps, lr)
                 if progress.ends_epoch:
                     state.check(ends_training=progress.step == progress.steps)
@@ -99,16 +105,27 @@ def train_step(
     objective: Objective,
     batch: Batch,
     rng: np.random.Generator,
-    optimizer: Optimizer,
+    optimizer: SGD,
     precision: MixedPrecision,
     *,
-    lr: float,
     max_grad_norm: float,
-) -> StepResult:
+) -> Tensor:
     """Train the subnets that the objective chooses on one batch, and update the weights once.
 
-    `lr` is multiplied by the "factor" of each group of parameters. The L2 norm of the gradient is clipped to
-    `max_grad_norm`, or not if that is 0.
+    Nothing is read back from the device, so that a GPU is not waited for.
+
+    Args:
+        supernet: The networks.
+        objective: Chooses the subnets and their losses.
+        batch: Images and labels, on the supernet's device.
+        rng: Of the objective.
+        optimizer: Of the supernet's parameters; `set_rate` has set its learning rates.
+        precision: How the forward passes compute.
+        max_grad_norm: The L2 norm to which the gradient is clipped; 0: it is not.
+
+    Returns:
+        On the supernet's device (2,): the objective's first loss, averaged over the processes; and 1 if the step was
+        skipped, since loss or gradient was not finite, else 0.
     """
     optimizer.zero_grad()
 
@@ -128,17 +145,12 @@ def train_step(
     precision.scaler.unscale_(optimizer)
     parameters = _parameters_with_gradient(optimizer)
     grad_norm = get_total_norm([cast(Tensor, parameter.grad) for parameter in parameters])
-    reported_loss, reported_norm = torch.stack([mean_loss, grad_norm]).tolist()
-    finite = math.isfinite(reported_loss) and math.isfinite(reported_norm)
-
-    if finite:
-        if max_grad_norm:
-            clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * group["factor"]
-        optimizer.step()
+    skipped = 1 - torch.stack([mean_loss, grad_norm]).isfinite().all().float()
+    if max_grad_norm:
+        clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
+    optimizer.step(skip=skipped)
     precision.scaler.update()
-    return StepResult(reported_loss, finite)
+    return torch.stack([mean_loss.float(), skipped])
 
 
 def _batches(
@@ -172,7 +184,7 @@ def _seed_step(seed: int, step: int) -> np.random.Generator:
     return generator(seed, "objective", step)
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+def make_optimizer(model: nn.Module, recipe: Recipe) -> SGD:
     """Return SGD over four groups of parameters: of the classifier or not; weights, or norms and biases.
 
     Norms and biases do not decay; the classifier has its own learning rate and is never frozen.
@@ -198,6 +210,12 @@ def _parameters(model: nn.Module, *, head: bool, decays: bool) -> list[nn.Parame
         if ("classifier" in name.split(".")) == head and (parameter.ndim > 1) == decays:
             chosen.append(parameter)
     return chosen
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rates: `lr`, multiplied by the "factor" of each group of parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["factor"]
 
 
 def _parameters_with_gradient(optimizer: Optimizer) -> list[nn.Parameter]:

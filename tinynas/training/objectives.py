@@ -9,7 +9,7 @@ An objective yields one loss at a time, so that only one subnet's graph is alive
 The first loss of a step is the one that is reported.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -24,7 +24,15 @@ from ..tasks.losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEn
 
 
 class Objective(Protocol):
-    """What a training step minimises: the sum of the losses it yields."""
+    """What a training step minimises: the sum of the losses it yields.
+
+    Attributes:
+        repeats: Equal for objectives whose steps train the same networks on the same losses, and do so every time; None
+            if networks are drawn at random.
+    """
+
+    @property
+    def repeats(self) -> Hashable: ...
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
         """Yield the losses, scalars, of subnets on a batch. The forward pass of each runs when it is asked for."""
@@ -38,6 +46,10 @@ class PlainObjective:
     target: Arch
     loss: Loss[Any]
 
+    @property
+    def repeats(self) -> Hashable:
+        return self.target, id(self.loss)
+
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
         targets = self.loss.targets(batch)
         yield self.loss(supernet(batch.images, self.target), targets)
@@ -49,6 +61,10 @@ class LargestObjective:
 
     space: SearchSpace
     loss: Loss[Any]
+
+    @property
+    def repeats(self) -> Hashable:
+        return self.space.max(), id(self.loss)
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
         targets = self.loss.targets(batch)
@@ -71,6 +87,7 @@ class SandwichObjective:
     num_random_subnets: int = 2
     size_balanced: bool = False
     distillation: float = 1.0
+    repeats: Hashable = field(default=None, init=False)
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
         resolution = batch.images.shape[-1]
@@ -106,6 +123,7 @@ class NetAugObjective:
     num_augmented: int = 1
     alpha: float = 1.0
     every: int = 1
+    repeats: Hashable = field(default=None, init=False)
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
         loss = self.loss

@@ -1,14 +1,6 @@
-"""What a training step did, and how far a training has come. No torch."""
+"""How far a training has come. No torch."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
-
-
-class StepResult(NamedTuple):
-    """What a training step did."""
-
-    loss: float  # the objective's first one, averaged over the processes
-    finite: bool  # whether loss and gradient were finite; if not, the weights stayed as they were
 
 
 @dataclass(frozen=True, kw_only=True)

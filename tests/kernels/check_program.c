@@ -269,58 +269,50 @@ static void check(const char *what, long place, double got, double expected, dou
     if (num_errors++ < 20) printf("%s at %ld: %g instead of %g\n", what, place, got, expected);
 }
 
-// (batch, size) as (blocks, size, LANES), with 0 in dead lanes.
-static float *pack(const float *from, long size) {
-    long blocks = (batch + LANES - 1) / LANES;
-    float *to = allocate(blocks * size * sizeof(vec));
-    for (long n = 0; n < blocks * LANES; n++)
-        for (long k = 0; k < size; k++)
-            to[((n / LANES) * size + k) * LANES + n % LANES] = n < batch ? from[n * size + k] : 0;
-    return to;
+// Memory for the outputs, of their exact sizes: a sanitizer sees what is written behind them.
+static void allocate_outputs(float *results[OUTPUTS]) {
+    for (int k = 0; k < OUTPUTS; k++) results[k] = allocate(output_values(k) * sizeof(float));
 }
 
-static void check_output(const char *what, int k, const float *map) {
-    long size = output_values(k) / batch;
-    for (long at = 0; at < output_values(k); at++) {
-        long n = at / size, place = ((n / LANES) * size + at % size) * LANES + n % LANES;
-        double expected = maps[outputs[k]][at];
-        check(what, at, map[place], expected, 1e-4 * (1 + fabs(expected)));
-    }
+static void free_outputs(float *results[OUTPUTS]) {
+    for (int k = 0; k < OUTPUTS; k++) free(results[k]);
+}
+
+static void check_outputs(const char *what, float *const results[OUTPUTS]) {
+    for (int k = 0; k < OUTPUTS; k++)
+        for (long at = 0; at < output_values(k); at++) {
+            double expected = maps[outputs[k]][at];
+            check(what, at, results[k][at], expected, 1e-4 * (1 + fabs(expected)));
+        }
 }
 
 static void check_evaluation(int threads) {
     restore_exact();
     reference(1);
-    float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH), *results[OUTPUTS];
+    float *results[OUTPUTS];
     void *memory = allocate(evaluation_size(ops, COUNT, threads, outputs, OUTPUTS));
-    for (int k = 0; k < OUTPUTS; k++) results[k] = allocate(output_values(k) / batch * (batch + LANES) * sizeof(float));
-    evaluate(ops, COUNT, batch, threads, values, packed, memory, outputs, results, OUTPUTS);
-    for (int k = 0; k < OUTPUTS; k++) {
-        check_output("evaluation", k, results[k]);
-        free(results[k]);
-    }
+    allocate_outputs(results);
+    evaluate(ops, COUNT, batch, threads, values, images, memory, outputs, results, OUTPUTS);
+    check_outputs("evaluation", results);
+    free_outputs(results);
     free(memory);
-    free(packed);
 }
 
 // Runs both passes; the tensor `frozen` is not trained.
 static void check_training(int threads, int frozen, double *const *expected) {
-    float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH);
-    float *packed_gradients[OUTPUTS], *trained[MAX_TENSORS] = {0};
-    void *kept = allocate(forward_size(ops, COUNT, batch, threads, 1, outputs, OUTPUTS)), *results[OUTPUTS];
+    float *results[OUTPUTS], *trained[MAX_TENSORS] = {0};
+    void *kept = allocate(forward_size(ops, COUNT, batch, threads, 1, outputs, OUTPUTS));
     void *memory = allocate(backward_size(ops, COUNT, batch, threads, outputs, OUTPUTS));
-    forward(ops, COUNT, batch, threads, values, packed, 0, 1, kept, outputs, results, OUTPUTS);
+    allocate_outputs(results);
+    forward(ops, COUNT, batch, threads, values, images, 0, 1, kept, outputs, results, OUTPUTS);
     restore_exact();
     reference(0);
-    for (int k = 0; k < OUTPUTS; k++) {
-        check_output("output", k, results[k]);
-        packed_gradients[k] = pack(output_gradients[k], output_values(k) / batch);
-    }
+    check_outputs("output", results);
     for (int t = 0; t < num_tensors; t++) {
         if (t != frozen && is_used[t]) trained[t] = gradients[t];
         for (size_t k = 0; k < sizes[t]; k++) gradients[t][k] = 0.25f;  // which the gradients are added to
     }
-    backward(ops, COUNT, batch, threads, values, trained, packed, kept, memory, outputs, packed_gradients, OUTPUTS);
+    backward(ops, COUNT, batch, threads, values, trained, kept, memory, outputs, output_gradients, OUTPUTS);
     for (int t = 0; t < num_tensors; t++) {
         double largest = 1;
         for (size_t k = 0; trained[t] && k < sizes[t]; k++) largest = fmax(largest, fabs(expected[t][k]));
@@ -330,18 +322,18 @@ static void check_training(int threads, int frozen, double *const *expected) {
             else if (expected[t][k] != 0)
                 check("gradient", t, gradients[t][k] - 0.25, expected[t][k], 2e-4 * largest);
     }
-    for (int k = 0; k < OUTPUTS; k++) free(packed_gradients[k]);
+    free_outputs(results);
     free(memory);
     free(kept);
-    free(packed);
 }
 
 static void check_running_statistics(void) {
     restore_exact();
     reference(0);
-    float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH);
-    void *kept = allocate(forward_size(ops, COUNT, batch, 2, 1, outputs, OUTPUTS)), *results[OUTPUTS];
-    forward(ops, COUNT, batch, 2, values, packed, 1, 1, kept, outputs, results, OUTPUTS);
+    float *results[OUTPUTS];
+    void *kept = allocate(forward_size(ops, COUNT, batch, 2, 1, outputs, OUTPUTS));
+    allocate_outputs(results);
+    forward(ops, COUNT, batch, 2, values, images, 1, 1, kept, outputs, results, OUTPUTS);
     for (int t = 0; t < num_tensors; t++)
         for (size_t k = 0; k < sizes[t]; k++)
             check("value afterwards", t, values[t][k], exact[t][k], 1e-4 * (1 + fabs(exact[t][k])));
@@ -351,22 +343,21 @@ static void check_running_statistics(void) {
         memcpy(&updates, values[ops[i].updates.tensor], sizeof updates);
         check("updates", i, (double)updates, UPDATES + 1, 0);
     }
+    free_outputs(results);
     free(kept);
-    free(packed);
 }
 
 // A value that is not finite reaches the averages of all images through the norms, and all gradients.
 static void check_non_finite(float value) {
     images[3] = value;
-    float *packed = pack(images, IMAGE_CHANNELS * HEIGHT * WIDTH);
-    void *kept = allocate(forward_size(ops, COUNT, batch, 1, 1, outputs, OUTPUTS)), *results[OUTPUTS];
-    forward(ops, COUNT, batch, 1, values, packed, 0, 1, kept, outputs, results, OUTPUTS);
-    const vec *averages = results[0];
-    for (int c = 0; c < map_channels(AVERAGES); c++)
-        for (int n = 0; n < LANES && n < batch; n++)
-            if (isfinite(averages[c][n])) check("finite average", n, averages[c][n], NAN, 0);
+    float *results[OUTPUTS];
+    void *kept = allocate(forward_size(ops, COUNT, batch, 1, 1, outputs, OUTPUTS));
+    allocate_outputs(results);
+    forward(ops, COUNT, batch, 1, values, images, 0, 1, kept, outputs, results, OUTPUTS);
+    for (long at = 0; at < output_values(0); at++)
+        if (isfinite(results[0][at])) check("finite average", at, results[0][at], NAN, 0);
+    free_outputs(results);
     free(kept);
-    free(packed);
 }
 
 // The gradients of up to 4 elements of each tensor; 0 for the others.

@@ -16,7 +16,7 @@ from tinynas.experiment.run_folder import RunFolder
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.search import search, train_supernet
 from tinynas.tasks.registry import TASKS
-from tinynas.utils.errors import BudgetError, FileError, TrainingError
+from tinynas.utils.errors import BudgetError, FileError, InputError, TrainingError
 from tinynas.utils.io import json_digest
 
 
@@ -127,6 +127,13 @@ def test_search_refuses_a_budget_that_nothing_fits_before_training(watched, plan
     monkeypatch.setattr("tinynas.pipelines.search.train", lambda *args, **kwargs: pytest.fail("it trained"))
     with pytest.raises(BudgetError, match="no network of the space fits"):
         search(replace(plan, budget=Budget(macs=10)), report=Quiet())
+    assert not plan.run.exists()
+
+
+def test_search_that_the_kernels_cannot_train_writes_nothing(watched, plan):
+    recipe = replace(RECIPE, backend="fused", precision="bf16")
+    with pytest.raises(InputError, match="--backend fused: the kernels compute in fp32, not in bf16; choose"):
+        search(replace(plan, config=replace(plan.config, recipe=recipe)), report=Quiet())
     assert not plan.run.exists()
 
 

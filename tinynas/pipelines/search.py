@@ -83,6 +83,8 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         raise InputError(
             f"--race compares which images are classified correctly, but the networks {task.name}; remove --race"
         )
+    if recipe.backend == "fused":
+        use_backend(Supernet(space).to(device()), recipe, note=_unsaid)  # before anything is written
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     log = RunLog(run.log, tensorboard=plan.tensorboard)
     training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)
@@ -128,6 +130,10 @@ class _SupernetTraining:
         log_progress(self.report, "supernet", progress)
         if progress.ends_epoch:
             self.log.add(log_record(progress))
+
+
+def _unsaid(message: str) -> None:
+    """Do not show a message."""
 
 
 def _train(training: _SupernetTraining, data: Data) -> Supernet:

@@ -28,7 +28,8 @@ def use_backend(supernet: Supernet, recipe: Recipe, *, note: Callable[[str], Non
     device = next(supernet.parameters()).device
     reason = _obstacle(supernet, recipe.precision, device, note) if recipe.backend != "eager" else ""
     if reason and recipe.backend == "fused":
-        raise InputError(f"--backend fused: {reason}; or choose --backend auto or eager")
+        advice = "or choose" if ";" in reason else "choose"
+        raise InputError(f"--backend fused: {reason}; {advice} --backend auto or eager")
     supernet.fused = not reason and recipe.backend != "eager"
     use_gpu_layout(supernet)
     if supernet.fused:

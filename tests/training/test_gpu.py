@@ -29,7 +29,7 @@ def _exact_convolutions():
     torch.backends.cudnn.allow_tf32 = before
 
 
-def trained(space, objective, data, device, checkpoint, *, recipe=TRAINING_RECIPE, losses=None):
+def trained(space, objective, data, device, checkpoint, *, recipe=TRAINING_RECIPE):
     """Weights that a training ends with, and its losses by step."""
     torch.manual_seed(0)
     supernet = Supernet(space).to(device)

@@ -73,6 +73,7 @@ def train(
     steps = data.steps_per_epoch(recipe.batch_size)
     records = device.type == "cuda" and world_size() == 1 and recipe.precision != "fp16"
     recorded = RecordedSteps(optimizer, most=_MOST_RECORDED if records else 0)
+    update = partial(train_step, supernet, optimizer=optimizer, precision=precision, max_grad_norm=recipe.max_grad_norm)
     supernet.train()
     with all_threads_for_kernels(supernet.fused):
         for epoch in range(state.step // steps, recipe.epochs):
@@ -87,8 +88,7 @@ def train(
                 lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
                 set_rate(optimizer, lr)
                 rng = _seed_step(recipe.seed, state.step)
-                step = partial(train_step, supernet, objective, rng=rng, optimizer=optimizer, precision=precision)
-                step = partial(step, max_grad_norm=recipe.max_grad_norm)
+                step = partial(update, objective, rng=rng)
                 state.add(recorded.run(step, batch, (objective.repeats, frozen) if objective.repeats else None))
                 progress = state.progress(recipe.epochs, steps, lr)
                 if progress.ends_epoch:

@@ -18,11 +18,10 @@ class SGD(torch.optim.SGD):
     state_dict = unwrap(torch.optim.SGD.state_dict)
     _update = torch.no_grad()(unwrap(torch.optim.SGD.step))
 
-    def step(self, closure: None = None, *, skip: Tensor | None = None) -> None:  # type: ignore[override]
+    def step(self, *, skip: Tensor | None = None) -> None:  # type: ignore[override]
         """Update the parameters that have a gradient.
 
         Args:
-            closure: Not supported.
             skip: A scalar on the parameters' device, 1 to leave everything as it is, 0 to update. That is decided on
                 the device, so that a GPU is not waited for.
         """

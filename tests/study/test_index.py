@@ -2,7 +2,7 @@ import pytest
 
 from helpers import SPACE
 from tinynas import cost
-from tinynas.study.index import COST, ESTIMATE, FAILURE, FINAL, HEARTBEAT, TrialIndex
+from tinynas.study.index import COST, ESTIMATE, FAILURE, FINAL, HEARTBEAT, SURPLUS, TrialIndex
 from tinynas.study.shared_study import Retries, SharedStudy
 from tinynas.utils.rng import generator
 
@@ -60,6 +60,17 @@ def test_index_lets_the_first_trial_of_a_network_evaluate_it(study, index):
     study.finish(third, [2.0])
     index.refresh()
     assert [evaluation.accuracy for evaluation in index.evaluations] == [1.0]
+
+
+def test_index_forgets_a_network_that_nobody_began_to_evaluate(study, index):
+    study.fail(begin(study, ARCHS[0]), {SURPLUS: True})
+    study.fail(begin(study, ARCHS[1]), {FAILURE: "out of memory"})
+    study.fail(begin(study, ARCHS[1]), {SURPLUS: True})
+    begin(study, ARCHS[2])
+    study.fail(begin(study, ARCHS[2]), {SURPLUS: True})
+    index.refresh()
+    assert list(index.waiting) == [ARCHS[1]]
+    assert index.known == {ARCHS[1], ARCHS[2]}
 
 
 def test_index_lets_networks_wait_for_three_attempts(study, index):

@@ -14,10 +14,12 @@ from helpers import SMALL, SPACE, budgets, run_search, score
 from tinynas import Budget, SearchSpace, cost
 from tinynas.study.feasible import Feasible
 from tinynas.study.history import CannotWinError
+from tinynas.study.index import TrialIndex, failed_because
 from tinynas.study.loop import search
 from tinynas.study.samplers import SAMPLERS
 from tinynas.study.storage import open_storage
 from tinynas.utils.errors import EvaluationError, FileError
+from tinynas.utils.rng import generator
 
 
 @dataclass
@@ -306,6 +308,27 @@ def test_search_by_a_broken_worker_leaves_networks_to_others(tmp_path):
         outcome = sound.result()
     assert len(outcome.evaluations) == 30
     assert len(outcome.failures) <= 2, "with three attempts at each, the broken one ends with the third network"
+
+
+def test_new_network_makes_way_for_one_that_a_dead_worker_left(tmp_path, monkeypatch):
+    """While a network for one of the last two places is begun, one is evaluated elsewhere, and another's worker dies."""
+    storage, feasible = str(tmp_path / "j"), Feasible(space=SPACE, budget=Budget())
+    index_begin = TrialIndex.begin
+    others = []
+
+    def begin(index, arch, feasible, worker):
+        if index.num_done == 10 and not others:
+            others.extend(feasible.sample(generator(0, "others", number)) for number in range(2))
+            assert len({arch, *others, *index.known}) == len(index.known) + 3
+            index._study.fail(index_begin(index, others[0], feasible, worker).trial_id, failed_because("died"))
+            index._study.finish(index_begin(index, others[1], feasible, worker).trial_id, [score(others[1])])
+        return index_begin(index, arch, feasible, worker)
+
+    monkeypatch.setattr(TrialIndex, "begin", begin)
+    outcome = search(feasible, score, storage=storage, trials=12)
+    archs = [evaluation.arch for evaluation in outcome.evaluations]
+    assert len(archs) == 12
+    assert archs[-2:] == [others[1], others[0]]
 
 
 def race_against_best(calls):

@@ -1,12 +1,14 @@
 """What a study's trials say: each trial is read and its network decoded once, however often the study is looked at."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from ..arch.arch import Arch
 from ..arch.cost import Cost
 from ..arch.space import SearchSpace
+from .feasible import Feasible
 from .history import Evaluation, History
 from .shared_study import SharedStudy
 from .workers import Worker
@@ -17,7 +19,18 @@ HEARTBEAT = "heartbeat"  # user attribute of a running trial: how often its work
 FAILURE = "failure"  # user attribute of a failed trial: why its network could not be evaluated
 ESTIMATE = "estimated accuracy"  # user attribute of a pruned trial, in percent: its network was dropped
 FINAL = "final"  # user attribute of a failed trial whose network is not to be tried again
+SURPLUS = "surplus"  # user attribute of a failed trial of a new network: others had begun enough, or the same one
 MAX_ATTEMPTS = 3  # to evaluate a network, by all workers together
+
+
+def failed_because(reason: str, *, final: bool = False) -> dict[str, Any]:
+    """Return the user attributes of a failed trial.
+
+    Args:
+        reason: Why its network could not be evaluated.
+        final: Whether the network is not to be tried again.
+    """
+    return {FINAL: True, FAILURE: reason} if final else {FAILURE: reason}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +77,7 @@ class TrialIndex:
         failures: Networks with failed attempts, also those that were evaluated after all.
         waiting: Networks to be tried again, in the order in which this process learned of it: an attempt failed, or its
             worker stopped.
-        known: All networks that any trial has.
+        known: All networks that any trial has, but for those that nobody began to evaluate.
     """
 
     def __init__(self, study: SharedStudy, space: SearchSpace) -> None:
@@ -79,6 +92,20 @@ class TrialIndex:
         self._with_estimates: list[Evaluation] = []  # also the dropped networks, with their estimated accuracies
         self._done: set[Arch] = set()  # evaluated or dropped
         self._num_read = 0
+
+    def begin(self, arch: Arch, feasible: Feasible, worker: Worker) -> Running:
+        """Create a trial of a network, which tells other workers that this one evaluates it, and refresh."""
+        cost = feasible.cost_of(arch)
+        trial_id = self._study.begin(
+            self._space.encode(arch),
+            {COST: cost.to_dict(), WORKER: worker.to_dict()},
+            constraints=feasible.budget.excess(cost),
+        )
+        self.refresh()
+        for running in self.running.values():
+            if running.trial_id == trial_id:
+                return running
+        raise AssertionError(f"trial {trial_id} was created by this process")
 
     def refresh(self) -> None:
         """Read the trials that are new or were running before."""
@@ -135,6 +162,8 @@ class TrialIndex:
             self._finish(arch, trial, trial.values[0])
         elif trial.state == TrialState.PRUNED:
             self._finish(arch, trial, trial.user_attrs[ESTIMATE])
+        elif SURPLUS in trial.user_attrs:
+            self._forget(arch)
         elif trial.state == TrialState.FAIL:
             self._add_failure(arch, trial)
 
@@ -150,6 +179,12 @@ class TrialIndex:
             self.num_dropped += 1
         self._done.add(arch)
         self.waiting.pop(arch, None)
+
+    def _forget(self, arch: Arch) -> None:
+        """Forget a network that nobody began to evaluate, unless another trial has it too."""
+        is_running = any(other.arch == arch for other in self.running.values())
+        if not (is_running or arch in self._done or arch in self.failures or arch in self.waiting):
+            self.known.discard(arch)
 
     def _add_failure(self, arch: Arch, trial: FrozenTrial) -> None:
         """Count the attempt, if it was one, and let the network wait for another."""

@@ -19,7 +19,7 @@ from ..utils.rng import generator
 from ..utils.text import first_line
 from .feasible import Feasible
 from .history import CannotWinError, Evaluation, is_accuracy
-from .index import COST, ESTIMATE, FAILURE, FINAL, HEARTBEAT, MAX_ATTEMPTS, WORKER, Running, SearchOutcome, TrialIndex
+from .index import ESTIMATE, HEARTBEAT, MAX_ATTEMPTS, SURPLUS, Running, SearchOutcome, TrialIndex, failed_because
 from .samplers import SAMPLERS, FeasibleSampler
 from .shared_study import Retries, SharedStudy
 from .storage import quiet_optuna, storage_errors
@@ -168,7 +168,7 @@ class _Search:
                 dead.append(running)
         for running in dead:
             who = str(running.worker or "the worker")
-            if self.study.fail(running.trial_id, {FAILURE: f"{who} died, or was not heard of for too long"}):
+            if self.study.fail(running.trial_id, failed_because(f"{who} died, or was not heard of for too long")):
                 self.note(f"{who} of trial {running.number} is gone; its network is tried again")
         if dead:
             self.index.refresh()
@@ -177,13 +177,8 @@ class _Search:
         self.after_trial(new, self.index.num_dropped, self.proposals.rejected)
 
     def _next_network(self) -> Arch | None:
-        """Return the network to evaluate next: one to try again, a start point or a proposal; None if none is left.
-
-        A network that failed here is left to other workers, if there are any: perhaps it is this one that is broken.
-        A network of another process may not fit here, as its latency was measured there.
-        """
-        not_here = self._failed if self.index.running else ()
-        waiting = [arch for arch in self.index.waiting if arch not in not_here and arch in self.feasible]
+        """Return the network to evaluate next: one to try again, a start point or a proposal; None if none is left."""
+        waiting = self._waiting_networks()
         if waiting and self._takes_waiting(len(waiting)):
             return self._pick(waiting)
         start_points = [arch for arch in self.start_points if arch not in self.index.known]
@@ -192,6 +187,15 @@ class _Search:
         # Workers that propose at the same time draw different networks; one that is alone draws the same when resumed.
         purpose = f"sampler of {self.worker.id}" if self.index.running else "sampler"
         return self.proposals.propose(self.index.history(), generator(self.seed, purpose, len(self.index.known)))
+
+    def _waiting_networks(self) -> list[Arch]:
+        """Return the networks that this process may try again.
+
+        A network that failed here is left to other workers, if there are any: perhaps it is this one that is broken.
+        A network of another process may not fit here, as its latency was measured there.
+        """
+        not_here = self._failed if self.index.running else ()
+        return [arch for arch in self.index.waiting if arch not in not_here and arch in self.feasible]
 
     def _takes_waiting(self, count: int) -> bool:
         """Return whether this process takes one of a number of networks to try again.
@@ -220,12 +224,17 @@ class _Search:
         time.sleep(pause)
 
     def _try(self, arch: Arch) -> None:
-        """Begin a trial of the network; evaluate it, unless another worker has begun it too."""
-        trial = self._begin(arch)
-        earlier = sum(other.number < trial.number for other in self.index.running.values())
-        before = self.index.num_done + earlier
+        """Begin a trial of the network; evaluate it, unless others have begun enough, or the same one, before.
+
+        The last networks are those to be tried again: a new one makes way for them.
+        """
+        is_new = arch not in self.index.waiting
+        trial = self.index.begin(arch, self.feasible, self.worker)
+        before = self.index.num_done + sum(other.number < trial.number for other in self.index.running.values())
+        if is_new:
+            before += len(self._waiting_networks())
         if before >= self.trials or not self.index.is_needed(trial.number):
-            self.study.fail(trial.trial_id, {})
+            self.study.fail(trial.trial_id, {SURPLUS: True} if is_new else {})
             return
         with Heartbeat(partial(self.study.set_attribute, trial.trial_id, HEARTBEAT), self.interval):
             self._evaluate(trial)  # a database may be away when the trial is finished
@@ -250,20 +259,6 @@ class _Search:
             return
         self._complete(trial, float(accuracy))  # type: ignore[arg-type]
 
-    def _begin(self, arch: Arch) -> Running:
-        """Create a trial of the network, which tells other workers that this one evaluates it."""
-        cost = self.feasible.cost_of(arch)
-        trial_id = self.study.begin(
-            self.feasible.space.encode(arch),
-            {COST: cost.to_dict(), WORKER: self.worker.to_dict()},
-            constraints=self.feasible.budget.excess(cost),
-        )
-        self.index.refresh()
-        for running in self.index.running.values():
-            if running.trial_id == trial_id:
-                return running
-        raise AssertionError(f"trial {trial_id} was created by this process")
-
     def _complete(self, trial: Running, accuracy: float) -> None:
         """Finish a trial with its network's accuracy, unless another worker has taken it over meanwhile."""
         values = [accuracy]
@@ -283,7 +278,7 @@ class _Search:
         self, trial: Running, reason: str, *, final: bool = False, error: Exception | None = None
     ) -> None:
         """Fail a trial whose network could not be evaluated. Raises EvaluationError after several in a row."""
-        self.study.fail(trial.trial_id, {FINAL: True, FAILURE: reason} if final else {FAILURE: reason})
+        self.study.fail(trial.trial_id, failed_because(reason, final=final))
         self.index.refresh()
         failure = self.index.failures.get(trial.arch)
         attempts = failure.attempts if failure else 1

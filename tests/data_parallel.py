@@ -12,14 +12,17 @@ import numpy as np
 import torch
 
 from helpers import DETECTORS, SMALL
-from tinynas import SearchSpace, Supernet, augment
+from tinynas import SearchSpace, Supernet, augment, build
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.boxes import BoxSplit, MemoryImages
 from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
+from tinynas.data.subset import sample_of
 from tinynas.models.layers import ShardedDropout
+from tinynas.tasks.data_parallel import evaluate_together
 from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss
 from tinynas.tasks.losses import CrossEntropyLoss, TeacherLoss
+from tinynas.tasks.registry import TASKS
 from tinynas.training.loop import make_optimizer, set_rate, train, train_step
 from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
 from tinynas.training.precision import MixedPrecision
@@ -114,6 +117,20 @@ def dropped() -> torch.Tensor:
     return output
 
 
+def scores() -> list[dict[str, object]]:
+    """Return what a network scores that the processes evaluate together: on all images, on few, and a detector."""
+    torch.manual_seed(0)
+    measured = []
+    for data, plain, counts in ((memory_data(), SMALL, (30, 1)), (box_data(), DETECTORS, (30,))):
+        arch = SearchSpace.from_dict(plain).min()
+        net = build(arch)
+        for count in counts:
+            split = sample_of(data.test, count)
+            metrics = evaluate_together(TASKS[data.task], net, arch, data, split)
+            measured.append({"accuracy": metrics["accuracy"], "by_class": metrics["by_class"]})
+    return measured
+
+
 def results(files: Path) -> dict[str, object]:
     """Return batches, steps, what dropout leaves, and the error of a training that is resumed."""
     data_sets = {"memory": memory_data(), "files": load_data(f"imagefolder:{files}"), "boxes": box_data()}
@@ -123,7 +140,7 @@ def results(files: Path) -> dict[str, object]:
             by_name[f"{name}, {augmentation}"] = batches(data, augmentation, (16, 32))
     steps = {kind: step(kind) for kind in ("sandwich", "netaug", "detect", "detect, soft")}
     error = train_two_steps(files / f"rank{rank()}.pt")
-    return {"batches": by_name, "steps": steps, "dropout": dropped(), "error": error}
+    return {"batches": by_name, "steps": steps, "dropout": dropped(), "error": error, "scores": scores()}
 
 
 if __name__ == "__main__":

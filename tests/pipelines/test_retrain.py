@@ -53,6 +53,18 @@ def test_retrain_refuses_an_arch_that_is_not_fitted_to_the_data(watched, tmp_pat
     assert not (tmp_path / "r").exists()
 
 
+def test_retrain_measures_accuracy_on_as_many_images_as_it_is_told(watched, space, tmp_path):
+    config = RetrainConfig(eval_images=7, recipe=Recipe(epochs=3, batch_size=48))
+    plan = RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=config)
+    metrics = retrain(plan, report=Quiet())
+    logged = [json.loads(line)["val_accuracy"] for line in (tmp_path / "r" / "log.jsonl").read_text().splitlines()]
+    for accuracy in [*logged, metrics.train_accuracy]:
+        assert 7 * accuracy / 100 == pytest.approx(round(7 * accuracy / 100), abs=1e-9)
+    assert watched.test.looked, "the test split as a whole"
+    num_test = len(watched.test)
+    assert num_test * metrics.accuracy / 100 == pytest.approx(round(num_test * metrics.accuracy / 100), abs=1e-9)
+
+
 def test_retrain_with_netaug_writes_a_file_like_a_plain_one(watched, space, tmp_path):
     shapes = []
     for netaug in (False, True):

@@ -311,7 +311,7 @@ def test_search_by_a_broken_worker_leaves_networks_to_others(tmp_path):
 
 
 def test_new_network_makes_way_for_one_that_a_dead_worker_left(tmp_path, monkeypatch):
-    """While a network for one of the last two places is begun, one is evaluated elsewhere, and another's worker dies."""
+    """While a network for one of the last two places is begun, others evaluate one, and the worker of another dies."""
     storage, feasible = str(tmp_path / "j"), Feasible(space=SPACE, budget=Budget())
     index_begin = TrialIndex.begin
     others = []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -104,6 +105,13 @@ def test_distributed_dropout_drops_what_one_process_drops(processes):
     assert torch.equal(joined, alone["dropout"])
 
 
+def test_distributed_evaluation_measures_what_one_process_measures(processes):
+    results, alone = processes
+    assert len({len(scores["by_class"]) for scores in alone["scores"]}) == 1
+    for result in results:
+        assert result["scores"] == alone["scores"]
+
+
 def test_distributed_training_refuses_to_resume_from_different_steps(processes):
     """Only the process of rank 0 finds a checkpoint."""
     results, alone = processes
@@ -130,10 +138,12 @@ def test_distributed_shards_divide_a_batch_or_refuse_it(monkeypatch):
 @pytest.mark.slow
 def test_distributed_search_and_retrain_run_under_torchrun(tmp_path):
     words = ["-m", "tinynas.cli"]
-    search = [*words, "search", "--space", "micro", "--flops", "200K", "--epochs", "1", "--trials", "3", "--json"]
+    search = [*words, "search", "--space", "micro", "--flops", "200K", "--epochs", "1", "--trials", "40", "--json"]
     done = subprocess.run([*TORCHRUN, *search], cwd=tmp_path, check=True, capture_output=True, text=True)
     front = json.loads(done.stdout)  # one document: only the first process speaks
-    assert front["evaluations"] == 3
+    assert front["evaluations"] == 40
+    (study,) = (tmp_path / front["run"]).glob("*.journal")
+    assert len(set(re.findall(r'"worker": ?{"id": ?"(\w+)"', study.read_text()))) == 2, "both processes search"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [front["run"].split("/")[-1]]
     retrain = [*words, "retrain", "--netaug", "--epochs", "1", "--json"]
     done = subprocess.run([*TORCHRUN, *retrain], cwd=tmp_path, check=True, capture_output=True, text=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
+from .subset import select_labels
 
 MAX_CACHED_BYTES = 2**30  # of the images of all resolutions
 _BYTES = 4  # of a float
@@ -55,7 +56,7 @@ class CachedSplit:
         images = self._images[resolution]
         for request in requests:
             indices = request.shard_indices
-            yield images[indices], _select(self.labels, indices)
+            yield images[indices], select_labels(self.labels, indices)
 
     def _fill(self, resolution: int, normalise: Normalisation) -> bool:
         """Cache the images of a resolution; return whether they fit."""
@@ -76,15 +77,3 @@ class CachedSplit:
         self._images[resolution] = images
         self._free_bytes -= num_bytes
         return True
-
-
-def _select(labels: Tensor, indices: Tensor) -> Tensor:
-    """Return the labels of some images of a split: class indices (N,), or targets (M, 6)."""
-    if labels.ndim == 1:
-        return labels[indices]
-    parts = []
-    for position, index in enumerate(indices.tolist()):
-        of_image = labels[labels[:, 0] == index].clone()
-        of_image[:, 0] = position
-        parts.append(of_image)
-    return torch.cat(parts)

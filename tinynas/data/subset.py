@@ -6,11 +6,12 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
+from ..utils.rng import generator
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
 
 
 class SubsetSplit:
-    """Some images of a split of classification, in the order of their indices.
+    """Some images of a split, in the order of their indices.
 
     Args:
         split: The split.
@@ -23,8 +24,8 @@ class SubsetSplit:
 
     @property
     def labels(self) -> Tensor:
-        """The labels of all images: class indices (N,)."""
-        return self._split.labels[self._indices]
+        """The labels of all images: class indices (N,); for detection targets (M, 6)."""
+        return select_labels(self._split.labels, self._indices)
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -43,3 +44,23 @@ class SubsetSplit:
         for request in requests:
             requests_of_split.append(request._replace(indices=self._indices[request.indices]))
         return self._split.batches(requests_of_split, normalise)
+
+
+def sample_of(split: Split, images: int) -> Split:
+    """Return a fixed random choice of a split's images, or the split itself if it has no more."""
+    if len(split) <= images:
+        return split
+    order = torch.from_numpy(generator(0, "sample").permutation(len(split)))
+    return SubsetSplit(split, order[:images].sort().values)
+
+
+def select_labels(labels: Tensor, indices: Tensor) -> Tensor:
+    """Return the labels of some images of a split: class indices (N,), or targets (M, 6)."""
+    if labels.ndim == 1:
+        return labels[indices]
+    parts = []
+    for position, index in enumerate(indices.tolist()):
+        of_image = labels[labels[:, 0] == index].clone()
+        of_image[:, 0] = position
+        parts.append(of_image)
+    return torch.cat(parts)

@@ -202,6 +202,13 @@ class RetrainConfig:
     dropout: float = setting(
         0.0, help="Dropout probability of the classifier's inputs", group="Training", minimum=0, below=1
     )
+    eval_images: int = setting(
+        10_000,
+        help="Images of search-val, after every epoch, and of the training split, at the end, on which the accuracy is "
+        "measured, at most",
+        group="Training",
+        minimum=1,
+    )
     netaug: NetAug | None = setting(
         None, help="Train inside wider networks (NetAug, Cai et al., ICLR 2022)", group=_NETAUG
     )

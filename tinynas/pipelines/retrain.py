@@ -3,15 +3,16 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..arch.arch import Arch
 from ..arch.cost import cost
 from ..arch.space import SearchSpace
-from ..data.base import Data
+from ..data.base import Data, Split
 from ..data.identity import DataIdentity
 from ..data.registry import load_data
+from ..data.subset import sample_of
 from ..data.summary import summarise
 from ..experiment.log import RunLog, last_record
 from ..experiment.plans import RetrainPlan
@@ -22,6 +23,7 @@ from ..experiment.saved import check_data, save_config, save_data
 from ..models.model_file import Model, save_model
 from ..models.network import Network
 from ..models.supernet import Supernet, extract_calibrated
+from ..tasks.data_parallel import evaluate_together
 from ..tasks.losses import Loss, TeacherLoss
 from ..tasks.registry import TASKS, check_fits
 from ..tasks.task import Task
@@ -60,13 +62,14 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         training = _prepare(plan, report)
     if rank() > 0:
         _train(training)
+        _measure(training, training.extract())
         return None
     with retraining_lock(folder):
         _save_settings(training)
         _train(training)
         model = _finalize(training)
         save_model(folder.model, model)
-        metrics = _evaluate(training, model.net)
+        metrics = _metrics(training, _measure(training, model.net))
         write_json(folder.metrics, metrics.to_dict())
     return metrics
 
@@ -120,12 +123,19 @@ class _Retraining:
             self.supernet.sort_channels(optimizer)
 
     def after_step(self, progress: Progress) -> None:
-        """Report progress; after an epoch also log the target's accuracy on search-val."""
-        log_progress(self.report, self.plan.folder.name, progress)
+        """Report progress; after an epoch also log the target's accuracy on search-val, which all processes measure."""
+        if rank() == 0:
+            log_progress(self.report, self.plan.folder.name, progress)
         if progress.ends_epoch:
             run = self.supernet.runner(self.extract())
-            accuracy = self.task.accuracy(run, self.arch, self.data, self.data.val)
-            self.log.add(log_record(progress) | {"val_accuracy": accuracy})
+            accuracy = self.evaluate_on_sample(run, self.data.val)
+            if rank() == 0:
+                self.log.add(log_record(progress) | {"val_accuracy": accuracy})
+
+    def evaluate_on_sample(self, model: nn.Module, split: Split) -> float:
+        """Return the accuracy of the target on a split, or on a sample of as many images as the plan says."""
+        sample = sample_of(split, self.plan.config.eval_images)
+        return float(evaluate_together(self.task, model, self.arch, self.data, sample)["accuracy"])
 
     def extract(self) -> Network:
         """Return the target as a network of its own, recalibrated."""
@@ -210,18 +220,31 @@ def _finalize(training: _Retraining) -> Model:
     )
 
 
-def _evaluate(training: _Retraining, net: Network) -> RetrainMetrics:
-    """Evaluate the final network on the test and training splits."""
-    config, arch, task, data = training.plan.config, training.arch, training.task, training.data
-    score = task.evaluate(net, arch, data, data.test)
+@dataclass(frozen=True, kw_only=True)
+class _Scores:
+    """What was measured of the final network."""
+
+    test: dict[str, Any]  # as of `Task.metrics`
+    train_accuracy: float
+
+
+def _measure(training: _Retraining, net: Network) -> _Scores:
+    """Measure the final network on the test split and on training images; all processes do it together."""
+    test = evaluate_together(training.task, net, training.arch, training.data, training.data.test)
+    return _Scores(test=test, train_accuracy=training.evaluate_on_sample(net, training.data.train))
+
+
+def _metrics(training: _Retraining, scores: _Scores) -> RetrainMetrics:
+    """Return what the retraining reports."""
+    config, arch = training.plan.config, training.arch
     return RetrainMetrics(
-        metric=task.metric,
-        accuracy=score["accuracy"],
-        balanced_accuracy=score.get("balanced_accuracy"),
-        ap50=score.get("ap50"),
-        by_class=score["by_class"],
-        chance=score.get("chance"),
-        train_accuracy=task.accuracy(net, arch, data, data.train),
+        metric=training.task.metric,
+        accuracy=scores.test["accuracy"],
+        balanced_accuracy=scores.test.get("balanced_accuracy"),
+        ap50=scores.test.get("ap50"),
+        by_class=scores.test["by_class"],
+        chance=scores.test.get("chance"),
+        train_accuracy=scores.train_accuracy,
         cost=cost(arch),
         seconds=last_record(RetrainFolder(training.plan.folder).log)["seconds"],
         epochs=config.recipe.epochs,

@@ -25,7 +25,7 @@ from ..training.loop import train
 from ..training.objectives import LargestObjective, Objective, SandwichObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
-from ..utils.distributed import device, rank
+from ..utils.distributed import broadcast_weights, device, rank
 from ..utils.errors import InputError
 from ..utils.io import removed_if_empty, write, write_yaml
 from .folder_locks import supernet_lock
@@ -38,7 +38,8 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     """Train the run's supernet unless it is trained, search it within the budget, and write the Pareto front.
 
     An interrupted search resumes where it stopped; several processes may search one run together. Under torchrun all
-    processes train, and the first one searches; the others return None.
+    processes train, and those that share the study search: all if it is in a database, else those on the machine of the
+    first one. All but the first return None.
 
     Returns:
         The Pareto front, as it is written to front.json.
@@ -51,10 +52,15 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     """
     with removed_if_empty(plan.run):
         supernet, data = train_supernet(plan, report=report)
-    if rank() > 0:
-        return None
-    from .search_study import search_trained  # Optuna and what draws pictures: not before the supernet is trained
+    broadcast_weights(supernet)  # with its statistics: they identify the supernet in the study
+    from .search_study import (
+        join_search,
+        search_trained,
+    )  # Optuna and what draws pictures: not before the supernet is trained
 
+    if rank() > 0:
+        join_search(plan, supernet, data, report=report)
+        return None
     return search_trained(plan, supernet, data, report=report)
 
 
@@ -126,7 +132,9 @@ class _SupernetTraining:
         )
 
     def after_step(self, progress: Progress) -> None:
-        """Report progress; after an epoch also log it."""
+        """Report progress; after an epoch also log it. Only the first process does."""
+        if rank() > 0:
+            return
         log_progress(self.report, "supernet", progress)
         if progress.ends_epoch:
             self.log.add(log_record(progress))

@@ -23,8 +23,9 @@ from ..study.predictor import cross_validated_tau
 from ..study.racing import Race
 from ..tasks.registry import TASKS
 from ..utils.pareto import pareto_front
+from ..utils.torchrun import is_first_node
 from .search_limits import feasible_networks
-from .search_progress import SearchDisplay, SearchProgress, point
+from .search_progress import SearchDisplay, SearchProgress, SearchState, point
 from .search_workers import workers_beside
 
 _MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
@@ -61,6 +62,25 @@ def search_trained(plan: SearchPlan, supernet: Supernet, data: Data, *, report: 
     if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
         _report_predictor(supernet.space, evaluations, report)
     return _write_front(plan, evaluations, data)
+
+
+def join_search(plan: SearchPlan, supernet: Supernet, data: Data, *, report: ProgressReporter) -> None:
+    """Search beside the first process of torchrun until the study is complete, if this process can reach the study.
+
+    Args:
+        plan: The search.
+        supernet: The run's supernet, the same as the first process has.
+        data: The data set.
+        report: What there is to say about the search.
+    """
+    storage = plan.settings.storage or ""
+    is_on_server = "://" in storage and not storage.startswith("sqlite")
+    if is_first_node() or is_on_server:
+        search_supernet(plan, supernet, data, after_trial=SearchProgress(_ignore).after_trial, note=report.note)
+
+
+def _ignore(state: SearchState) -> None:
+    """Do not show the state of a worker: the first process shows that of the study."""
 
 
 def search_supernet(

@@ -47,7 +47,7 @@ def train(
     """Train the supernet in place, resuming from the checkpoint if it exists.
 
     A step whose loss or gradient is not finite is skipped. Under torchrun training is data-parallel: every process
-    takes its shard of a batch, and the first one writes checkpoints and reports.
+    takes its shard of a batch, and the first one writes checkpoints.
 
     Args:
         supernet: The networks to train.
@@ -57,7 +57,7 @@ def train(
         resolutions: Image sizes in pixels, one of which is drawn for each step.
         checkpoint: Written at the end of every epoch, and once a minute.
         before_epoch: Called with the epoch and the optimizer when an epoch begins, not where one is resumed.
-        after_step: Called in the first process.
+        after_step: Called in all processes.
 
     Raises:
         TrainingError: Ten steps in a row or the last ones were skipped, or weights or batch-norm statistics are not
@@ -93,8 +93,8 @@ def train(
                 progress = state.progress(recipe.epochs, steps, lr)
                 if progress.ends_epoch:
                     state.check(ends_training=progress.step == progress.steps)
+                after_step(progress)
                 if rank() == 0:
-                    after_step(progress)
                     state.save(at_once=progress.ends_epoch)
                 state.resume_clock()
     supernet.eval()

@@ -78,6 +78,21 @@ def broadcast_from_rank0(function: Callable[P, T], *args: P.args, **kwargs: P.kw
     return values[0]  # type: ignore[return-value]
 
 
+def gather(value: T) -> list[T]:
+    """Return a value of every process, in the order of their ranks, in all of them; values are pickled."""
+    values = [value] * world_size()
+    if dist.is_initialized():
+        dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast_weights(model: nn.Module) -> None:
+    """Give the model of every process the weights and statistics of that of rank 0."""
+    if dist.is_initialized():
+        for tensor in model.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
 def all_values(value: int) -> list[int]:
     """Return a number of every process, in the order of their ranks."""
     if not dist.is_initialized():

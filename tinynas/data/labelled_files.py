@@ -12,7 +12,8 @@ from .files import ImageFile, check_files
 from .images import read_image
 from .loading import ImageRequest, load_batches
 from .memory import hold_out
-from .transforms import center_crop, trivial_augment
+from .transforms import center_crop
+from .trivial_augment import RandomChanges
 from .upload import CPU, upload
 
 CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
@@ -75,7 +76,10 @@ class FileSplit:
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(request.seed)
             cropped: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
-        return trivial_augment(cropped[None], request.seed)[0] if request.strong else cropped
+        if not request.strong:
+            return cropped
+        rng = torch.Generator().manual_seed(request.seed)
+        return RandomChanges.draw(1, rng).apply(cropped[None])[0]
 
 
 def labelled_files(

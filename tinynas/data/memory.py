@@ -11,7 +11,8 @@ from ..utils.rng import generator
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest
 from .identity import SPLIT_NAMES
-from .transforms import resize, trivial_augment
+from .transforms import resize
+from .trivial_augment import RandomChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +52,16 @@ class MemorySplit:
 
     def _augmented(self, request: BatchRequest) -> Tensor:
         """Return the images (N, C, H, W) of a request's shard, augmented if it has a seed."""
+        images = self.images[request.shard_indices]
         if request.seed is None:
-            return self.images[request.shard_indices]
-        if not request.strong:
-            return self._mirror_and_shift(self.images[request.shard_indices], request)
-        # All of the batch, since what an image is changed by depends on the random numbers of those before it.
-        images = trivial_augment(self.images[request.indices], request.seed)[request.shard]
-        return self._mirror_and_shift(images, request)
-
-    def _mirror_and_shift(self, images: Tensor, request: BatchRequest) -> Tensor:
-        """Mirror and shift images (N, C, H, W) of the request's shard, by random numbers of the whole batch."""
-        assert request.seed is not None
+            return images
         rng = torch.Generator().manual_seed(request.seed)  # of the CPU: the same numbers on all devices
+        if request.strong:
+            images = RandomChanges.draw(len(request.indices), rng).of(request.shard).apply(images)
+        return self._mirror_and_shift(images, request, rng)
+
+    def _mirror_and_shift(self, images: Tensor, request: BatchRequest, rng: torch.Generator) -> Tensor:
+        """Mirror and shift images (N, C, H, W) of the request's shard, by random numbers of the whole batch."""
         device = images.device
         batch_size = len(request.indices)
         count, _, height, width = images.shape

@@ -1,4 +1,4 @@
-"""Transforms of images: resizing, cropping, augmentation."""
+"""Transforms of images: resizing and cropping."""
 
 import torch
 from torch import Tensor
@@ -31,19 +31,3 @@ def center_crop(image: Tensor, resolution: int, crop: float) -> Tensor:
 
     cropped: Tensor = v2.CenterCrop(resolution)(v2.Resize(round(resolution / crop))(image))
     return cropped
-
-
-def trivial_augment(images: Tensor, seed: int) -> Tensor:
-    """Apply to every image one random change of random strength: uint8 (N, C, H, W), shape kept.
-
-    TrivialAugment (Mueller and Hutter, ICCV 2021), wide set of changes.
-    """
-    from torchvision.transforms import v2
-
-    augment = v2.TrivialAugmentWide()
-    changed = []
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(seed)
-        for image in images:
-            changed.append(augment(image))
-    return torch.stack(changed)

@@ -35,17 +35,19 @@ def epoch_times(
     data = load_data(data_name)
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for kind, (space, objective) in _kinds(arch, teacher).items():
+        for kind, (space, objective) in _kinds(arch, data, teacher).items():
             augmentation = "strong" if kind == STRONG else "standard"
             recipe = Recipe(epochs=1, batch_size=batch_size, augmentation=augmentation)
             seconds.setdefault(kind, []).append(_epoch_seconds(space, objective, data, recipe, arch.resolution))
     return {kind: min(times) for kind, times in seconds.items()}
 
 
-def _kinds(arch: Arch, teacher: Callable[[Batch], Tensor] | None) -> dict[str, tuple[SearchSpace, Objective]]:
+def _kinds(
+    arch: Arch, data: Data, teacher: Callable[[Batch], Tensor] | None
+) -> dict[str, tuple[SearchSpace, Objective]]:
     """Return the space and the objective of an epoch by kind."""
     width, expand = family_factors(arch)
-    loss = TASKS[arch.task].loss(arch, 0.0)
+    loss = TASKS[arch.task].loss(arch, data, label_smoothing=0.0)
     alone = augment(arch, width=(1.0,), expand=(1.0,))
     both = augment(arch, width=width, expand=expand)
     expansions = augment(arch, width=(1.0,), expand=expand)

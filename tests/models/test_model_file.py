@@ -30,6 +30,14 @@ def test_save_model_and_read_model_round_trip(model, tmp_path):
         assert set(file.metadata()) == {"format", "arch", "data", "classes", "normalisation", "crop", "digest"}
 
 
+def test_save_model_writes_the_same_bytes_for_the_same_model(model, tmp_path):
+    contents = set()
+    for number in range(8):
+        save_model(tmp_path / str(number), model)
+        contents.add((tmp_path / str(number)).read_bytes())
+    assert len(contents) == 1
+
+
 def test_save_model_and_load_round_trip_a_published_network(tmp_path):
     model = model_of(load_arch("mobilenet-v3-large-w0.35"))
     save_model(tmp_path / "m", model)

@@ -25,6 +25,7 @@ _OLD_FORMAT = 1  # has a digest of the tensors' bytes only, under another key: n
 _DIGEST, _OLD_DIGEST = "digest", "sha256"  # keys of the metadata
 _EXPORTED = (".tflite", ".onnx")  # suffixes
 _KIND = "tinynas"
+_SIZE = 8  # bytes of a safetensors file with the size of its header, and to a multiple of which the header is padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,17 @@ def save_weights(path: Path, kind: str, about: Mapping[str, str], tensors: Mappi
     weights = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": f"{kind} {_FORMAT}", **about}
     metadata[_DIGEST] = _file_digest(metadata, weights)
-    write(path, save_tensors(weights, metadata))
+    write(path, _with_sorted_metadata(save_tensors(weights, metadata)))
+
+
+def _with_sorted_metadata(raw: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order: the library writes them in a random one."""
+    size = int.from_bytes(raw[:_SIZE], "little")
+    header = from_json(raw[_SIZE : _SIZE + size].decode())
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = to_json(header).encode()
+    text += b" " * (-len(text) % _SIZE)
+    return len(text).to_bytes(_SIZE, "little") + text + raw[_SIZE + size :]
 
 
 def read_weights(
@@ -144,8 +155,8 @@ def kind_of(path: Path) -> str:
 
 
 def _metadata(raw: bytes) -> Mapping[str, str]:
-    size = int.from_bytes(raw[:8], "little")
-    metadata: Mapping[str, str] = from_json(raw[8 : 8 + size].decode()).get("__metadata__", {})
+    size = int.from_bytes(raw[:_SIZE], "little")
+    metadata: Mapping[str, str] = from_json(raw[_SIZE : _SIZE + size].decode()).get("__metadata__", {})
     return metadata
 
 

@@ -61,6 +61,14 @@ def visible_flags(command):
     return {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
 
 
+def make_example_run():
+    """Make the run that pages and docstrings name, runs/example, and its two retrainings, in the current folder."""
+    quick = ("--epochs", "1", "--batch-size", "256")
+    run_command("search", "--space", "micro", "--flops", "150K", "--trials", "2", "--run", "runs/example", *quick)
+    run_command("retrain", "runs/example", "--name", "plain", *quick)
+    run_command("retrain", "runs/example", "--name", "netaug", "--netaug", *quick)
+
+
 def run_command(*words):
     """Run a command, which must succeed."""
     with pytest.MonkeyPatch.context() as patch:

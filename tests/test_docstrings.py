@@ -1,6 +1,7 @@
 """The docstrings of public names: complete sections, and examples that run."""
 
 import ast
+import contextlib
 import dataclasses
 import doctest
 import inspect
@@ -9,6 +10,7 @@ import textwrap
 import pytest
 
 import tinynas
+from pages import make_example_run
 from tinynas.early_exit.network import EarlyExits
 from tinynas.models.network import Network
 
@@ -102,8 +104,18 @@ def test_public_properties_have_docstrings(name):
             assert member.__doc__, f"{name}.{attribute}"
 
 
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """A folder with runs/example."""
+    folder = tmp_path_factory.mktemp("docstrings")
+    with contextlib.chdir(folder):
+        make_example_run()
+    return folder
+
+
 @pytest.mark.parametrize("name", PUBLIC)
-def test_example_of_a_public_name_runs(name):
+def test_example_of_a_public_name_runs(name, example, monkeypatch):
+    monkeypatch.chdir(example)
     assert ">>>" in PUBLIC[name].__doc__, f"{name} has no example"
     run_examples(PUBLIC[name], name)
 

@@ -9,6 +9,13 @@ the best network is retrained, optionally with NetAug.
     >>> tinynas.cost(arch).macs < 1_000_000
     True
     >>> network = tinynas.build(arch)
+
+The whole way, from a data set to a file for a microcontroller, on a program's own images and labels:
+
+    >>> data = tinynas.Data(train=train, test=test, classes=["ok", "crack"])  # doctest: +SKIP
+    >>> run = tinynas.search(space="micro", data=data, flops="300K", epochs=10)  # doctest: +SKIP
+    >>> model = tinynas.retrain(run, netaug=True, epochs=50)  # doctest: +SKIP
+    >>> model.metrics.accuracy, model.export("tflite")  # doctest: +SKIP
 """
 
 from pathlib import Path
@@ -23,25 +30,35 @@ from .arch.zoo import load_arch, load_space
 from .utils.errors import TinyNASError
 
 if TYPE_CHECKING:
+    from .data.datasets import Datasets as Data
     from .early_exit.model_file import load
     from .early_exit.sidenet import SideNet
     from .models.network import build
     from .models.supernet import Supernet
+    from .pipelines.program import Run, open_model, open_run, retrain, search
+    from .pipelines.program_model import TrainedModel
 
 __all__ = [
     "Arch",
     "Budget",
     "Cost",
+    "Data",
+    "Run",
     "SearchSpace",
     "SideNet",
     "Supernet",
     "TinyNASError",
+    "TrainedModel",
     "augment",
     "build",
     "cost",
     "load",
     "load_arch",
     "load_space",
+    "open_model",
+    "open_run",
+    "retrain",
+    "search",
 ]
 
 # In an installation, tinynas.cli and tinynas.search_spaces lie in this package; in a checkout, beside it.
@@ -50,10 +67,17 @@ if (_checkout / "search_spaces").is_dir():
     __path__.append(str(_checkout))
 
 _NEEDS_TORCH = {  # names that are imported at first use, so that everything else starts without torch
-    "build": "models.network",
-    "Supernet": "models.supernet",
-    "load": "early_exit.model_file",
-    "SideNet": "early_exit.sidenet",
+    "build": "models.network.build",
+    "Supernet": "models.supernet.Supernet",
+    "load": "early_exit.model_file.load",
+    "SideNet": "early_exit.sidenet.SideNet",
+    "Data": "data.datasets.Datasets",
+    "Run": "pipelines.program.Run",
+    "TrainedModel": "pipelines.program_model.TrainedModel",
+    "search": "pipelines.program.search",
+    "retrain": "pipelines.program.retrain",
+    "open_run": "pipelines.program.open_run",
+    "open_model": "pipelines.program.open_model",
 }
 
 
@@ -63,4 +87,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_NEEDS_TORCH[name]}", __name__), name)
+    module, _, attribute = _NEEDS_TORCH[name].rpartition(".")
+    return getattr(import_module(f".{module}", __name__), attribute)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from helpers import ROOT, Quiet, model_of
-from pages import DOCS, blocks_of, commands_of, every_page, program, run_command
+from pages import DOCS, blocks_of, commands_of, every_page, make_example_run, program, run_command
 from tinynas import load_space
 from tinynas.data.base import Data
 from tinynas.data.registry import load_data
@@ -37,11 +37,8 @@ CHEAP = ("cost", "spaces", "compare", "eval", "predict")  # commands that are ru
 def example(tmp_path_factory):
     """A folder with the run that the pages name, runs/example, its two retrainings, and image files."""
     folder = tmp_path_factory.mktemp("docs")
-    quick = ("--epochs", "1", "--batch-size", "256")
     with contextlib.chdir(folder):
-        run_command("search", "--space", "micro", "--flops", "150K", "--trials", "2", "--run", "runs/example", *quick)
-        run_command("retrain", "runs/example", "--name", "plain", *quick)
-        run_command("retrain", "runs/example", "--name", "netaug", "--netaug", *quick)
+        make_example_run()
         pixels = load_data("digits").test.images[0, 0].numpy()
         for name in ("digit.png", "street.png"):
             Image.fromarray(pixels).save(name)

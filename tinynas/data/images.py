@@ -94,6 +94,17 @@ def read_image(file: str | Path, channels: int = 3) -> Tensor:
     return torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)
 
 
+def pixels_of(image: "Image") -> Tensor:
+    """Return the pixels of a loaded PIL image, uint8: (1, H, W) if it is grey, (3, H, W) otherwise.
+
+    Raises:
+        UnreadableImageError: They have no defined white.
+    """
+    is_grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+    pixels = torch.from_numpy(np.array(_decoded(image, 1, "L" if is_grey else "RGB")))
+    return pixels[None] if is_grey else pixels.permute(2, 0, 1)
+
+
 def read_regular_file(file: str | Path) -> bytes:
     """Return the content of a file that is no folder, pipe or device, of which reading may never end.
 

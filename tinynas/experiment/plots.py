@@ -40,6 +40,13 @@ class Series:
 def pareto_plot(
     series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy"
 ) -> bytes:
+    """Plot accuracy over MACs as `pareto_figure` does, and return a PNG file."""
+    return render(pareto_figure(series, title=title, budgets=budgets, metric=metric))
+
+
+def pareto_figure(
+    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy"
+) -> Figure:
     """Plot accuracy over MACs (log axis).
 
     Args:
@@ -47,9 +54,6 @@ def pareto_plot(
         title: Title of the plot.
         budgets: MACs at which a vertical line is drawn.
         metric: Name of the metric, which is in percent.
-
-    Returns:
-        A PNG file.
     """
     figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
@@ -70,7 +74,7 @@ def pareto_plot(
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="best")
-    return render(figure)
+    return figure
 
 
 def memory_plot(layers: Sequence[LayerCost], *, title: str) -> bytes:

@@ -1,0 +1,197 @@
+"""tinynas in a Python program: on its own data, as the commands do it."""
+
+import inspect
+import json
+import subprocess
+import sys
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tinynas
+from helpers import Interrupting
+from pages import DOCS, blocks_of
+from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.plans import ExportPlan
+from tinynas.experiment.search_settings import SearchSettings
+from tinynas.pipelines import keywords
+from tinynas.training.recipe import Recipe
+from tinynas.utils.errors import BudgetError, FileError, InputError
+from tinynas.utils.settings import settings_of
+
+
+def samples(count, seed):
+    """Dark images (class 0) and bright ones (class 1), 16x16."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for number in range(count):
+        pixels = rng.integers(0, 120, (16, 16)) + 130 * (number % 2)
+        pairs.append((pixels.astype(np.uint8), number % 2))
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tinynas.Data(train=samples(80, 0), test=samples(40, 1), classes=("dark", "bright"), name="brightness")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("program")
+
+
+@pytest.fixture(scope="module")
+def run(folder, data):
+    quick = {"epochs": 2, "batch_size": 16, "trials": 3}
+    return tinynas.search(space="micro", data=data, flops="150K", run=folder / "run", seed=1, **quick)
+
+
+@pytest.fixture(scope="module")
+def model(run, data):
+    return tinynas.retrain(run, data=data, netaug=True, epochs=6, batch_size=16, name="netaug")
+
+
+def test_search_returns_the_front_that_it_writes(run, folder):
+    plain = json.loads((folder / "run" / "front.json").read_text())
+    assert run.folder == folder / "run"
+    assert plain["data"] == "brightness"
+    assert [entry.to_dict() for entry in run.front] == plain["front"]
+    assert run.best.cost.macs <= 150_000
+    assert tinynas.open_run(str(run.folder)).best == run.best
+    (axes,) = run.plot().axes
+    assert axes.get_title() == "micro on brightness: subnets on search-val"
+
+
+def test_retrain_returns_a_model_that_predicts(run, model, data):
+    assert model.path == run.folder / "retrain" / "netaug" / "model.safetensors"
+    assert model.metrics.accuracy > 90
+    assert model.metrics.netaug
+    assert model.cost == run.best.cost
+    assert model.evaluate(data).accuracy == pytest.approx(model.metrics.accuracy)
+    assert [other.path for other in run.models()] == [model.path]
+    predictions = model.predict([image for image, _ in samples(10, 2)])
+    assert [prediction.index for prediction in predictions] == [0, 1] * 5
+    assert predictions[1].name == "bright"
+    assert predictions[1].probabilities.sum().item() == pytest.approx(1)
+
+
+def test_model_predicts_files_arrays_and_tensors_alike(model, tmp_path):
+    (_, (pixels, _)) = samples(2, 3)
+    Image.fromarray(pixels).save(tmp_path / "bright.png")
+    alike = [
+        tmp_path / "bright.png",
+        str(tmp_path / "bright.png"),
+        Image.fromarray(pixels),
+        pixels,
+        pixels / np.float32(255),
+        torch.from_numpy(pixels)[None],
+    ]
+    first, *others = model.predict(alike)
+    for other in others:
+        assert torch.equal(other.probabilities, first.probabilities)
+    (of_batch,) = model.predict(torch.from_numpy(pixels)[None, None])
+    assert torch.equal(of_batch.probabilities, first.probabilities)
+    with pytest.raises(InputError, match=r"images\[1\] has 3 channels, the network takes 1"):
+        model.predict([pixels, np.zeros((16, 16, 3), np.uint8)])
+
+
+def test_model_is_an_ordinary_module(model):
+    arch = model.module.arch
+    images = torch.rand(4, 1, arch.resolution, arch.resolution)
+    outputs = tinynas.load(model.path)(images)
+    assert torch.equal(model.module(images), outputs)
+    exported = torch.export.export(model.module, (images,)).module()
+    assert torch.allclose(exported(images), outputs, atol=1e-5)
+    model.module(images).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.module.parameters())
+    model.module.zero_grad()
+
+
+def test_model_exports_and_is_opened_again(model, data, tmp_path):
+    report = model.export("onnx", out=tmp_path / "files", data=data, int8=False)
+    assert (tmp_path / "files" / "model.onnx").exists()
+    assert [file.file for file in report.files] == ["model.safetensors", "model.onnx"]
+    again = tinynas.open_model(model.path.parent)
+    assert (again.path, again.classes, again.cost) == (model.path, model.classes, model.cost)
+
+
+def test_retrain_trains_a_model_further(model, data, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    further = tinynas.retrain(source=model, data=data, epochs=1, batch_size=16)
+    assert further.metrics.init == str(model.path)
+    assert further.module.arch == model.module.arch
+
+
+def test_interrupted_search_and_retraining_resume(data, folder, run):
+    quick = {"epochs": 2, "batch_size": 16, "trials": 3, "seed": 1}
+    with pytest.raises(KeyboardInterrupt):
+        tinynas.search(
+            space="micro", data=data, flops="150K", run=folder / "broken", progress=Interrupting(after=5), **quick
+        )
+    resumed = tinynas.search(run=folder / "broken", data=data, resume=True)
+    assert resumed.front == run.front
+    trained = tinynas.retrain(run, data=data, epochs=2, batch_size=16, name="whole")
+    with pytest.raises(KeyboardInterrupt):
+        tinynas.retrain(run, data=data, epochs=2, batch_size=16, name="broken", progress=Interrupting(after=5))
+    again = tinynas.retrain(run, data=data, name="broken", resume=True)
+    assert again.metrics.accuracy == trained.metrics.accuracy
+    for one, other in zip(again.module.parameters(), trained.module.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"unknown key in search\(\) 'epochz'; did you mean 'epochs'"):
+        tinynas.search(data=data, epochz=3)
+    with pytest.raises(InputError, match=r"unknown key in retrain\(\) 'netug'; did you mean 'netaug'"):
+        tinynas.retrain(run, netug=True)
+    with pytest.raises(InputError, match=r"unknown key in export\(\) 'quantised'"):
+        model.export("onnx", quantised=True)
+    with pytest.raises(BudgetError, match="no network of the space fits"):
+        tinynas.search(space="micro", data=data, flops=10)
+    with pytest.raises(FileError, match=r"cannot read nowhere/front\.json: No such file"):
+        tinynas.open_run("nowhere")
+
+
+def test_a_data_set_that_has_changed_is_noticed(run):
+    other = tinynas.Data(train=samples(80, 7), test=samples(40, 1), classes=("dark", "bright"), name="brightness")
+    with pytest.raises(FileError, match="the data set brightness has changed since"):
+        tinynas.retrain(run, data=other, epochs=1)
+
+
+def test_keywords_are_the_settings():
+    """Each with its type, but those that the functions have as arguments of their own."""
+    own = {"space", "data", "to"}
+    for hints, configs in (
+        (keywords.TrainingKeywords, (Recipe,)),
+        (keywords.SearchKeywords, (SearchSettings, SupernetConfig)),
+        (keywords.RetrainKeywords, (RetrainConfig,)),
+        (keywords.ExportKeywords, (ExportPlan,)),
+    ):
+        expected = set()
+        for config in configs:
+            expected |= {setting.name for setting in settings_of(config) if setting.flag} - own
+        named = set(get_type_hints(hints))
+        assert named - {"skip_unreadable"} == expected - {"skip_unreadable"}
+
+
+def test_functions_have_typed_keywords():
+    for function in (tinynas.search, tinynas.retrain, tinynas.TrainedModel.export):
+        (settings,) = [p for p in inspect.signature(function).parameters.values() if p.kind == p.VAR_KEYWORD]
+        assert "Keywords" in str(settings.annotation)
+
+
+@pytest.mark.slow
+def test_program_of_the_docs_passes_mypy_strict(tmp_path):
+    text = "\n".join(block.text for block in blocks_of(DOCS / "python.md", "python"))
+    (tmp_path / "good.py").write_text(text)
+    (tmp_path / "bad.py").write_text(text.replace("trials=8", "trialz=8"))
+    results = {}
+    for name in ("good", "bad"):
+        command = [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports", str(tmp_path / f"{name}.py")]
+        results[name] = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert results["good"].returncode == 0, results["good"].stdout
+    assert 'Unexpected keyword argument "trialz"' in results["bad"].stdout

@@ -1,0 +1,63 @@
+"""Images of a Python program as pixels: PIL images, NumPy arrays and tensors."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..utils.errors import InputError
+from .images import UnreadableImageError, pixels_of
+
+_WHITE = 255
+_ROUNDING = 1e-5  # by which floats may leave 0..1
+
+
+def to_pixels(image: Any, name: str) -> Tensor:
+    """Return an image as uint8 (C, H, W), grey (C = 1) or RGB (C = 3).
+
+    Args:
+        image: A PIL image; a NumPy array (H, W) or (H, W, C); or a tensor (C, H, W). Arrays and tensors are uint8, or
+            floats from 0 to 1.
+        name: What the image is called in error messages, such as "train[3]".
+
+    Raises:
+        InputError: It is none of these.
+    """
+    if hasattr(image, "getbands"):
+        try:
+            return pixels_of(image)
+        except UnreadableImageError as error:
+            raise InputError(f"the image of {name} cannot be used: {error}; convert it") from None
+    if isinstance(image, np.ndarray):
+        tensor = torch.from_numpy(np.ascontiguousarray(image))
+        tensor = tensor[None] if tensor.ndim == 2 else tensor.movedim(-1, 0)
+        order = "an array (H, W) or (H, W, C)"
+    elif isinstance(image, Tensor):
+        tensor, order = image.detach().cpu(), "a tensor (C, H, W)"
+    else:
+        raise InputError(
+            f"the image of {name} is of the type {type(image).__name__}; expected a PIL image, an array of NumPy or a "
+            "tensor"
+        )
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3) or not tensor.numel():
+        raise InputError(
+            f"the image of {name} has the shape {tuple(image.shape)}; expected {order} with 1 or 3 channels C"
+        )
+    return _as_bytes(tensor, name)
+
+
+def _as_bytes(tensor: Tensor, name: str) -> Tensor:
+    """Return uint8 of uint8, or of floats from 0 to 1."""
+    if tensor.dtype == torch.uint8:
+        return tensor
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(f"the image of {name} is of {kind}; expected uint8, or floats from 0 to 1")
+    low, high = tensor.aminmax()
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also if one is NaN
+        raise InputError(
+            f"the image of {name} has values from {float(low):.4g} to {float(high):.4g}; expected uint8, or floats "
+            "from 0 to 1, not normalised"
+        )
+    return (tensor * _WHITE).round().clamp(0, _WHITE).to(torch.uint8)

@@ -1,0 +1,82 @@
+"""Keyword arguments of the functions for Python programs: the settings of the commands, with their types.
+
+Each class lists the settings of some configuration classes; what they mean and their defaults are documented there.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+
+class TrainingKeywords(TypedDict, total=False):
+    """Settings of `tinynas.training.recipe.Recipe`."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    warmup_epochs: float
+    momentum: float
+    weight_decay: float
+    label_smoothing: float
+    class_weights: str
+    max_grad_norm: float
+    augmentation: str
+    freeze_epochs: float
+    head_lr: float
+    precision: str
+    backend: str
+    seed: int
+    skip_unreadable: bool
+
+
+class SearchKeywords(TrainingKeywords, total=False):
+    """Settings of `SupernetConfig` and `SearchSettings`, but the space and the data set."""
+
+    num_random_subnets: int
+    size_balanced_sampling: bool
+    distillation: float
+    largest_warmup_epochs: int
+    progressive_shrinking: bool
+    pareto: bool
+    trials: int
+    sampler: str
+    race: bool
+    workers: int
+    storage: str | None
+    storage_timeout: float
+    target: str
+    latency_table: str | None
+
+
+class RetrainKeywords(TrainingKeywords, total=False):
+    """Settings of `RetrainConfig`, but the data set."""
+
+    init: str | Path
+    dropout: float
+    eval_images: int
+    netaug: bool
+    width: Sequence[float]
+    expand: Sequence[float]
+    num_augmented: int
+    alpha: float
+    every: int
+    width_until: float
+    expand_until: float
+    sort: bool
+    teacher: str | Path
+    teacher_weight: float
+    temperature: float
+    teach_augmented: bool
+
+
+class ExportKeywords(TypedDict, total=False):
+    """Settings of `ExportPlan`, but the format and the data set."""
+
+    target: str | None
+    int8: bool
+    batch: int | None
+    opset: int | None
+    calibration: int
+    qat: int
+    margin: float
+    skip_unreadable: bool

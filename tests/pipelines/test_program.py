@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import tinynas
-from helpers import Interrupting
+from helpers import DETECTORS, Interrupting
 from pages import DOCS, blocks_of
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.plans import ExportPlan
@@ -195,3 +195,38 @@ def test_program_of_the_docs_passes_mypy_strict(tmp_path):
         results[name] = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert results["good"].returncode == 0, results["good"].stdout
     assert 'Unexpected keyword argument "trialz"' in results["bad"].stdout
+
+
+def bright_squares(count, seed):
+    """Dark images, each with a bright square whose box is known."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for _ in range(count):
+        image = rng.integers(0, 60, (64, 64), dtype=np.uint8)
+        x, y = rng.integers(0, 36, 2).tolist()
+        image[y : y + 24, x : x + 24] = 230
+        samples.append((image, {"boxes": [[x, y, x + 24, y + 24]], "labels": [0]}))
+    return samples
+
+
+def test_detector_of_a_programs_own_boxes(tmp_path):
+    data = tinynas.Data(
+        train=bright_squares(160, 0), test=bright_squares(16, 1), classes=("square",), task="detect", name="squares"
+    )
+    (tmp_path / "space.yaml").write_text(json.dumps(DETECTORS))
+    run = tinynas.search(
+        space=tmp_path / "space.yaml", data=data, task="detect", run=tmp_path / "run", epochs=1, trials=1
+    )
+    model = tinynas.retrain(run, data=data, epochs=12, batch_size=16, name="detector")
+    assert model.metrics.ap50 > 10
+    inside = 0
+    for image, target in bright_squares(20, 5):
+        (boxes,) = model.detect([image], threshold=0.05)
+        left, top, right, bottom = boxes[0].box
+        x1, y1, x2, y2 = target["boxes"][0]
+        inside += x1 < (left + right) / 2 < x2 and y1 < (top + bottom) / 2 < y2
+        assert boxes[0].name == "square"
+        assert 0 < boxes[0].score < 1
+    assert inside >= 15
+    with pytest.raises(InputError, match="the model is a detector; call `detect`"):
+        model.predict([image])

@@ -170,16 +170,16 @@ class _Samples:
 class _Images:
     """Images in memory, uint8 (C, H, W), of any sizes."""
 
-    images: Sequence[Tensor]
+    pixels: Sequence[Tensor]
 
     def __call__(self, index: int) -> Tensor:
-        return self.images[index]
+        return self.pixels[index]
 
     def digest(self) -> str:
-        return tensor_digest(*self.images)
+        return tensor_digest(*self.pixels)
 
     def subset(self, indices: Sequence[int]) -> "_Images":
-        return _Images([self.images[index] for index in indices])
+        return _Images([self.pixels[index] for index in indices])
 
 
 def _class_index(label: Any, classes: int, name: str) -> int:

@@ -29,6 +29,20 @@ def test_save_config_adds_settings_that_an_older_version_did_not_have(tmp_path):
         save_config(path, {"space": "micro", "recipe": {"lr": 0.1, "max_grad_norm": 1.0}, "num_random_subnets": 2})
 
 
+@pytest.mark.parametrize("setting", [{"crop_scale": 0.08}, {"warmup_lr": 0.01}, {"residual_gain": 1.0}])
+def test_save_config_refuses_to_go_on_with_settings_that_an_older_version_did_not_have(tmp_path, setting):
+    (name,) = setting
+    older = json.loads(json.dumps(asdict(RetrainConfig())))
+    (older if name in older else older["recipe"]).pop(name)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(older))
+    changed = Overrides.read(setting, RetrainConfig).apply(RetrainConfig())
+    with pytest.raises(FileError, match=rf"another configuration: .*{name} is .* there, {setting[name]} here"):
+        save_config(path, asdict(changed))
+    save_config(path, asdict(RetrainConfig()))
+    assert yaml.safe_load(path.read_text()) == json.loads(json.dumps(asdict(RetrainConfig())))
+
+
 def test_save_config_renames_settings_of_an_earlier_version(tmp_path):
     older = {"data": "digits", "teaching": {"teacher": "supernet"}, "netaug": {"networks": 2}, "recipe": {"clip": 1.0}}
     config = Overrides.read(older, RetrainConfig).apply(RetrainConfig())

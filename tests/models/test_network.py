@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import conv2d, pad
 
 from helpers import images_for, model_of, trained_supernet
-from tinynas import build
+from tinynas import build, load_arch
 from tinynas.arch.arch import Arch
 from tinynas.arch.blocks import Block, Stem
 from tinynas.models.network import fold, fold_in_place
@@ -81,3 +81,24 @@ def test_padding_same_differs_where_a_stride_reads_an_even_size_only(any_space):
         images = images_for(arch, 2)
         with torch.no_grad():
             assert torch.allclose(other(images), net(images), rtol=1e-4, atol=1e-5) == equal
+
+
+def test_build_starts_residual_blocks_and_the_classifier_as_it_is_told():
+    arch = load_arch("mcunet-in3")
+    for settings, gain, std in (({}, 0, 160**-0.5), ({"residual_gain": 1.0, "classifier_std": 0.02}, 1, 0.02)):
+        torch.manual_seed(0)
+        net = build(arch, init="kaiming-uniform", **settings)
+        gains = {
+            value
+            for stage in net.stages
+            for block in stage
+            if block.residual
+            for value in block.project.norm.weight.tolist()
+        }
+        assert gains == {gain}
+        assert all(
+            block.project.norm.weight.eq(1).all() for stage in net.stages for block in stage if not block.residual
+        )
+        assert net.head.classifier.weight.std().item() == pytest.approx(std, rel=0.02)
+        assert net.head.classifier.weight.mean().abs() < std / 50
+        assert net.head.classifier.bias.eq(0).all()

@@ -203,3 +203,27 @@ def test_sort_channels_puts_the_important_channels_first():
     assert torch.equal(norms, norms.sort(descending=True).values)
     features = supernet.net.head.classifier.weight.abs().sum(0)
     assert torch.allclose(features, features.sort(descending=True).values)
+
+
+@pytest.mark.parametrize("name", ["mcunet-in3", "mobilenet-v3-large-w0.35"])
+def test_sort_channels_can_leave_the_channels_between_blocks(name):
+    """As the authors' code does: it sorts inside the blocks that expand, by the weights that read their channels."""
+    space = augment(load_arch(name))
+    supernet, optimizer = trained_supernet(space, steps=1)
+    images = torch.randn(2, 3, 96, 96, dtype=torch.float64)
+    supernet.eval().double()
+    before, state = supernet(images, space.max()), {k: v.clone() for k, v in supernet.state_dict().items()}
+    supernet.sort_channels(optimizer, only_expanded=True)
+    assert torch.allclose(before, supernet(images, space.max()), rtol=1e-9)
+    moved = {name for name, tensor in supernet.state_dict().items() if not torch.equal(tensor, state[name])}
+    inside = (".expand.", ".depthwise.", ".se.", ".project.conv.")
+    assert moved
+    assert all(name.startswith("net.stages.") and any(part in name for part in inside) for name in moved)
+    blocks = [block for stage in supernet.net.stages for block in stage]
+    expanding = [block for block in blocks if not isinstance(block.expand, torch.nn.Identity)]
+    assert len(expanding) > 10
+    for block in expanding:
+        norms = block.project.conv.weight.abs().sum((0, 2, 3))
+        if not isinstance(block.se, torch.nn.Identity):
+            norms = norms + block.se.reduce.weight.abs().sum((0, 2, 3))
+        assert torch.allclose(norms, norms.sort(descending=True).values)

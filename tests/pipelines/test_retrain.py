@@ -169,7 +169,8 @@ def test_retrain_distils_into_augmented_networks_only_if_requested(watched, spac
 def test_retrain_sorts_channels_with_momentum_but_not_before_the_first_epoch(searched, watched, monkeypatch):
     sorted_with = []
 
-    def noted(supernet, optimizer):
+    def noted(supernet, optimizer, *, only_expanded):
+        assert not only_expanded
         sorted_with.append([bool(state) for state in optimizer.state.values()])
 
     monkeypatch.setattr(Supernet, "sort_channels", noted)

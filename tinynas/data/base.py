@@ -18,6 +18,7 @@ from torch import Tensor
 from ..utils.distributed import shard
 from ..utils.errors import InputError
 from ..utils.rng import generator
+from .augmentation import DEFAULT_RANGES, AugmentationRanges
 
 EVALUATION_BATCH = 250  # images
 # Images: floats (N, C, resolution, resolution), normalised. Labels: class indices (N,); for detection targets (M, 6),
@@ -86,6 +87,7 @@ class BatchRequest(NamedTuple):
     seed: int | None = None  # of the random augmentation; None for no augmentation
     strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); for detection, mosaics
     shard: slice = slice(None)  # of the batch, which is read
+    ranges: AugmentationRanges = DEFAULT_RANGES
 
     @property
     def shard_indices(self) -> Tensor:
@@ -187,6 +189,7 @@ class Data:
         epoch: int,
         start: int = 0,
         augmentation: str = "standard",
+        ranges: AugmentationRanges = DEFAULT_RANGES,
     ) -> Iterator[Batch]:
         """Yield the shuffled, augmented training batches of an epoch; the same ones for the same seed and epoch.
 
@@ -200,6 +203,7 @@ class Data:
             epoch: Epoch number, from 0; each epoch has its own order.
             start: Number of the first batch to yield; the earlier ones are not read.
             augmentation: "none", "standard" or "strong".
+            ranges: How far the random changes go.
 
         Raises:
             InputError: The batch size is not a multiple of the number of processes.
@@ -218,6 +222,7 @@ class Data:
                 seed=None if augmentation == "none" else augmentation_seed,
                 strong=augmentation == "strong",
                 shard=shard(len(indices)),
+                ranges=ranges,
             )
             requests.append(request)
         batches = self.train.batches(requests, self.normalise)
@@ -240,18 +245,34 @@ class Data:
             requests.append(BatchRequest(indices, resolution))
         return split.batches(requests, self.normalise)
 
-    def calibration_batches(self, resolution: int, images: int = 500, batch_size: int = 250) -> list[Tensor]:
-        """Return a fixed random choice of training images, without augmentation, in batches of about equal size.
+    def calibration_batches(
+        self, resolution: int, images: int = 500, batch_size: int = 250, *, ranges: AugmentationRanges | None = None
+    ) -> list[Tensor]:
+        """Return a fixed random choice of training images, in batches of about equal size.
 
         Batch-norm statistics and int8 ranges are estimated on them. Each batch is floats (N, C, resolution, resolution)
         with N at most `batch_size`.
+
+        Args:
+            resolution: Image size in pixels.
+            images: How many images, if there are as many.
+            batch_size: Most images of a batch.
+            ranges: How far random changes of the images go, which are always the same; None: they are not augmented.
         """
+        return list(self.read_calibration_batches(resolution, images, batch_size, ranges=ranges))
+
+    def read_calibration_batches(
+        self, resolution: int, images: int, batch_size: int = 250, *, ranges: AugmentationRanges | None = None
+    ) -> Iterator[Tensor]:
+        """Yield what `calibration_batches` returns, read one batch after the other."""
         order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train))[:images])
         num_batches = -(-len(order) // batch_size)
         requests = []
-        for indices in torch.tensor_split(order, num_batches):
-            requests.append(BatchRequest(indices, resolution))
-        batches = []
+        for number, indices in enumerate(torch.tensor_split(order, num_batches)):
+            request = BatchRequest(indices, resolution)
+            if ranges is not None:
+                seed = int(generator(0, "calibration augmentation", number).integers(2**31))
+                request = request._replace(seed=seed, ranges=ranges)
+            requests.append(request)
         for pixels, _ in self.train.batches(requests, self.normalise):
-            batches.append(pixels)
-        return batches
+            yield pixels

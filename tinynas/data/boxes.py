@@ -124,6 +124,7 @@ class BoxSplit:
             is_mosaic = request.strong and torch.rand(()).item() < _MOSAICS
             if is_mosaic:
                 image, objects = self._mosaic_with_random_images(image, objects, request.resolution)
+            image = request.ranges.jitter(image)
             augment = box_augmentation(
                 request.resolution, fill, flip=self.flip, zoom_out=not is_mosaic, empty=not len(objects)
             )

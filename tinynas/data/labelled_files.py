@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .augmentation import FILE_CROP_SCALE
 from .base import IMAGENET, BatchRequest, Data, LabelledBatch, Normalisation
 from .digest import text_digest
 from .files import ImageFile, check_files
@@ -75,11 +76,12 @@ class FileSplit:
             return center_crop(image, resolution, self.crop)
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(request.seed)
-            cropped: Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(resolution, (0.25, 1.0))(image))
+            cropped = request.ranges.crop(image, (resolution, resolution), FILE_CROP_SCALE)
+            changed = request.ranges.jitter(v2.RandomHorizontalFlip()(cropped))
         if not request.strong:
-            return cropped
+            return changed
         rng = torch.Generator().manual_seed(request.seed)
-        return RandomChanges.draw(1, rng).apply(cropped[None])[0]
+        return RandomChanges.draw(1, rng).apply(changed[None])[0]
 
 
 def labelled_files(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..utils.errors import FileError, InputError, TrainingError
 from ..utils.processes import signals_deferred, watch_parent
+from .augmentation import AugmentationRanges
 from .base import BatchRequest
 
 Collated = TypeVar("Collated")
@@ -29,6 +30,7 @@ class ImageRequest(NamedTuple):
     resolution: int
     seed: int | None  # of the random augmentation; None for no augmentation
     strong: bool
+    ranges: AugmentationRanges
 
 
 def load_batches(
@@ -109,7 +111,7 @@ def _image_requests(request: BatchRequest) -> list[ImageRequest]:
     requests = []
     for n, index in enumerate(request.indices.tolist()):
         seed = None if request.seed is None else request.seed + n
-        requests.append(ImageRequest(index, request.resolution, seed, request.strong))
+        requests.append(ImageRequest(index, request.resolution, seed, request.strong, request.ranges))
     return requests[request.shard]
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..utils.errors import InputError
 from ..utils.rng import generator
+from .augmentation import DEFAULT_RANGES
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest
 from .identity import SPLIT_NAMES
@@ -18,6 +19,8 @@ from .trivial_augment import RandomChanges
 @dataclass(frozen=True, kw_only=True)
 class MemorySplit:
     """A split whose images are kept in memory and augmented a batch at a time, by shifts and mirroring.
+
+    Where a setting has the smallest area of random crops, they take the place of the shifts.
 
     Attributes:
         images: uint8 (N, C, H, W), on the device of the batches.
@@ -58,7 +61,22 @@ class MemorySplit:
         rng = torch.Generator().manual_seed(request.seed)  # of the CPU: the same numbers on all devices
         if request.strong:
             images = RandomChanges.draw(len(request.indices), rng).of(request.shard).apply(images)
-        return self._mirror_and_shift(images, request, rng)
+        return self._change_each(self._mirror_and_shift(images, request, rng), request)
+
+    def _change_each(self, images: Tensor, request: BatchRequest) -> Tensor:
+        """Crop images (N, C, H, W) of the request's shard at random, and jitter their colours, if a setting says so."""
+        if request.ranges == DEFAULT_RANGES:
+            return images
+        assert request.seed is not None
+        positions = range(len(request.indices))[request.shard]
+        changed = []
+        with torch.random.fork_rng([]):
+            for image, position in zip(images, positions, strict=True):
+                torch.default_generator.manual_seed(request.seed + 1 + position)
+                if request.ranges.crop_scale is not None:
+                    image = request.ranges.crop(image, (image.shape[1], image.shape[2]), default=1.0)
+                changed.append(request.ranges.jitter(image))
+        return torch.stack(changed)
 
     def _mirror_and_shift(self, images: Tensor, request: BatchRequest, rng: torch.Generator) -> Tensor:
         """Mirror and shift images (N, C, H, W) of the request's shard, by random numbers of the whole batch."""
@@ -68,7 +86,7 @@ class MemorySplit:
         if self.flip:
             mirrored = (torch.rand(batch_size, generator=rng)[request.shard] < 0.5).to(device)
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
-        if not self.shift:
+        if not self.shift or request.ranges.crop_scale is not None:  # crops take the place of shifts
             return images
         padded = torch.nn.functional.pad(images, [self.shift] * 4)
         shifts = torch.randint(2 * self.shift + 1, (2, batch_size, 1), generator=rng)[:, request.shard]

@@ -9,6 +9,7 @@ from ..training.recipe import Recipe
 from ..utils.errors import InputError, require, unknown
 from ..utils.paths import with_absolute_path
 from ..utils.settings import check_settings, setting
+from .netaug_settings import NETAUG, NetAug
 
 Config = TypeVar("Config")
 DATA_HELP = (
@@ -17,7 +18,8 @@ DATA_HELP = (
 )
 DATA_METAVAR = "NAME[:PATH]"
 SKIP_UNREADABLE_HELP = "Leave out images that cannot be read, instead of stopping"
-_SUPERNET, _NETAUG, _TEACHER, _START = "Supernet", "NetAug", "Teacher", "Initial weights"
+KEPT_WEIGHTS = ("last", "best")
+_SUPERNET, _TEACHER, _START = "Supernet", "Teacher", "Initial weights"
 
 
 def skip_unreadable_setting() -> Any:
@@ -99,64 +101,6 @@ class SupernetConfig:
         return kinds[part + 1 :]
 
 
-def _factors(text: str) -> tuple[float, ...]:
-    """Read "1,1.8,2.6". Raises InputError."""
-    try:
-        return tuple(map(float, text.split(",")))
-    except ValueError:
-        raise InputError(f"cannot read {text!r}: expected factors like 1,1.8,2.6") from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetAug:
-    """How a target is augmented (Cai et al., ICLR 2022, sections 3.2 and 4.1)."""
-
-    width: tuple[float, ...] = setting(
-        (1.0, 1.8, 2.6),
-        help="Factors of the widths between blocks",
-        group=_NETAUG,
-        metavar="1,A,B",
-        default_text="the paper's for the network's family, e.g. 1,1.8,2.6",
-        parse=_factors,
-    )
-    expand: tuple[float, ...] = setting(
-        (1.0, 1.6, 2.2, 2.8), help="Factors of the expand ratios", group=_NETAUG, metavar="1,A,B", parse=_factors
-    )
-    num_augmented: int = setting(
-        1, help="Augmented networks in a training step", group=_NETAUG, aliases=("networks",), minimum=1
-    )
-    alpha: float = setting(1.0, help="Weight of the augmented networks' losses", group=_NETAUG, minimum=0)
-    every: int = setting(1, help="Augment every n-th training step of an epoch", group=_NETAUG, minimum=1)
-    width_until: float = setting(
-        0.5, help="Fraction of the epochs in which widths are augmented", group=_NETAUG, minimum=0, maximum=1
-    )
-    expand_until: float = setting(
-        0.5,
-        help="Fraction of the epochs in which expand ratios are augmented; the paper uses 1",
-        group=_NETAUG,
-        minimum=0,
-        maximum=1,
-    )
-    sort: bool = setting(
-        False,
-        help="Before each epoch that augments widths, but the first, give the target the most important channels",
-        group=_NETAUG,
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        if max(len(self.width), len(self.expand)) < 2:
-            raise InputError(f"width {self.width} and expand {self.expand} augment nothing; add a factor above 1")
-        if self.sort and len(self.width) < 2:
-            raise InputError(f"sort needs augmented widths, but width is {self.width}; add a factor above 1")
-
-    def factors(self, part: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return the factors of widths and of expand ratios after a fraction of the epochs."""
-        width = self.width if part < self.width_until else (1.0,)
-        expand = self.expand if part < self.expand_until else (1.0,)
-        return width, expand
-
-
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """How a network learns from a teacher's outputs (Hinton et al., 2015, section 2)."""
@@ -199,9 +143,39 @@ class RetrainConfig:
         metavar="NAME",
         parse=with_absolute_path,
     )
+    residual_gain: float = setting(
+        0.0, help="Initial scale of the last norm of blocks with a shortcut", group=_START, minimum=0
+    )
+    classifier_std: float | None = setting(
+        None,
+        help="Standard deviation of a classifier's initial weights",
+        group=_START,
+        default_text="1 / sqrt(inputs)",
+        above=0,
+    )
     dropout: float = setting(
         0.0, help="Dropout probability of the classifier's inputs", group="Training", minimum=0, below=1
     )
+    train_on_all: bool = setting(
+        False,
+        help="Train on the images of search-val too; no accuracy on search-val is then measured",
+        group="Training",
+    )
+    keep: str = setting(
+        "last",
+        help="Weights that are kept: last, or best, those of the epoch with the highest accuracy on search-val",
+        group="Training",
+        metavar="WEIGHTS",
+        choices=KEPT_WEIGHTS,
+    )
+    recalibration_images: int = setting(
+        500,
+        help="Training images on which batch-norm statistics are estimated anew before every evaluation; 0: those of "
+        "training are kept",
+        group="Training",
+        minimum=0,
+    )
+    augment_recalibration: bool = setting(False, help="Augment these images, always in the same way", group="Training")
     eval_images: int = setting(
         10_000,
         help="Images of search-val, after every epoch, and of the training split, at the end, on which the accuracy is "
@@ -210,7 +184,7 @@ class RetrainConfig:
         minimum=1,
     )
     netaug: NetAug | None = setting(
-        None, help="Train inside wider networks (NetAug, Cai et al., ICLR 2022)", group=_NETAUG
+        None, help="Train inside wider networks (NetAug, Cai et al., ICLR 2022)", group=NETAUG
     )
     distillation: Distillation | None = setting(None, help="", flag=None, aliases=("teaching",))
     recipe: Recipe = field(default_factory=Recipe)
@@ -219,6 +193,10 @@ class RetrainConfig:
         check_settings(self)
         if self.distillation and self.distillation.teach_augmented and not self.netaug:
             raise InputError("teach_augmented has no effect without NetAug; add --netaug, or remove it")
+        if self.train_on_all and self.keep == "best":
+            raise InputError(
+                "train_on_all leaves no search-val to choose the best weights by; keep the last, or remove it"
+            )
 
     @classmethod
     def for_task(cls, task: str) -> "RetrainConfig":

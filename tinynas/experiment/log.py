@@ -74,6 +74,19 @@ def last_record(path: Path) -> dict[str, Any]:
     return {}
 
 
+def highest(path: Path, figure: str, *, before: int) -> float:
+    """Return the highest value of a figure in the records of a log.jsonl before a step, -infinity if there is none.
+
+    Raises:
+        FileError: The file cannot be read.
+    """
+    best = float("-inf")
+    for line in read_text(path).splitlines() if path.exists() else []:
+        if _step_of(line) < before:
+            best = max(best, from_json(line).get(figure, best))
+    return best
+
+
 def _step_of(line: str) -> float:
     """Return the step of a record; infinity if the line was cut off while it was written."""
     try:

@@ -12,7 +12,8 @@ runs/NAME/
   earlier/LIMITS/    front.json, front.png and best.yaml of searches with other limits, or another latency table
   damaged/           the same, if front.json could not be read
   compare.png        the newest comparison
-  retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors; resolutions.json
+  retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
+                     resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
 
@@ -184,19 +185,20 @@ class RetrainFolder:
         lock: Held by the process that trains.
         log: Log of the training.
         checkpoint: Checkpoint of the training.
+        best_model: The network of the best epoch so far, if that is kept.
         metrics: Its results; written last.
         model: The trained model.
         resolutions: The model evaluated at other image sizes.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.name
+        self.path, self.name = path, path.name
         self.config = path / CONFIG
         self.data = path / DATA
         self.lock = path / _LOCK
         self.log = path / "log.jsonl"
         self.checkpoint = path / "checkpoint.pt"
+        self.best_model = path / "best.safetensors"
         self.metrics = path / "metrics.json"
         self.model = path / MODEL
         self.resolutions = path / "resolutions.json"

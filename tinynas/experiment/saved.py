@@ -1,7 +1,7 @@
 """Settings in files: those that runs have saved, and those that a user wrote."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from ..utils.errors import FileError, InputError
 from ..utils.io import from_json, read_json, read_text, to_json, write_json, write_yaml
 from ..utils.overrides import Overrides
 from ..utils.schema import check_mapping, from_mapping, read_yaml
-from ..utils.settings import with_current_keys
+from ..utils.settings import settings_of, with_current_keys
 from .config import RetrainConfig, SupernetConfig
 from .plans import RetrainPlan
 from .run_folder import RetrainFolder, RunFolder
@@ -59,7 +59,8 @@ def _latency_source(digest: str | None) -> str:
 def save_config(path: Path, config: Mapping[str, Any]) -> None:
     """Write a config.yaml, or check that an existing one agrees with the settings.
 
-    Settings that the file of an older version lacks are added, and older names of settings are replaced.
+    Settings that the file of an older version lacks are added: they have their defaults, with which that version
+    trained. Older names of settings are replaced.
 
     Raises:
         FileError: The existing file has another value for a setting.
@@ -67,6 +68,9 @@ def save_config(path: Path, config: Mapping[str, Any]) -> None:
     plain = from_json(to_json(config))
     written = read_config(path) if path.exists() else {}
     existing = with_current_keys(with_current_keys(written, SupernetConfig), RetrainConfig)
+    if written:
+        for config_class in (SupernetConfig, RetrainConfig):
+            _add_missing(existing, plain, config_class)
     for key, value, requested in _differences(existing, plain):
         raise FileError(
             f"{path.parent} has another configuration: {key} is {_shortened(value)} there, "
@@ -74,6 +78,18 @@ def save_config(path: Path, config: Mapping[str, Any]) -> None:
         )
     if written != plain:
         write_yaml(path, plain)
+
+
+def _add_missing(existing: dict[str, Any], requested: Mapping[str, Any], config_class: Any) -> None:
+    """Add the defaults of the settings that are requested, but that a file's settings lack."""
+    for declared in settings_of(config_class):
+        section, _, name = declared.path.rpartition(".")
+        there = existing.get(section) if section else existing
+        here = requested.get(section) if section else requested
+        if not isinstance(there, dict) or not isinstance(here, Mapping) or name in there or name not in here:
+            continue
+        if not declared.is_switch and declared.field_default is not MISSING:
+            there[name] = from_json(to_json(declared.field_default))
 
 
 def save_data(path: Path, name: str, identity: DataIdentity) -> None:
@@ -91,6 +107,19 @@ def save_data(path: Path, name: str, identity: DataIdentity) -> None:
         check_data(path, name, identity)
     else:
         write_json(path, {"data": name, **identity.to_dict()})
+
+
+def save_retraining(plan: RetrainPlan, identity: DataIdentity) -> None:
+    """Write the configuration of a retraining and the identity of its data set.
+
+    Raises:
+        FileError: The folder holds a retraining with other settings.
+    """
+    folder = RetrainFolder(plan.folder)
+    if not folder.is_trained():
+        folder.discard_settings()
+    save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(plan.config)})
+    save_data(folder.data, plan.config.data, identity)
 
 
 def check_data(path: Path, name: str, identity: DataIdentity) -> None:

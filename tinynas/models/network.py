@@ -159,6 +159,17 @@ class Network(nn.Module):
         yield stream
         yield from self.head.channel_groups()
 
+    def expanded_channel_groups(self) -> Iterator[ChannelGroup]:
+        """Find those groups of channels that lie inside the blocks that expand their channels.
+
+        Yields:
+            Groups of channels, as `channel_groups` does.
+        """
+        for s, stage in enumerate(self.arch.stages):
+            for b, block in enumerate(stage):
+                if block.mid:
+                    yield from block_channel_groups(block, f"stages.{s}.{b}", ChannelGroup())
+
 
 def turned(maps: Tensor) -> Tensor:
     """Return images, feature maps or kernels (..., H, W) turned by 180 degrees."""
@@ -178,17 +189,21 @@ def module_specs(arch: Arch) -> Iterator[ModuleSpec]:
     yield ModuleSpec("head", HEAD_MODULES[type(arch.head)], (arch.head, tapped, arch.classes))
 
 
-def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
+def build(
+    arch: Arch, *, init: str = "kaiming-normal", residual_gain: float = 0.0, classifier_std: float | None = None
+) -> Network:
     """Build the network of an architecture, newly initialised.
 
-    Linear layers are initialised by fan-in (LeCun et al., 1998). The last norm of a block with a shortcut has scale 0,
-    so that the block begins as the identity (Goyal et al., 2017, section 5.1): subnets of different depth then begin
-    alike in a supernet. Weights, and therefore feature maps, are channels-last in memory, which is faster.
+    Linear layers are initialised by fan-in (LeCun et al., 1998). By default the last norm of a block with a shortcut
+    has scale 0, so that the block begins as the identity (Goyal et al., 2017, section 5.1): subnets of different depth
+    then begin alike in a supernet. Weights, and therefore feature maps, are channels-last in memory, which is faster.
 
     Args:
         arch: The architecture.
         init: Initialisation of convolutions: "kaiming-normal" (by fan-out) or "kaiming-uniform" (by fan-in, smaller,
             PyTorch's default).
+        residual_gain: Scale of the last norm of blocks with a shortcut.
+        classifier_std: Standard deviation of the weights of a linear classifier; None: by fan-in, as above.
 
     Returns:
         A network in training mode, from images (N, in_channels, resolution, resolution) to logits (N, classes) or, of
@@ -211,11 +226,14 @@ def build(arch: Arch, *, init: str = "kaiming-normal") -> Network:
         if isinstance(module, nn.Conv2d):
             INITS[init](module.weight)
         elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+            std = module.in_features**-0.5
+            if classifier_std is not None and module is net.head.classifier:
+                std = classifier_std
+            nn.init.normal_(module.weight, std=std)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
         if isinstance(module, InvertedResidual) and module.residual:
-            nn.init.zeros_(module.project.norm.weight)
+            nn.init.constant_(module.project.norm.weight, residual_gain)
     net.head.init_biases()
     return net.to(memory_format=torch.channels_last)
 

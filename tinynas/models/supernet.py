@@ -1,6 +1,7 @@
 """The supernet: one set of weights, of which every network of a search space is a view."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -30,6 +31,8 @@ class Supernet(nn.Module):
     Args:
         space: The search space; `build(space.max())` holds the weights.
         init: Initialisation of convolutions, as in `build`.
+        residual_gain: Initial scale of the last norm of blocks with a shortcut.
+        classifier_std: Standard deviation of a linear classifier's initial weights, as in `build`.
         dropout: Fraction of the classifier's inputs that are dropped in training.
 
     Attributes:
@@ -49,11 +52,19 @@ class Supernet(nn.Module):
         True
     """
 
-    def __init__(self, space: SearchSpace, *, init: str = "kaiming-normal", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        init: str = "kaiming-normal",
+        residual_gain: float = 0.0,
+        classifier_std: float | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.space = space
         self.dropout = dropout
-        self.net = build(space.max(), init=init)
+        self.net = build(space.max(), init=init, residual_gain=residual_gain, classifier_std=classifier_std)
         self.net.head.dropout.p = dropout
         self.fused = False
         self.memory_format = torch.channels_last
@@ -154,8 +165,8 @@ class Supernet(nn.Module):
                 view(own[name], shape).copy_(turned(values) if turns and is_kernel else values)
 
     @torch.no_grad()
-    def sort_channels(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Sort all channels by importance, so that smaller networks get the most important ones.
+    def sort_channels(self, optimizer: torch.optim.Optimizer | None = None, *, only_expanded: bool = False) -> None:
+        """Sort channels by importance, so that smaller networks get the most important ones.
 
         A channel's importance is the L1 norm of the weights that read it (Cai et al., ICLR 2020, section 3.3). All
         tensors that are indexed by a channel are sorted alike: the largest network's function and its next update stay
@@ -163,9 +174,11 @@ class Supernet(nn.Module):
 
         Args:
             optimizer: Optimizer of the supernet's parameters, whose momentum is sorted as well.
+            only_expanded: Whether to sort only the expanded channels inside blocks, and not all.
         """
         tensors = dict(self.net.named_parameters()) | dict(self.net.named_buffers())
-        for group in self.net.channel_groups():
+        groups = self.net.expanded_channel_groups() if only_expanded else self.net.channel_groups()
+        for group in groups:
             norms = []
             for name, dim in group.readers:
                 norms.append(tensors[name].abs().transpose(0, dim).flatten(1).sum(1))
@@ -246,7 +259,7 @@ def _with_momentum(parameter: Tensor, optimizer: torch.optim.Optimizer | None) -
     return tensors
 
 
-def extract_calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor]) -> Network:
+def extract_calibrated(supernet: Supernet, arch: Arch, calibration: Iterable[Tensor]) -> Network:
     """Return a copy of a subnet in eval mode, batch norm recalibrated on batches of images (N, C, H, W)."""
     net = supernet.extract(arch)
     device = next(net.parameters()).device

@@ -8,7 +8,8 @@ from ..arch.arch import Arch
 from ..arch.netaug import augment
 from ..arch.space import SearchSpace
 from ..data.base import Data
-from ..experiment.config import NetAug, RetrainConfig
+from ..experiment.config import RetrainConfig
+from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.run_folder import RetrainFolder
 from ..models.model_file import read_model
@@ -43,7 +44,13 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     """
     config = plan.config
     torch.manual_seed(config.recipe.seed)
-    supernet = Supernet(augmented_space(plan.arch, config.netaug), init=_fresh_init(config), dropout=config.dropout)
+    supernet = Supernet(
+        augmented_space(plan.arch, config.netaug),
+        init=_fresh_init(config),
+        residual_gain=config.residual_gain,
+        classifier_std=config.classifier_std,
+        dropout=config.dropout,
+    )
     if RetrainFolder(plan.folder).checkpoint.exists():
         return supernet
     if config.init == "supernet":

@@ -15,12 +15,16 @@ class TrainingKeywords(TypedDict, total=False):
     batch_size: int
     lr: float
     warmup_epochs: float
+    warmup_lr: float
     momentum: float
     weight_decay: float
     label_smoothing: float
     class_weights: str
     max_grad_norm: float
     augmentation: str
+    crop_scale: float | None
+    brightness: float
+    saturation: float
     freeze_epochs: float
     head_lr: float
     precision: str
@@ -52,7 +56,13 @@ class RetrainKeywords(TrainingKeywords, total=False):
     """Settings of `RetrainConfig`, but the data set."""
 
     init: str | Path
+    residual_gain: float
+    classifier_std: float | None
     dropout: float
+    train_on_all: bool
+    keep: str
+    recalibration_images: int
+    augment_recalibration: bool
     eval_images: int
     netaug: bool
     width: Sequence[float]
@@ -63,6 +73,8 @@ class RetrainKeywords(TrainingKeywords, total=False):
     width_until: float
     expand_until: float
     sort: bool
+    sorted_channels: str
+    sort_from_epoch: int
     teacher: str | Path
     teacher_weight: float
     temperature: float

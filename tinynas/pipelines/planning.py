@@ -11,7 +11,8 @@ from ..arch.netaug import family_factors
 from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import load_arch, short_name
 from ..data.registry import load_data
-from ..experiment.config import NetAug, RetrainConfig
+from ..experiment.config import RetrainConfig
+from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.run_folder import BEST, RunFolder, limits_slug
 from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings

@@ -1,9 +1,9 @@
 """The retrain command: train one network, alone or with NetAug, and write the model that is deployed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from ..arch.arch import Arch
@@ -11,33 +11,36 @@ from ..arch.cost import cost
 from ..arch.space import SearchSpace
 from ..data.base import Data, Split
 from ..data.identity import DataIdentity
+from ..data.joined import with_search_val_in_train
 from ..data.registry import load_data
 from ..data.subset import sample_of
 from ..data.summary import summarise
-from ..experiment.log import RunLog, last_record
+from ..experiment.log import RunLog, highest, last_record
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.results import RetrainMetrics
 from ..experiment.run_folder import RetrainFolder
-from ..experiment.saved import check_data, save_config, save_data
-from ..models.model_file import Model, save_model
+from ..experiment.saved import check_data, save_retraining
+from ..models.model_file import Model, read_model, save_model
 from ..models.network import Network
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.data_parallel import evaluate_together
-from ..tasks.losses import Loss, TeacherLoss
+from ..tasks.losses import Loss
 from ..tasks.registry import TASKS, check_fits
 from ..tasks.task import Task
+from ..training.augmentation import check_augmentation
 from ..training.backend import use_backend
 from ..training.divergence import check_finite
 from ..training.loop import train
 from ..training.objectives import NetAugObjective, Objective, PlainObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
-from ..utils.distributed import device, rank
+from ..utils.distributed import broadcast_weights, device, rank
 from ..utils.io import removed_if_empty, write_json
 from .folder_locks import retraining_lock
 from .initial_weights import augmented_space, initial_supernet
-from .teachers import load_teacher
+from .recalibration import RecalibrationImages
+from .teachers import losses_with_teacher
 
 
 def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | None:
@@ -62,10 +65,10 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         training = _prepare(plan, report)
     if rank() > 0:
         _train(training)
-        _measure(training, training.extract())
+        _measure(training, training.final_network())
         return None
     with retraining_lock(folder):
-        _save_settings(training)
+        save_retraining(plan, training.identity)
         _train(training)
         model = _finalize(training)
         save_model(folder.model, model)
@@ -82,7 +85,7 @@ class _Retraining:
     task: Task
     data: Data
     identity: DataIdentity
-    calibration: list[Tensor]  # images for batch-norm recalibration
+    recalibration: RecalibrationImages
     supernet: Supernet  # the target and, with NetAug, the networks around it
     loss: Loss[Any]  # of the target
     augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
@@ -114,32 +117,75 @@ class _Retraining:
         )
 
     def before_epoch(self, epoch: int, optimizer: Optimizer) -> None:
-        """Sort the channels by importance, if the plan says so, before an epoch that augments widths.
+        """Sort channels by importance, if the plan says so, before an epoch that augments widths.
 
-        Not before the first: fresh weights have no order, and those of a trained network are in front.
+        By default not before the first: fresh weights have no order, and those of a trained network are in front.
         """
         netaug = self.plan.config.netaug
-        if epoch > 0 and netaug is not None and netaug.sort and len(self.space(epoch).stem.width) > 1:
-            self.supernet.sort_channels(optimizer)
+        if netaug is None or not netaug.sort or epoch + 1 < netaug.sort_from_epoch:
+            return
+        if len(self.space(epoch).stem.width) > 1:
+            self.supernet.sort_channels(optimizer, only_expanded=netaug.sorted_channels == "expanded")
 
     def after_step(self, progress: Progress) -> None:
-        """Report progress; after an epoch also log the target's accuracy on search-val, which all processes measure."""
+        """Report progress; after an epoch also log it, with the accuracy on search-val unless that is trained on.
+
+        All processes measure it, the first one writes and reports.
+        """
         if rank() == 0:
             log_progress(self.report, self.plan.folder.name, progress)
-        if progress.ends_epoch:
-            run = self.supernet.runner(self.extract())
-            accuracy = self.evaluate_on_sample(run, self.data.val)
-            if rank() == 0:
-                self.log.add(log_record(progress) | {"val_accuracy": accuracy})
+        if not progress.ends_epoch:
+            return
+        record = log_record(progress)
+        if not self.plan.config.train_on_all:
+            net = self.extract()
+            accuracy = self.evaluate_on_sample(self.supernet.runner(net), self.data.val)
+            record["val_accuracy"] = accuracy
+            self.keep_if_best(net, accuracy, progress.step)
+        if rank() == 0:
+            self.log.add(record)
 
     def evaluate_on_sample(self, model: nn.Module, split: Split) -> float:
         """Return the accuracy of the target on a split, or on a sample of as many images as the plan says."""
         sample = sample_of(split, self.plan.config.eval_images)
         return float(evaluate_together(self.task, model, self.arch, self.data, sample)["accuracy"])
 
+    def keep_if_best(self, net: Network, accuracy: float, step: int) -> None:
+        """Write the network of an epoch to a file, in the first process, if the best is kept and it is that so far.
+
+        The log has the accuracies of the earlier epochs, also of those before a training was resumed.
+        """
+        if rank() > 0 or self.plan.config.keep == "last":
+            return
+        folder = RetrainFolder(self.plan.folder)
+        if accuracy > highest(folder.log, "val_accuracy", before=step):
+            save_model(folder.best_model, self.model(net))
+
     def extract(self) -> Network:
-        """Return the target as a network of its own, recalibrated."""
-        return extract_calibrated(self.supernet, self.arch, self.calibration)
+        """Return the target as a network of its own in eval mode, recalibrated unless the plan has no images for it."""
+        if self.plan.config.recalibration_images == 0:
+            return self.supernet.extract(self.arch).eval()
+        return extract_calibrated(self.supernet, self.arch, self.recalibration)
+
+    def final_network(self) -> Network:
+        """Return the target that is delivered, in all processes: that of the last epoch, or of the best one."""
+        net = self.extract()
+        if self.plan.config.keep == "best":
+            if rank() == 0:
+                net.load_state_dict(read_model(RetrainFolder(self.plan.folder).best_model).net.state_dict())
+            broadcast_weights(net)
+        return net
+
+    def model(self, net: Network) -> Model:
+        """Return a trained target with what is needed to use it."""
+        return Model(
+            net=net,
+            data=self.plan.config.data,
+            classes=self.data.classes,
+            normalise=self.data.normalise,
+            crop=self.data.crop,
+            identity=self.identity,
+        )
 
 
 def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
@@ -152,10 +198,17 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     check_data(folder.run.data, config.data, identity)
     if folder.is_trained():
         check_data(folder.data, config.data, identity)
+    check_augmentation(config.recipe, data)
     for line in summarise(data, config.data).lines(brief=folder.run.data.exists()):
         report.note(line)
+    if config.train_on_all:
+        data = with_search_val_in_train(data)
+        report.note(
+            f"trains on all {len(data.train):,} training images, search-val included: no accuracy on search-val is "
+            "measured, and the last weights are kept"
+        )
     supernet = initial_supernet(plan, data).to(device())
-    loss, augmented_loss = _losses(plan, data)
+    loss, augmented_loss = losses_with_teacher(plan, data)
     check_precision(config.recipe.precision, device())
     use_backend(supernet, config.recipe, note=report.note)
     log = RunLog(folder.log, tensorboard=plan.tensorboard)
@@ -165,26 +218,13 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
         task=TASKS[plan.arch.task],
         data=data,
         identity=identity,
-        calibration=data.calibration_batches(plan.arch.resolution),
+        recalibration=RecalibrationImages.of(plan, data),
         supernet=supernet,
         loss=loss,
         augmented_loss=augmented_loss,
         log=log,
         report=report,
     )
-
-
-def _save_settings(training: _Retraining) -> None:
-    """Write the configuration and the identity of the data set.
-
-    Raises:
-        FileError: The folder holds a retraining with other settings.
-    """
-    plan, folder = training.plan, RetrainFolder(training.plan.folder)
-    if not folder.is_trained():
-        folder.discard_settings()
-    save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(plan.config)})
-    save_data(folder.data, plan.config.data, training.identity)
 
 
 def _train(training: _Retraining) -> None:
@@ -207,17 +247,9 @@ def _finalize(training: _Retraining) -> Model:
     Raises:
         TrainingError: Its weights or statistics are not finite.
     """
-    net = training.extract()
+    net = training.final_network()
     check_finite(net, training.plan.config.recipe)
-    data = training.data
-    return Model(
-        net=net,
-        data=training.plan.config.data,
-        classes=data.classes,
-        normalise=data.normalise,
-        crop=data.crop,
-        identity=training.identity,
-    )
+    return training.model(net)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,19 +286,3 @@ def _metrics(training: _Retraining, scores: _Scores) -> RetrainMetrics:
         seed=config.recipe.seed,
         data=config.data,
     )
-
-
-def _losses(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:
-    """Load the plan's teacher; return the loss of the target, and that of the augmented networks if it differs."""
-    arch = plan.arch
-    task, distillation, recipe = TASKS[arch.task], plan.config.distillation, plan.config.recipe
-    label_loss = task.loss(arch, data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
-    if distillation is None:
-        return label_loss, None
-    teacher_loss = TeacherLoss(
-        teacher=load_teacher(distillation.teacher, plan.run, arch, data, cache=recipe.augmentation == "none"),
-        label_loss=label_loss,
-        distillation_loss=task.distillation_loss(distillation.temperature),
-        weight=distillation.teacher_weight,
-    )
-    return teacher_loss, None if distillation.teach_augmented else label_loss

@@ -20,6 +20,7 @@ from ..models.supernet import Supernet
 from ..tasks.losses import Loss
 from ..tasks.registry import TASKS
 from ..tasks.task import Task
+from ..training.augmentation import check_augmentation
 from ..training.backend import use_backend
 from ..training.loop import train
 from ..training.objectives import LargestObjective, Objective, SandwichObjective
@@ -84,6 +85,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     plan.target.check_operators(space.max())
     feasible_networks(plan, space).check()
     check_precision(config.recipe.precision, device())
+    check_augmentation(config.recipe, data)
     task, recipe = TASKS[data.task], config.recipe
     if plan.settings.race and not task.supports_racing:
         raise InputError(

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..data.base import Data
+from ..experiment.plans import RetrainPlan
 from ..experiment.runs import find_model
 from ..models.model_file import read_model
 from ..models.network import Network, build, example_input, fold
 from ..models.supernet import extract_calibrated
+from ..tasks.losses import Loss, TeacherLoss
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import device
@@ -44,6 +46,22 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, cache: bool = 
     if isinstance(net, Network):
         net = fold(net)  # the same outputs, in two thirds of the time
     return Teacher(net, cached_images=len(data.train) if cache else 0)
+
+
+def losses_with_teacher(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:
+    """Load the plan's teacher; return the loss of the target, and that of the augmented networks if it differs."""
+    arch = plan.arch
+    task, distillation, recipe = TASKS[arch.task], plan.config.distillation, plan.config.recipe
+    label_loss = task.loss(arch, data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
+    if distillation is None:
+        return label_loss, None
+    teacher_loss = TeacherLoss(
+        teacher=load_teacher(distillation.teacher, plan.run, arch, data, cache=recipe.augmentation == "none"),
+        label_loss=label_loss,
+        distillation_loss=task.distillation_loss(distillation.temperature),
+        weight=distillation.teacher_weight,
+    )
+    return teacher_loss, None if distillation.teach_augmented else label_loss
 
 
 def largest_subnet(run: Path, resolution: int, data: Data) -> Network:

@@ -18,6 +18,7 @@ from ..utils.distributed import all_values, average_gradients, rank, world_size
 from ..utils.errors import FileError
 from ..utils.memory import keep_freed_memory
 from ..utils.rng import generator
+from .augmentation import augmentation_ranges
 from .checkpoint import TrainingState
 from .graphs import RecordedSteps
 from .objectives import Objective
@@ -158,7 +159,13 @@ def _batches(
 ) -> Iterator[Batch]:
     """Yield the training batches of an epoch, from number `start` on, on the device."""
     batches = data.training_batches(
-        recipe.batch_size, resolutions, seed=recipe.seed, epoch=epoch, start=start, augmentation=recipe.augmentation
+        recipe.batch_size,
+        resolutions,
+        seed=recipe.seed,
+        epoch=epoch,
+        start=start,
+        augmentation=recipe.augmentation,
+        ranges=augmentation_ranges(recipe),
     )
     for batch in batches:
         yield batch.to(device)

@@ -27,12 +27,13 @@ class Recipe:
     lr: float = setting(0.1, help="Peak learning rate, at the end of the warm-up", group=_TRAINING, above=0)
     warmup_epochs: float = setting(
         1.0,
-        help="Length of the linear warm-up, at most half of the training",
+        help="Length of the linear warm-up, the first of the epochs, at most half of them",
         unit="epochs",
         group=_TRAINING,
         aliases=("warmup",),
         minimum=0,
     )
+    warmup_lr: float = setting(0.0, help="Learning rate from which the warm-up rises", group=_TRAINING, minimum=0)
     momentum: float = setting(0.9, help="Nesterov momentum", group=_TRAINING, minimum=0, below=1)
     weight_decay: float = setting(
         4e-5, help="L2 penalty of weights; batch-norm parameters and biases have none", group=_TRAINING, minimum=0
@@ -57,10 +58,32 @@ class Recipe:
     )
     augmentation: str = setting(
         "standard",
-        help="Augmentation of training images: none, standard or strong",
+        help="Augmentation of training images: none, standard (crops or shifts, mirrored images), or strong",
         group=_TRAINING,
         metavar="AUGMENTATION",
         choices=AUGMENTATIONS,
+    )
+    crop_scale: float | None = setting(
+        None,
+        help="Smallest area of a random crop of a training image, as a fraction of the image's; of classifiers only",
+        group=_TRAINING,
+        default_text="0.25 for image files; images in memory are shifted by some pixels instead",
+        above=0,
+        maximum=1,
+    )
+    brightness: float = setting(
+        0.0,
+        help="Largest random change of a training image's brightness, as a fraction",
+        group=_TRAINING,
+        minimum=0,
+        maximum=1,
+    )
+    saturation: float = setting(
+        0.0,
+        help="Largest random change of a training image's saturation, as a fraction",
+        group=_TRAINING,
+        minimum=0,
+        maximum=1,
     )
     freeze_epochs: float = setting(
         0.0,
@@ -105,5 +128,5 @@ class Recipe:
         """Return the learning rate at a point of the training, in epochs since its start."""
         warmup = min(self.warmup_epochs, self.epochs / 2)
         if epoch < warmup:
-            return self.lr * epoch / warmup
+            return self.warmup_lr + (self.lr - self.warmup_lr) * epoch / warmup
         return self.lr * (1 + cos(pi * (epoch - warmup) / (self.epochs - warmup))) / 2

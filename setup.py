@@ -1,4 +1,4 @@
-"""List what is installed: all below tinynas/, and the top-level folders cli/ and search_spaces/ as parts of it.
+"""List what is installed: all below tinynas/, and as parts of it the top-level cli/, recipes/ and search_spaces/.
 
 If there is a C compiler, the kernels for training on a CPU are compiled as well.
 """
@@ -14,7 +14,7 @@ from setuptools.command.build_py import build_py
 KERNELS = Path("tinynas", "kernels")
 
 library = find_packages(include=["tinynas", "tinynas.*"])
-beside = find_namespace_packages(include=["cli", "cli.*", "search_spaces", "search_spaces.*"])
+beside = find_namespace_packages(include=["cli", "cli.*", "recipes", "recipes.*", "search_spaces", "search_spaces.*"])
 
 
 class BuildWithKernels(build_py):
@@ -53,6 +53,6 @@ class WheelWithKernels(bdist_wheel):
 
 setup(
     packages=[*library, *(f"tinynas.{name}" for name in beside)],
-    package_dir={"tinynas.cli": "cli", "tinynas.search_spaces": "search_spaces"},
+    package_dir={f"tinynas.{name}": name for name in ("cli", "recipes", "search_spaces")},
     cmdclass={"build_py": BuildWithKernels, "bdist_wheel": WheelWithKernels},
 )

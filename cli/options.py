@@ -41,6 +41,23 @@ ConfigFile = Annotated[
         help="File of settings, e.g. a run's or retraining's config.yaml, without its network. Options override it.",
     ),
 ]
+RecipeName = Annotated[
+    str | None,
+    _option(
+        "--recipe",
+        metavar="NAME|FILE.yaml",
+        help="Recipe of a published training, see recipes/, or a file like it: settings, as --config has them, and the "
+        "network to train if no other is named. --config and options override it.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    _option(
+        "--dry-run",
+        help="Print every setting as it is resolved, beside the value of a recipe's authors; nothing is trained or "
+        "written, and no data set is read.",
+    ),
+]
 TensorBoard = Annotated[bool, _option("--tensorboard", panel="Training", help="Write scalars for TensorBoard as well.")]
 
 Target = Annotated[

@@ -1,19 +1,22 @@
 """Commands that train. What needs torch is imported by the command that needs it."""
 
 from dataclasses import replace
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from tinynas.arch.budget import Budget
 from tinynas.arch.targets import DEFAULT_TARGET
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.recipes import RecipeFile, load_recipe
 from tinynas.experiment.saved import read_config_file
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils.overrides import Overrides
 
 from . import options as opt
 from .screen import Screen
+from .tables.dry_run import show_dry_run
 from .tables.search import show_comparison, show_front, show_metrics
 
 
@@ -76,9 +79,11 @@ def retrain(
     flash: opt.Flash = None,
     tensorboard: opt.TensorBoard = False,
     task: opt.TaskName = None,
+    recipe: opt.RecipeName = None,
     config: opt.ConfigFile = None,
     name: opt.RetrainingName = None,
     resume: opt.ResumeRetraining = False,
+    dry_run: opt.DryRun = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Train one network and write the model that is deployed.
@@ -87,20 +92,24 @@ def retrain(
     The data set is that of the run or model that the network comes from, unless another one is named.
     """
     from tinynas.experiment.run_folder import RetrainFolder
-    from tinynas.pipelines.planning import front_target, plan_retraining
+    from tinynas.pipelines.planning import front_target, plan_retraining, resolve_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
 
     is_front_limited = not source and (sram is not None or flash is not None)
     of_run = front_target(target) if is_front_limited else DEFAULT_TARGET
     budget = Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=of_run)
-    if config:
-        from_file = read_config_file(config, RetrainConfig)
-        overrides = (from_file.without("init") if source else from_file) | overrides
+    published = load_recipe(recipe) if recipe else None
+    if published and not resume:
+        published.check_model(source)
+    overrides = _settings_of_files(published, config, source) | overrides
+    how: dict[str, Any] = {"name": name, "resume": resume, "task": task, "source": source, "budget": budget}
+    how |= {"recipe": published, "overrides": overrides}
+    if dry_run:
+        show_dry_run(Screen(as_json), resolve_retraining(target, **how), published)
+        return
     init_distributed()
-    plan = broadcast_from_rank0(
-        plan_retraining, target, name=name, resume=resume, task=task, source=source, budget=budget, overrides=overrides
-    )
+    plan = broadcast_from_rank0(plan_retraining, target, **how)
     plan = replace(plan, tensorboard=tensorboard)
     with Screen(as_json) as screen:
         _note_default_data(screen, plan.config.data, overrides)
@@ -109,6 +118,16 @@ def retrain(
         return
     show_metrics(screen, plan.folder, metrics)
     screen.document(metrics.to_dict() | {"model": str(RetrainFolder(plan.folder).model)})
+
+
+def _settings_of_files(recipe: RecipeFile | None, config: Path | None, source: Path | None) -> Overrides:
+    """Return the settings of a recipe, and of a file that overrides it; with `source` they have its initial weights."""
+    overrides = Overrides()
+    if recipe:
+        overrides = recipe.overrides
+    if config:
+        overrides = overrides | read_config_file(config, RetrainConfig)
+    return overrides.without("init") if source else overrides
 
 
 def quickstart(

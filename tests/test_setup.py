@@ -24,7 +24,7 @@ BUILD = "from setuptools import build_meta; build_meta.build_wheel('.')"
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of what a wheel is built from, with a program in place of the kernels that compiles at once."""
-    for name in ("tinynas", "cli", "search_spaces"):
+    for name in ("tinynas", "cli", "recipes", "search_spaces"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)

@@ -61,7 +61,7 @@ __all__ = [
     "search",
 ]
 
-# In an installation, tinynas.cli and tinynas.search_spaces lie in this package; in a checkout, beside it.
+# In an installation, cli, recipes and search_spaces lie in this package; in a checkout, beside it.
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "search_spaces").is_dir():
     __path__.append(str(_checkout))

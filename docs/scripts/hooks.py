@@ -1,7 +1,7 @@
 """Fill the parts of pages that are generated from the code when the site is built.
 
-A page marks such a part with a comment: `<!-- generate: commands -->`, `<!-- generate: settings Recipe -->`, or
-`<!-- include: CHANGELOG.md -->` for a file of the repository's top folder.
+A page marks such a part with a comment: `<!-- generate: commands -->`, `<!-- generate: settings Recipe -->`,
+`<!-- generate: recipes imagenet -->`, or `<!-- include: CHANGELOG.md -->` for a file of the repository's top folder.
 """
 
 import re
@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import commands  # noqa: E402
+import recipe_tables  # noqa: E402
 import settings  # noqa: E402
 
 MARKER = re.compile(r"<!-- (generate|include): (.+?) -->")
@@ -37,4 +38,6 @@ def generated(kind: str, name: str) -> str:
     what, _, class_name = name.partition(" ")
     if what == "settings":
         return settings.table(class_name)
-    raise ValueError(f"unknown marker {name!r} in a page; known: commands, settings CLASS")
+    if what == "recipes":
+        return recipe_tables.tables(class_name)
+    raise ValueError(f"unknown marker {name!r} in a page; known: commands, settings CLASS, recipes PREFIX")

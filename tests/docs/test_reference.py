@@ -9,6 +9,8 @@ from pages import COMMANDS, DOCS, blocks_of, script_of_docs, visible_flags
 from tinynas import Arch, SearchSpace
 from tinynas.arch.choices import BlockChoices, StageChoices, StemChoices
 from tinynas.arch.heads import DetectorChoices, HeadChoices
+from tinynas.experiment.recipes import load_recipe, shipped_recipes
+from tinynas.utils.settings import format_value
 
 
 def test_command_reference_has_every_option_that_help_shows():
@@ -62,3 +64,22 @@ def test_search_space_page_names_every_key():
 
 def names_of(cls):
     return {field.name for field in fields(cls)}
+
+
+def test_recipe_tables_have_every_field_and_every_recipe():
+    """The tables are made of the data that a recipe's dry run compares with."""
+    tables = script_of_docs("recipe_tables")
+    prefixes = re.findall(r"generate: recipes (\w+)", (DOCS / "recipes.md").read_text())
+    assert prefixes == ["imagenet", "transfer"]
+    for prefix in prefixes:
+        text = tables.tables(prefix)
+        names = [name for name in shipped_recipes() if name.startswith(prefix)]
+        assert all(f"\n| `{name}` | " in text for name in names)
+        for name in names:
+            (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+            for field in load_recipe(name).authors.fields:
+                label = field.name.removeprefix("arch.")
+                assert f"| `{label}` |" in text or f"| {label} |" in text, label
+            assert f" {format_value(load_recipe(name).overrides.get('recipe.lr'))} (base_lr " in row
+        assert text.count("**differs**") + text.count("**theirs**") > 5
+    assert sum(len([name for name in shipped_recipes() if name.startswith(prefix)]) for prefix in prefixes) == 30

@@ -104,6 +104,24 @@ class Arch:
         """
         return replace(self, in_channels=in_channels, classes=classes, head=self.head.with_anchors(fit_anchors))
 
+    def is_when_fitted(self, other: "Arch") -> bool:
+        """Return whether this network, fitted to the data set of another one, is that one.
+
+        Args:
+            other: A network that was fitted to its data set.
+
+        Returns:
+            Whether they differ in nothing but input channels, classes and anchors.
+        """
+
+        def anchors_of_other(count: int) -> tuple[float, ...]:
+            return other.detector.anchors
+
+        if self.task != other.task:
+            return False
+        fitted = self.fitted_to(in_channels=other.in_channels, classes=other.classes, fit_anchors=anchors_of_other)
+        return fitted == other
+
     def as_detector(self) -> "Arch":
         """Return a detector with this backbone.
 

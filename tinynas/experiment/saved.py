@@ -17,6 +17,7 @@ from ..utils.schema import check_mapping, from_mapping, read_yaml
 from ..utils.settings import settings_of, with_current_keys
 from .config import RetrainConfig, SupernetConfig
 from .plans import RetrainPlan
+from .recipes import NETWORK_KEYS
 from .run_folder import RetrainFolder, RunFolder
 from .search_settings import SearchSettings
 
@@ -156,7 +157,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_config_file(path: Path, *configs: Any) -> Overrides:
-    """Read a YAML file of settings, or a run's or a retraining's config.yaml; a retraining's network is left out.
+    """Read a YAML file of settings, a run's or a retraining's config.yaml, or a recipe; networks are left out.
 
     Args:
         path: The file.
@@ -167,7 +168,8 @@ def read_config_file(path: Path, *configs: Any) -> Overrides:
         InputError: A key is unknown, or a value has another type.
     """
     plain = dict(check_mapping(read_yaml(read_text(path), str(path)), str(path)))
-    plain.pop("arch", None)
+    for key in NETWORK_KEYS:
+        plain.pop(key, None)
     return Overrides.read(plain, *configs, where=str(path))
 
 

@@ -1,7 +1,7 @@
 """Planning of retrainings: from what a user named to a plan with folder, network and configuration resolved."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..data.registry import load_data
 from ..experiment.config import RetrainConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
+from ..experiment.recipes import RecipeFile
 from ..experiment.run_folder import BEST, RunFolder, limits_slug
 from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
 from ..experiment.saved import read_retraining, read_supernet_config
@@ -42,6 +43,36 @@ def front_target(target: str | None) -> str:
     return RunFolder(run).read_front().target if run.is_dir() else DEFAULT_TARGET
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRetraining:
+    """A retraining before its data set is read and its folder is created.
+
+    Attributes:
+        arch: The network, not fitted to the data set; of a resumed retraining it is.
+        config: All settings.
+        run: The run that it belongs to. None: a new one.
+        new_run: The name of a new run.
+        budget: Limits by which the network was chosen.
+        resumed: The plan of the retraining that is resumed, if it is.
+    """
+
+    arch: Arch
+    config: RetrainConfig
+    run: Path | None = None
+    new_run: str = ""
+    budget: Budget = NO_LIMITS
+    resumed: RetrainPlan | None = None
+
+    def plan(self, name: str | None) -> RetrainPlan:
+        """Fit the network to the data set, and create the folder of the retraining."""
+        if self.resumed:
+            return self.resumed
+        arch = fit_to_data(self.arch, load_data(self.config.data, skip_unreadable=self.config.skip_unreadable))
+        run = self.run or reserve_folder(new_run_path(self.new_run))
+        folder = _retraining_folder(run, name, self.config, self.budget)
+        return RetrainPlan(folder=folder, arch=arch, config=self.config)
+
+
 def plan_retraining(
     target: str | None,
     *,
@@ -50,17 +81,39 @@ def plan_retraining(
     task: str | None = None,
     source: Path | None = None,
     budget: Budget = NO_LIMITS,
+    recipe: RecipeFile | None = None,
     overrides: Overrides = NO_OVERRIDES,
 ) -> RetrainPlan:
-    """Plan a retraining of a run's network, of an arch, or of a trained model's network.
+    """Plan a retraining: what `resolve_retraining` finds, fitted to its data set, in a folder."""
+    resolved = resolve_retraining(
+        target, name=name, resume=resume, task=task, source=source, budget=budget, recipe=recipe, overrides=overrides
+    )
+    return resolved.plan(name)
+
+
+def resolve_retraining(
+    target: str | None,
+    *,
+    name: str | None = None,
+    resume: bool = False,
+    task: str | None = None,
+    source: Path | None = None,
+    budget: Budget = NO_LIMITS,
+    recipe: RecipeFile | None = None,
+    overrides: Overrides = NO_OVERRIDES,
+) -> ResolvedRetraining:
+    """Resolve network and settings of a retraining: of a run's network, of an arch, or of a trained model's network.
+
+    The data set is not read, and nothing is written.
 
     Args:
-        target: A run's folder, an arch's YAML file or a network's name. None: the newest run.
+        target: A run's folder, an arch's YAML file or a network's name. None: that of the recipe, or the newest run.
         name: Name of the retraining. None: one by its settings.
         resume: Whether to continue an interrupted retraining: of this target and name, otherwise the newest.
         task: "detect" makes a detector of a classifier's backbone.
         source: Trained model whose network is trained further, in place of `target`.
         budget: Limits that choose a network of the run's Pareto front. Without limits it is the most accurate one.
+        recipe: Its network is taken if no other is named; its settings are among the overrides.
         overrides: Settings of `RetrainConfig`.
 
     Raises:
@@ -76,51 +129,50 @@ def plan_retraining(
     limits = ("limits", budget.describe() if budget.limits() else None)
     if resume:
         _check_unused("a resumed retraining has its network", ("--task", task), ("--from", source), limits)
-        return plan_resumed(run, None if run else target, name, overrides)
+        return _resolve_resumed(run, _named_arch(None if run else target, recipe), name, overrides)
     if source:
         _check_unused("a model that is trained further has its network", ("target", target), limits)
-        return plan_from_model(find_model(source), name, task, overrides)
-    if target and not run:
+        return _resolve_model(find_model(source), task, overrides)
+    arch = None if run else _named_arch(target, recipe)
+    if arch:
         _check_unused("limits choose a network of a run's Pareto front", limits)
-        return plan_from_arch(target, name, task, overrides)
-    return plan_from_run(run or newest_run(BEST).path, name, task, budget, overrides)
+        data = RetrainConfig.for_task(arch.task).data
+        new_run = short_name(target) if target else recipe.name if recipe else ""
+        return replace(_resolve(arch, data, task, overrides), new_run=new_run)
+    return _resolve_run(run or newest_run(BEST).path, task, budget, overrides)
 
 
-def plan_from_run(run: Path, name: str | None, task: str | None, budget: Budget, overrides: Overrides) -> RetrainPlan:
-    """Plan a retraining of a run's most accurate network within a budget."""
+def _named_arch(target: str | None, recipe: RecipeFile | None) -> Arch | None:
+    """Return the network that is named, by itself or by a recipe, if there is one."""
+    if target:
+        return load_arch(target)
+    return recipe.arch if recipe else None
+
+
+def _resolve_run(run: Path, task: str | None, budget: Budget, overrides: Overrides) -> ResolvedRetraining:
+    """Resolve a retraining of a run's most accurate network within a budget."""
     arch, searched = _network_of_front(run, budget), read_supernet_config(run)
     if searched.skip_unreadable:
         overrides = Overrides.read({"skip_unreadable": True}, RetrainConfig) | overrides
-    arch, config = _resolve(arch, searched.data, task, overrides, run)
-    return RetrainPlan(folder=_retraining_folder(run, name, config, budget), arch=arch, config=config)
+    return replace(_resolve(arch, searched.data, task, overrides, run), budget=budget)
 
 
-def plan_from_arch(target: str, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
-    """Plan a retraining of an arch, by its file or its name, in a new run."""
-    arch = load_arch(target)
-    arch, config = _resolve(arch, RetrainConfig.for_task(arch.task).data, task, overrides)
-    run = reserve_folder(new_run_path(short_name(target)))
-    return RetrainPlan(folder=_retraining_folder(run, name, config), arch=arch, config=config)
-
-
-def plan_from_model(model: Path, name: str | None, task: str | None, overrides: Overrides) -> RetrainPlan:
-    """Plan to train a model further, in a new run, on its data set or on another one."""
+def _resolve_model(model: Path, task: str | None, overrides: Overrides) -> ResolvedRetraining:
+    """Resolve a training that goes on from a model, in a new run, on its data set or on another one."""
     if init := overrides.get("init"):
         raise InputError(f"a model that is trained further has its own weights; remove init {init}")
     trained = read_model(model)
     overrides = overrides | Overrides.read({"init": str(model)}, RetrainConfig)
-    arch, config = _resolve(trained.net.arch, trained.data, task, overrides)
-    run = reserve_folder(new_run_path(f"transfer-{config.data.partition(':')[0]}"))
-    return RetrainPlan(folder=_retraining_folder(run, name, config), arch=arch, config=config)
+    resolved = _resolve(trained.net.arch, trained.data, task, overrides)
+    return replace(resolved, new_run=f"transfer-{resolved.config.data.partition(':')[0]}")
 
 
-def plan_resumed(run: Path | None, network: str | None, name: str | None, overrides: Overrides) -> RetrainPlan:
-    """Plan to continue the newest interrupted retraining of a run, network and name, where these are named."""
-    arch = load_arch(network) if network else None
+def _resolve_resumed(run: Path | None, arch: Arch | None, name: str | None, overrides: Overrides) -> ResolvedRetraining:
+    """Find the newest interrupted retraining of a run, network and name, where these are named."""
     plans = []
     for retraining in unfinished_retrainings(RunFolder(run) if run else None, name):
         plan = read_retraining(retraining)
-        if arch is None or _is_network_of(plan, arch):
+        if arch is None or arch.is_when_fitted(plan.arch):
             plans.append(plan)
     if not plans:
         named = f" {name}" if name else ""
@@ -128,7 +180,8 @@ def plan_resumed(run: Path | None, network: str | None, name: str | None, overri
     plan = plans[-1]
     if overrides.get("netaug") and not plan.config.netaug:
         raise FileError(f"{plan.folder} is a retraining without NetAug; resume it without --netaug")
-    return replace(plan, config=overrides.apply(plan.config))
+    plan = replace(plan, config=overrides.apply(plan.config))
+    return ResolvedRetraining(arch=plan.arch, config=plan.config, resumed=plan)
 
 
 def default_config(arch: Arch, data: str, *, netaug: bool) -> RetrainConfig:
@@ -142,8 +195,8 @@ def default_config(arch: Arch, data: str, *, netaug: bool) -> RetrainConfig:
 
 def _resolve(
     arch: Arch, data: str, task: str | None, overrides: Overrides, run: Path | None = None
-) -> tuple[Arch, RetrainConfig]:
-    """Return the arch of a retraining, fitted to its data set, and its configuration.
+) -> ResolvedRetraining:
+    """Resolve the settings of a retraining of a network.
 
     Args:
         arch: The network to train.
@@ -156,11 +209,7 @@ def _resolve(
         arch, data = task_named(task).convert(arch), RetrainConfig.for_task(task).data
     config = overrides.apply(default_config(arch, data, netaug=bool(overrides.get("netaug"))))
     _check_weights(config, run)
-    return _fitted(arch, config), config
-
-
-def _fitted(arch: Arch, config: RetrainConfig) -> Arch:
-    return fit_to_data(arch, load_data(config.data, skip_unreadable=config.skip_unreadable))
+    return ResolvedRetraining(arch=arch, config=config, run=run)
 
 
 def _check_weights(config: RetrainConfig, run: Path | None) -> None:
@@ -220,20 +269,6 @@ def _check_unused(reason: str, *options: tuple[str, Any]) -> None:
     for name, value in options:
         if value is not None:
             raise InputError(f"{reason}; remove {name} {value}")
-
-
-def _is_network_of(plan: RetrainPlan, network: Arch) -> bool:
-    """Return whether a plan's arch is this network, fitted to the plan's data set."""
-
-    def planned_anchors(count: int) -> tuple[float, ...]:
-        return plan.arch.detector.anchors
-
-    if network.task != plan.arch.task:
-        return False
-    fitted = network.fitted_to(
-        in_channels=plan.arch.in_channels, classes=plan.arch.classes, fit_anchors=planned_anchors
-    )
-    return fitted == plan.arch
 
 
 def new_run_path(name: str) -> Path:

@@ -46,8 +46,8 @@ RecipeName = Annotated[
     _option(
         "--recipe",
         metavar="NAME|FILE.yaml",
-        help="Recipe of a published training, see recipes/, or a file like it: settings, as --config has them, and the "
-        "network to train if no other is named. --config and options override it.",
+        help="Recipe of a published training, e.g. imagenet-netaug-mcunet, or a file like it: settings, as --config "
+        "has them, and the network to train if no other is named. --config and options override it.",
     ),
 ]
 DryRun = Annotated[

@@ -130,3 +130,9 @@ def test_options_and_config_override_a_recipe(tinynas, small_recipe, tmp_path):
     fields = fields_of(out)
     values = [fields[name]["here"] for name in ("recipe.epochs", "recipe.lr", "recipe.batch_size")]
     assert values == ["7", "0.2", "2048"]
+
+
+def test_search_refuses_crops_of_images_with_boxes_before_it_writes(fails, tmp_path):
+    message = fails("search", "--task", "detect", "--crop-scale", "0.1", "--run", "run")
+    assert "crop_scale is 0.1, but images with boxes are cropped around their boxes; remove it" in message
+    assert not (tmp_path / "run").exists()

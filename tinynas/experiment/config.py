@@ -175,7 +175,9 @@ class RetrainConfig:
         group="Training",
         minimum=0,
     )
-    augment_recalibration: bool = setting(False, help="Augment these images, always in the same way", group="Training")
+    augment_recalibration: bool = setting(
+        False, help="Augment the images of recalibration, always in the same way", group="Training"
+    )
     eval_images: int = setting(
         10_000,
         help="Images of search-val, after every epoch, and of the training split, at the end, on which the accuracy is "

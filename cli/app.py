@@ -19,7 +19,7 @@ from tinynas.utils.units import parse_count
 
 from .exits import sidenet
 from .latency import fit_latency, layers
-from .options import AsJson, DataName, ModelFile, OutFolder, SkipUnreadable, settings_options
+from .options import AsJson, DataName, Device, ModelFile, OutFolder, SkipUnreadable, settings_options
 from .screen import Screen
 from .storage import storage_proxy
 from .tables.cells import note_undrawable
@@ -102,12 +102,15 @@ def evaluate(
         ),
     ] = None,
     skip_unreadable: SkipUnreadable = False,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained model on the test split: accuracy over all images and by class."""
     from tinynas.experiment.runs import find_model
     from tinynas.pipelines.evaluate import evaluate as evaluate_model
+    from tinynas.utils.distributed import choose_device
 
+    choose_device(device)
     screen = Screen(as_json)
     sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
     report = evaluate_model(find_model(model), data, sizes, skip_unreadable=skip_unreadable)
@@ -128,12 +131,15 @@ def predict(
             help="Lowest score of the boxes that are shown, for a detector. Default: 0.3.", show_default=False
         ),
     ] = None,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict the classes of image files, or the boxes in them, which are drawn as well."""
     from tinynas.experiment.runs import find_model
     from tinynas.pipelines.predict import predict as predict_images
+    from tinynas.utils.distributed import choose_device
 
+    choose_device(device)
     screen = Screen(as_json)
     predictions = predict_images(find_model(model), images, out, threshold=threshold)
     show_predictions(screen, out, predictions)
@@ -147,13 +153,16 @@ def export(
     *,
     overrides: Overrides,
     out: OutFolder = None,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model as files for its target, fp32 and int8, and run them on the test split."""
     from tinynas.experiment.run_folder import FIRMWARE
     from tinynas.experiment.runs import find_model
     from tinynas.pipelines.export import export as export_model
+    from tinynas.utils.distributed import choose_device
 
+    choose_device(device)
     path = find_model(model)
     plan = overrides.apply(ExportPlan(model=path, out=out or path.parent))
     with Screen(as_json) as screen:

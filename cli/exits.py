@@ -18,6 +18,7 @@ def sidenet(
     cascade: opt.Cascade = None,
     overrides: Overrides,
     out: opt.OutFolder = None,
+    device: opt.Device = "auto",
     as_json: opt.AsJson = False,
 ) -> None:
     """Spend compute only where an image needs it: add early exits to a trained model, which stays as it is.
@@ -27,7 +28,9 @@ def sidenet(
     """
     from tinynas.experiment.runs import find_model
     from tinynas.pipelines.early_exit import make_exits
+    from tinynas.utils.distributed import choose_device
 
+    choose_device(device)
     if cascade and (model or overrides.get("taps")):
         raise InputError("--cascade names both of its networks; remove MODEL and --tap")
     tiny, big = cascade or (None, None)

@@ -60,6 +60,15 @@ DryRun = Annotated[
 ]
 TensorBoard = Annotated[bool, _option("--tensorboard", panel="Training", help="Write scalars for TensorBoard as well.")]
 
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="What computes: auto, a GPU of CUDA if there is one; cpu, cuda, cuda:N or mps.",
+    ),
+]
+
 Target = Annotated[
     str | None,
     typer.Argument(metavar="[RUN|ARCH.yaml|NETWORK]", help="A run's best network, or any. Default: the newest run's."),

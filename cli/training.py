@@ -34,6 +34,7 @@ def search(
     config: opt.ConfigFile = None,
     run: opt.RunFolder = None,
     resume: opt.ResumeSearch = False,
+    device: opt.Device = "auto",
     as_json: opt.AsJson = False,
 ) -> None:
     """Train a supernet and search it for the most accurate networks within hard limits.
@@ -43,7 +44,7 @@ def search(
     """
     from tinynas.pipelines.search import search as run_search
     from tinynas.pipelines.search_planning import plan_search, search_target
-    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
+    from tinynas.utils.distributed import broadcast_from_rank0, choose_device, init_distributed
 
     if config:
         overrides = read_config_file(config, SearchSettings, SupernetConfig) | overrides
@@ -55,6 +56,7 @@ def search(
         latency=latency,
         target=search_target(run, resume=resume, overrides=overrides),
     )
+    choose_device(device)
     init_distributed()
     plan = broadcast_from_rank0(plan_search, run, resume=resume, task=task, budget=budget, overrides=overrides)
     plan = replace(plan, tensorboard=tensorboard)
@@ -84,6 +86,7 @@ def retrain(
     name: opt.RetrainingName = None,
     resume: opt.ResumeRetraining = False,
     dry_run: opt.DryRun = False,
+    device: opt.Device = "auto",
     as_json: opt.AsJson = False,
 ) -> None:
     """Train one network and write the model that is deployed.
@@ -94,7 +97,7 @@ def retrain(
     from tinynas.experiment.run_folder import RetrainFolder
     from tinynas.pipelines.planning import front_target, plan_retraining, resolve_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
-    from tinynas.utils.distributed import broadcast_from_rank0, init_distributed
+    from tinynas.utils.distributed import broadcast_from_rank0, choose_device, init_distributed
 
     is_front_limited = not source and (sram is not None or flash is not None)
     of_run = front_target(target) if is_front_limited else DEFAULT_TARGET
@@ -108,6 +111,7 @@ def retrain(
     if dry_run:
         show_dry_run(Screen(as_json), resolve_retraining(target, **how), published)
         return
+    choose_device(device)
     init_distributed()
     plan = broadcast_from_rank0(plan_retraining, target, **how)
     plan = replace(plan, tensorboard=tensorboard)
@@ -135,13 +139,16 @@ def quickstart(
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the supernet and of each retraining.")] = 20,
     trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    device: opt.Device = "auto",
     as_json: opt.AsJson = False,
 ) -> None:
     """Search, retrain plain and with NetAug, and compare, on real images in a few minutes."""
     from tinynas.experiment.run_folder import RunFolder
     from tinynas.pipelines.quickstart import quickstart as run_quickstart
     from tinynas.pipelines.search_planning import plan_search
+    from tinynas.utils.distributed import choose_device
 
+    choose_device(device)
     training = {"epochs": epochs, "seed": seed}
     overrides = Overrides.read({"space": "micro", "trials": trials, **training}, SearchSettings, SupernetConfig)
     plan = plan_search(run, budget=Budget(macs=150_000, peak_sram_tflm=8 * 1024), overrides=overrides)

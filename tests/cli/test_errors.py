@@ -50,6 +50,7 @@ from helpers import ROOT
         (["eval"], "no */retrain/*/model.safetensors in runs"),
         (["export"], "no */retrain/*/model.safetensors in runs"),
         (["export", "nothing.safetensors"], "cannot read nothing.safetensors"),
+        (["search", "--device", "cuda:77"], "--device cuda:77: "),
         (["cost", "mcunet.yaml"], "cannot read mcunet.yaml"),
         (["cost", "mcunet-in3", "--resolution", "0"], "`resolution > 0` must hold"),
     ],
@@ -98,3 +99,16 @@ def test_output_that_cannot_be_written_is_an_error_of_one_line(options, unbuffer
         process.stderr
         == "tinynas: cannot write the output: No space left on device; free some, or write it elsewhere\n"
     )
+
+
+@pytest.mark.parametrize(
+    "words", [["search"], ["retrain"], ["quickstart"], ["eval"], ["export"], ["sidenet"]], ids=" ".join
+)
+def test_every_command_that_computes_takes_a_device(fails, words):
+    assert fails(*words, "--device", "gpu").startswith(
+        "tinynas: --device gpu: there are auto, cpu, cuda, cuda:N and mps"
+    )
+
+
+def test_predict_takes_a_device(fails):
+    assert fails("predict", "model", "image.png", "--device", "gpu").startswith("tinynas: --device gpu: ")

@@ -1,4 +1,5 @@
 import torch
+from fake_gpu import FAKE_GPU, fake_gpu, to_fake_gpu
 from torch import nn
 
 from helpers import CountedPart, images_for, model_of
@@ -28,3 +29,13 @@ def test_cascade_gives_each_network_its_image_size(space):
     with torch.no_grad():
         assert torch.equal(outputs.logits[1], big.net(images))
     assert outputs.logits.shape == (2, 6, 3)
+
+
+def test_cascade_computes_on_its_device(space):
+    net = build_cascade(model_of(space.min()), model_of(space.max()))
+    with fake_gpu():
+        to_fake_gpu(net)
+        assert net.all_logits(torch.zeros(2, 1, 12, 12, device=FAKE_GPU)).device == FAKE_GPU
+        outputs = net.observe([(torch.zeros(2, 1, 12, 12), torch.zeros(2).long())])
+        assert outputs.logits.device.type == outputs.labels.device.type == "cpu"
+        assert len(net.macs(torch.zeros(1, 1, 12, 12))) == 2

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from fake_gpu import FAKE_GPU, fake_gpu, to_fake_gpu
 from torch import nn
 
 from helpers import CountedPart, Encoder, images_for, model_of, sidenet_of, slow_except
 from tinynas import SideNet
+from tinynas.early_exit.features import HeadTargets, StoredRows
 from tinynas.early_exit.thresholds import NEVER_EXIT
 from tinynas.utils.errors import InputError
 
@@ -151,3 +153,31 @@ def test_sidenet_takes_words_with_a_mask():
     answers = sidenet(words, threshold=threshold)
     assert 0 < answers.exits.sum() < 30
     torch.testing.assert_close(answers.logits, outputs.logits[answers.exits, torch.arange(30)], atol=1e-5, rtol=1e-4)
+
+
+def test_sidenet_computes_on_its_device(arch):
+    net = sidenet_of(arch)
+    with fake_gpu():
+        to_fake_gpu(net)
+        assert net.all_logits(images_for(arch, 2).to(FAKE_GPU)).device == FAKE_GPU
+        outputs = net.observe([(images_for(arch, 2), torch.zeros(2).long())])
+        assert outputs.logits.device.type == outputs.labels.device.type == "cpu"
+        assert len(net.macs(images_for(arch, 1))) == 2
+
+
+def test_rows_are_stored_as_they_are_added():
+    torch.manual_seed(0)
+    rows = torch.randn(50, 3)
+    with StoredRows() as store:
+        for part in torch.split(rows.T.contiguous().T, 20):
+            store.add(part)
+        stored = store.tensor()
+    assert torch.equal(stored, rows)
+
+
+def test_head_targets_mix_labels_and_softened_outputs():
+    labels, logits = torch.tensor([2, 0, 1]), torch.tensor([[0.0, 2.0, 4.0], [1.0, 1.0, 1.0], [5.0, 0.0, 0.0]])
+    targets = HeadTargets(labels=labels, classes=3, logits=logits, distillation=0.25, temperature=2.0)
+    expected = 0.75 * torch.eye(3)[labels] + 0.25 * (logits / 2).softmax(1)
+    torch.testing.assert_close(targets.take(torch.tensor([1, 0])), expected[[1, 0]])
+    assert torch.equal(HeadTargets(labels=labels, classes=3).take(torch.tensor([2])), torch.eye(3)[[1]])

@@ -189,7 +189,7 @@ def test_train_step_keeps_one_graph_alive_at_a_time(space, data):
 
 
 def test_a_step_seeds_torch_as_manual_seed_does():
-    training_module._seed_step(3, 7)
+    training_module._seed_step(3, 7, torch.device("cpu"))
     numbers = torch.rand(4)
     torch.manual_seed(int(generator(3, "dropout", 7).integers(2**31)))
     assert torch.equal(torch.rand(4), numbers)

@@ -123,6 +123,47 @@ def test_distributed_training_refuses_to_resume_from_different_steps(processes):
         assert "\n" not in result["error"]
 
 
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """PyTorch says that there are two GPUs; which one is set."""
+    numbers = []
+    monkeypatch.setattr(distributed, "_chosen", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: numbers.append(device.index))
+    return numbers
+
+
+@pytest.mark.parametrize(("name", "device"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+def test_a_gpu_is_chosen_by_name(two_gpus, name, device):
+    distributed.choose_device(name)
+    assert distributed.device() == torch.device(device)
+    assert two_gpus == [torch.device(device).index]
+
+
+def test_the_cpu_is_chosen_beside_a_gpu(two_gpus):
+    distributed.choose_device("cpu")
+    assert distributed.device() == torch.device("cpu")
+    assert two_gpus == []
+
+
+def test_processes_of_torchrun_have_a_gpu_each_or_share_them(two_gpus, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    for rank, device in enumerate(["cuda:0", "cuda:1", "cuda:0"]):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert distributed.device() == torch.device(device)
+    with pytest.raises(InputError, match="--device cuda:1: torchrun's processes have a GPU each"):
+        distributed.choose_device("cuda:1")
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:02", "cuda:-1", "cuda:", "gpu", "mps", "xpu", ""])
+def test_a_device_that_is_missing_is_an_error_and_changes_nothing(two_gpus, monkeypatch, name):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match=f"^--device {name}: .*; choose another, or leave it out$"):
+        distributed.choose_device(name)
+    assert distributed.device() == torch.device("cuda:0")
+
+
 def test_distributed_shards_divide_a_batch_or_refuse_it(monkeypatch):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     shards = []

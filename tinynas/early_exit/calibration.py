@@ -23,13 +23,13 @@ class ExitOutputs(NamedTuple):
 
     def correct(self) -> np.ndarray:
         """Return whether each exit predicts each image's label, (exits, N)."""
-        return (self.logits.argmax(2) == self.labels).numpy()
+        return (self.logits.argmax(2) == self.labels).cpu().numpy()
 
     def confidences(self, temperatures: Sequence[float]) -> np.ndarray:
         """Return the confidence of every exit, at one temperature for each exit, (exits, N)."""
         rows = []
         for logits, temperature in zip(self.logits, temperatures, strict=True):
-            rows.append(confidence(logits, temperature).numpy())
+            rows.append(confidence(logits, temperature).cpu().numpy())
         return np.stack(rows)
 
 
@@ -45,7 +45,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    logits = logits.double()
+    logits, labels = logits.cpu().double(), labels.cpu()  # not every device computes in double precision
 
     def loss(log_temperature: float) -> float:
         return float(torch.nn.functional.cross_entropy(logits / np.exp(log_temperature), labels))

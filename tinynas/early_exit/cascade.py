@@ -24,6 +24,7 @@ class Cascade(EarlyExits):
         first = _CascadePart(Resized(tiny.eval().requires_grad_(False), resolutions[0]), batch_dims=(0,))
         last = _CascadePart(Resized(big.eval().requires_grad_(False), resolutions[1]), batch_dims=())
         super().__init__([first, last])
+        self.to(next(big.parameters()).device)
 
 
 class Resized(nn.Module):

@@ -57,8 +57,8 @@ class EarlyExitModel:
         return self.input_model.net.arch.resolution
 
     def example(self) -> Tensor:
-        """Return a black image (1, C, resolution, resolution)."""
-        return example_input(self.input_model.net.arch)
+        """Return a black image (1, C, resolution, resolution), on the network's device."""
+        return example_input(self.input_model.net.arch).to(self.exits.device)
 
 
 def build_cascade(tiny: Model, big: Model) -> Cascade:
@@ -76,7 +76,7 @@ def folded_parts(model: EarlyExitModel) -> list[nn.Module]:
     if not taps:
         return [Resized(fold(entry.net).cpu(), entry.net.arch.resolution) for entry in model.models]
     mainnet = fold(model.mainnet.net, keep=taps).cpu()
-    folded = SideNet(mainnet, taps, heads[0].hidden.out_features, inputs=model.example())
+    folded = SideNet(mainnet, taps, heads[0].hidden.out_features, inputs=model.example().cpu())
     for head, trained in zip(folded.heads, heads, strict=True):
         head.load_state_dict(trained.state_dict())
     return list(folded.exits)

@@ -66,6 +66,15 @@ class EarlyExits(nn.Module):
         """The side heads, one for each tap."""
         return []
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return self.temperatures.device
+
+    def on_device(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return tensors on the network's device."""
+        return [tensor.to(self.device) for tensor in inputs]
+
     @torch.no_grad()
     def forward(self, *inputs: Tensor, threshold: float = NEVER_EXIT) -> EarlyExitOutput:
         """Predict each image at the first exit that is confident enough.
@@ -118,15 +127,16 @@ class EarlyExits(nn.Module):
         """Run all images through the whole network and collect the outputs of every exit.
 
         Args:
-            batches: Batches (inputs ..., labels): the network's inputs (N, ...), then class indices (N,).
+            batches: Batches (inputs ..., labels), on any device: the network's inputs (N, ...), then class indices
+                (N,).
 
         Returns:
-            Logits (exits, N, classes) and labels (N,) of all images, as `calibrate` takes them.
+            Logits (exits, N, classes) and labels (N,) of all images, on the CPU, as `calibrate` takes them.
         """
         logits, labels = [], []
         for batch in batches:
-            logits.append(self.all_logits(*batch[:-1]))
-            labels.append(batch[-1])
+            logits.append(self.all_logits(*self.on_device(batch[:-1])).cpu())
+            labels.append(batch[-1].cpu())
         return ExitOutputs(torch.cat(logits, 1), torch.cat(labels))
 
     def calibrate(self, outputs: ExitOutputs) -> None:
@@ -142,12 +152,12 @@ class EarlyExits(nn.Module):
         """Count the multiply-accumulates of one image that takes each exit, of all modules that run until then.
 
         Args:
-            inputs: Example inputs of the network, (N, ...); the first example is used.
+            inputs: Example inputs of the network, (N, ...), on any device; the first example is used.
 
         Returns:
             One count for each exit, rising.
         """
-        carried: Sequence[Tensor] = [tensor[:1] for tensor in inputs]
+        carried: Sequence[Tensor] = self.on_device([tensor[:1] for tensor in inputs])
         total, counts = 0, []
         for part in self.exits:
             total += macs_by_torch(part, *carried)

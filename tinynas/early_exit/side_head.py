@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.rng import generator
+from .features import HeadTargets
 
 _EPOCHS = 30
 _LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 1e-4  # of AdamW
@@ -51,14 +52,16 @@ class SideHead(nn.Module):
         return logits
 
 
-def fit_side_head(head: SideHead, features: Tensor, targets: Tensor, *, seed: int) -> None:
-    """Train a side head from fresh weights on pooled features (N, C) and target probabilities (N, classes).
+def fit_side_head(head: SideHead, features: Tensor, targets: HeadTargets, *, seed: int) -> None:
+    """Train a side head from fresh weights on pooled features (N, C), which are on the CPU, and targets.
 
-    AdamW runs over standardised features. Their scale and mean are folded into the hidden layer afterwards.
+    AdamW runs over standardised features. Their scale and mean are folded into the hidden layer afterwards. Beside the
+    features, a batch at a time is in memory.
     """
+    device = head.hidden.weight.device
     mean, std = features.mean(0), features.std(0, correction=0)
     std = std.where(std > _CONSTANT, torch.ones_like(std))
-    standardised, rng = (features - mean) / std, generator(seed, "side head")
+    rng = generator(seed, "side head")
     _initialise(head.requires_grad_(True), seed)
     optimizer = torch.optim.AdamW(head.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     batch_size = min(_MAX_BATCH, max(_MIN_BATCH, len(features) // 200))
@@ -68,18 +71,21 @@ def fit_side_head(head: SideHead, features: Tensor, targets: Tensor, *, seed: in
         order = torch.from_numpy(rng.permutation(len(features)))
         for batch in torch.split(order, batch_size):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(head.classify(standardised[batch]), targets[batch])
+            standardised = ((features[batch] - mean) / std).to(device)
+            loss = nn.functional.cross_entropy(head.classify(standardised), targets.take(batch).to(device))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     with torch.no_grad():
-        head.hidden.weight.div_(std)
-        head.hidden.bias.sub_(head.hidden.weight @ mean)
+        head.hidden.weight.div_(std.to(device))
+        head.hidden.bias.sub_(head.hidden.weight @ mean.to(device))
     head.requires_grad_(False)
 
 
 def _initialise(head: SideHead, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     for layer in (head.hidden, head.classifier):
-        nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=rng)
+        values = torch.empty(layer.weight.shape).normal_(std=layer.in_features**-0.5, generator=rng)
+        with torch.no_grad():
+            layer.weight.copy_(values)  # drawn on the CPU: the same on all devices
         nn.init.zeros_(layer.bias)

@@ -5,11 +5,13 @@ of. The rest of the network runs only on the other images. The network itself do
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from ..utils.errors import InputError, require
+from .features import HeadTargets, StoredRows
 from .graph_split import Part, run_part, split_network
 from .network import Batches, EarlyExits
 from .side_head import SideHead, fit_side_head
@@ -83,6 +85,7 @@ class SideNet(EarlyExits):
         exits.append(parts[-1])
         super().__init__(exits)
         self.taps = names
+        self.to(results[-1].device)
 
     @property
     def heads(self) -> list[SideHead]:
@@ -93,11 +96,11 @@ class SideNet(EarlyExits):
         """Train the side heads, from fresh weights.
 
         Every image runs through the network once. The heads are trained on its pooled features, (N, C) for each tap,
-        which are kept in memory.
+        which are kept in temporary files, and so are its outputs if they are learned from.
 
         Args:
-            batches: Batches (inputs ..., labels) of training images: the network's inputs (N, ...), then class indices
-                (N,).
+            batches: Batches (inputs ..., labels) of training images, on any device: the network's inputs (N, ...), then
+                class indices (N,).
             distillation: Weight of the network's own outputs in the targets, 0 to 1; the labels have the rest.
             temperature: Temperature at which these outputs are softened.
             seed: Seed of the heads' initial weights and of the order of images.
@@ -107,28 +110,36 @@ class SideNet(EarlyExits):
         """
         require(0 <= distillation <= 1, "0 <= distillation <= 1", distillation=distillation)
         require(temperature > 0, "temperature > 0", temperature=temperature)
-        features, logits, labels = self._features(batches)
-        softened = (logits / temperature).softmax(1)
-        targets = nn.functional.one_hot(labels, logits.shape[1]).float().lerp(softened, distillation)
+        features, logits, labels = self._features(batches, with_logits=distillation > 0)
+        targets = HeadTargets(
+            labels=labels,
+            classes=self.heads[0].classifier.out_features,
+            logits=logits,
+            distillation=distillation,
+            temperature=temperature,
+        )
         for number, head in enumerate(self.heads):
             fit_side_head(head, features[number], targets, seed=seed + number)
 
     @torch.no_grad()
-    def _features(self, batches: Batches) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Return the pooled features (N, C) of each tap, and the network's logits and the labels of all images."""
-        features: list[list[Tensor]] = [[] for _ in self.heads]
-        logits, labels = [], []
-        for batch in batches:
-            carried = batch[:-1]
-            for side, pooled in zip(self.exits, features, strict=False):
-                assert isinstance(side, _SidePart)
-                tapped, carried = run_part(side.part, carried)
-                pooled.append(side.head.pooled(tapped))
-            logits.append(run_part(self.exits[-1], carried)[0].float())
-            labels.append(batch[-1])
-        if not labels:
-            raise InputError("side heads are trained on images, but there is no batch; pass at least one")
-        return [torch.cat(pooled) for pooled in features], torch.cat(logits), torch.cat(labels)
+    def _features(self, batches: Batches, *, with_logits: bool) -> tuple[list[Tensor], Tensor | None, Tensor]:
+        """Return the pooled features (N, C) of each tap, the network's logits if asked for, and the labels, of all."""
+        labels = []
+        with ExitStack() as files:
+            features = [files.enter_context(StoredRows()) for _ in self.heads]
+            logits = files.enter_context(StoredRows())
+            for batch in batches:
+                carried: Sequence[Tensor] = self.on_device(batch[:-1])
+                for side, pooled in zip(self.exits, features, strict=False):
+                    assert isinstance(side, _SidePart)
+                    tapped, carried = run_part(side.part, carried)
+                    pooled.add(side.head.pooled(tapped))
+                if with_logits:
+                    logits.add(run_part(self.exits[-1], carried)[0])
+                labels.append(batch[-1].cpu())
+            if not labels:
+                raise InputError("side heads are trained on images, but there is no batch; pass at least one")
+            return [rows.tensor() for rows in features], logits.tensor() if with_logits else None, torch.cat(labels)
 
 
 class _SidePart(nn.Module):

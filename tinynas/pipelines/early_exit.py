@@ -22,6 +22,7 @@ from ..experiment.run_folder import EarlyExitFolder, RetrainFolder
 from ..models.model_file import Model, read_model
 from ..models.network import example_input
 from ..tasks.registry import TASKS, check_task
+from ..utils.distributed import device
 from ..utils.errors import InputError
 from ..utils.io import check_writable, write, write_json
 from .early_exit_measure import mainnet_accuracy, measure_early_exits
@@ -97,7 +98,8 @@ def _load_models(plan: ExitPlan) -> tuple[list[Model], Data]:
         paths.insert(0, plan.tiny)
     models = []
     for path in paths:
-        models.append(read_model(path))
+        model = read_model(path)
+        models.append(replace(model, net=model.net.to(device())))
         _check_classifier(models[-1], path)
     data = data_of(models[0], paths[0], plan.data, skip_unreadable=plan.skip_unreadable)
     check_task(models[0].net.arch.task, data)
@@ -106,7 +108,7 @@ def _load_models(plan: ExitPlan) -> tuple[list[Model], Data]:
     if plan.tiny:
         _check_cascade(models[0], models[1])
     _check_calibration_images(data)
-    return models, data
+    return models, data.to(device())
 
 
 def _check_classifier(model: Model, path: Path) -> None:
@@ -125,7 +127,7 @@ def _supernets_largest(tiny: Model, path: Path, data: Data) -> Model:
             f"--cascade TINY supernet needs a model inside a run folder with a supernet, but {path} is not in one; "
             "pass a model from RUN/retrain/NAME"
         )
-    return replace(tiny, net=largest_subnet(run.path, tiny.net.arch.resolution, data).cpu())
+    return replace(tiny, net=largest_subnet(run.path, tiny.net.arch.resolution, data))
 
 
 def _check_cascade(tiny: Model, big: Model) -> None:
@@ -168,7 +170,7 @@ def _build_sidenet(
     arch = mainnet.net.arch
     automatic = AUTO in plan.taps
     taps = [f"stages.{number}" for number in range(len(arch.stages))] if automatic else list(plan.taps)
-    net = SideNet(mainnet.net, taps, plan.hidden, inputs=example_input(arch))
+    net = SideNet(mainnet.net, taps, plan.hidden, inputs=example_input(arch).to(device()))
     training = batches(data, data.train, arch.resolution, "training images", report)
     net.fit(training, distillation=plan.distillation, temperature=plan.temperature, seed=plan.seed)
     model = EarlyExitModel(models=(mainnet,), exits=net, threshold=NEVER_EXIT)
@@ -189,7 +191,7 @@ def _build_sidenet(
 def _with_taps(net: SideNet, mainnet: Model, subset: Sequence[int], hidden: int) -> SideNet:
     """Return a SideNet with some of the taps of another, and its trained heads and temperatures."""
     taps = [net.taps[i] for i in subset]
-    smaller = SideNet(mainnet.net, taps, hidden, inputs=example_input(mainnet.net.arch))
+    smaller = SideNet(mainnet.net, taps, hidden, inputs=example_input(mainnet.net.arch).to(net.device))
     for number, head in zip(subset, smaller.heads, strict=True):
         head.load_state_dict(net.heads[number].state_dict())
     kept = torch.cat([net.temperatures[list(subset)], net.temperatures[-1:]])

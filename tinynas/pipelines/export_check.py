@@ -1,14 +1,17 @@
 """Run a network in PyTorch and its exported files on the same images, and check that they agree."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.base import Data, Split
 from ..experiment.reporter import ProgressReporter
+from ..utils.distributed import device
 from ..utils.errors import FileError
 
 TOLERANCE = 1e-4  # between the outputs of PyTorch and of an fp32 file, relative to the largest output if that is over 1
@@ -41,6 +44,25 @@ class Form(Protocol):
 
     @property
     def run(self) -> Callable[[Tensor], Tensor]: ...
+
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+def on_device(net: NetworkT) -> NetworkT:
+    """Return a network for this process's device: a copy, unless it is on it. Files are made of those on the CPU."""
+    return net if device().type == "cpu" else deepcopy(net).to(device())
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Let the body's convolutions on a GPU round as fp32 does: by default cuDNN rounds to 10 bits of mantissa."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from ..deploy.tflite_parts import TfliteParts, tflite_parts
 from ..deploy.tflm_check import TflmExits, TflmFile, has_tflm
 from ..early_exit.calibration import ExitOutputs, fit_temperature
 from ..early_exit.model import EarlyExitModel, folded_parts, worst_case_cost
+from ..early_exit.network import EarlyExits
 from ..early_exit.thresholds import ThresholdSweep, sweep
 from ..experiment.early_exit_report import ThresholdPoint
 from ..experiment.export_report import EarlyExitExportReport, FormReport, PartFiles
@@ -32,7 +33,7 @@ from ..models.network import example_input
 from ..utils.errors import InputError
 from ..utils.io import to_json
 from .early_exit_measure import threshold_points
-from .export_check import Exported, Form, SplitRun, checked_difference, run_split
+from .export_check import Exported, Form, SplitRun, checked_difference, exact_convolutions, on_device, run_split
 from .export_firmware import exits_firmware
 from .export_target import OnTarget, disagreement, planned_kernels, tflm_run
 
@@ -60,13 +61,14 @@ class _Parts(Form, Protocol):
 class _TorchExits:
     """The network in PyTorch, as a form that exported files are compared with."""
 
-    model: EarlyExitModel
+    exits: EarlyExits
     name: str = "torch"
     int8: bool = False
 
     def run(self, images: Tensor) -> Tensor:
-        """Return the logits of every exit, (N, exits, classes)."""
-        return self.model.exits.all_logits(images).transpose(0, 1)
+        """Return the logits of every exit, (N, exits, classes); images and logits are on the CPU."""
+        with exact_convolutions():
+            return self.exits.all_logits(images.to(self.exits.device)).transpose(0, 1).cpu()
 
 
 def export_early_exits(
@@ -168,7 +170,7 @@ def _measure(
 ) -> tuple[list[FormReport], TflmRun | None]:
     """Measure the network in PyTorch, then as files, and the int8 files in TFLM as well."""
     temperatures, macs = model.exits.temperatures.tolist(), model.exits.macs(model.example())
-    in_torch = _TorchExits(model=model)
+    in_torch = _TorchExits(exits=on_device(model.exits))
     compared: list[Form] = [in_torch]
     compared.extend(forms)
     if micro is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arch.cost import cost
 from ..data.base import Data
@@ -22,9 +22,10 @@ from ..models.network import example_input, fold
 from ..tasks.detection import Detections
 from ..tasks.registry import check_task
 from ..tasks.task import Task
+from ..utils.distributed import device
 from ..utils.errors import FileError
 from ..utils.io import read
-from .export_check import TOLERANCE, Exported, Form, checked_difference, run_split
+from .export_check import TOLERANCE, Exported, Form, checked_difference, exact_convolutions, on_device, run_split
 from .export_firmware import network_firmware
 from .export_target import OnTarget, disagreement, in_tflm, network_on_target, planned_kernels, tflm_run
 
@@ -102,7 +103,7 @@ def _measure(
 ) -> tuple[list[FileReport], TflmRun | None]:
     """Measure the network in PyTorch, then each file, and the int8 file in TFLM as well."""
     arch, plan = model.net.arch, on_target.plan
-    in_torch = ExportedFile(kind="torch", name=plan.model.name, content=read(plan.model), run=model.net)
+    in_torch = ExportedFile(kind="torch", name=plan.model.name, content=read(plan.model), run=_torch_runner(model.net))
     forms = [in_torch]
     forms.extend(files)
     micro = in_tflm(plan, arch, files)
@@ -125,6 +126,18 @@ def _measure(
     if micro is None:
         return rows, None
     return rows, tflm_run(micro, accuracies[-1], disagreement(test.outputs[-1], test.outputs[0]))
+
+
+def _torch_runner(net: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return what runs a network in PyTorch, on this process's device; images and outputs are on the CPU."""
+    on_its_device = on_device(net)
+
+    def run(images: Tensor) -> Tensor:
+        with exact_convolutions():
+            outputs: Tensor = on_its_device(images.to(device())).cpu()
+        return outputs
+
+    return run
 
 
 def _file_report(
@@ -152,11 +165,12 @@ def _measure_boxes(model: Model, file: ExportedFile, data: Data, task: Task) -> 
     """
     arch = model.net.arch
     predictions: list[Detections] = []
+    run = _torch_runner(model.net)
     truths, differences = [], []
     for images, labels in data.evaluation_batches(data.test, arch.resolution):
         truths.extend(task.ground_truth(labels, len(images)))
         with torch.inference_mode():
-            expected = task.decode(model.net(images), arch)
+            expected = task.decode(run(images), arch)
         for image, reference in zip(images, expected, strict=True):
             boxes, scores, classes = torch.split(file.run(image[None]), [4, 1, 1], 1)
             predictions.append(Detections(boxes, scores[:, 0], classes[:, 0].long()))

@@ -53,7 +53,6 @@ def _search(task: "WorkerTask", descriptor: int) -> None:
 
     from ..models.supernet import Supernet
     from ..training.backend import use_gpu_layout
-    from ..utils.distributed import device
     from .search_progress import SearchProgress
     from .search_study import search_supernet
     from .search_workers import WorkerMessages
@@ -62,7 +61,7 @@ def _search(task: "WorkerTask", descriptor: int) -> None:
     torch.set_num_threads(task.threads)
     supernet = Supernet(task.space)
     supernet.load_state_dict(task.weights)
-    supernet.to(device())
+    supernet.to(task.device)
     supernet.fused = task.fused
     use_gpu_layout(supernet)
     progress = SearchProgress(messages.show)

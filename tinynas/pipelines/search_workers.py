@@ -45,6 +45,7 @@ class WorkerTask:
         space: The search space, with the data set's classes.
         weights: The supernet's state_dict, on the CPU.
         data: The data set.
+        device: Where networks are evaluated.
         threads: Number of threads of torch.
         fused: Whether the fused kernels run the networks.
     """
@@ -53,6 +54,7 @@ class WorkerTask:
     space: SearchSpace
     weights: dict[str, Tensor]
     data: Data
+    device: torch.device
     threads: int
     fused: bool
 
@@ -99,7 +101,13 @@ def workers_beside(plan: SearchPlan, supernet: Supernet, data: Data, display: Se
     threads_per_worker = max(1, threads // plan.settings.workers)
     weights = {name: tensor.cpu() for name, tensor in supernet.state_dict().items()}
     task = WorkerTask(
-        plan=plan, space=supernet.space, weights=weights, data=data, threads=threads_per_worker, fused=supernet.fused
+        plan=plan,
+        space=supernet.space,
+        weights=weights,
+        data=data,
+        device=next(supernet.parameters()).device,
+        threads=threads_per_worker,
+        fused=supernet.fused,
     )
     content = _pickled(task)
     display.note(f"search: starting {counted(count, 'worker')} beside this process")

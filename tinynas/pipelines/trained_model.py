@@ -116,16 +116,16 @@ class TrainedNetwork(TrainedModel):
 
     def resized(self, resolution: int, data: Data) -> "TrainedNetwork":
         arch = self.model.net.arch
-        net = build(replace(arch, resolution=resolution))
+        net = build(replace(arch, resolution=resolution)).to(device())
         net.load_state_dict(self.model.net.state_dict())
         if resolution != arch.resolution:
-            recalibrate(net, data.calibration_batches(resolution))
+            recalibrate(net, data.to(device()).calibration_batches(resolution))
         return TrainedNetwork(self.path, replace(self.model, net=net.eval()))
 
     @torch.no_grad()
     def predict(self, image: Tensor, threshold: float) -> dict[str, Any]:
-        net = self.model.net
-        outputs = net(network_input(self.model, image))
+        net = self.model.net.to(device())
+        outputs = net(network_input(self.model, image).to(device())).cpu()
         return self.task.describe(outputs, net.arch, self.model.classes, _size(image), threshold)
 
     def export(self, plan: ExportPlan, data: Data, *, report: ProgressReporter) -> Exported[ExportReport]:
@@ -147,16 +147,16 @@ class TrainedEarlyExits(TrainedModel):
         return worst_case_cost(self.model)
 
     def evaluate(self, data: Data) -> Evaluation:
-        arch, exits = self.main.net.arch, self.model.exits
+        arch, exits, data = self.main.net.arch, self.model.exits.to(device()), data.to(device())
         macs = exits.macs(self.model.example())
         predictions: list[Any] = []
         truths: list[Any] = []
         total = 0
         for images, labels in data.evaluation_batches(data.test, self.model.resolution):
             output = exits(images, threshold=self.model.threshold)
-            predictions.extend(self.task.decode(output.logits, arch))
+            predictions.extend(self.task.decode(output.logits.cpu(), arch))
             truths.extend(self.task.ground_truth(labels, len(images)))
-            total += sum(macs[number] for number in output.exits)
+            total += sum(macs[number] for number in output.exits.tolist())
         metrics = self.task.metrics(predictions, truths, data.classes)
         return Evaluation(**metrics, macs=total / len(predictions), cost=self.cost())
 
@@ -168,10 +168,10 @@ class TrainedEarlyExits(TrainedModel):
 
     @torch.no_grad()
     def predict(self, image: Tensor, threshold: float) -> dict[str, Any]:
-        model, exits = self.model.input_model, self.model.exits
-        output = exits(network_input(model, image), threshold=self.model.threshold)
+        model, exits = self.model.input_model, self.model.exits.to(device())
+        output = exits(network_input(model, image).to(device()), threshold=self.model.threshold)
         number = int(output.exits[0])
-        calibrated = output.logits / exits.temperatures[number]
+        calibrated = (output.logits / exits.temperatures[number]).cpu()
         prediction = self.task.describe(calibrated, model.net.arch, model.classes, _size(image), threshold)
         return {**prediction, "exit": self.model.names[number]}
 

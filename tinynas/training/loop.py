@@ -88,7 +88,7 @@ def train(
                 _freeze(optimizer, frozen=frozen)
                 lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
                 set_rate(optimizer, lr)
-                rng = _seed_step(recipe.seed, state.step)
+                rng = _seed_step(recipe.seed, state.step, device)
                 step = partial(update, objective, rng=rng)
                 state.add(recorded.run(step, batch, (objective.repeats, frozen) if objective.repeats else None))
                 progress = state.progress(recipe.epochs, steps, lr)
@@ -181,13 +181,15 @@ def _check_common_step(step: int, checkpoint: Path) -> None:
         )
 
 
-def _seed_step(seed: int, step: int) -> np.random.Generator:
+def _seed_step(seed: int, step: int, device: torch.device) -> np.random.Generator:
     """Seed dropout and return the generator of subnets; both are the same in all processes."""
     dropout_seed = int(generator(seed, "dropout", step).integers(2**31))
     torch.default_generator.manual_seed(dropout_seed)
     # torch.manual_seed would also keep a call for each kind of GPU that has not been used, with its stack, in 1 ms.
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed(dropout_seed)
+    if device.type == "mps":
+        torch.mps.manual_seed(dropout_seed)
     return generator(seed, "objective", step)
 
 

@@ -16,8 +16,8 @@ def check_precision(precision: str, device: torch.device) -> None:
     Raises:
         InputError: It does not.
     """
-    if precision == "fp16" and device.type == "cpu":
-        raise InputError("precision fp16 needs a GPU; on a CPU use fp32, or bf16 where it is supported")
+    if precision == "fp16" and device.type != "cuda":
+        raise InputError("precision fp16 needs a GPU of CUDA; elsewhere use fp32, or bf16 where it is supported")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Data-parallel training under torchrun: each process takes its shard of a batch; gradients are averaged once a step.
+"""The device of this process; and data-parallel training under torchrun.
+
+Each process takes its shard of a batch; gradients are averaged once a step.
 
     torchrun --nproc-per-node=2 -m tinynas.cli search --flops 50M
 
@@ -21,6 +23,8 @@ from .torchrun import is_under_torchrun
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_chosen = "auto"  # device of this process
+
 
 def init_distributed() -> None:
     """Join the processes that torchrun started: NCCL on GPUs of their own, gloo on CPUs or if they share GPUs.
@@ -29,7 +33,7 @@ def init_distributed() -> None:
     """
     if not is_under_torchrun() or dist.is_initialized():
         return
-    if not torch.cuda.is_available():
+    if device().type != "cuda":
         dist.init_process_group("gloo")
     else:
         torch.cuda.set_device(device())
@@ -49,11 +53,54 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def choose_device(name: str) -> None:
+    """Choose the device on which this process computes from now on.
+
+    Args:
+        name: "auto", a GPU of CUDA if there is one, else the CPU; "cpu"; "cuda", under torchrun a GPU for each process;
+            "cuda:N"; or "mps".
+
+    Raises:
+        InputError: There is no such device.
+    """
+    global _chosen
+    reason = _missing(name)
+    if reason:
+        raise InputError(f"--device {name}: {reason}; choose another, or leave it out")
+    _chosen = name
+    if device().type == "cuda":
+        torch.cuda.set_device(device())
+
+
 def device() -> torch.device:
-    """Return the device of this process: its own GPU, one that it shares if there are fewer, or the CPU."""
+    """Return the device of this process: the chosen one, by default a GPU of CUDA if there is one, or the CPU.
+
+    Under torchrun every process has a GPU of its own, or shares one if there are fewer.
+    """
+    if _chosen not in ("auto", "cuda"):
+        return torch.device(_chosen)
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+def _missing(name: str) -> str:
+    """Return why there is no device of this name; "" if there is."""
+    kind, _, index = name.partition(":")
+    if name in ("auto", "cpu"):
+        return ""
+    if name == "mps":
+        return "" if torch.backends.mps.is_available() else "PyTorch finds no GPU of Apple here"
+    if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
+        return "there are auto, cpu, cuda, cuda:N and mps"
+    if not torch.cuda.is_available():
+        return "PyTorch finds no GPU of CUDA here"
+    if index and is_under_torchrun():
+        return "torchrun's processes have a GPU each, which is --device cuda"
+    count = torch.cuda.device_count()
+    if index and int(index) >= count:
+        return f"there are {count} GPUs, the last one is cuda:{count - 1}"
+    return ""
 
 
 def shard(batch_size: int) -> slice:

@@ -39,11 +39,12 @@ def _run() -> None:
         _fail(error)
     except RuntimeError as error:
         from tinynas.data.loading import killed_loader_error
+        from tinynas.utils.device_errors import device_error
 
-        killed = killed_loader_error(error)
-        if killed is None:
+        explained = killed_loader_error(error) or device_error(error)
+        if explained is None:
             raise
-        _fail(killed)
+        _fail(explained)
 
 
 def _fail(error: object) -> NoReturn:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from helpers import ROOT
 
@@ -112,3 +113,13 @@ def test_every_command_that_computes_takes_a_device(fails, words):
 
 def test_predict_takes_a_device(fails):
     assert fails("predict", "model", "image.png", "--device", "gpu").startswith("tinynas: --device gpu: ")
+
+
+def test_a_device_that_fails_ends_a_command_in_one_line(fails, monkeypatch):
+    def fail(*arguments, **settings):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors ...")
+
+    monkeypatch.setattr("tinynas.pipelines.evaluate.evaluate", fail)
+    monkeypatch.setattr("tinynas.experiment.runs.find_model", Path)
+    reason = "CUDA error: an illegal memory access was encountered"
+    assert fails("eval", "model").startswith(f"tinynas: the GPU has failed ({reason}); start again")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..data.base import Batch
+from ..utils.text import first_line
 from .sgd import SGD
 
 _STEPS_BEFORE = 3  # of a kind, run as usual: libraries choose their kernels, and the optimizer allocates its momentum
@@ -20,13 +21,12 @@ class RecordedSteps:
     Args:
         optimizer: Its learning rates are set before each step.
         most: Kinds of steps that are recorded, at most; 0 records none.
-
-    Attributes:
-        unusable: Why steps are not recorded; "" if they are.
+        note: Receives why steps cannot be recorded, once, if they cannot: a message of one line.
     """
 
-    def __init__(self, optimizer: SGD, *, most: int) -> None:
-        self.unusable = ""
+    def __init__(self, optimizer: SGD, *, most: int, note: Callable[[str], None]) -> None:
+        self._is_usable = True
+        self._note = note
         self._optimizer = optimizer
         self._most = most
         self._rates: list[Tensor] = []  # of the groups of parameters, on the GPU, where recorded steps read them
@@ -44,7 +44,7 @@ class RecordedSteps:
         Returns:
             The result.
         """
-        if kind is None or batch.labels.ndim > 1 or not self._most or self.unusable:
+        if kind is None or batch.labels.ndim > 1 or not self._most or not self._is_usable:
             return step(batch)  # the labels of detectors are as many as there are objects
         key = (*kind, batch.images.shape)
         count = self._counts[key] = self._counts.get(key, 0) + 1
@@ -54,8 +54,9 @@ class RecordedSteps:
             try:
                 self._recorded[key] = self._record(step, batch)
             except RuntimeError as error:  # something in it has to be read back, or cannot be recorded
-                self.unusable = str(error).splitlines()[0]
-                torch.cuda.synchronize()
+                torch.cuda.synchronize()  # raises an error again that is the GPU's
+                self._is_usable = False
+                self._note(f"steps are not recorded as CUDA graphs, and take longer: {first_line(str(error))}")
                 return step(batch)
         for rate, group in zip(self._rates, self._optimizer.param_groups, strict=True):
             rate.fill_(group["lr"])

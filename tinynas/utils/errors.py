@@ -43,6 +43,10 @@ class TrainingError(TinyNASError):
     """Training cannot continue."""
 
 
+class DeviceError(TinyNASError):
+    """A device has failed or lacks memory, or another process of a data-parallel training has ended."""
+
+
 class EvaluationError(TinyNASError):
     """Networks cannot be evaluated, so a search cannot continue."""
 

@@ -9,6 +9,7 @@ import typer
 from tinynas.arch.budget import Budget
 from tinynas.arch.targets import DEFAULT_TARGET
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.plans import RetrainPlan, SearchPlan
 from tinynas.experiment.recipes import RecipeFile, load_recipe
 from tinynas.experiment.saved import read_config_file
 from tinynas.experiment.search_settings import SearchSettings
@@ -44,25 +45,28 @@ def search(
     """
     from tinynas.pipelines.search import search as run_search
     from tinynas.pipelines.search_planning import plan_search, search_target
-    from tinynas.utils.distributed import broadcast_from_rank0, choose_device, init_distributed
+    from tinynas.utils.distributed import broadcast_from_rank0, choose_device, process_group
 
-    if config:
-        overrides = read_config_file(config, SearchSettings, SupernetConfig) | overrides
-    budget = Budget.parse(
-        flops=flops,
-        params=params,
-        sram=sram,
-        flash=flash,
-        latency=latency,
-        target=search_target(run, resume=resume, overrides=overrides),
-    )
+    def make_plan() -> tuple[SearchPlan, Overrides]:
+        from_file = read_config_file(config, SearchSettings, SupernetConfig) if config else Overrides({})
+        named = from_file | overrides
+        budget = Budget.parse(
+            flops=flops,
+            params=params,
+            sram=sram,
+            flash=flash,
+            latency=latency,
+            target=search_target(run, resume=resume, overrides=named),
+        )
+        return plan_search(run, resume=resume, task=task, budget=budget, overrides=named), named
+
     choose_device(device)
-    init_distributed()
-    plan = broadcast_from_rank0(plan_search, run, resume=resume, task=task, budget=budget, overrides=overrides)
-    plan = replace(plan, tensorboard=tensorboard)
-    with Screen(as_json) as screen:
-        _note_default_data(screen, plan.config.data, overrides)
-        result = run_search(plan, report=screen)
+    with process_group():
+        plan, overrides = broadcast_from_rank0(make_plan)
+        plan = replace(plan, tensorboard=tensorboard)
+        with Screen(as_json) as screen:
+            _note_default_data(screen, plan.config.data, overrides)
+            result = run_search(plan, report=screen)
     if result is None:  # torchrun's first process shows it
         return
     show_front(screen, plan.run, result)
@@ -97,27 +101,34 @@ def retrain(
     from tinynas.experiment.run_folder import RetrainFolder
     from tinynas.pipelines.planning import front_target, plan_retraining, resolve_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
-    from tinynas.utils.distributed import broadcast_from_rank0, choose_device, init_distributed
+    from tinynas.utils.distributed import broadcast_from_rank0, choose_device, process_group
 
-    is_front_limited = not source and (sram is not None or flash is not None)
-    of_run = front_target(target) if is_front_limited else DEFAULT_TARGET
-    budget = Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=of_run)
-    published = load_recipe(recipe) if recipe else None
-    if published and not resume:
-        published.check_model(source)
-    overrides = _settings_of_files(published, config, source) | overrides
-    how: dict[str, Any] = {"name": name, "resume": resume, "task": task, "source": source, "budget": budget}
-    how |= {"recipe": published, "overrides": overrides}
+    def request() -> dict[str, Any]:
+        is_front_limited = not source and (sram is not None or flash is not None)
+        of_run = front_target(target) if is_front_limited else DEFAULT_TARGET
+        budget = Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=of_run)
+        published = load_recipe(recipe) if recipe else None
+        if published and not resume:
+            published.check_model(source)
+        named = _settings_of_files(published, config, source) | overrides
+        how: dict[str, Any] = {"name": name, "resume": resume, "task": task, "source": source, "budget": budget}
+        return how | {"recipe": published, "overrides": named}
+
+    def make_plan() -> tuple[RetrainPlan, Overrides]:
+        how = request()
+        return plan_retraining(target, **how), how["overrides"]
+
     if dry_run:
-        show_dry_run(Screen(as_json), resolve_retraining(target, **how), published)
+        how = request()
+        show_dry_run(Screen(as_json), resolve_retraining(target, **how), how["recipe"])
         return
     choose_device(device)
-    init_distributed()
-    plan = broadcast_from_rank0(plan_retraining, target, **how)
-    plan = replace(plan, tensorboard=tensorboard)
-    with Screen(as_json) as screen:
-        _note_default_data(screen, plan.config.data, overrides)
-        metrics = run_retrain(plan, report=screen)
+    with process_group():
+        plan, named = broadcast_from_rank0(make_plan)
+        plan = replace(plan, tensorboard=tensorboard)
+        with Screen(as_json) as screen:
+            _note_default_data(screen, plan.config.data, named)
+            metrics = run_retrain(plan, report=screen)
     if metrics is None:  # torchrun's first process shows it
         return
     show_metrics(screen, plan.folder, metrics)

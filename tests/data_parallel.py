@@ -5,13 +5,17 @@ python tests/data_parallel.py FILES OUT    # started by tests/utils/test_distrib
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
-from helpers import DETECTORS, SMALL
+from helpers import DETECTORS, SMALL, Stopped
 from tinynas import SearchSpace, Supernet, augment, build
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.boxes import BoxSplit, MemoryImages
@@ -23,12 +27,13 @@ from tinynas.tasks.data_parallel import evaluate_together
 from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss
 from tinynas.tasks.losses import CrossEntropyLoss, TeacherLoss
 from tinynas.tasks.registry import TASKS
+from tinynas.training import checkpoint as checkpoints
+from tinynas.training import loop
 from tinynas.training.loop import make_optimizer, set_rate, train, train_step
 from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
 from tinynas.training.precision import MixedPrecision
 from tinynas.training.recipe import Recipe
-from tinynas.utils.distributed import init_distributed, rank, shard
-from tinynas.utils.errors import FileError
+from tinynas.utils.distributed import process_group, rank, shard
 
 BATCH = 12
 GREY = Normalisation(mean=(0.3,), std=(0.2,))
@@ -65,8 +70,8 @@ def batches(data: Data, augmentation: str, resolutions: Sequence[int]) -> list[d
     return parts
 
 
-def step(kind: str) -> dict[str, object]:
-    """Return loss and gradients of a step in double precision, batch norm in evaluation mode."""
+def step(kind: str, dtype: torch.dtype = torch.float64, *, synchronised: bool = False) -> dict[str, object]:
+    """Return loss, gradients and statistics of a step: batch norm in evaluation mode, or synchronised in training."""
     torch.manual_seed(0)
     space, data = SearchSpace.from_dict(SMALL), memory_data()
     objective = SandwichObjective(space)
@@ -84,29 +89,58 @@ def step(kind: str) -> dict[str, object]:
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    supernet.double().eval()
+    supernet.to(dtype).train(synchronised)
+    supernet.synchronise_norms(synchronised)
     batch = next(data.training_batches(BATCH, (32,) if data.task == "detect" else (12,), seed=0, epoch=0))
-    batch = batch._replace(images=batch.images.double())
+    batch = batch._replace(images=batch.images.to(dtype))
     optimizer = make_optimizer(supernet, Recipe())
     precision, rng = MixedPrecision.for_device("fp32", torch.device("cpu")), np.random.default_rng(0)
     set_rate(optimizer, 0.0)
     loss, _ = train_step(supernet, objective, batch, rng, optimizer, precision, max_grad_norm=0.0)
     gradients = [parameter.grad for parameter in supernet.parameters()]
-    return {"images": len(batch.images), "labels": len(batch.labels), "loss": loss.item(), "gradients": gradients}
+    return {
+        "images": len(batch.images),
+        "labels": len(batch.labels),
+        "loss": loss.item(),
+        "gradients": gradients,
+        "statistics": list(supernet.buffers()),
+    }
 
 
-def train_two_steps(checkpoint: Path) -> str:
-    """Train for an epoch of two steps, or resume it; return the error that this raises, or an empty text."""
+def trained(checkpoint: Path, *, stop_after: int = 0) -> dict[str, torch.Tensor]:
+    """Train for two epochs of two steps, or resume that; return the parameters.
+
+    The initial weights are those of the process of rank 0. Its checkpoint is written after every step.
+    """
+    torch.manual_seed(rank())
     space = SearchSpace.from_dict(SMALL)
     target = replace(space.min(), resolution=12)
     objective = PlainObjective(target, CrossEntropyLoss())
-    recipe = Recipe(epochs=1, batch_size=BATCH)
+    recipe = Recipe(epochs=2, batch_size=BATCH, warmup_epochs=0)
     supernet = Supernet(augment(target, width=(1.0,), expand=(1.0,)))
-    try:
+    steps = [0]
+
+    def counted_step(*arguments: Any, **settings: Any) -> torch.Tensor:
+        if stop_after and steps[0] == stop_after:
+            raise Stopped
+        steps[0] += 1
+        return train_step(*arguments, **settings)
+
+    patches = patch.object(loop, "train_step", counted_step), patch.object(checkpoints, "_SAVE_SECONDS", 0.0)
+    with suppress(Stopped), patches[0], patches[1]:
         train(supernet, lambda epoch: objective, memory_data(), recipe, resolutions=(12,), checkpoint=checkpoint)
-    except FileError as error:
-        return str(error)
-    return ""
+    return dict(supernet.named_parameters())
+
+
+def resumed_trainings(folder: Path) -> dict[int, dict[str, torch.Tensor]]:
+    """Train without a stop (0), and with one after each step; no process reads another's files. Return the weights."""
+    weights = {}
+    for stop_after in range(4):
+        checkpoint = folder / f"{stop_after}.pt"
+        if stop_after:
+            trained(checkpoint, stop_after=stop_after)
+        weights[stop_after] = trained(checkpoint)
+    return weights
 
 
 def dropped() -> torch.Tensor:
@@ -139,11 +173,23 @@ def results(files: Path) -> dict[str, object]:
         for augmentation in ("none", "standard", "strong"):
             by_name[f"{name}, {augmentation}"] = batches(data, augmentation, (16, 32))
     steps = {kind: step(kind) for kind in ("sandwich", "netaug", "detect", "detect, soft")}
-    error = train_two_steps(files / f"rank{rank()}.pt")
-    return {"batches": by_name, "steps": steps, "dropout": dropped(), "error": error, "scores": scores()}
+    for kind in ("sandwich", "netaug", "detect"):
+        for dtype in (torch.float64, torch.float32):
+            steps[f"{kind}, synchronised, {dtype}"] = step(kind, dtype, synchronised=True)
+    with TemporaryDirectory() as folder:
+        resumed = resumed_trainings(Path(folder))
+        existing = sorted(path.name for path in Path(folder).iterdir())
+    return {
+        "batches": by_name,
+        "steps": steps,
+        "dropout": dropped(),
+        "resumed": resumed,
+        "files": existing,
+        "scores": scores(),
+    }
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    init_distributed()
-    torch.save(results(Path(sys.argv[1])), Path(sys.argv[2]) / f"rank{rank()}.pt")
+    with process_group():
+        torch.save(results(Path(sys.argv[1])), Path(sys.argv[2]) / f"rank{rank()}.pt")

@@ -59,3 +59,31 @@ def test_without_a_library_the_hint_is_said_once(space, monkeypatch):
     fused, note = chosen(supernet)
     assert not fused
     assert note == "networks are run by PyTorch: no C compiler was found (cc, gcc, clang); install gcc or clang"
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ({"batch_size": 64}, "batch norm sees 16 images, the part of a batch of 64 in each of 4 processes"),
+        (
+            {"batch_size": 32},
+            "batch norm sees 8 images, the part of a batch of 32 in each of 4 processes: few, which costs accuracy; "
+            "raise --batch-size to 64, or add --sync-bn",
+        ),
+        ({"batch_size": 32, "sync_bn": True}, "batch norm sees all 32 images of a batch, over 4 processes"),
+    ],
+)
+def test_data_parallel_training_says_what_batch_norm_sees(space, monkeypatch, settings, note):
+    monkeypatch.setattr(backend, "world_size", lambda: 4)
+    notes, supernet = [], Supernet(space)
+    use_backend(supernet, replace(TRAINING_RECIPE, **settings), note=notes.append)
+    assert notes[0] == note
+    assert supernet.synchronised == supernet.net.stem.norm.synchronised == settings.get("sync_bn", False)
+    assert supernet.fused != supernet.synchronised
+
+
+def test_synchronised_norms_are_those_of_pytorch_in_a_single_process(space):
+    supernet = Supernet(space)
+    fused, _ = chosen(supernet, sync_bn=True)
+    assert fused
+    assert not supernet.synchronised

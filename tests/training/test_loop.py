@@ -8,12 +8,13 @@ from tinynas import Supernet, augment
 from tinynas.models.supernet import extract_calibrated
 from tinynas.tasks.losses import CrossEntropyLoss
 from tinynas.tasks.registry import TASKS
+from tinynas.training import graphs
 from tinynas.training import loop as training_module
 from tinynas.training.loop import train
 from tinynas.training.objectives import PlainObjective
 from tinynas.training.precision import MixedPrecision
 from tinynas.training.recipe import Recipe
-from tinynas.utils.errors import TrainingError
+from tinynas.utils.errors import DeviceError, TrainingError
 from tinynas.utils.rng import generator
 
 CPU = torch.device("cpu")
@@ -193,3 +194,28 @@ def test_a_step_seeds_torch_as_manual_seed_does():
     numbers = torch.rand(4)
     torch.manual_seed(int(generator(3, "dropout", 7).integers(2**31)))
     assert torch.equal(torch.rand(4), numbers)
+
+
+def test_train_ends_with_one_line_when_the_device_fails(space, data, tmp_path, monkeypatch):
+    def fail(*arguments, **settings):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(training_module, "train_step", fail)
+    with pytest.raises(DeviceError, match=r"the device's memory is too small .*; try a smaller --batch-size"):
+        train_supernet(space, data, tmp_path / "c.pt")
+
+
+def test_steps_that_cannot_be_recorded_are_noted_once(data, monkeypatch):
+    def fail(step, batch):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(graphs, "_Recording", fail)
+    monkeypatch.setattr(torch.cuda, "synchronize", int)
+    optimizer = training_module.make_optimizer(torch.nn.Linear(2, 2), Recipe())
+    notes: list[str] = []
+    steps = graphs.RecordedSteps(optimizer, most=8, note=notes.append)
+    for kind in ("a", "b"):
+        for batch in data.training_batches(16, (12,), seed=0, epoch=0):
+            assert steps.run(lambda batch: torch.tensor(batch.number), batch, (kind,)) == batch.number
+    reason = "operation not permitted when stream is capturing"
+    assert notes == [f"steps are not recorded as CUDA graphs, and take longer: {reason}"]

@@ -24,7 +24,7 @@ PROGRAM = Path(__file__).parent.parent / "data_parallel.py"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Images to train on in class folders, and the checkpoint of a training of two steps."""
+    """Images to train on in class folders."""
     folder = tmp_path_factory.mktemp("files")
     rng = np.random.default_rng(0)
     for part, count in (("train", 10), ("val", 1)):
@@ -33,22 +33,25 @@ def files(tmp_path_factory):
             for i in range(count):
                 pixels = rng.integers(0, 256, (30 + i, 40, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / part / label / f"{i}.png")
-    data_parallel.train_two_steps(folder / "rank0.pt")
     return folder
+
+
+def environments(count):
+    """The environment of each of the processes, as torchrun sets it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    common = os.environ | address | {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(count)}
+    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def processes(request, files, tmp_path_factory):
     """What processes compute that torchrun has started, by rank; and what one process computes."""
     folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     processes = []
-    for rank in range(request.param):
-        environment = os.environ | address | {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(request.param)}
-        command = [sys.executable, PROGRAM, files, folder]
-        processes.append(subprocess.Popen(command, env=environment | {"RANK": str(rank)}))
+    for environment in environments(request.param):
+        processes.append(subprocess.Popen([sys.executable, PROGRAM, files, folder], env=environment))
     assert [process.wait(timeout=300) for process in processes] == [0] * request.param
     results = []
     for rank in range(request.param):
@@ -112,15 +115,34 @@ def test_distributed_evaluation_measures_what_one_process_measures(processes):
         assert result["scores"] == alone["scores"]
 
 
-def test_distributed_training_refuses_to_resume_from_different_steps(processes):
-    """Only the process of rank 0 finds a checkpoint."""
+def test_distributed_training_without_a_shared_folder_resumes_from_any_step(processes):
+    """Every process has a folder of its own, and only that of rank 0 has checkpoints."""
+    results, _ = processes
+    weights = results[0]["resumed"][0]
+    for rank, result in enumerate(results):
+        assert result["files"] == ([f"{stopped}.pt" for stopped in range(4)] if rank == 0 else [])
+        for resumed in result["resumed"].values():
+            assert all(torch.equal(resumed[name], weights[name]) for name in weights)
+
+
+def joined(tensors):
+    return torch.cat([tensor.flatten().double() for tensor in tensors])
+
+
+@pytest.mark.parametrize("kind", ["sandwich", "netaug", "detect"])
+@pytest.mark.parametrize("name", ["gradients", "statistics"])
+def test_distributed_synchronised_norms_see_the_whole_batch(processes, kind, name):
+    """In double precision to 1e-12; in fp32 with a rounding error about as large as that of a single process."""
     results, alone = processes
-    assert alone["error"] == ""
-    steps = ", ".join(["2", *["0"] * (len(results) - 1)])
+    in_double, in_fp32 = (f"{kind}, synchronised, {dtype}" for dtype in (torch.float64, torch.float32))
+    exact = joined(alone["steps"][in_double][name])
+    rounding = (joined(alone["steps"][in_fp32][name]) - exact).norm()
     for result in results:
-        message = f"the processes would resume from different steps: {steps} in the order of their ranks; let all "
-        assert result["error"].startswith(message)
-        assert "\n" not in result["error"]
+        error = (joined(result["steps"][in_double][name]) - exact).norm()
+        in_rounding = (joined(result["steps"][in_fp32][name]) - exact).norm()
+        assert error <= 1e-12 * exact.norm()
+        assert in_rounding <= 3 * rounding + 1e-6 * exact.norm()
+        assert result["steps"][in_double]["loss"] == pytest.approx(alone["steps"][in_double]["loss"], rel=1e-12)
 
 
 @pytest.fixture
@@ -200,3 +222,68 @@ def test_distributed_search_refuses_a_batch_that_cannot_be_sharded(tmp_path):
     done = subprocess.run([*TORCHRUN, *search], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
     assert "the batch size must be a multiple of the number of processes: 33 images, 2 processes" in done.stderr
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """Starts a command in two processes with a folder each; those that are left are killed at the end."""
+    processes = []
+
+    def start(*words):
+        for rank, environment in enumerate(environments(2)):
+            folder = tmp_path / f"rank{rank}"
+            folder.mkdir(exist_ok=True)
+            command = [sys.executable, "-m", "tinynas.cli", *words]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            processes.append(subprocess.Popen(command, cwd=folder, env=environment, **pipes))
+        return processes[-2:]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+SEARCH = ["search", "--space", "micro", "--flops", "200K", "--trials", "2", "--batch-size", "24"]
+
+
+@pytest.mark.slow
+def test_processes_without_a_shared_folder_search_and_retrain(commands, tmp_path):
+    outs = []
+    for words in (
+        [*SEARCH, "--epochs", "1", "--sync-bn"],
+        ["retrain", "--netaug", "--teacher", "supernet", "--epochs", "1"],
+    ):
+        for process in commands(*words):
+            out, err = process.communicate(timeout=300)
+            assert (process.returncode, err) == (0, "")
+            outs.append(out)
+    assert "batch norm sees all 24 images of a batch, over 2 processes" in outs[0]
+    assert "networks are run by PyTorch: the kernels' batch norm sees the images of one process" in outs[0]
+    few = "batch norm sees 16 images, the part of a batch of 32 in each of 2 processes"
+    assert few in outs[2]
+    assert outs[1] == outs[3] == ""
+    assert list((tmp_path / "rank1").rglob("*")) == []
+    assert len(list((tmp_path / "rank0").rglob("model.safetensors"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_that_is_killed_ends_the_others_with_one_line(commands, killed):
+    processes = commands(*SEARCH, "--epochs", "500")
+    for line in processes[0].stdout:
+        if line.startswith("supernet 1/"):
+            break
+    processes[killed].kill()
+    _, err = processes[1 - killed].communicate(timeout=120)
+    assert processes[1 - killed].returncode == 1
+    assert err.startswith("tinynas: another process of the training has ended or is out of reach (")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_an_error_of_the_first_process_ends_all_with_its_message(commands):
+    for process in commands("search", "--resume"):
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert err == "tinynas: no */config.yaml in runs; `tinynas search --flops 50M` creates a run\n"

@@ -71,7 +71,7 @@ class EarlyExits(nn.Module):
         """The device of the network."""
         return self.temperatures.device
 
-    def on_device(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+    def _on_device(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return tensors on the network's device."""
         return [tensor.to(self.device) for tensor in inputs]
 
@@ -135,7 +135,7 @@ class EarlyExits(nn.Module):
         """
         logits, labels = [], []
         for batch in batches:
-            logits.append(self.all_logits(*self.on_device(batch[:-1])).cpu())
+            logits.append(self.all_logits(*self._on_device(batch[:-1])).cpu())
             labels.append(batch[-1].cpu())
         return ExitOutputs(torch.cat(logits, 1), torch.cat(labels))
 
@@ -157,7 +157,7 @@ class EarlyExits(nn.Module):
         Returns:
             One count for each exit, rising.
         """
-        carried: Sequence[Tensor] = self.on_device([tensor[:1] for tensor in inputs])
+        carried: Sequence[Tensor] = self._on_device([tensor[:1] for tensor in inputs])
         total, counts = 0, []
         for part in self.exits:
             total += macs_by_torch(part, *carried)

@@ -129,7 +129,7 @@ class SideNet(EarlyExits):
             features = [files.enter_context(StoredRows()) for _ in self.heads]
             logits = files.enter_context(StoredRows())
             for batch in batches:
-                carried: Sequence[Tensor] = self.on_device(batch[:-1])
+                carried: Sequence[Tensor] = self._on_device(batch[:-1])
                 for side, pooled in zip(self.exits, features, strict=False):
                     assert isinstance(side, _SidePart)
                     tapped, carried = run_part(side.part, carried)

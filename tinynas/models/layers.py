@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..arch.blocks import Block
 from ..kernels.program import Map, ProgramBuilder
 from ..utils.distributed import shard, world_size
+from .batchnorm import BatchNorm
 from .channels import ChannelGroup
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
@@ -60,7 +61,7 @@ class ConvNorm(nn.Module):
             self.conv: nn.Conv2d = PointwiseConv(in_channels, out_channels)
         else:
             self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm(out_channels)
         self.act = ACTIVATIONS[act](inplace=True) if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ..arch.space import SearchSpace
 from ..kernels.passes import TensorTable
 from ..kernels.program import NotCoveredError, Part
 from ..utils.errors import InputError
-from .batchnorm import recalibrate
+from .batchnorm import BatchNorm, recalibrate
 from .binding import BoundModule, ParameterBinding, parts_of, slots_of, view
 from .fused import FusedNetwork
 from .layers import without_initial_values
@@ -39,6 +39,7 @@ class Supernet(nn.Module):
         space: The search space.
         net: The largest network.
         fused: Whether the fused CPU kernels run it in training mode; see `training.backend`.
+        synchronised: Whether batch norm sees the whole batch of a data-parallel training; set by `synchronise_norms`.
         memory_format: Of its weights and of those of extracted networks; set by `use_memory_format`.
 
     Example:
@@ -67,6 +68,7 @@ class Supernet(nn.Module):
         self.net = build(space.max(), init=init, residual_gain=residual_gain, classifier_std=classifier_std)
         self.net.head.dropout.p = dropout
         self.fused = False
+        self.synchronised = False
         self.memory_format = torch.channels_last
         self._slots = slots_of(self.net)
         self._table = TensorTable(list(self._slots.values()))
@@ -132,6 +134,17 @@ class Supernet(nn.Module):
         """
         self.memory_format = memory_format
         self.net.to(memory_format=memory_format)
+
+    def synchronise_norms(self, synchronised: bool) -> None:
+        """Let batch norm in training mode see the whole batch of a data-parallel training, or a process's part of it.
+
+        Args:
+            synchronised: Whether it sees the whole batch.
+        """
+        self.synchronised = synchronised
+        self._subnets.clear()
+        self._shared.clear()
+        _synchronise(self.net, synchronised)
 
     def runner(self, net: Network) -> nn.Module:
         """Let an extracted network be run by what runs the supernet.
@@ -229,6 +242,7 @@ class Supernet(nn.Module):
         if key not in self._shared:
             with without_initial_values():
                 module = spec.build().train(self.training)
+            _synchronise(module, self.synchronised)
             bindings = self._bindings(module, f"{spec.name}.")
             for binding in bindings:
                 binding.unbind()
@@ -247,6 +261,13 @@ class Supernet(nn.Module):
                 )
             bindings.append(ParameterBinding(key, source, tensors, shape, self._numbers[name]))
         return bindings
+
+
+def _synchronise(module: nn.Module, synchronised: bool) -> None:
+    """Set whether the batch norms of a module see the whole batch."""
+    for norm in module.modules():
+        if isinstance(norm, BatchNorm):
+            norm.synchronised = synchronised
 
 
 def _with_momentum(parameter: Tensor, optimizer: torch.optim.Optimizer | None) -> list[Tensor]:

@@ -15,6 +15,7 @@ from ..experiment.run_folder import RetrainFolder
 from ..models.model_file import read_model
 from ..models.network import INITS
 from ..models.supernet import Supernet
+from ..utils.distributed import rank
 from ..utils.errors import InputError
 from .run_supernet import read_supernet
 
@@ -36,7 +37,8 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     """Build the networks around the target, with the weights that training starts from.
 
     These are fresh, or a trained network's with fresh ones around them. If there is a checkpoint, they are about to be
-    replaced by its weights, so no other file is read.
+    replaced by its weights; in a data-parallel training those of all processes but the first one by its own. Then no
+    other file is read.
 
     Raises:
         InputError: The trained network is for images with other channels.
@@ -51,7 +53,7 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
         classifier_std=config.classifier_std,
         dropout=config.dropout,
     )
-    if RetrainFolder(plan.folder).checkpoint.exists():
+    if rank() > 0 or RetrainFolder(plan.folder).checkpoint.exists():
         return supernet
     if config.init == "supernet":
         supernet.adopt(read_supernet(plan.run, data).net)

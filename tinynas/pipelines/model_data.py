@@ -7,6 +7,7 @@ from ..data.base import Data
 from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..models.model_file import Model
+from ..utils.distributed import broadcast_from_rank0, rank
 from ..utils.errors import FileError, InputError
 
 
@@ -37,6 +38,18 @@ def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool
             f"{name or model.data} has {some_of(data.classes)}; pass the data set that the model was trained on"
         )
     return data
+
+
+def check_same_data(name: str, identity: DataIdentity) -> None:
+    """Check that all processes of a data-parallel training have loaded the same data set.
+
+    Raises:
+        InputError: This process has loaded another one than that of rank 0.
+    """
+    if broadcast_from_rank0(DataIdentity.to_dict, identity) != identity.to_dict():
+        raise InputError(
+            f"the data set {name} of rank {rank()} is not that of rank 0; copy the same files to every machine"
+        )
 
 
 def some_of(names: tuple[str, ...]) -> str:

@@ -39,6 +39,7 @@ from ..utils.distributed import broadcast_weights, device, rank
 from ..utils.io import removed_if_empty, write_json
 from .folder_locks import retraining_lock
 from .initial_weights import augmented_space, initial_supernet
+from .model_data import check_same_data
 from .recalibration import RecalibrationImages
 from .teachers import losses_with_teacher
 
@@ -195,6 +196,7 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     check_fits(plan.arch, data)
     folder = RetrainFolder(plan.folder)
     identity = DataIdentity.of(data)
+    check_same_data(config.data, identity)
     check_data(folder.run.data, config.data, identity)
     if folder.is_trained():
         check_data(folder.data, config.data, identity)
@@ -238,6 +240,7 @@ def _train(training: _Retraining) -> None:
         checkpoint=RetrainFolder(training.plan.folder).checkpoint,
         before_epoch=training.before_epoch,
         after_step=training.after_step,
+        note=training.report.note,
     )
 
 

@@ -26,10 +26,11 @@ from ..training.loop import train
 from ..training.objectives import LargestObjective, Objective, SandwichObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
-from ..utils.distributed import broadcast_weights, device, rank
+from ..utils.distributed import broadcast_from_rank0, broadcast_weights, device, rank
 from ..utils.errors import InputError
 from ..utils.io import removed_if_empty, write, write_yaml
 from .folder_locks import supernet_lock
+from .model_data import check_same_data
 from .run_supernet import space_for, space_text
 from .search_limits import feasible_networks
 from .search_planning import search_settings
@@ -75,9 +76,10 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         FileError: The data set has changed since the run was begun, or the latency table lacks layers of the space.
     """
     run, config = RunFolder(plan.run), plan.config
-    text = space_text(plan.run, config.space)
+    text = broadcast_from_rank0(space_text, plan.run, config.space)
     data = load_data(config.data, skip_unreadable=config.skip_unreadable)
     identity = DataIdentity.of(data)
+    check_same_data(config.data, identity)
     check_data(run.data, config.data, identity)
     space = space_for(data, text, run.space)
     if plan.latency_table:
@@ -160,5 +162,6 @@ def _train(training: _SupernetTraining, data: Data) -> Supernet:
         resolutions=space.resolution,
         checkpoint=RunFolder(plan.run).supernet,
         after_step=training.after_step,
+        note=training.report.note,
     )
     return supernet

@@ -18,7 +18,7 @@ from ..models.supernet import extract_calibrated
 from ..tasks.losses import Loss, TeacherLoss
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
-from ..utils.distributed import device
+from ..utils.distributed import broadcast_from_rank0, device
 from ..utils.errors import FileError, InputError
 from ..utils.text import first_line
 from .model_data import some_of
@@ -30,14 +30,20 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, cache: bool = 
     """Load the teacher of a network: the run's largest subnet, a trained model, or one of torchvision's.
 
     `name` is "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]". With `cache` the teacher
-    is evaluated once on each training image.
+    is evaluated once on each training image. In data-parallel training only the process of rank 0 reads files.
 
     Raises:
         InputError: The teacher has other classes than the network, or takes other images.
         FileError: The teacher's file is missing or corrupt.
     """
+    net = broadcast_from_rank0(_load_net, name, run, arch, data)
+    return Teacher(net, cached_images=len(data.train) if cache else 0)
+
+
+def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
+    """Return the network of a teacher, on the CPU."""
     if name == "supernet":
-        net: nn.Module = largest_subnet(run, arch.resolution, data)
+        net: nn.Module = largest_subnet(run, arch.resolution, data).cpu()
     elif name.startswith("torchvision:"):
         net = _load_from_torchvision(name, arch)
     else:
@@ -45,7 +51,7 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, cache: bool = 
     _check_outputs(name, net.eval(), arch)
     if isinstance(net, Network):
         net = fold(net)  # the same outputs, in two thirds of the time
-    return Teacher(net, cached_images=len(data.train) if cache else 0)
+    return net
 
 
 def losses_with_teacher(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:

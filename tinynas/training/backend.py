@@ -8,24 +8,31 @@ from ..kernels.program import NotCoveredError
 from ..kernels.shared_library import KernelsUnavailableError, is_compiled, load_library
 from ..models.fused import FusedNetwork
 from ..models.supernet import Supernet
+from ..utils.distributed import world_size
 from ..utils.errors import InputError
 from .recipe import Recipe
 
 _SMALL = 64  # pixels along a side of an image
+_FEW = 16  # images of a batch norm, below which its statistics are noisy (Wu and He, ECCV 2018, figure 1)
 
 
 def use_backend(supernet: Supernet, recipe: Recipe, *, note: Callable[[str], None]) -> None:
     """Let the recipe's backend run a supernet's networks; if it is "auto", the fused kernels wherever they can.
 
+    In data-parallel training, batch norm sees a process's part of a batch, or all of it if the recipe says so.
+
     Args:
         supernet: The supernet, on the device on which it is trained.
-        recipe: Its backend and precision count.
-        note: Receives what runs them, and why: a message of one line.
+        recipe: Its backend, precision, batch size and `sync_bn` count.
+        note: Receives what runs them, and why, and what batch norm sees: messages of one line.
 
     Raises:
         InputError: The backend is "fused", and the kernels cannot run the supernet.
     """
     device = next(supernet.parameters()).device
+    supernet.synchronise_norms(recipe.sync_bn and world_size() > 1)
+    if world_size() > 1:
+        note(_norm_batch(recipe))
     reason = _obstacle(supernet, recipe.precision, device, note) if recipe.backend != "eager" else ""
     if reason and recipe.backend == "fused":
         advice = "or choose" if ";" in reason else "choose"
@@ -54,10 +61,24 @@ def use_gpu_layout(supernet: Supernet) -> None:
         supernet.use_memory_format(torch.contiguous_format)
 
 
+def _norm_batch(recipe: Recipe) -> str:
+    """Return how many images batch norm sees in a data-parallel training, with a warning if they are few."""
+    images, processes = recipe.batch_size, world_size()
+    if recipe.sync_bn:
+        return f"batch norm sees all {images} images of a batch, over {processes} processes"
+    part = images // processes
+    text = f"batch norm sees {part} images, the part of a batch of {images} in each of {processes} processes"
+    if part >= _FEW:
+        return text
+    return f"{text}: few, which costs accuracy; raise --batch-size to {_FEW * processes}, or add --sync-bn"
+
+
 def _obstacle(supernet: Supernet, precision: str, device: torch.device, note: Callable[[str], None]) -> str:
     """Return why the kernels cannot run a supernet; "" if they can."""
     if device.type != "cpu":
         return f"the kernels run on a CPU, not on {device.type}"
+    if supernet.synchronised:
+        return "the kernels' batch norm sees the images of one process, not of all (--sync-bn)"
     if precision != "fp32":
         return f"the kernels compute in fp32, not in {precision}"
     try:

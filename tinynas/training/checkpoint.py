@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..utils.distributed import broadcast_from_rank0, world_size
 from ..utils.errors import FileError, TrainingError
 from ..utils.io import read, write
 from .checkpoint_digest import add_digest, is_intact
@@ -26,6 +27,9 @@ _COUNTERS = ("step", "seconds", "skipped", "loss_sum", "updates")  # of a checkp
 
 class TrainingState:
     """Model, optimizer and counters of a training, loaded from its checkpoint if there is one.
+
+    In data-parallel training only the process of rank 0 reads the checkpoint. It sends the content, or its initial
+    state if there is no checkpoint, to all others: they need not share its folder.
 
     Raises:
         FileError: The checkpoint is corrupt, or of another network.
@@ -47,8 +51,8 @@ class TrainingState:
         self._unread: list[Tensor] = []  # results of the last steps
         self._first_step = 0  # of the epoch in this process
         self._clock = self._saved_at = self._epoch_began = time.perf_counter()
-        if path.exists():
-            self._load()
+        if world_size() > 1 or path.exists():
+            self._load(broadcast_from_rank0(self._read_or_serialise))
 
     def begin_epoch(self, *, resumed: bool) -> None:
         """Start an epoch, or resume one that an earlier process had begun."""
@@ -152,6 +156,11 @@ class TrainingState:
         if self.diverging:
             return
         check_finite(self.parts["model"], self.recipe, checkpoint=self.path)
+        write(self.path, self._serialise())
+        self._saved_at = time.perf_counter()
+
+    def _serialise(self) -> bytes:
+        """Return the content of a checkpoint of the present state."""
         content: dict[str, Any] = {}
         for name, part in self.parts.items():
             content[name] = part.state_dict()
@@ -159,11 +168,14 @@ class TrainingState:
             content[name] = getattr(self, name)
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write(self.path, add_digest(buffer.getvalue()))
-        self._saved_at = time.perf_counter()
+        return add_digest(buffer.getvalue())
 
-    def _load(self) -> None:
-        content = read_checkpoint(self.path)
+    def _read_or_serialise(self) -> bytes:
+        """Return the content of the checkpoint, or what it would be before the first step."""
+        return read(self.path) if self.path.exists() else self._serialise()
+
+    def _load(self, raw: bytes) -> None:
+        content = _parse(raw, self.path)
         try:
             for name, part in self.parts.items():
                 part.load_state_dict(content[name])
@@ -179,7 +191,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         FileError: The file is missing or corrupt.
     """
-    raw = read(path)
+    return _parse(read(path), path)
+
+
+def _parse(raw: bytes, path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint. Raises FileError, which names the path."""
     try:
         if not is_intact(raw):
             raise ValueError

@@ -1,6 +1,7 @@
 """The one training loop, for any objective. A killed training that is resumed ends with the same weights."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +15,8 @@ from torch.optim import Optimizer
 from ..data.base import Batch, Data
 from ..kernels.threads import all_threads_for_kernels
 from ..models.supernet import Supernet
-from ..utils.distributed import all_values, average_gradients, rank, world_size
-from ..utils.errors import FileError
+from ..utils.device_errors import device_errors_in_one_line
+from ..utils.distributed import average_gradients, rank, world_size
 from ..utils.memory import keep_freed_memory
 from ..utils.rng import generator
 from .augmentation import augmentation_ranges
@@ -44,6 +45,7 @@ def train(
     checkpoint: Path,
     before_epoch: Callable[[int, Optimizer], None] = _no_callback,
     after_step: Callable[[Progress], None] = _no_callback,
+    note: Callable[[str], None] = _no_callback,
 ) -> None:
     """Train the supernet in place, resuming from the checkpoint if it exists.
 
@@ -59,24 +61,24 @@ def train(
         checkpoint: Written at the end of every epoch, and once a minute.
         before_epoch: Called with the epoch and the optimizer when an epoch begins, not where one is resumed.
         after_step: Called in all processes.
+        note: Receives messages of one line.
 
     Raises:
         TrainingError: Ten steps in a row or the last ones were skipped, or weights or batch-norm statistics are not
             finite at the end of an epoch. The last checkpoint before that is kept.
-        FileError: The checkpoint is corrupt, of another network, or not the same for all processes.
+        DeviceError: The device has failed or lacks memory, or another process has ended.
+        FileError: The checkpoint is corrupt, or of another network.
     """
     keep_freed_memory()
     optimizer = make_optimizer(supernet, recipe)
     device = next(supernet.parameters()).device
     precision = MixedPrecision.for_device(recipe.precision, device)
     state = TrainingState(supernet, optimizer, precision, recipe, checkpoint)
-    _check_common_step(state.step, checkpoint)
     steps = data.steps_per_epoch(recipe.batch_size)
     records = device.type == "cuda" and world_size() == 1 and recipe.precision != "fp16"
-    recorded = RecordedSteps(optimizer, most=_MOST_RECORDED if records else 0)
+    recorded = RecordedSteps(optimizer, most=_MOST_RECORDED if records else 0, note=note)
     update = partial(train_step, supernet, optimizer=optimizer, precision=precision, max_grad_norm=recipe.max_grad_norm)
-    supernet.train()
-    with all_threads_for_kernels(supernet.fused):
+    with _training(supernet):
         for epoch in range(state.step // steps, recipe.epochs):
             start = state.step % steps
             if start == 0:
@@ -98,7 +100,23 @@ def train(
                 if rank() == 0:
                     state.save(at_once=progress.ends_epoch)
                 state.resume_clock()
-    supernet.eval()
+
+
+@contextmanager
+def _training(supernet: Supernet) -> Iterator[None]:
+    """Let the body train a supernet, which is in eval mode afterwards.
+
+    A single network's convolutions have one shape each, for which cuDNN tries its kernels and takes the fastest.
+    """
+    benchmark = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = benchmark or supernet.space.min() == supernet.space.max()
+    try:
+        with all_threads_for_kernels(supernet.fused), device_errors_in_one_line():
+            supernet.train()
+            yield
+        supernet.eval()
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def train_step(
@@ -169,16 +187,6 @@ def _batches(
     )
     for batch in batches:
         yield batch.to(device)
-
-
-def _check_common_step(step: int, checkpoint: Path) -> None:
-    """Raise FileError unless the processes of a data-parallel training have read the same step from the checkpoint."""
-    steps = all_values(step)
-    if len(set(steps)) > 1:
-        raise FileError(
-            f"the processes would resume from different steps: {', '.join(map(str, steps))} in the order of their "
-            f"ranks; let all of them read the same {checkpoint}, in a folder that their machines share"
-        )
 
 
 def _seed_step(seed: int, step: int, device: torch.device) -> np.random.Generator:

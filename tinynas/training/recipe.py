@@ -111,6 +111,11 @@ class Recipe:
         metavar="BACKEND",
         choices=BACKENDS,
     )
+    sync_bn: bool = setting(
+        False,
+        help="Batch norm over the whole batch of a data-parallel training, instead of each process's part",
+        group=_TRAINING,
+    )
     seed: int = setting(
         0, help="Seed of initial weights, image order, augmentation and sampled subnets", group=_TRAINING, minimum=0
     )

@@ -8,16 +8,17 @@ Every process draws the same subnets and holds the same weights. Only the one of
 Without torchrun there is one process, of rank 0, and nothing is sent.
 """
 
-import atexit
 import os
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .errors import InputError
+from .device_errors import device_errors_in_one_line
+from .errors import InputError, TinyNASError
 from .torchrun import is_under_torchrun
 
 P = ParamSpec("P")
@@ -26,13 +27,35 @@ T = TypeVar("T")
 _chosen = "auto"  # device of this process
 
 
-def init_distributed() -> None:
-    """Join the processes that torchrun started: NCCL on GPUs of their own, gloo on CPUs or if they share GPUs.
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Let the body be one of the processes that torchrun started, if it did; outside of them, do nothing.
+
+    At the end the process leaves the group, also after an error, but for one on GPUs of their own: there, NCCL could
+    wait for the processes that have not failed. The end of this process tells them.
+
+    Raises:
+        DeviceError: The other processes cannot be reached.
+    """
+    if not is_under_torchrun() or dist.is_initialized():
+        yield
+        return
+    with device_errors_in_one_line():
+        _join()
+        try:
+            yield
+        except BaseException:
+            if "nccl" not in dist.get_backend_config():
+                dist.destroy_process_group()
+            raise
+        dist.destroy_process_group()
+
+
+def _join() -> None:
+    """Join the group of processes: by NCCL on GPUs of their own, by gloo on CPUs or if they share GPUs.
 
     Objects are always sent by gloo, from a CPU.
     """
-    if not is_under_torchrun() or dist.is_initialized():
-        return
     if device().type != "cuda":
         dist.init_process_group("gloo")
     else:
@@ -40,7 +63,6 @@ def init_distributed() -> None:
         local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         on_gpus = "nccl" if local_processes <= torch.cuda.device_count() else "gloo"
         dist.init_process_group(f"cpu:gloo,cuda:{on_gpus}")
-    atexit.register(dist.destroy_process_group)
 
 
 def rank() -> int:
@@ -118,11 +140,23 @@ def shard(batch_size: int) -> slice:
 
 
 def broadcast_from_rank0(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in the process of rank 0 and return its result, the name of a new folder say, in all of them."""
-    values = [function(*args, **kwargs) if rank() == 0 else None]
-    if dist.is_initialized():
-        dist.broadcast_object_list(values, src=0)
-    return values[0]  # type: ignore[return-value]
+    """Call a function in the process of rank 0 and return its result, the name of a new folder say, in all of them.
+
+    An error that it raises for the user is raised in all of them. Tensors of the result must be on the CPU.
+    """
+    if not dist.is_initialized():
+        return function(*args, **kwargs)
+    outcome: list[Any] = [None, None]  # result and error
+    if rank() == 0:
+        try:
+            outcome[0] = function(*args, **kwargs)
+        except (TinyNASError, OSError) as error:
+            outcome[1] = error
+    dist.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: T = outcome[0]
+    return result
 
 
 def gather(value: T) -> list[T]:
@@ -140,14 +174,13 @@ def broadcast_weights(model: nn.Module) -> None:
             dist.broadcast(tensor, src=0)
 
 
-def all_values(value: int) -> list[int]:
-    """Return a number of every process, in the order of their ranks."""
+def gather_from_processes(value: Tensor) -> Tensor:
+    """Return a tensor of every process, (processes, ...), in the order of their ranks; no gradient flows through it."""
     if not dist.is_initialized():
-        return [value]
-    mine = torch.tensor([value])
-    values = [torch.empty_like(mine) for _ in range(world_size())]
-    dist.all_gather(values, mine)
-    return [int(number) for number in values]
+        return value.detach()[None]
+    values = [torch.empty_like(value) for _ in range(world_size())]
+    dist.all_gather(values, value.detach())
+    return torch.stack(values)
 
 
 def sum_over_processes(value: Tensor) -> Tensor:

@@ -72,14 +72,15 @@ def measure_forms(path: Path) -> dict:
     in_reference = replace(tflite, run=reference)
     micro = TflmNetwork(TflmFile(tflite.name, tflite.content, lower(arch), planned_for="reference"), arch.classes)
     forms = [in_torch, onnx, tflite, in_reference, micro]
-    test = run_split(forms, data, data.test, arch.resolution, task="test split", report=Screen())
+    predictions = [[] for _ in forms]
     truths = []
-    for labels, images in test.labels:
-        truths.extend(TASKS[arch.task].ground_truth(labels, images))
+    for batch in run_split(forms, data, data.test, arch.resolution, task="test split", report=Screen()):
+        truths += task.ground_truth(batch.labels, batch.images)
+        for outputs, predicted in zip(batch.outputs, predictions, strict=True):
+            predicted += task.decode(outputs, arch)
     accuracies = []
-    for outputs in test.outputs:
-        metrics = task.metrics(task.decode(outputs, arch), truths, data.classes)
-        accuracies.append(metrics["accuracy"])
+    for predicted in predictions:
+        accuracies.append(task.metrics(predicted, truths, data.classes)["accuracy"])
     (file,) = micro.files
     return {
         "accuracy": dict(zip(FORMS, accuracies, strict=True)),

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -65,47 +64,68 @@ def exact_convolutions() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitRun:
-    """What several forms of a network return for the images of a split.
+class BatchRun(NamedTuple):
+    """What several forms of a network return for the images of a batch."""
 
-    Attributes:
-        outputs: Outputs (N, ...) of each form.
-        labels: Labels of each batch, and its number of images.
-    """
-
-    outputs: list[Tensor]
-    labels: list[tuple[Tensor, int]]
+    outputs: list[Tensor]  # of each form, (N, ...)
+    labels: Tensor
+    images: int
 
 
 def run_split(
     forms: Sequence[Form], data: Data, split: Split, resolution: int, *, task: str, report: ProgressReporter
-) -> SplitRun:
-    """Run every form on all images of a split, which is read once; report progress under the name `task`."""
-    outputs: list[list[Tensor]] = [[] for _ in forms]
-    labels: list[tuple[Tensor, int]] = []
-    done, text = 0, f"{len(forms)} forms of the network"
-    with torch.inference_mode():
-        for images, targets in data.evaluation_batches(split, resolution):
-            for form, collected in zip(forms, outputs, strict=True):
-                collected.append(form.run(images))
-            labels.append((targets, len(images)))
-            done += len(images)
-            report.advance(task, done, len(split), text)
-    return SplitRun(outputs=[torch.cat(collected) for collected in outputs], labels=labels)
+) -> Iterator[BatchRun]:
+    """Run every form on all images of a split, which is read once, and yield their outputs a batch at a time.
 
-
-def checked_difference(form: Form, outputs: Tensor, reference: Tensor) -> float:
-    """Return the largest absolute difference between a form's outputs and those of PyTorch.
-
-    Raises:
-        FileError: The form is fp32 and differs by more than TOLERANCE, or is not a number.
+    Progress is reported under the name `task`.
     """
-    difference = (outputs - reference).abs().max().item()
-    largest = reference.abs().max().item()
-    if not form.int8 and not difference <= TOLERANCE * max(1, largest):
-        raise FileError(
-            f"{form.name} would differ from the model by {difference:.2g} in outputs of up to {largest:.2g} "
-            f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset or --to"
-        )
-    return float(difference)
+    done, text = 0, f"{len(forms)} forms of the network"
+    for images, labels in data.evaluation_batches(split, resolution):
+        with torch.inference_mode():
+            outputs = [form.run(images) for form in forms]
+        yield BatchRun(outputs, labels, len(images))
+        done += len(images)
+        report.advance(task, done, len(split), text)
+
+
+class Comparison:
+    """How much a form's outputs differ from those of PyTorch, over the batches of a split.
+
+    Args:
+        form: The form.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._difference = torch.zeros(())  # the largest absolute one; not a number if one is not
+        self._largest = torch.zeros(())  # of the outputs of PyTorch
+        self._others = 0  # images of another class
+        self._images = 0
+        self._is_classifier = True
+
+    def add(self, outputs: Tensor, reference: Tensor) -> None:
+        """Add the outputs (N, ...) of the form and of PyTorch for a batch."""
+        self._difference = torch.maximum(self._difference, (outputs - reference).abs().max())
+        self._largest = torch.maximum(self._largest, reference.abs().max())
+        self._is_classifier = outputs.ndim == 2
+        if self._is_classifier:
+            self._others += int((outputs.argmax(1) != reference.argmax(1)).sum())
+        self._images += len(outputs)
+
+    def checked_difference(self) -> float:
+        """Return the largest absolute difference.
+
+        Raises:
+            FileError: The form is fp32 and differs by more than TOLERANCE, or is not a number.
+        """
+        difference, largest = self._difference.item(), self._largest.item()
+        if not self._form.int8 and not difference <= TOLERANCE * max(1, largest):
+            raise FileError(
+                f"{self._form.name} would differ from the model by {difference:.2g} in outputs of up to {largest:.2g} "
+                f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset or --to"
+            )
+        return float(difference)
+
+    def disagreement(self) -> float | None:
+        """Return the fraction of images whose class differs; None unless the outputs are logits (N, classes)."""
+        return self._others / self._images if self._is_classifier else None

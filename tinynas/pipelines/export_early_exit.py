@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..arch.cost import cost
-from ..data.base import Data
+from ..data.base import Data, Split
 from ..deploy.exported_file import metadata, preprocessing
 from ..deploy.latency import median_seconds
 from ..deploy.onnx import export_module, to_onnx
@@ -33,9 +33,9 @@ from ..models.network import example_input
 from ..utils.errors import InputError
 from ..utils.io import to_json
 from .early_exit_measure import threshold_points
-from .export_check import Exported, Form, SplitRun, checked_difference, exact_convolutions, on_device, run_split
+from .export_check import Comparison, Exported, Form, exact_convolutions, on_device, run_split
 from .export_firmware import exits_firmware
-from .export_target import OnTarget, disagreement, planned_kernels, tflm_run
+from .export_target import OnTarget, planned_kernels, tflm_run
 
 
 class _Parts(Form, Protocol):
@@ -175,24 +175,25 @@ def _measure(
     compared.extend(forms)
     if micro is not None:
         compared.append(micro)
-    test = run_split(compared, data, data.test, model.resolution, task="test split", report=report)
-    reference = _exit_outputs(test, 0)
+    test = _exit_outputs(compared, data, data.test, model.resolution, task="test split", report=report)
+    reference = test[0]
     rows = [_form_report(in_torch.name, model, sweep(reference, temperatures, macs), temperatures)]
     mainnets = _mainnet_alone(model.mainnet, data, plan)
-    for number, (form, mainnet) in enumerate(zip(forms, mainnets, strict=True), 1):
-        outputs = _exit_outputs(test, number)
-        difference = checked_difference(form, outputs.logits, reference.logits)
+    for form, outputs, mainnet in zip(forms, test[1:], mainnets, strict=False):
+        comparison = Comparison(form)
+        comparison.add(outputs.logits, reference.logits)
         if form.int8:
             row = _calibrated_report(form, model, outputs, macs, data, report)
         else:
             row = _form_report(f"{form.kind} fp32", model, sweep(outputs, temperatures, macs), temperatures)
-        parts = _part_files(form, difference, row.shares, model.example(), mainnet)
+        parts = _part_files(form, comparison.checked_difference(), row.shares, model.example(), mainnet)
         rows.append(replace(row, int8=form.int8, parts=parts))
     if micro is None:
         return rows, None
-    in_tflm = _exit_outputs(test, -1)
-    (point,) = sweep(in_tflm, rows[-1].temperatures, macs).at([model.threshold])
-    return rows, tflm_run(micro, point.accuracy, disagreement(in_tflm.logits[-1], reference.logits[-1]))
+    (point,) = sweep(test[-1], rows[-1].temperatures, macs).at([model.threshold])
+    of_classes = Comparison(micro)
+    of_classes.add(test[-1].logits[-1], reference.logits[-1])
+    return rows, tflm_run(micro, point.accuracy, of_classes.disagreement())
 
 
 def _parts_on_target(parts: _Parts, on_target: OnTarget) -> TflmExits | None:
@@ -210,18 +211,25 @@ def _parts_on_target(parts: _Parts, on_target: OnTarget) -> TflmExits | None:
     return TflmExits(files)
 
 
-def _exit_outputs(run: SplitRun, number: int) -> ExitOutputs:
-    """Return the outputs of one form as (exits, N, classes), with the labels."""
-    labels = torch.cat([batch for batch, _ in run.labels])
-    return ExitOutputs(run.outputs[number].transpose(0, 1).contiguous(), labels)
+def _exit_outputs(
+    forms: Sequence[Form], data: Data, split: Split, resolution: int, *, task: str, report: ProgressReporter
+) -> list[ExitOutputs]:
+    """Return what every form returns for a split; arguments are as in `run_split`."""
+    logits: list[list[Tensor]] = [[] for _ in forms]
+    labels = []
+    for batch in run_split(forms, data, split, resolution, task=task, report=report):
+        labels.append(batch.labels)
+        for outputs, collected in zip(batch.outputs, logits, strict=True):
+            collected.append(outputs.transpose(0, 1))
+    all_labels = torch.cat(labels)
+    return [ExitOutputs(torch.cat(collected, 1), all_labels) for collected in logits]
 
 
 def _calibrated_report(
     form: _Parts, model: EarlyExitModel, test: ExitOutputs, macs: Sequence[int], data: Data, report: ProgressReporter
 ) -> FormReport:
     """Return what an int8 form does on the test split, at temperatures and further thresholds chosen on search-val."""
-    run = run_split([form], data, data.val, model.resolution, task="search-val, int8", report=report)
-    val = _exit_outputs(run, 0)
+    (val,) = _exit_outputs([form], data, data.val, model.resolution, task="search-val, int8", report=report)
     temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
     on_test = sweep(test, temperatures, macs)
     points = on_test.at(sweep(val, temperatures, macs).pareto_thresholds())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,9 @@ from ..tasks.task import Task
 from ..utils.distributed import device
 from ..utils.errors import FileError
 from ..utils.io import read
-from .export_check import TOLERANCE, Exported, Form, checked_difference, exact_convolutions, on_device, run_split
+from .export_check import TOLERANCE, Comparison, Exported, Form, exact_convolutions, on_device, run_split
 from .export_firmware import network_firmware
-from .export_target import OnTarget, disagreement, in_tflm, network_on_target, planned_kernels, tflm_run
+from .export_target import OnTarget, in_tflm, network_on_target, planned_kernels, tflm_run
 
 _QAT_BATCH = 32  # images
 _MAX_TIES = 0.01  # fraction of images in which rounding may decide whether a box scores more than the threshold
@@ -111,21 +112,22 @@ def _measure(
     if micro is not None:
         compared.append(micro)
         on_target.add_arenas(micro.files)
-    test = run_split(compared, data, data.test, arch.resolution, task="test split", report=report)
-    truths = []
-    for labels, images in test.labels:
-        truths.extend(task.ground_truth(labels, images))
-    accuracies, rows = [], []
-    for outputs in test.outputs:
-        accuracies.append(task.metrics(task.decode(outputs, arch), truths, data.classes)["accuracy"])
+    comparisons = [Comparison(form) for form in compared]
+    predictions: list[list[Any]] = [[] for _ in compared]
+    truths: list[Any] = []
+    for batch in run_split(compared, data, data.test, arch.resolution, task="test split", report=report):
+        truths += task.ground_truth(batch.labels, batch.images)
+        for outputs, comparison, predicted in zip(batch.outputs, comparisons, predictions, strict=True):
+            comparison.add(outputs, batch.outputs[0])
+            predicted += task.decode(outputs, arch)
+    rows, accuracies = [], [task.metrics(predicted, truths, data.classes)["accuracy"] for predicted in predictions]
     image = example_input(arch, plan.batch or 1)
-    for form, outputs, accuracy in zip(forms, test.outputs, accuracies, strict=False):
-        difference = checked_difference(form, outputs, test.outputs[0])
+    for form, comparison, accuracy in zip(forms, comparisons, accuracies, strict=False):
         run = fold(model.net) if form is in_torch else form.run
-        rows.append(_file_report(model, form, accuracy, difference, run, image))
+        rows.append(_file_report(model, form, accuracy, comparison.checked_difference(), run, image))
     if micro is None:
         return rows, None
-    return rows, tflm_run(micro, accuracies[-1], disagreement(test.outputs[-1], test.outputs[0]))
+    return rows, tflm_run(micro, accuracies[-1], comparisons[-1].disagreement())
 
 
 def _torch_runner(net: nn.Module) -> Callable[[Tensor], Tensor]:

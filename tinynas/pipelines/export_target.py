@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor
-
 from ..arch.arch import Arch
 from ..arch.arena import arena
 from ..arch.cost import Cost, cost
@@ -187,10 +185,3 @@ def tflm_run(form: TflmNetwork | TflmExits, accuracy: float, disagreement: float
         largest_step=max(file.largest_step for file in form.files),
         operator_step=operator_step,
     )
-
-
-def disagreement(outputs: Tensor, reference: Tensor) -> float | None:
-    """Return the fraction of images whose class differs between two forms of a classifier; None of other outputs."""
-    if outputs.ndim != 2:
-        return None
-    return float((outputs.argmax(1) != reference.argmax(1)).double().mean())

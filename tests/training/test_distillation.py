@@ -1,6 +1,7 @@
 import torch
 
 from tinynas.data.base import Batch
+from tinynas.training import distillation
 from tinynas.training.distillation import Teacher
 
 
@@ -37,3 +38,11 @@ def test_teacher_looks_once_at_an_image_that_never_changes():
     for indices in ([0, 3, 5], [1, 2, 4], [5, 1, 0], [2, 4]):
         assert torch.equal(teacher(batch(indices, images)), fresh(batch(indices, images)))
     assert net.calls == 2
+
+
+def test_teacher_keeps_outputs_on_the_device_if_they_fit(monkeypatch):
+    outputs = torch.empty(2, 3, device="meta")
+    cache = distillation._empty_cache(8, outputs)
+    assert (cache.shape, cache.device.type) == ((8, 3), "meta")
+    monkeypatch.setattr(distillation, "_BYTES_ON_DEVICE", 8 * 3 * 4 - 1)
+    assert distillation._empty_cache(8, outputs).device.type == "cpu"

@@ -18,6 +18,7 @@ _MAX_DETECTIONS = 100  # of an image
 _MAX_CANDIDATES = 300  # boxes of an image that enter non-maximum suppression
 SCORE_THRESHOLD = 0.3  # that a box must exceed by default
 NMS_IOU = 0.5  # two boxes of a class that overlap by more count as one
+_CPU = torch.device("cpu")
 _MIN_SIDE = 1e-3  # added to the sides of boxes: the IoU loss of a box without area has no gradient
 
 
@@ -29,16 +30,13 @@ class AnchorGrid(NamedTuple):
     anchor: Tensor  # (P, 2), width and height
 
     def take(self, index: Tensor) -> "AnchorGrid":
-        """Return the rows at `index` (K,), on its device."""
-        device = index.device
-        return AnchorGrid(
-            corner=self.corner.to(device)[index], cell=self.cell.to(device)[index], anchor=self.anchor.to(device)[index]
-        )
+        """Return the rows at `index` (K,)."""
+        return AnchorGrid(corner=self.corner[index], cell=self.cell[index], anchor=self.anchor[index])
 
 
 @lru_cache(maxsize=64)
-def anchor_grid(head: DetectorHead, resolution: int) -> AnchorGrid:
-    """Return the anchor grid for images of `resolution` pixels.
+def anchor_grid(head: DetectorHead, resolution: int, device: torch.device = _CPU) -> AnchorGrid:
+    """Return the anchor grid for images of `resolution` pixels, on a device.
 
     Its order is that of the outputs: level, anchor, row, column. A cell is as large as its stride, at every resolution;
     the last ones may lie partly outside the image.
@@ -52,7 +50,8 @@ def anchor_grid(head: DetectorHead, resolution: int) -> AnchorGrid:
         corners.append(grid.expand(head.per_cell, -1, 2).reshape(-1, 2))
         cells.append(torch.full((head.per_cell * side**2, 1), stride / resolution))
         anchors.append(sides[level][:, None].expand(-1, side**2, 2).reshape(-1, 2))
-    return AnchorGrid(torch.cat(corners), torch.cat(cells), torch.cat(anchors))
+    parts = [torch.cat(part).to(device) for part in (corners, cells, anchors)]
+    return AnchorGrid(corner=parts[0], cell=parts[1], anchor=parts[2])
 
 
 def decode(outputs: Tensor, grid: AnchorGrid) -> Tensor:
@@ -94,7 +93,7 @@ def decode_with_nms(outputs: Tensor, grid: AnchorGrid, *, threshold: float = 0.0
 
 def detections(outputs: Tensor, head: DetectorHead, resolution: int, *, threshold: float = 0.01) -> list[Detections]:
     """Return the detections of each image of outputs (N, P, 5 + classes)."""
-    grid = anchor_grid(head, resolution)
+    grid = anchor_grid(head, resolution, outputs.device)
     return [decode_with_nms(of_image, grid, threshold=threshold) for of_image in outputs]
 
 

@@ -43,7 +43,7 @@ class DetectionLoss(Loss[DetectionTargets]):
     label_smoothing: float = 0.0
 
     def targets(self, batch: Batch) -> DetectionTargets:
-        grid = anchor_grid(self.head, batch.images.shape[-1])
+        grid = anchor_grid(self.head, batch.images.shape[-1], batch.labels.device)
         predictions, objects = assign_anchors(batch.labels, grid)
         assigned = sum_over_processes(torch.tensor(len(predictions), device=predictions.device))
         images, classes = batch.labels[objects, :2].long().T
@@ -82,7 +82,7 @@ def assign_anchors(objects: Tensor, grid: AnchorGrid) -> tuple[Tensor, Tensor]:
     An object is predicted in the cell that holds its centre and in those beside it that are nearer than half a cell; by
     the anchor whose shape overlaps most with the object's, and by all others that overlap enough.
     """
-    corner, cell, anchor = (part.to(objects.device) for part in grid)
+    corner, cell, anchor = grid
     sides = objects[:, 4:6] - objects[:, 2:4]  # (M, 2)
     centre = (objects[:, 2:4] + objects[:, 4:6]) / 2  # (M, 2)
     intersection = torch.minimum(sides[:, None], anchor).prod(-1)

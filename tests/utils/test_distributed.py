@@ -176,6 +176,8 @@ def test_processes_of_torchrun_have_a_gpu_each_or_share_them(two_gpus, monkeypat
         assert distributed.device() == torch.device(device)
     with pytest.raises(InputError, match="--device cuda:1: torchrun's processes have a GPU each"):
         distributed.choose_device("cuda:1")
+    with pytest.raises(InputError, match="--device mps: only CPUs and GPUs of CUDA train with several processes"):
+        distributed.choose_device("mps")
 
 
 @pytest.mark.parametrize("name", ["cuda:2", "cuda:02", "cuda:-1", "cuda:", "gpu", "mps", "xpu", ""])

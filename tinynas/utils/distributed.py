@@ -111,6 +111,8 @@ def _missing(name: str) -> str:
     kind, _, index = name.partition(":")
     if name in ("auto", "cpu"):
         return ""
+    if name == "mps" and is_under_torchrun():
+        return "only CPUs and GPUs of CUDA train with several processes"
     if name == "mps":
         return "" if torch.backends.mps.is_available() else "PyTorch finds no GPU of Apple here"
     if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
@@ -175,12 +177,13 @@ def broadcast_weights(model: nn.Module) -> None:
 
 
 def gather_from_processes(value: Tensor) -> Tensor:
-    """Return a tensor of every process, (processes, ...), in the order of their ranks; no gradient flows through it."""
-    if not dist.is_initialized():
-        return value.detach()[None]
-    values = [torch.empty_like(value) for _ in range(world_size())]
-    dist.all_gather(values, value.detach())
-    return torch.stack(values)
+    """Return a tensor of every process, (processes, ...), in the order of their ranks; no gradient flows through it.
+
+    Every process adds its own to zeros: of tensors on a GPU, gloo knows sums but no gathering.
+    """
+    values = torch.zeros(world_size(), *value.shape, dtype=value.dtype, device=value.device)
+    values[rank()] = value.detach()
+    return sum_over_processes(values)
 
 
 def sum_over_processes(value: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from tinynas.utils.units import parse_count
 
 from .exits import sidenet
 from .latency import fit_latency, layers
-from .options import AsJson, DataName, Device, ModelFile, OutFolder, SkipUnreadable, settings_options
+from .options import AsJson, DataName, Device, LoaderWorkers, ModelFile, OutFolder, SkipUnreadable, settings_options
 from .screen import Screen
 from .storage import storage_proxy
 from .tables.cells import note_undrawable
@@ -103,6 +103,7 @@ def evaluate(
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     device: Device = "auto",
+    loader_workers: LoaderWorkers = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained model on the test split: accuracy over all images and by class."""
@@ -154,6 +155,7 @@ def export(
     overrides: Overrides,
     out: OutFolder = None,
     device: Device = "auto",
+    loader_workers: LoaderWorkers = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model as files for its target, fp32 and int8, and run them on the test split."""

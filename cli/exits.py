@@ -19,6 +19,7 @@ def sidenet(
     overrides: Overrides,
     out: opt.OutFolder = None,
     device: opt.Device = "auto",
+    loader_workers: opt.LoaderWorkers = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Spend compute only where an image needs it: add early exits to a trained model, which stays as it is.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_origin
 import typer
 
 from tinynas.experiment.config import DATA_HELP, DATA_METAVAR, SKIP_UNREADABLE_HELP
+from tinynas.utils.machine import set_loader_workers
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.schema import without_none
 from tinynas.utils.settings import Setting, SettingRow, rows
@@ -66,6 +67,23 @@ Device = Annotated[
         "--device",
         metavar="DEVICE",
         help="What computes: auto, a GPU of CUDA if there is one; cpu, cuda, cuda:N or mps.",
+    ),
+]
+
+
+def _set_loader_workers(count: int | None) -> None:
+    if count is not None:
+        set_loader_workers(count)
+
+
+LoaderWorkers = Annotated[
+    int | None,
+    _option(
+        "--loader-workers",
+        metavar="N",
+        min=0,
+        callback=_set_loader_workers,
+        help="Processes that load image files; 0: the command does. Default: its share of the cores, at most 16.",
     ),
 ]
 

@@ -10,6 +10,7 @@ from typer.main import get_command
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils import settings
+from tinynas.utils.machine import LOADERS_VARIABLE, loader_workers
 
 COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "layers", "fit-latency", "quickstart"]
 
@@ -101,3 +102,13 @@ def test_options_have_a_flag_for_every_setting(command):
     assert len(set(flags)) == len(flags)
     assert set(flags) <= flags_of(command)
     assert {"weight-decay", "momentum", "warmup-epochs", "label-smoothing"} <= set(flags)
+
+
+@pytest.mark.parametrize("command", ["search", "retrain", "eval", "export", "sidenet"])
+def test_loader_workers_is_an_option_of_what_reads_images(command, tinynas, monkeypatch):
+    monkeypatch.setenv(LOADERS_VARIABLE, "many")
+    assert tinynas(command, "--loader-workers", "3", "--data", "nothing")[0] == 1
+    assert loader_workers() == 3
+    code, _, err = tinynas(command, "--loader-workers", "-1")
+    assert code == 2
+    assert "--loader-workers" in err

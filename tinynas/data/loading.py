@@ -10,15 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ..utils.errors import FileError, InputError, TrainingError
+from ..utils.errors import FileError, TrainingError
+from ..utils.machine import LOADERS_VARIABLE, loader_workers
 from ..utils.processes import signals_deferred, watch_parent
 from .augmentation import AugmentationRanges
 from .base import BatchRequest
 
 Collated = TypeVar("Collated")
 Sample = TypeVar("Sample")
-WORKERS_VARIABLE = "TINYNAS_LOADERS"  # environment variable with the largest number of worker processes
-_WORKERS = 4
 _KILLED = re.compile(r"DataLoader worker .*(is killed by signal|exited unexpectedly)")
 _FEW_FILES = 256  # up to this number of files, starting workers takes longer than they save
 
@@ -53,7 +52,7 @@ def load_batches(
         InputError: TINYNAS_LOADERS is not a number.
     """
     batches = [_image_requests(request) for request in requests]
-    max_workers = _max_workers()
+    max_workers = loader_workers()
     num_workers = min(max_workers, len(batches)) if num_files > _FEW_FILES else 0
     loader = torch.utils.data.DataLoader(
         _Samples(load_sample),
@@ -83,16 +82,6 @@ def _end_with(parent: int, worker: int) -> None:
     watch_parent(parent, partial(os._exit, 1))
 
 
-def _max_workers() -> int:
-    """Return the largest number of worker processes: that in TINYNAS_LOADERS, or by the number of cores."""
-    text = os.environ.get(WORKERS_VARIABLE, "")
-    if not text:
-        return min(_WORKERS, os.cpu_count() or 1)
-    if not text.isdecimal():
-        raise InputError(f"{WORKERS_VARIABLE} must be a number of processes, but is {text!r}; set it to 0 or more")
-    return int(text)
-
-
 def killed_loader_error(error: BaseException) -> TrainingError | None:
     """Return the error for what torch raises when a worker process is killed; None for anything else.
 
@@ -102,7 +91,7 @@ def killed_loader_error(error: BaseException) -> TrainingError | None:
         return None
     return TrainingError(
         "a process that loads images was killed, perhaps for lack of memory; free memory, or load images without such "
-        f"processes by setting {WORKERS_VARIABLE}=0; --resume continues what was trained"
+        f"processes by --loader-workers 0 or {LOADERS_VARIABLE}=0; --resume continues what was trained"
     )
 
 

@@ -27,6 +27,7 @@ from ..experiment.plans import SearchPlan
 from ..models.supernet import Supernet
 from ..utils.errors import InputError, TinyNASError
 from ..utils.io import from_json, to_json
+from ..utils.machine import searching
 from ..utils.text import counted
 from .search_progress import SearchDisplay, SearchState
 
@@ -113,13 +114,14 @@ def workers_beside(plan: SearchPlan, supernet: Supernet, data: Data, display: Se
     display.note(f"search: starting {counted(count, 'worker')} beside this process")
     workers: list[_Worker] = []
     try:
-        for number in range(2, plan.settings.workers + 1):
-            workers.append(_Worker(number, content, display))
-        for worker in workers:
-            worker.started.wait(_START_SECONDS)
-        torch.set_num_threads(threads_per_worker)
-        yield
-        _wait(workers, _END_SECONDS)
+        with searching(plan.settings.workers):
+            for number in range(2, plan.settings.workers + 1):
+                workers.append(_Worker(number, content, display))
+            for worker in workers:
+                worker.started.wait(_START_SECONDS)
+            torch.set_num_threads(threads_per_worker)
+            yield
+            _wait(workers, _END_SECONDS)
     finally:
         torch.set_num_threads(threads)
         _stop(workers)

@@ -7,11 +7,13 @@ The splits never depend on a run's seed.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import tee
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,8 +117,11 @@ class Split(Protocol):
         """Return the split with its batches' images on a device; images in memory are copied there once."""
         ...
 
-    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
-        """Yield the shard of every batch, in order: images (N, C, resolution, resolution) and their labels."""
+    def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+        """Yield the shard of every batch, in order: images (N, C, resolution, resolution) and their labels.
+
+        Requests are read as they are needed.
+        """
         ...
 
 
@@ -209,24 +214,13 @@ class Data:
             InputError: The batch size is not a multiple of the number of processes.
             FileError: An image cannot be read.
         """
-        order = torch.from_numpy(generator(seed, "order", epoch).permutation(len(self.train)))
         numbers = range(start, self.steps_per_epoch(batch_size))
-        requests = []
-        for number in numbers:
-            rng = generator(seed, f"augmentation {epoch}", number)
-            augmentation_seed = int(rng.integers(2**31))
-            indices = order[number * batch_size : (number + 1) * batch_size]
-            request = BatchRequest(
-                indices=indices,
-                resolution=int(rng.choice(resolutions)),
-                seed=None if augmentation == "none" else augmentation_seed,
-                strong=augmentation == "strong",
-                shard=shard(len(indices)),
-                ranges=ranges,
-            )
-            requests.append(request)
+        rngs = (generator(seed, f"augmentation {epoch}", number) for number in numbers)
+        order = torch.from_numpy(generator(seed, "order", epoch).permutation(len(self.train)))
+        parts = torch.split(order, batch_size)[start : numbers.stop]
+        requests, yielded = tee(_training_requests(parts, rngs, resolutions, augmentation, ranges))
         batches = self.train.batches(requests, self.normalise)
-        for number, request, (images, labels) in zip(numbers, requests, batches, strict=True):
+        for number, request, (images, labels) in zip(numbers, yielded, batches, strict=True):
             yield Batch(images, labels, request.shard_indices, number)
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -276,3 +270,31 @@ class Data:
             requests.append(request)
         for pixels, _ in self.train.batches(requests, self.normalise):
             yield pixels
+
+
+def _training_requests(
+    parts: Sequence[Tensor],
+    rngs: Iterable[np.random.Generator],
+    resolutions: Sequence[int],
+    augmentation: str,
+    ranges: AugmentationRanges,
+) -> Iterator[BatchRequest]:
+    """Yield the requests of training batches.
+
+    Args:
+        parts: Indices of the images of every whole batch.
+        rngs: Draws the resolution and the seed of the augmentation of every batch.
+        resolutions: Image sizes in pixels.
+        augmentation: "none", "standard" or "strong".
+        ranges: Of the augmentation.
+    """
+    for indices, rng in zip(parts, rngs, strict=True):
+        seed = int(rng.integers(2**31))
+        yield BatchRequest(
+            indices=indices,
+            resolution=int(rng.choice(resolutions)),
+            seed=None if augmentation == "none" else seed,
+            strong=augmentation == "strong",
+            shard=shard(len(indices)),
+            ranges=ranges,
+        )

@@ -5,7 +5,7 @@ height; M = 0 for an image without objects. Images are stretched to squares, not
 same, and so does the overlap (IoU) of any two of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from torch import Tensor
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
-from .loading import ImageRequest, load_batches
+from .loading import ImageLoader, ImageRequest
 from .transforms import stretch
 from .upload import CPU, upload
 
@@ -99,7 +99,11 @@ class BoxSplit:
         """All objects as targets (M, 6), the first column the index of the image in the split."""
         return targets(self.objects)
 
-    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+    @cached_property
+    def _loader(self) -> ImageLoader:
+        return ImageLoader()
+
+    def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request: images stretched to the resolution, and targets (M, 6).
 
         With a seed, every image is mirrored (if `flip`) and zoomed out or cropped at random; objects whose centre is
@@ -110,7 +114,8 @@ class BoxSplit:
             FileError: An image cannot be read.
         """
         fill = tuple(round(255 * mean) for mean in normalise.mean)
-        batches = load_batches(partial(self._load_image, fill), _collate, requests, num_files=len(self.image_files))
+        load_image = partial(self._load_image, fill)
+        batches = self._loader.batches(load_image, targets, requests, num_files=len(self.image_files))
         for images, labels in batches:
             yield normalise(upload(images, self.device)), labels
 
@@ -196,9 +201,3 @@ def apply_transform(transform: Any, image: Tensor, objects: Tensor) -> ImageWith
     height, width = result["image"].shape[-2:]
     fractions = result["boxes"].as_subclass(Tensor) / torch.tensor([width, height, width, height])
     return result["image"].as_subclass(Tensor), torch.cat([result["labels"][:, None], fractions], 1)
-
-
-def _collate(samples: list[ImageWithObjects]) -> LabelledBatch:
-    """Stack images (C, H, W) to a batch (N, C, H, W), and join their objects to targets (M, 6)."""
-    images, objects = zip(*samples, strict=True)
-    return torch.stack(images), targets(objects)

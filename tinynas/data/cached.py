@@ -1,6 +1,6 @@
 """A split whose images are read, resized and normalised once per resolution, and kept in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from math import prod
 
 import torch
@@ -47,8 +47,9 @@ class CachedSplit:
         """Return the split with an empty cache, its images on a device."""
         return CachedSplit(self.split.to(device), max_bytes=self._max_bytes)
 
-    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+    def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request, all of one resolution and without augmentation."""
+        requests = list(requests)
         resolution = requests[0].resolution
         if resolution not in self._images and not self._fill(resolution, normalise):
             yield from self.split.batches(requests, normalise)

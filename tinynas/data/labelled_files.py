@@ -1,7 +1,8 @@
 """Classification data whose images are files, read one at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from .base import IMAGENET, BatchRequest, Data, LabelledBatch, Normalisation
 from .digest import text_digest
 from .files import ImageFile, check_files
 from .images import read_image
-from .loading import ImageRequest, load_batches
+from .loading import ImageLoader, ImageRequest
 from .memory import hold_out
 from .transforms import center_crop
 from .trivial_augment import RandomChanges
@@ -61,11 +62,19 @@ class FileSplit:
         image_files = [self.image_files[index] for index in indices]
         return replace(self, image_files=image_files, labels=self.labels[list(indices)])
 
-    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+    @cached_property
+    def _loader(self) -> ImageLoader:
+        return ImageLoader()
+
+    def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request. Raises FileError if an image cannot be read."""
-        loaded = load_batches(self._load_image, torch.stack, requests, num_files=len(self))
-        for pixels, request in zip(loaded, requests, strict=True):
-            yield normalise(upload(pixels, self.device)), self.labels[request.shard_indices]
+        loaded = self._loader.batches(self._load_sample, torch.stack, requests, num_files=len(self))
+        for pixels, labels in loaded:
+            yield normalise(upload(pixels, self.device)), labels
+
+    def _load_sample(self, request: ImageRequest) -> tuple[Tensor, Tensor]:
+        """Return an image as `_load_image` does, and its label."""
+        return self._load_image(request), self.labels[request.image]
 
     def _load_image(self, request: ImageRequest) -> Tensor:
         """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""

@@ -1,6 +1,6 @@
 """Data sets whose images fit in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,7 +47,7 @@ class MemorySplit:
             return self
         return replace(self, images=self.images.to(device))
 
-    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+    def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request: augmented if it has a seed, normalised, then resized."""
         for request in requests:
             images = self._augmented(request)

@@ -1,6 +1,6 @@
 """A part of a split, as a split of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 import torch
@@ -38,12 +38,13 @@ class SubsetSplit:
         """Return the split with its batches' images on a device."""
         return SubsetSplit(self._split.to(device), self._indices)
 
-    def batches(self, requests: Sequence[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
+    def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request."""
-        requests_of_split = []
+        return self._split.batches(self._requests_of_split(requests), normalise)
+
+    def _requests_of_split(self, requests: Iterable[BatchRequest]) -> Iterator[BatchRequest]:
         for request in requests:
-            requests_of_split.append(request._replace(indices=self._indices[request.indices]))
-        return self._split.batches(requests_of_split, normalise)
+            yield request._replace(indices=self._indices[request.indices])
 
 
 def sample_of(split: Split, images: int) -> Split:

@@ -69,12 +69,14 @@ class ImageFacts(NamedTuple):
     animated: bool
 
 
-def read_image(file: str | Path, channels: int = 3) -> Tensor:
+def read_image(file: str | Path, channels: int = 3, *, reduction: int = 1) -> Tensor:
     """Read an image file.
 
     Args:
         file: Path of a file in one of FORMATS.
         channels: 3 for RGB, 1 for grey.
+        reduction: 1, 2, 4 or 8: how many times smaller a JPEG is decoded, in less time. Its pixels are then about the
+            means of so many pixels in both directions. Other formats are not decoded smaller.
 
     Returns:
         uint8 (channels, H, W), as the table above says.
@@ -84,7 +86,7 @@ def read_image(file: str | Path, channels: int = 3) -> Tensor:
     """
     mode = "L" if channels == 1 else "RGB"
     try:
-        with without_pil_messages(), _opened(read_regular_file(file)) as (image, orientation):
+        with without_pil_messages(), _opened(read_regular_file(file), reduction) as (image, orientation):
             pixels = np.array(_decoded(image, orientation, mode))
     except UnreadableImageError as error:
         raise FileError(f"cannot read the image {file}: {error}; remove or replace it") from None
@@ -143,10 +145,14 @@ def check_image(content: bytes) -> ImageFacts:
 def without_pil_messages() -> Iterator[None]:
     """Drop PIL's warnings, about damaged EXIF data and large images, and its log messages, in the body.
 
-    Not for one of several threads.
+    In another such body it does nothing: to change a log level takes as long as to read a small image. Not for one of
+    several threads.
     """
     log = logging.getLogger("PIL")
     level = log.level
+    if level == logging.CRITICAL:
+        yield
+        return
     log.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
@@ -165,8 +171,10 @@ def image_endings() -> frozenset[str]:
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator[tuple["Image", int]]:
+def _opened(content: bytes, reduction: int = 1) -> Iterator[tuple["Image", int]]:
     """Open an image file's content, load its pixels, and give the image and its EXIF orientation.
+
+    A JPEG is decoded smaller by the reduction, 1, 2, 4 or 8.
 
     Raises:
         UnreadableImageError: That failed, or the body did.
@@ -175,6 +183,8 @@ def _opened(content: bytes) -> Iterator[tuple["Image", int]]:
 
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.format == "JPEG" and reduction > 1:
+                image.draft(None, (image.width // reduction, image.height // reduction))
             yield image, _load(image)
     except UnreadableImageError:
         raise
@@ -243,7 +253,7 @@ def _decoded(image: "Image", orientation: int, mode: str) -> "Image":
             f"its pixels are {_UNDEFINED[stored_mode]}, which do not say what white is (8 or 16 bits a channel do)"
         )
     if not image.has_transparency_data:
-        return image.convert(mode)
+        return image if image.mode == mode else image.convert(mode)
     background = Image.new("RGBA", image.size, BACKGROUND)
     return Image.alpha_composite(background, image.convert("RGBA")).convert(mode)
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..utils.errors import FileError
 from .augmentation import FILE_CROP_SCALE
 from .base import IMAGENET, BatchRequest, Data, LabelledBatch, Normalisation
 from .digest import text_digest
@@ -14,7 +15,7 @@ from .files import ImageFile, check_files
 from .images import read_image
 from .loading import ImageLoader, ImageRequest
 from .memory import hold_out
-from .transforms import center_crop
+from .transforms import RandomCrop, center_crop
 from .trivial_augment import RandomChanges
 from .upload import CPU, upload
 
@@ -78,19 +79,27 @@ class FileSplit:
 
     def _load_image(self, request: ImageRequest) -> Tensor:
         """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""
-        from torchvision.transforms import v2
-
-        image, resolution = read_image(self.image_files[request.image].path), request.resolution
+        file = self.image_files[request.image]
         if request.seed is None:
-            return center_crop(image, resolution, self.crop)
+            return center_crop(read_image(file.path), request.resolution, self.crop)
+        assert file.facts is not None, "images that cannot be read are left out"
+        smallest_area = FILE_CROP_SCALE if request.ranges.crop_scale is None else request.ranges.crop_scale
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(request.seed)
-            cropped = request.ranges.crop(image, (resolution, resolution), FILE_CROP_SCALE)
-            changed = request.ranges.jitter(v2.RandomHorizontalFlip()(cropped))
+            crop = RandomCrop.draw(file.facts.height, file.facts.width, request.resolution, smallest_area)
+            changed = request.ranges.jitter(_cropped(file, crop))
         if not request.strong:
             return changed
         rng = torch.Generator().manual_seed(request.seed)
         return RandomChanges.draw(1, rng).apply(changed[None])[0]
+
+
+def _cropped(file: ImageFile, crop: RandomCrop) -> Tensor:
+    """Read an image and crop it: uint8 (3, resolution, resolution)."""
+    try:
+        return crop(read_image(file.path, reduction=crop.reduction))
+    except ValueError as error:
+        raise FileError(f"the image {file.path} has changed since it was checked: {error}; restore it") from None
 
 
 def labelled_files(

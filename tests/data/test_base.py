@@ -33,6 +33,19 @@ def test_normalisation_needs_a_mean_and_a_positive_deviation_of_each_channel(mea
         Normalisation(mean=mean, std=std)
 
 
+@pytest.mark.parametrize("shape", [(7, 3, 160, 160), (3, 3, 7, 5), (5, 1, 300, 300), (0, 3, 8, 8), (300, 1, 12, 12)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_normalisation_rounds_as_its_formula_does(shape, memory_format):
+    """It computes a few images at a time; the smallest of these batches is computed at once, the largest in parts."""
+    means, stds = (0.485, 0.456, 0.406)[: shape[1]], (0.229, 0.224, 0.225)[: shape[1]]
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(memory_format=memory_format)
+    mean, std = torch.tensor(means).view(-1, 1, 1), torch.tensor(stds).view(-1, 1, 1)
+    images = Normalisation(mean=means, std=stds)(pixels)
+    assert torch.equal(images, (pixels.float() / 255 - mean) / std)
+    assert images.stride() == pixels.stride()
+
+
 def test_training_batches_are_a_shuffle_that_repeats(data):
     def epoch(seed, number):
         return list(data.training_batches(10, (8, 12), seed=seed, epoch=number))

@@ -8,6 +8,7 @@ import torch
 
 from helpers import TRAINING_RECIPE, FailingObjective
 from tinynas import Supernet, augment
+from tinynas.data.registry import load_data
 from tinynas.models.layers import PointwiseConv
 from tinynas.study.evaluator import SubnetEvaluator
 from tinynas.tasks.losses import CrossEntropyLoss
@@ -61,6 +62,18 @@ def test_batches_are_those_of_the_cpu(data):
         assert device_batch.images.device.type == "cuda"
         torch.testing.assert_close(device_batch.images.cpu(), batch.images, rtol=1e-4, atol=1e-4)
         assert torch.equal(device_batch.labels.cpu(), batch.labels)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_of_files_are_those_of_the_cpu(image_folder, monkeypatch, workers):
+    monkeypatch.setattr("tinynas.data.loading._FEW_FILES", 0)
+    monkeypatch.setenv("TINYNAS_LOADERS", str(workers))
+    data = load_data(f"imagefolder:{image_folder}")
+    batches = data.to(GPU).training_batches(4, (24, 32), seed=0, epoch=0)
+    for device_batch, batch in zip(batches, data.training_batches(4, (24, 32), seed=0, epoch=0), strict=True):
+        assert device_batch.images.device.type == "cuda"
+        torch.testing.assert_close(device_batch.images.cpu(), batch.images, rtol=1e-4, atol=1e-4)
+        assert torch.equal(device_batch.labels, batch.labels)
 
 
 @pytest.mark.parametrize("bias", [False, True])

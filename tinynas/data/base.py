@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import tee
+from math import prod
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,7 @@ from ..utils.rng import generator
 from .augmentation import DEFAULT_RANGES, AugmentationRanges
 
 EVALUATION_BATCH = 250  # images
+_VALUES_AT_ONCE = 2**16  # that a thread normalises, 256 KB of floats
 # Images: floats (N, C, resolution, resolution), normalised. Labels: class indices (N,); for detection targets (M, 6),
 # one row per object of the batch: index of its image in the batch, class index, x1, y1, x2, y2 (left, top, right,
 # bottom) as fractions of the image's width and height.
@@ -62,10 +64,20 @@ class Normalisation:
             )
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Normalise pixels: uint8 (N, C, H, W) to floats (N, C, H, W)."""
+        """Normalise pixels: uint8 (N, C, H, W) to floats (N, C, H, W).
+
+        On a CPU some images at a time, which stay in its caches: for a large batch that takes half the time or less.
+        """
         mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1)
-        return (pixels.float() / 255 - mean) / std
+        images = torch.empty_like(pixels, dtype=torch.float32)
+        at_once = len(pixels)
+        if pixels.device.type == "cpu":
+            at_once = _VALUES_AT_ONCE * torch.get_num_threads() // max(1, prod(pixels.shape[1:]))
+        at_once = max(1, at_once)
+        for some_images, some_pixels in zip(torch.split(images, at_once), torch.split(pixels, at_once), strict=True):
+            some_images.copy_(some_pixels).div_(255).sub_(mean).div_(std)
+        return images
 
     def undone(self, images: Tensor) -> Tensor:
         """Return the pixels of normalised images: floats (N, C, H, W) to uint8 (N, C, H, W)."""

@@ -18,7 +18,7 @@ from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
 from .loading import ImageLoader, ImageRequest
 from .transforms import stretch
-from .upload import CPU, upload
+from .upload import CPU, uploaded
 
 _MOSAICS = 0.5  # fraction of the images that strong augmentation replaces by mosaics
 _CORNERS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # x, y of the tiles of a mosaic
@@ -116,8 +116,8 @@ class BoxSplit:
         fill = tuple(round(255 * mean) for mean in normalise.mean)
         load_image = partial(self._load_image, fill)
         batches = self._loader.batches(load_image, targets, requests, num_files=len(self.image_files))
-        for images, labels in batches:
-            yield normalise(upload(images, self.device)), labels
+        for pixels, labels in uploaded(batches, self.device):
+            yield normalise(pixels), labels
 
     def _load_image(self, fill: tuple[int, ...], request: ImageRequest) -> ImageWithObjects:
         """Read an image and resize it, augmented if the request has a seed."""

@@ -17,7 +17,7 @@ from .loading import ImageLoader, ImageRequest
 from .memory import hold_out
 from .transforms import RandomCrop, center_crop
 from .trivial_augment import RandomChanges
-from .upload import CPU, upload
+from .upload import CPU, uploaded
 
 CROP = 7 / 8  # of the shorter side of a photograph, in evaluation
 Sample = tuple[str, int]  # path and label
@@ -70,8 +70,8 @@ class FileSplit:
     def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request. Raises FileError if an image cannot be read."""
         loaded = self._loader.batches(self._load_sample, torch.stack, requests, num_files=len(self))
-        for pixels, labels in loaded:
-            yield normalise(upload(pixels, self.device)), labels
+        for pixels, labels in uploaded(loaded, self.device):
+            yield normalise(pixels), labels
 
     def _load_sample(self, request: ImageRequest) -> tuple[Tensor, Tensor]:
         """Return an image as `_load_image` does, and its label."""

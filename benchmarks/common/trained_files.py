@@ -16,7 +16,7 @@ from tinynas.deploy.tflm_check import TflmFile, TflmNetwork
 from tinynas.experiment.config import RetrainConfig
 from tinynas.pipelines.export_check import run_split
 from tinynas.pipelines.trained_model import load_trained
-from tinynas.tasks.registry import TASKS, fit_to_data
+from tinynas.tasks.registry import fit_to_data
 from tinynas.training.recipe import Recipe
 from tinynas.utils.io import read
 

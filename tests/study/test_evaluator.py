@@ -55,8 +55,9 @@ def test_subnet_evaluator_reads_the_images_of_a_resolution_once(data, space, sup
     batches = MemorySplit.batches
 
     def counting(split, requests, normalise):
-        requested.extend(requests)
-        return batches(split, requests, normalise)
+        wanted = list(requests)
+        requested.extend(wanted)
+        return batches(split, wanted, normalise)
 
     monkeypatch.setattr(MemorySplit, "batches", counting)
     evaluate = SubnetEvaluator(supernet, data)

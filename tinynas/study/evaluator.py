@@ -1,6 +1,6 @@
 """The accuracy of a supernet's subnets on search-val."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..data.base import EVALUATION_BATCH, Data, Split
-from ..data.cached import CachedSplit
+from ..data.cached import CachedSplit, cache_bytes, compact, normalised
 from ..models.batchnorm import recalibrate
 from ..models.network import Network, fold_in_place
 from ..models.supernet import Supernet, extract_calibrated
@@ -21,8 +21,8 @@ Result = TypeVar("Result")
 class SubnetEvaluator:
     """Evaluates subnets on search-val, each with batch norm recalibrated on the same training images and folded.
 
-    The images of both are read, resized and normalised once per resolution, those of search-val as far as they fit
-    into the cache of a `CachedSplit`.
+    The images of both are read and resized once per resolution, those of search-val as far as they fit into the cache
+    of a `CachedSplit`.
 
     Where a GPU's memory is too small, the evaluation batch is halved until it fits. That changes no accuracy but by
     rounding: batch norm is folded. Batch-norm statistics do depend on the batches, so these stay as they are, and are
@@ -40,10 +40,11 @@ class SubnetEvaluator:
     def __init__(self, supernet: Supernet, data: Data, *, note: Callable[[str], None] | None = None) -> None:
         keep_freed_memory()
         self.supernet = supernet
-        self.data = data.to(next(supernet.parameters()).device)
-        self.val = CachedSplit(self.data.val)
+        device = next(supernet.parameters()).device
+        self.data = data.to(device)
+        self.val = CachedSplit(self.data.val, max_bytes=cache_bytes(device))
         self._note = note
-        self._calibration: dict[int, list[Tensor]] = {}  # batches of images by resolution
+        self._calibration: dict[int, list[Tensor]] = {}  # compact batches of images by resolution
         self._calibrates_on_cpu = False
         self._batch_size = EVALUATION_BATCH
 
@@ -86,20 +87,25 @@ class SubnetEvaluator:
 
     def _calibrated(self, arch: Arch) -> Network:
         """Return a subnet with batch norm recalibrated, on the CPU if the GPU's memory has been too small for it."""
-        if arch.resolution not in self._calibration:
-            self._calibration[arch.resolution] = self.data.calibration_batches(arch.resolution)
-        batches = self._calibration[arch.resolution]
         if not self._calibrates_on_cpu:
             try:
-                return extract_calibrated(self.supernet, arch, batches)
+                return extract_calibrated(self.supernet, arch, self._calibration_batches(arch.resolution))
             except torch.OutOfMemoryError:
                 self._calibrates_on_cpu = True
             torch.cuda.empty_cache()
             self._report("batch norm is recalibrated on the CPU")
         net = self.supernet.extract(arch)
         device = next(net.parameters()).device
-        recalibrate(net.cpu(), batches)
+        recalibrate(net.cpu(), (images.cpu() for images in self._calibration_batches(arch.resolution)))
         return net.to(device)
+
+    def _calibration_batches(self, resolution: int) -> Iterator[Tensor]:
+        """Yield the batches of training images on which batch norm is recalibrated."""
+        if resolution not in self._calibration:
+            batches = self.data.calibration_batches(resolution)
+            self._calibration[resolution] = [compact(images, self.data.normalise) for images in batches]
+        for images in self._calibration[resolution]:
+            yield normalised(images, self.data.normalise)
 
     def _report(self, change: str) -> None:
         """Report what is done differently from now on."""

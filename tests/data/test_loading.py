@@ -218,3 +218,13 @@ def test_error_of_an_image_ends_the_workers(loaded, image_folder, worker_ids):
     with pytest.raises(FileError, match="it is empty"):
         epoch(loaded, 0)
     assert ends(worker_ids)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_loading_leaves_torchs_random_numbers_as_they_are(loaded, monkeypatch, workers):
+    monkeypatch.setenv("TINYNAS_LOADERS", workers)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    list(itertools.islice(loaded.training_batches(2, (24,), seed=0, epoch=0), 2))
+    assert torch.equal(torch.rand(1), expected)

@@ -124,16 +124,15 @@ class BoxSplit:
         image, objects = self.read(request.image), self.objects[request.image]
         if request.seed is None:
             return stretch(image, request.resolution), objects
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer than all the rest
-            is_mosaic = request.strong and torch.rand(()).item() < _MOSAICS
-            if is_mosaic:
-                image, objects = self._mosaic_with_random_images(image, objects, request.resolution)
-            image = request.ranges.jitter(image)
-            augment = box_augmentation(
-                request.resolution, fill, flip=self.flip, zoom_out=not is_mosaic, empty=not len(objects)
-            )
-            return apply_transform(augment, image, objects)
+        torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer than all the rest
+        is_mosaic = request.strong and torch.rand(()).item() < _MOSAICS
+        if is_mosaic:
+            image, objects = self._mosaic_with_random_images(image, objects, request.resolution)
+        image = request.ranges.jitter(image)
+        augment = box_augmentation(
+            request.resolution, fill, flip=self.flip, zoom_out=not is_mosaic, empty=not len(objects)
+        )
+        return apply_transform(augment, image, objects)
 
     def _mosaic_with_random_images(self, image: Tensor, objects: Tensor, resolution: int) -> ImageWithObjects:
         tiles = [(image, objects)]

@@ -116,7 +116,8 @@ def read_regular_file(file: str | Path) -> bytes:
     """
     if not stat.S_ISREG(os.stat(file).st_mode):
         raise UnreadableImageError("it is not a regular file")
-    return Path(file).read_bytes()
+    with open(file, "rb") as opened:
+        return opened.read()
 
 
 def check_image(content: bytes) -> ImageFacts:

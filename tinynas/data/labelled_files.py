@@ -84,10 +84,9 @@ class FileSplit:
             return center_crop(read_image(file.path), request.resolution, self.crop)
         assert file.facts is not None, "images that cannot be read are left out"
         smallest_area = FILE_CROP_SCALE if request.ranges.crop_scale is None else request.ranges.crop_scale
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(request.seed)
-            crop = RandomCrop.draw(file.facts.height, file.facts.width, request.resolution, smallest_area)
-            changed = request.ranges.jitter(_cropped(file, crop))
+        torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer
+        crop = RandomCrop.draw(file.facts.height, file.facts.width, request.resolution, smallest_area)
+        changed = request.ranges.jitter(_cropped(file, crop))
         if not request.strong:
             return changed
         rng = torch.Generator().manual_seed(request.seed)

@@ -65,7 +65,8 @@ class ImageLoader:
         """Yield the requested batches; the same with and without worker processes.
 
         Args:
-            load_image: Prepares one image. A FileError that it raises is raised here. Always that of the same split.
+            load_image: Prepares one image, always that of the same split. A FileError that it raises is raised here. It
+                may seed torch's generator on the CPU, whose state is kept.
             join_labels: Joins the labels, or objects, of the images of a batch.
             requests: The batches, in order; they are read as they are needed.
             num_files: Number of files of the split; worker processes start if there are many.
@@ -147,7 +148,7 @@ class _BatchLoader(NamedTuple):
     def batch(self, images: _Images, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return pixels (N, C, resolution, resolution), in `out` if they fit there, and labels."""
         pixels, labels = [], []
-        with without_pil_messages():
+        with without_pil_messages(), torch.random.fork_rng([]):
             for request in images.requests():
                 image, label = self.load_image(request)
                 pixels.append(image)

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ..data.augmentation import AugmentationRanges
 from ..data.base import Data
-from ..data.cached import MAX_CACHED_BYTES
+from ..data.cached import cache_bytes, compact, normalised
 from ..experiment.plans import RetrainPlan
 from ..training.augmentation import augmentation_ranges
+from ..utils.distributed import device
 
 _BYTES = 4  # of a float
 
@@ -23,7 +24,7 @@ class RecalibrationImages:
         resolution: Image size in pixels.
         images: How many images.
         ranges: How far their augmentation goes; None: they are not augmented.
-        kept: The batches, if they are few enough.
+        kept: The batches, compact, if they are few enough.
     """
 
     data: Data
@@ -40,12 +41,14 @@ class RecalibrationImages:
         ranges = augmentation_ranges(config.recipe) if config.augment_recalibration else None
         num_bytes = _BYTES * images * data.channels * resolution**2
         kept: tuple[Tensor, ...] = ()
-        if images > 0 and num_bytes <= MAX_CACHED_BYTES:
-            kept = tuple(data.calibration_batches(resolution, images, ranges=ranges))
+        if images > 0 and num_bytes <= cache_bytes(device()):
+            batches = data.read_calibration_batches(resolution, images, ranges=ranges)
+            kept = tuple(compact(batch, data.normalise) for batch in batches)
         return cls(data=data, resolution=resolution, images=images, ranges=ranges, kept=kept)
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield the batches."""
-        if self.kept:
-            return iter(self.kept)
-        return self.data.read_calibration_batches(self.resolution, self.images, ranges=self.ranges)
+        if not self.kept:
+            yield from self.data.read_calibration_batches(self.resolution, self.images, ranges=self.ranges)
+        for batch in self.kept:
+            yield normalised(batch, self.data.normalise)

@@ -7,7 +7,19 @@ import pytest
 
 from helpers import ROOT
 
-SCRIPTS = ("deploy", "detect", "load", "netaug", "ranking", "samplers", "scaling", "sidenet", "speed", "target")
+SCRIPTS = (
+    "deploy",
+    "detect",
+    "load",
+    "netaug",
+    "ranking",
+    "samplers",
+    "scaling",
+    "sidenet",
+    "speed",
+    "target",
+    "throughput",
+)
 MARKER = re.compile(r"<!-- begin:(\S+) -->")
 
 

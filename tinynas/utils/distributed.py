@@ -11,6 +11,7 @@ Without torchrun there is one process, of rank 0, and nothing is sent.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -146,12 +147,13 @@ def broadcast_from_rank0(function: Callable[P, T], *args: P.args, **kwargs: P.kw
 
     An error that it raises for the user is raised in all of them. Tensors of the result must be on the CPU.
     """
+    call = partial(function, *args, **kwargs)
     if not dist.is_initialized():
-        return function(*args, **kwargs)
+        return call()
     outcome: list[Any] = [None, None]  # result and error
     if rank() == 0:
         try:
-            outcome[0] = function(*args, **kwargs)
+            outcome[0] = call()
         except (TinyNASError, OSError) as error:
             outcome[1] = error
     dist.broadcast_object_list(outcome, src=0)
@@ -181,7 +183,7 @@ def gather_from_processes(value: Tensor) -> Tensor:
 
     Every process adds its own to zeros: of tensors on a GPU, gloo knows sums but no gathering.
     """
-    values = torch.zeros(world_size(), *value.shape, dtype=value.dtype, device=value.device)
+    values = torch.stack([torch.zeros_like(value)] * world_size())
     values[rank()] = value.detach()
     return sum_over_processes(values)
 

@@ -14,8 +14,8 @@ Medians of rounds; each round runs both ways, one right after the other, each fi
 that other programs on the machine disturb them, and the ratios. Needs two cores. Steps on a GPU beside a bare loop, and
 how busy it is, are not measured: nobody has run this on a GPU.
 
-Takes about 6 minutes on one core for each process, after some 5 minutes in which the photographs are made. Writes the table
-`throughput` of docs/results/throughput.md.
+Takes about 6 minutes on one core for each process, after some 5 minutes in which the photographs are made. Writes the
+table `throughput` of docs/results/throughput.md.
 """
 
 import platform

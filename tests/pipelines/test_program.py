@@ -150,6 +150,8 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
         tinynas.retrain(run, netug=True)
     with pytest.raises(InputError, match=r"unknown key in export\(\) 'quantised'"):
         model.export("onnx", quantised=True)
+    with pytest.raises(InputError, match=r"--device cuda:7"):
+        tinynas.retrain(run, device="cuda:7")
     with pytest.raises(BudgetError, match="no network of the space fits"):
         tinynas.search(space="micro", data=data, flops=10)
     with pytest.raises(FileError, match=r"cannot read nowhere/front\.json: No such file"):

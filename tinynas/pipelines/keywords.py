@@ -29,6 +29,7 @@ class TrainingKeywords(TypedDict, total=False):
     head_lr: float
     precision: str
     backend: str
+    sync_bn: bool
     seed: int
     skip_unreadable: bool
 

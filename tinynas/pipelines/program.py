@@ -12,6 +12,7 @@ from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RetrainFolder, RunFolder
 from ..experiment.runs import find_model
 from ..experiment.search_settings import SearchSettings
+from ..utils.distributed import choose_device
 from ..utils.overrides import Overrides
 from . import retrain as retrain_command
 from . import search as search_command
@@ -106,6 +107,7 @@ def search(
     run: Path | str | None = None,
     resume: bool = False,
     task: str | None = None,
+    device: str = "auto",
     progress: ProgressReporter | None = None,
     **settings: Unpack[SearchKeywords],
 ) -> Run:
@@ -122,6 +124,7 @@ def search(
         run: Folder of the run; by default a new one in runs/.
         resume: Continue an interrupted search: that of `run`, or the newest.
         task: "classify" or "detect".
+        device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
         progress: Receives messages and progress.
         **settings: As the options of `tinynas search`.
 
@@ -140,6 +143,7 @@ def search(
         >>> run.best.cost.macs <= 200_000
         True
     """
+    choose_device(device)
     named = {**settings, "space": space and str(space), "data": data_name(data)}
     overrides = Overrides.read(_without_none(named), SearchSettings, SupernetConfig, where="search()")
     folder = Path(run) if run else None
@@ -168,6 +172,7 @@ def retrain(
     name: str | None = None,
     resume: bool = False,
     task: str | None = None,
+    device: str = "auto",
     progress: ProgressReporter | None = None,
     **settings: Unpack[RetrainKeywords],
 ) -> TrainedModel:
@@ -184,6 +189,7 @@ def retrain(
         name: Name of the retraining, which is its folder in the run.
         resume: Continue an interrupted retraining: that of `network` and `name`, or the newest.
         task: "detect" makes a detector of a classifier's backbone.
+        device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
         progress: Receives messages and progress.
         **settings: As the options of `tinynas retrain`.
 
@@ -202,6 +208,7 @@ def retrain(
         >>> model.metrics.epochs
         1
     """
+    choose_device(device)
     target = _path_of(network)
     path = source.path if isinstance(source, TrainedModel) else source
     named = {**settings, "data": data_name(data)}

@@ -1,6 +1,8 @@
 """Commands that train. What needs torch is imported by the command that needs it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,40 +103,62 @@ def retrain(
     The data set is that of the run or model that the network comes from, unless another one is named.
     """
     from tinynas.experiment.run_folder import RetrainFolder
-    from tinynas.pipelines.planning import front_target, plan_retraining, resolve_retraining
+    from tinynas.pipelines.planning import resolve_retraining
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, choose_device, process_group
 
-    def request() -> dict[str, Any]:
-        is_front_limited = not source and (sram is not None or flash is not None)
-        of_run = front_target(target) if is_front_limited else DEFAULT_TARGET
-        budget = Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=of_run)
-        published = load_recipe(recipe) if recipe else None
-        if published and not resume:
-            published.check_model(source)
-        named = _settings_of_files(published, config, source) | overrides
-        how: dict[str, Any] = {"name": name, "resume": resume, "task": task, "source": source, "budget": budget}
-        return how | {"recipe": published, "overrides": named}
-
-    def make_plan() -> tuple[RetrainPlan, Overrides]:
-        how = request()
-        return plan_retraining(target, **how), how["overrides"]
-
+    limits = {"flops": flops, "params": params, "sram": sram, "flash": flash}
+    named = {"name": name, "resume": resume, "task": task, "source": source}
+    read_request = partial(_read_request, target, named, limits, recipe=recipe, config=config, overrides=overrides)
     if dry_run:
-        how = request()
+        how = read_request()
         show_dry_run(Screen(as_json), resolve_retraining(target, **how), how["recipe"])
         return
     choose_device(device)
     with process_group():
-        plan, named = broadcast_from_rank0(make_plan)
+        plan, settings = broadcast_from_rank0(_plan_of_request, target, read_request)
         plan = replace(plan, tensorboard=tensorboard)
         with Screen(as_json) as screen:
-            _note_default_data(screen, plan.config.data, named)
+            _note_default_data(screen, plan.config.data, settings)
             metrics = run_retrain(plan, report=screen)
     if metrics is None:  # torchrun's first process shows it
         return
     show_metrics(screen, plan.folder, metrics)
     screen.document(metrics.to_dict() | {"model": str(RetrainFolder(plan.folder).model)})
+
+
+def _plan_of_request(target: str | None, read_request: Callable[[], dict[str, Any]]) -> tuple[RetrainPlan, Overrides]:
+    """Return the plan of a retraining, and the settings that were named."""
+    from tinynas.pipelines.planning import plan_retraining
+
+    request = read_request()
+    return plan_retraining(target, **request), request["overrides"]
+
+
+def _front_budget(target: str | None, source: Path | None, limits: Mapping[str, str | None]) -> Budget:
+    """Return the limits that choose a network of a run's front, as they are meant for the run's target."""
+    from tinynas.pipelines.planning import front_target
+
+    is_front_limited = not source and (limits["sram"] is not None or limits["flash"] is not None)
+    return Budget.parse(**limits, target=front_target(target) if is_front_limited else DEFAULT_TARGET)
+
+
+def _read_request(
+    target: str | None,
+    named: Mapping[str, Any],
+    limits: Mapping[str, str | None],
+    *,
+    recipe: str | None,
+    config: Path | None,
+    overrides: Overrides,
+) -> dict[str, Any]:
+    """Return what is asked of `plan_retraining`: what was named, and what files say."""
+    published = load_recipe(recipe) if recipe else None
+    if published and not named["resume"]:
+        published.check_model(named["source"])
+    settings = _settings_of_files(published, config, named["source"]) | overrides
+    budget = _front_budget(target, named["source"], limits)
+    return {**named, "budget": budget, "recipe": published, "overrides": settings}
 
 
 def _settings_of_files(recipe: RecipeFile | None, config: Path | None, source: Path | None) -> Overrides:

@@ -128,12 +128,12 @@ def test_recalibration_augments_its_images_always_in_the_same_way(watched, space
 def test_recalibration_images_that_take_much_memory_are_read_each_time(watched, space, tmp_path, monkeypatch):
     plan = plan_of(space, tmp_path, augment_recalibration=True)
     kept = RecalibrationImages.of(plan, watched)
-    monkeypatch.setattr("tinynas.pipelines.recalibration.MAX_CACHED_BYTES", 96 * 12 * 12 * 4 - 1)
+    monkeypatch.setattr("tinynas.pipelines.recalibration.cache_bytes", lambda device: 96 * 12 * 12 * 4 - 1)
     read = RecalibrationImages.of(plan, watched)
     assert kept.kept
     assert not read.kept
     for _ in range(2):
-        assert torch.equal(torch.cat(list(read)), torch.cat(kept.kept))
+        assert torch.equal(torch.cat(list(read)), torch.cat(list(kept)))
 
 
 def test_retrain_without_recalibration_keeps_the_running_statistics(watched, space, tmp_path):

@@ -137,20 +137,6 @@ class Split(Protocol):
         ...
 
 
-def class_labels(split: Split) -> tuple[Tensor, Tensor]:
-    """Return image index and class index of every label of a split: of every image, or of every object (M,)."""
-    labels = split.labels
-    if labels.ndim == 1:
-        return torch.arange(len(labels)), labels
-    return labels[:, 0].long(), labels[:, 1].long()
-
-
-def class_counts(split: Split, classes: Sequence[str]) -> dict[str, int]:
-    """Return the number of images, or objects, of each class in a split."""
-    _, of_class = class_labels(split)
-    return dict(zip(classes, of_class.bincount(minlength=len(classes)).tolist(), strict=True))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """A data set: its three splits, its classes, and how an image becomes the input of a network.

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..utils.machine import processes_on_machine
 from ..utils.memory import available_memory
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
-from .subset import select_labels
+from .labels import select_labels
 
 _SHARE = 4  # a quarter of the memory that is available is for images
 _READ_AT_ONCE = 250  # images, when the cache is filled

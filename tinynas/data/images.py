@@ -87,24 +87,13 @@ def read_image(file: str | Path, channels: int = 3, *, reduction: int = 1) -> Te
     mode = "L" if channels == 1 else "RGB"
     try:
         with without_pil_messages(), _opened(read_regular_file(file), reduction) as (image, orientation):
-            pixels = np.array(_decoded(image, orientation, mode))
+            pixels = np.array(decoded(image, orientation, mode))
     except UnreadableImageError as error:
         raise FileError(f"cannot read the image {file}: {error}; remove or replace it") from None
     except OSError as error:
         raise FileError(f"cannot read the image {file}: {error.strerror}") from None
     height, width = pixels.shape[:2]
     return torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1)
-
-
-def pixels_of(image: "Image") -> Tensor:
-    """Return the pixels of a loaded PIL image, uint8: (1, H, W) if it is grey, (3, H, W) otherwise.
-
-    Raises:
-        UnreadableImageError: They have no defined white.
-    """
-    is_grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
-    pixels = torch.from_numpy(np.array(_decoded(image, 1, "L" if is_grey else "RGB")))
-    return pixels[None] if is_grey else pixels.permute(2, 0, 1)
 
 
 def read_regular_file(file: str | Path) -> bytes:
@@ -127,7 +116,7 @@ def check_image(content: bytes) -> ImageFacts:
         UnreadableImageError: `read_image` could not read it.
     """
     with _opened(content) as (image, orientation):
-        _decoded(image, orientation, "RGB")
+        decoded(image, orientation, "RGB")
         width, height = image.size
         if orientation > 4 and image.format != "TIFF":  # PIL has TIFF's size as it is shown
             width, height = height, width
@@ -236,7 +225,7 @@ def _is_animated(image: "Image") -> bool:
         return True
 
 
-def _decoded(image: "Image", orientation: int, mode: str) -> "Image":
+def decoded(image: "Image", orientation: int, mode: str) -> "Image":
     """Return a loaded image in the mode "L" or "RGB".
 
     Raises:

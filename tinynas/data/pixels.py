@@ -1,13 +1,16 @@
 """Images of a Python program as pixels: PIL images, NumPy arrays and tensors."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..utils.errors import InputError
-from .images import UnreadableImageError, pixels_of
+from .images import UnreadableImageError, decoded
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _WHITE = 255
 _ROUNDING = 1e-5  # by which floats may leave 0..1
@@ -26,7 +29,7 @@ def to_pixels(image: Any, name: str) -> Tensor:
     """
     if hasattr(image, "getbands"):
         try:
-            return pixels_of(image)
+            return _pixels_of(image)
         except UnreadableImageError as error:
             raise InputError(f"the image of {name} cannot be used: {error}; convert it") from None
     if isinstance(image, np.ndarray):
@@ -45,6 +48,17 @@ def to_pixels(image: Any, name: str) -> Tensor:
             f"the image of {name} has the shape {tuple(image.shape)}; expected {order} with 1 or 3 channels C"
         )
     return _as_bytes(tensor, name)
+
+
+def _pixels_of(image: "Image") -> Tensor:
+    """Return the pixels of a loaded PIL image, uint8: (1, H, W) if it is grey, (3, H, W) otherwise.
+
+    Raises:
+        UnreadableImageError: They have no defined white.
+    """
+    is_grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+    pixels = torch.from_numpy(np.array(decoded(image, 1, "L" if is_grey else "RGB")))
+    return pixels[None] if is_grey else pixels.permute(2, 0, 1)
 
 
 def _as_bytes(tensor: Tensor, name: str) -> Tensor:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from ..utils.errors import FileError, some_names
 from ..utils.text import counted
-from .base import Data, Split, class_counts
+from .base import Data, Split
 from .files import ImageFile
 from .identity import SPLIT_NAMES
+from .labels import class_counts
 
 
 def image_files(split: Split) -> Sequence[ImageFile]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..utils.rng import generator
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
+from .labels import select_labels
 
 
 class SubsetSplit:
@@ -53,15 +54,3 @@ def sample_of(split: Split, images: int) -> Split:
         return split
     order = torch.from_numpy(generator(0, "sample").permutation(len(split)))
     return SubsetSplit(split, order[:images].sort().values)
-
-
-def select_labels(labels: Tensor, indices: Tensor) -> Tensor:
-    """Return the labels of some images of a split: class indices (N,), or targets (M, 6)."""
-    if labels.ndim == 1:
-        return labels[indices]
-    parts = []
-    for position, index in enumerate(indices.tolist()):
-        of_image = labels[labels[:, 0] == index].clone()
-        of_image[:, 0] = position
-        parts.append(of_image)
-    return torch.cat(parts)

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..utils.errors import some_names
 from ..utils.text import counted
-from .base import Data, Split, class_counts
+from .base import Data, Split
 from .files import ImageFile
 from .identity import SPLIT_NAMES
 from .images import BACKGROUND
+from .labels import class_counts
 from .readable import image_files
 
 FEW_IMAGES = 10  # of a class, under which there is a warning

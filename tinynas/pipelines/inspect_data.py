@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..arch.arch import MAX_RESOLUTION
-from ..data.base import BatchRequest, Data, class_labels
+from ..data.base import BatchRequest, Data
+from ..data.labels import class_labels
 from ..data.registry import load_data
 from ..data.summary import DataSummary, summarise
 from ..experiment.contact_sheet import Shown, contact_sheet

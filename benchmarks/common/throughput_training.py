@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tinynas import Supernet, augment, load_arch
+from tinynas.data.augmentation import FILE_CROP_SCALE
 from tinynas.data.base import Data
 from tinynas.data.images import read_image
 from tinynas.data.memory import MemorySplit
@@ -79,7 +80,8 @@ def measure_smaller(files: Sequence[str]) -> Iterator[dict]:
         ratios, means, tails = [], [], []
         for number, file in enumerate(files):
             torch.manual_seed(number)
-            crop = RandomCrop.draw(*read_image(file).shape[1:], resolution)
+            height, width = read_image(file).shape[1:]
+            crop = RandomCrop.draw(height, width, resolution, FILE_CROP_SCALE)
             start = time.process_time()
             whole = crop(read_image(file))
             middle = time.process_time()

@@ -40,8 +40,8 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     """Train the run's supernet unless it is trained, search it within the budget, and write the Pareto front.
 
     An interrupted search resumes where it stopped; several processes may search one run together. Under torchrun all
-    processes train, and those that share the study search: all if it is in a database, else those on the machine of the
-    first one. All but the first return None.
+    processes train, and those that reach the study search: all if it is on a server, else those that see the run's
+    folder. All but the first return None.
 
     Returns:
         The Pareto front, as it is written to front.json.

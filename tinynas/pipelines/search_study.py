@@ -23,7 +23,6 @@ from ..study.predictor import cross_validated_tau
 from ..study.racing import Race
 from ..tasks.registry import TASKS
 from ..utils.pareto import pareto_front
-from ..utils.torchrun import is_first_node
 from .search_limits import feasible_networks
 from .search_progress import SearchDisplay, SearchProgress, SearchState, point
 from .search_workers import workers_beside
@@ -75,7 +74,7 @@ def join_search(plan: SearchPlan, supernet: Supernet, data: Data, *, report: Pro
     """
     storage = plan.settings.storage or ""
     is_on_server = "://" in storage and not storage.startswith("sqlite")
-    if is_first_node() or is_on_server:
+    if is_on_server or RunFolder(plan.run).search.exists():  # a file is the first process's where its run is seen
         search_supernet(plan, supernet, data, after_trial=SearchProgress(_ignore).after_trial, note=report.note)
 
 

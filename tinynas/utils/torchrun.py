@@ -8,11 +8,6 @@ def is_under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def is_first_node() -> bool:
-    """Return whether this process runs on the machine of rank 0."""
-    return os.environ.get("GROUP_RANK", "0") == "0"
-
-
 def is_silent_rank() -> bool:
     """Return whether torchrun started this process beside the one of rank 0, which alone shows anything."""
     return is_under_torchrun() and os.environ.get("RANK", "0") != "0"

@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import get_type_hints
 
 import numpy as np
@@ -158,6 +159,14 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
         tinynas.open_run("nowhere")
 
 
+@pytest.mark.parametrize("name", ["a/../../z", "../x", "", " ", "a:b", "digits", "."])
+def test_name_that_is_no_folder_or_a_shipped_data_sets_is_refused(data, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^name "):
+        tinynas.search(space="micro", data=replace(data, name=name), flops="150K")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_data_set_that_has_changed_is_noticed(run):
     other = tinynas.Data(train=samples(80, 7), test=samples(40, 1), classes=("dark", "bright"), name="brightness")
     with pytest.raises(FileError, match="the data set brightness has changed since"):
@@ -216,9 +225,7 @@ def test_detector_of_a_programs_own_boxes(tmp_path):
         train=bright_squares(160, 0), test=bright_squares(16, 1), classes=("square",), task="detect", name="squares"
     )
     (tmp_path / "space.yaml").write_text(json.dumps(DETECTORS))
-    run = tinynas.search(
-        space=tmp_path / "space.yaml", data=data, task="detect", run=tmp_path / "run", epochs=1, trials=1
-    )
+    run = tinynas.search(space=tmp_path / "space.yaml", data=data, run=tmp_path / "run", epochs=1, trials=1)
     model = tinynas.retrain(run, data=data, epochs=12, batch_size=16, name="detector")
     assert model.metrics.ap50 > 10
     inside = 0

@@ -41,7 +41,7 @@ class Datasets:
         train: Samples to train on.
         test: Samples for the final accuracy.
         classes: Names of the classes; a label is an index into them.
-        name: What the data set is called in files and messages.
+        name: What the data set is called in files and messages: letters, digits, spaces, "-" and "_".
         val: Samples of search-val; by default a part of `train`, which is then not trained on.
         val_fraction: Fraction of the training images (of each class) that become search-val.
         task: "classify" or "detect".
@@ -57,11 +57,11 @@ class Datasets:
         36
     """
 
-    train: Dataset
-    test: Dataset
+    train: Dataset = field(repr=False)
+    test: Dataset = field(repr=False)
     classes: Sequence[str]
     name: str = "custom"
-    val: Dataset | None = None
+    val: Dataset | None = field(default=None, repr=False)
     val_fraction: float = 0.1
     task: str = "classify"
     flip: bool = True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ..arch.budget import Budget
 from ..arch.targets import DEFAULT_TARGET
+from ..data.datasets import Datasets
 from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.reporter import NullReporter, ProgressReporter
 from ..experiment.results import FrontEntry, SearchResult
@@ -123,7 +124,7 @@ def search(
         latency: Time of one inference, such as "5ms".
         run: Folder of the run; by default a new one in runs/.
         resume: Continue an interrupted search: that of `run`, or the newest.
-        task: "classify" or "detect".
+        task: "classify" or "detect"; by default that of a program's own data, or of the run.
         device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
         progress: Receives messages and progress.
         **settings: As the options of `tinynas search`.
@@ -155,6 +156,8 @@ def search(
         latency=latency,
         target=search_target(folder, resume=resume, overrides=overrides),
     )
+    if task is None and not (folder and folder.exists()) and isinstance(data, Datasets):
+        task = data.task
     plan = plan_search(folder, resume=resume, task=task, budget=budget, overrides=overrides)
     search_command.search(plan, report=progress or NullReporter())
     return Run(plan.run)

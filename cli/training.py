@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from tinynas.arch.budget import Budget
-from tinynas.arch.targets import DEFAULT_TARGET
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.plans import RetrainPlan, SearchPlan
 from tinynas.experiment.recipes import RecipeFile, load_recipe
@@ -135,14 +134,6 @@ def _plan_of_request(target: str | None, read_request: Callable[[], dict[str, An
     return plan_retraining(target, **request), request["overrides"]
 
 
-def _front_budget(target: str | None, source: Path | None, limits: Mapping[str, str | None]) -> Budget:
-    """Return the limits that choose a network of a run's front, as they are meant for the run's target."""
-    from tinynas.pipelines.planning import front_target
-
-    is_front_limited = not source and (limits["sram"] is not None or limits["flash"] is not None)
-    return Budget.parse(**limits, target=front_target(target) if is_front_limited else DEFAULT_TARGET)
-
-
 def _read_request(
     target: str | None,
     named: Mapping[str, Any],
@@ -153,11 +144,13 @@ def _read_request(
     overrides: Overrides,
 ) -> dict[str, Any]:
     """Return what is asked of `plan_retraining`: what was named, and what files say."""
+    from tinynas.pipelines.planning import front_budget
+
     published = load_recipe(recipe) if recipe else None
     if published and not named["resume"]:
         published.check_model(named["source"])
     settings = _settings_of_files(published, config, named["source"]) | overrides
-    budget = _front_budget(target, named["source"], limits)
+    budget = front_budget(target, named["source"], **limits)
     return {**named, "budget": budget, "recipe": published, "overrides": settings}
 
 

@@ -30,17 +30,36 @@ NO_LIMITS = Budget()
 NO_OVERRIDES = Overrides()
 
 
-def front_target(target: str | None) -> str:
-    """Return the name of the target that a run's networks were searched for, which decides what limits mean.
+def front_budget(
+    target: str | None,
+    source: Path | None,
+    *,
+    flops: str | None = None,
+    params: str | None = None,
+    sram: str | None = None,
+    flash: str | None = None,
+) -> Budget:
+    """Read the limits that choose a network of a run's front.
+
+    What `sram` and `flash` limit is decided by what the run's networks were searched for.
 
     Args:
         target: A run's folder, or another network than a run's. None: the newest run.
+        source: Trained model that is trained further, in place of `target`.
+        flops: As in `Budget.parse`, like the others.
+        params: Parameters.
+        sram: Memory that an inference takes.
+        flash: Memory of the network.
 
     Raises:
+        InputError: A text is not a count or size.
         FileError: There is no run, or its front.json is damaged.
     """
-    run = Path(target) if target else newest_run(BEST).path
-    return RunFolder(run).read_front().target if run.is_dir() else DEFAULT_TARGET
+    runtime = DEFAULT_TARGET
+    if source is None and (sram is not None or flash is not None):
+        run = Path(target) if target else newest_run(BEST).path
+        runtime = RunFolder(run).read_front().target if run.is_dir() else DEFAULT_TARGET
+    return Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=runtime)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..arch.budget import Budget
-from ..arch.targets import DEFAULT_TARGET
 from ..data.datasets import Datasets
 from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.reporter import NullReporter, ProgressReporter
@@ -18,7 +17,7 @@ from ..utils.overrides import Overrides
 from . import retrain as retrain_command
 from . import search as search_command
 from .keywords import RetrainKeywords, SearchKeywords
-from .planning import front_target, plan_retraining
+from .planning import front_budget, plan_retraining
 from .program_data import DataSet, data_name
 from .program_model import TrainedModel
 from .search_planning import plan_search, search_target
@@ -216,20 +215,14 @@ def retrain(
     path = source.path if isinstance(source, TrainedModel) else source
     named = {**settings, "data": data_name(data)}
     overrides = Overrides.read(_without_none(named), RetrainConfig, where="retrain()")
-    is_front_limited = source is None and (sram is not None or flash is not None)
-    budget = Budget.parse(
-        flops=_text(flops),
-        params=_text(params),
-        sram=_text(sram),
-        flash=_text(flash),
-        target=front_target(target) if is_front_limited else DEFAULT_TARGET,
-    )
+    model = Path(path) if path else None
+    budget = front_budget(target, model, flops=_text(flops), params=_text(params), sram=_text(sram), flash=_text(flash))
     plan = plan_retraining(
         target,
         name=name,
         resume=resume,
         task=task,
-        source=Path(path) if path else None,
+        source=model,
         budget=budget,
         overrides=overrides,
     )

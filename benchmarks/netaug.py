@@ -40,8 +40,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tinynas import Arch
-from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.blocks import Stem
 from tinynas.arch.heads import Head
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plots import Series, pareto_plot
@@ -65,7 +66,9 @@ def large_arch() -> dict:
         blocks = []
         for number in range(depth):
             stride = 1 if number else 2
-            blocks.append(Block(mid=6 * channels, out=out, kernel=3, stride=stride, residual=number > 0, act="relu6"))
+            blocks.append(
+                InvertedResidual(mid=6 * channels, out=out, kernel=3, stride=stride, residual=number > 0, act="relu6")
+            )
             channels = out
         stages.append(tuple(blocks))
     stem = Stem(out=16, kernel=3, stride=2, act="relu6")

@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from tinynas import Budget, SearchSpace, SideNet, Supernet, build, cost
 from tinynas.arch.arch import Arch
-from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.blocks import Stem
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.data.base import Normalisation
 from tinynas.data.memory import MemorySplit
 from tinynas.experiment.config import RetrainConfig
@@ -73,7 +74,7 @@ DETECTORS = {
 }
 
 TINY = Arch(  # few tensors and little metadata: a small file
-    resolution=8, in_channels=1, classes=2, stem=Stem(out=2), stages=((Block(out=2, kernel=3),),)
+    resolution=8, in_channels=1, classes=2, stem=Stem(out=2), stages=((InvertedResidual(out=2, kernel=3),),)
 )
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05)

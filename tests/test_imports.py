@@ -15,14 +15,14 @@ FLOORS = [
     {"utils"},
     {"arch", "data", "kernels"},
     {"models", "tasks"},
-    {"training", "study", "early_exit", "deploy"},
+    {"training", "study", "early_exit", "deploy", "blocks"},
     {"experiment"},
     {"pipelines"},
 ]
 
 FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.glob("*/**/*.py"))
-WITHOUT_TORCH = ("arch", "experiment", "utils")
+WITHOUT_TORCH = ("arch", "blocks", "experiment", "utils")
 
 
 def imports_of(tree):

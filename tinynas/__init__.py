@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arch.arch import Arch
+from .arch.block_kinds import block
+from .arch.blocks import Block
 from .arch.budget import Budget
 from .arch.cost import Cost, cost
 from .arch.netaug import augment
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arch",
+    "Block",
     "Budget",
     "Cost",
     "Data",
@@ -50,6 +53,7 @@ __all__ = [
     "TinyNASError",
     "TrainedModel",
     "augment",
+    "block",
     "build",
     "cost",
     "load",

@@ -5,8 +5,9 @@ import torch
 import yaml
 
 from tinynas import Arch, Supernet, augment, build, load_arch
-from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.blocks import Stem
 from tinynas.arch.zoo import shipped_networks
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.utils.errors import InputError
 
 
@@ -66,7 +67,7 @@ def test_arch_with_symmetric_padding_is_written_without_it():
 
 def test_arch_refuses_a_residual_block_that_changes_channels():
     with pytest.raises(InputError, match="keeps its channels"):
-        Arch(resolution=8, stem=Stem(out=4), stages=((Block(out=8, kernel=3, residual=True),),))
+        Arch(resolution=8, stem=Stem(out=4), stages=((InvertedResidual(out=8, kernel=3, residual=True),),))
 
 
 def test_arch_from_dict_names_a_missing_key():

@@ -8,11 +8,12 @@ import pytest
 from helpers import slow_except
 from tinynas import build, cost, load_arch, load_space
 from tinynas.arch.arch import Arch
-from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.blocks import Stem
 from tinynas.arch.lowering import lower
 from tinynas.arch.memory_plan import peak_bytes
 from tinynas.arch.operators import CONVOLUTIONS, TensorSpec
 from tinynas.arch.zoo import shipped_networks
+from tinynas.blocks.inverted_residual import InvertedResidual
 
 
 def check_counts(arch):
@@ -70,7 +71,7 @@ def arch_of(block, resolution=9, stem_kernel=3):
 
 
 def test_lower_of_a_small_arch():
-    network = lower(arch_of(Block(out=4, kernel=5, mid=8, se=2, act="relu", residual=True)))
+    network = lower(arch_of(InvertedResidual(out=4, kernel=5, mid=8, se=2, act="relu", residual=True)))
     rows = [(o.name, o.kind, o.output.shape, o.activation) for o in network.operators]
     assert rows == [
         ("stem", "CONV_2D", (1, 5, 5, 4), ""),
@@ -105,7 +106,7 @@ def convolutions(arch):
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 def test_extension_makes_same_padding_that_of_torch(kernel, stride):
     for resolution in range(1, 20):
-        arch = arch_of(Block(out=4, kernel=kernel, stride=stride), resolution, kernel)
+        arch = arch_of(InvertedResidual(out=4, kernel=kernel, stride=stride), resolution, kernel)
         for operator in convolutions(arch):
             assert same_padding(operator) == operator.padding[0] == operator.kernel // 2
         for operator in convolutions(replace(arch, padding="same")):
@@ -117,7 +118,7 @@ def test_extension_makes_same_padding_that_of_torch(kernel, stride):
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 def test_padding_same_needs_no_extension(kernel):
     for resolution in range(1, 20):
-        arch = arch_of(Block(out=4, kernel=kernel, stride=2), resolution, kernel)
+        arch = arch_of(InvertedResidual(out=4, kernel=kernel, stride=2), resolution, kernel)
         network = lower(replace(arch, padding="same"))
         assert network.executed_macs == sum(operator.macs for operator in network.operators) == cost(arch).macs
 
@@ -129,7 +130,7 @@ def test_shipped_spaces_of_padding_same_execute_what_is_counted(rng):
 
 
 def test_extension_is_counted_in_executed_macs_only():
-    even, odd = (lower(arch_of(Block(out=4, kernel=3), resolution)).operators[0] for resolution in (8, 9))
+    even, odd = (lower(arch_of(InvertedResidual(out=4, kernel=3), resolution)).operators[0] for resolution in (8, 9))
     assert (even.extension, odd.extension) == (1, 0)
     assert (even.macs, even.executed_macs) == (4 * 4 * 4 * 9, 4 * 4 * 4 * 16)
     assert odd.executed_macs == odd.macs == 5 * 5 * 4 * 9

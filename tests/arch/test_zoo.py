@@ -49,4 +49,4 @@ def test_load_space_reads_a_file(tmp_path, space):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(SMALL))
     assert load_space(path) == space
-    assert set(shipped_spaces()) == {"micro", "mobile32", "mcu", "mobile", "detect"}
+    assert set(shipped_spaces()) == {"micro", "mobile32", "mcu", "mobile", "detect", "ds-cnn", "vit-tiny"}

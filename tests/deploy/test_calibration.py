@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from helpers import TINY, images_for, model_of
-from tinynas.arch.blocks import Block
 from tinynas.arch.lowering import lower
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.deploy.calibration import calibrate, output_error, quantize_by
 from tinynas.deploy.histograms import CRITERIA, collect_histograms, min_max
 from tinynas.deploy.int8_simulation import run_int8
@@ -74,7 +74,7 @@ def with_rare_activation(size):
 
     A channel of the expansion is active in a single pixel of all images, and the depthwise convolution ignores it.
     """
-    block = Block(out=4, kernel=3, mid=8, act="relu")
+    block = InvertedResidual(out=4, kernel=3, mid=8, act="relu")
     arch = replace(TINY, resolution=32, stages=((block,),))
     network, weights = network_of(arch)
     images = images_for(arch, 64)

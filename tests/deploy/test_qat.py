@@ -3,8 +3,8 @@ from dataclasses import replace
 import torch
 
 from helpers import TINY, images_for, model_of
-from tinynas.arch.blocks import Block
 from tinynas.arch.lowering import lower
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.deploy.calibration import calibrate, output_error, quantize_by
 from tinynas.deploy.histograms import collect_histograms
 from tinynas.deploy.lowered_run import layer_weights
@@ -18,7 +18,7 @@ def with_large_channel():
     A channel of the projection is 100 times as large, and the classifier's weights that read it as small: the same
     function, but the scale of int8 is too coarse for the other channels.
     """
-    arch = replace(TINY, resolution=16, classes=4, stages=((Block(out=8, kernel=3, mid=16),),))
+    arch = replace(TINY, resolution=16, classes=4, stages=((InvertedResidual(out=8, kernel=3, mid=16),),))
     network = lower(arch)
     weights = layer_weights(network, fold(model_of(arch).net))
     project, classifier = weights["stages.0.0.project"], weights["head.classifier"]

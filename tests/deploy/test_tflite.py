@@ -1,9 +1,10 @@
 import pytest
 import torch
+from kinds import tflite_spaces
 
 from helpers import images_for, model_of
 from tinynas import load_arch, load_space
-from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.arch.zoo import shipped_networks
 from tinynas.deploy.qat import TrainingImages
 
 
@@ -15,7 +16,7 @@ def tflite():
     return to_tflite
 
 
-@pytest.mark.parametrize("name", [*shipped_spaces(), *shipped_networks()])
+@pytest.mark.parametrize("name", [*tflite_spaces(), *shipped_networks()])
 def test_to_tflite_files_compute_what_torch_does(tflite, name):
     arch = load_arch(name) if name in shipped_networks() else load_space(name).min()
     model, images = model_of(arch), images_for(arch, 4)

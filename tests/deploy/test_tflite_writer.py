@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from kinds import space_of, tflite_kinds, tflite_spaces
 from sklearn.datasets import load_sample_images
 from torch.nn.functional import interpolate
 
@@ -12,14 +13,16 @@ from helpers import DETECTORS, SMALL, images_for, model_of, slow_except
 from tinynas import SearchSpace, load_arch, load_space
 from tinynas.arch.arch import Arch
 from tinynas.arch.arena import arena
-from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.blocks import Stem
 from tinynas.arch.file_size import tflite_bytes
 from tinynas.arch.heads import Head
 from tinynas.arch.lowering import lower
-from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.arch.zoo import shipped_networks
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.deploy.calibration import calibrate
 from tinynas.deploy.lowered_run import layer_weights, run_lowered
 from tinynas.models.network import fold
+from tinynas.utils.errors import InputError
 
 pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
 pytest.importorskip("flatbuffers", reason="the extra tflite is not installed")
@@ -103,7 +106,7 @@ def test_files_of_published_networks_at_other_resolutions(resolution):
         check(replace(load_arch(name), resolution=resolution))
 
 
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", tflite_spaces())
 def test_files_of_a_shipped_space(name):
     space = load_space(name)
     check(space.min())
@@ -112,13 +115,13 @@ def test_files_of_a_shipped_space(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", tflite_spaces())
 def test_files_of_many_archs_of_a_shipped_space(name, seed):
     check(load_space(name).sample(np.random.default_rng(1 + seed)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", tflite_spaces())
 def test_files_of_the_largest_arch_of_a_shipped_space(name):
     check(load_space(name).max())
 
@@ -130,6 +133,27 @@ def test_files_of_every_kind_of_choice(plain, rng):
         check(arch)
 
 
+@pytest.mark.parametrize("kind", tflite_kinds())
+def test_files_of_every_kind_of_block(kind, rng):
+    check(space_of(kind, padding="same").max())
+    check(space_of(kind).sample(rng))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("kind", tflite_kinds())
+def test_files_of_many_archs_of_every_kind_of_block(kind, padding, rng):
+    space = space_of(kind, padding=padding)
+    for arch in [space.min(), *(space.sample(rng) for _ in range(6))]:
+        check(arch)
+
+
+def test_files_of_transformers_are_refused():
+    arch = space_of("vit").min()
+    with pytest.raises(InputError, match="a TFLite file cannot have BATCH_MATMUL, GELU, LAYER_NORM, SOFTMAX, as this"):
+        write_tflite(lower(arch), {})
+
+
 @pytest.mark.parametrize("resolution", [40, 48, 56, 80])
 def test_files_of_detectors_whose_coarse_map_is_cropped(detectors, resolution):
     check(replace(detectors.max(), resolution=resolution))
@@ -139,13 +163,13 @@ def test_files_of_detectors_whose_coarse_map_is_cropped(detectors, resolution):
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 @pytest.mark.parametrize("resolution", [7, 8, 9])
 def test_files_of_every_kernel_and_stride(kernel, stride, resolution):
-    block = Block(out=6, kernel=kernel, stride=stride, mid=8, se=4, act="hswish")
+    block = InvertedResidual(out=6, kernel=kernel, stride=stride, mid=8, se=4, act="hswish")
     stem = Stem(out=4, kernel=kernel, stride=stride, act="relu")
     head = Head(conv=8, hidden=8, act="hswish")
     check(Arch(resolution=resolution, classes=5, stem=stem, stages=((block,), (block,)), head=head))
 
 
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", tflite_spaces())
 def test_files_of_a_shipped_space_with_other_padding(name):
     space = load_space(name)
     other = {"same": "symmetric", "symmetric": "same"}[space.padding]
@@ -154,7 +178,7 @@ def test_files_of_a_shipped_space_with_other_padding(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", tflite_spaces())
 def test_files_of_archs_with_padding_same(name, seed):
     rng = np.random.default_rng(1 + seed)
     arch = load_space(name).sample(rng)
@@ -177,7 +201,7 @@ def test_files_of_detectors_with_padding_same(detectors, resolution):
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 @pytest.mark.parametrize("resolution", [7, 8, 9])
 def test_files_of_every_kernel_and_stride_with_padding_same(kernel, stride, resolution):
-    block = Block(out=6, kernel=kernel, stride=stride, mid=8)
+    block = InvertedResidual(out=6, kernel=kernel, stride=stride, mid=8)
     stem = Stem(out=4, kernel=kernel, stride=stride)
     check(Arch(resolution=resolution, classes=5, stem=stem, stages=((block,), (block,)), padding="same"))
 

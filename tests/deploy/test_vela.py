@@ -7,11 +7,11 @@ from importlib.metadata import distribution
 
 import numpy as np
 import pytest
+from kinds import tflite_spaces
 
 from helpers import TINY, images_for, model_of, sampled, slow_except
 from tinynas import load_space
 from tinynas.arch.lowering import lower
-from tinynas.arch.zoo import shipped_spaces
 from tinynas.deploy import vela
 from tinynas.deploy.calibration import calibrate
 from tinynas.deploy.lowered_run import layer_weights
@@ -105,7 +105,7 @@ def test_compiled_file_is_one_operator_of_the_npu(content):
     assert compiled.estimate.file == len(compiled.content)
 
 
-@pytest.mark.parametrize("name", slow_except(shipped_spaces(), "micro"))
+@pytest.mark.parametrize("name", slow_except(tflite_spaces(), "micro"))
 def test_no_operator_of_a_space_is_left_on_the_cpu(name):
     space = load_space(name)
     arch = replace(sampled(space, 0), resolution=96) if name.startswith("detect") else sampled(space, 0)

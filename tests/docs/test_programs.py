@@ -49,6 +49,9 @@ def example(tmp_path_factory):
 def test_page_python_programs_run_in_order(page, example, monkeypatch, capsys):
     monkeypatch.chdir(example)
     namespace = {}
+    for block in blocks_of(page, "yaml"):
+        if block.title:
+            Path(block.title).write_text(block.text)
     for block in blocks_of(page, "python"):
         assert not block.title or block.title in SCRIPTS
         if not block.title:

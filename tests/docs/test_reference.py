@@ -7,7 +7,8 @@ import yaml
 
 from pages import COMMANDS, DOCS, blocks_of, script_of_docs, visible_flags
 from tinynas import Arch, SearchSpace
-from tinynas.arch.choices import BlockChoices, StageChoices, StemChoices
+from tinynas.arch.block_kinds import SHIPPED, block_kind
+from tinynas.arch.choices import StemChoices
 from tinynas.arch.heads import DetectorChoices, HeadChoices
 from tinynas.experiment.recipes import load_recipe, shipped_recipes
 from tinynas.utils.settings import format_value
@@ -41,25 +42,31 @@ def yaml_examples():
 
 
 def test_search_space_examples_load():
-    classifiers, detectors, network = yaml_examples()
+    classifiers, detectors, kinds, network = yaml_examples()
     assert SearchSpace.from_dict(classifiers).task == "classify"
+    assert {stage["kind"] for stage in kinds["stages"]} == set(SHIPPED)
+    assert SearchSpace.from_dict(kinds).task == "classify"
     assert SearchSpace.from_dict(detectors).task == "detect"
     assert Arch.from_dict(network).resolution == 32
 
 
 def test_search_space_page_names_every_key():
     text = (DOCS / "search-spaces.md").read_text()
-    classifiers, detectors, _ = yaml_examples()
+    classifiers, detectors, kinds, _ = yaml_examples()
     sections = {
         "": (names_of(SearchSpace) - {"stem", "stages", "head"} | {"act"}, [classifiers]),
         "stem.": (names_of(StemChoices), [classifiers["stem"]]),
-        "stages[].": (names_of(StageChoices) - {"blocks"} | names_of(BlockChoices), classifiers["stages"]),
+        "stages[].": ({"kind", "depth", "stride"} | keys_of_blocks(), [*classifiers["stages"], *kinds["stages"]]),
         "head.": (names_of(HeadChoices) | names_of(DetectorChoices), [classifiers["head"], detectors["head"]]),
     }
     for prefix, (keys, examples) in sections.items():
         for key in keys:
             assert f"`{prefix}{key}`" in text, f"the table lacks {prefix}{key}"
             assert any(key in example for example in examples), f"no example has {prefix}{key}"
+
+
+def keys_of_blocks():
+    return {option.key for name in SHIPPED for option in block_kind(name, "SHIPPED").options}
 
 
 def names_of(cls):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from tinynas.arch.blocks import Block
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.kernels.passes import TensorTable, run_evaluation, run_training
 from tinynas.kernels.program import NotCoveredError, ProgramBuilder, part_of
-from tinynas.models.layers import ConvNorm, InvertedResidual
+from tinynas.models.layers import ConvNorm
 from tinynas.utils.errors import InputError
 
 
@@ -30,8 +30,8 @@ class Tapped(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = ConvNorm(3, 6, 3, 2, act="relu")
-        self.first = InvertedResidual(Block(out=5, kernel=5, stride=1, mid=11, se=3, act="hswish"), 6)
-        self.second = InvertedResidual(Block(out=5, kernel=3, stride=1, mid=7, act="relu6", residual=True), 5)
+        self.first = InvertedResidual(out=5, kernel=5, stride=1, mid=11, se=3, act="hswish").module(6)
+        self.second = InvertedResidual(out=5, kernel=3, stride=1, mid=7, act="relu6", residual=True).module(5)
 
     def forward(self, images):
         stem = self.stem(images)

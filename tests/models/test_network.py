@@ -8,7 +8,8 @@ from torch.nn.functional import conv2d, pad
 from helpers import images_for, model_of, trained_supernet
 from tinynas import build, load_arch
 from tinynas.arch.arch import Arch
-from tinynas.arch.blocks import Block, Stem
+from tinynas.arch.blocks import Stem
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.models.network import fold, fold_in_place
 
 
@@ -55,7 +56,7 @@ def as_tensorflow_pads(images, kernel, stride):
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_padding_same_is_tensorflows_for_turned_kernels(resolution, kernel, stride):
-    block = Block(out=4, kernel=3)
+    block = InvertedResidual(out=4, kernel=3)
     stem = Stem(out=4, kernel=kernel, stride=stride)
     arch = Arch(resolution=resolution, classes=2, stem=stem, stages=((block,),), padding="same")
     net, images = fold(model_of(arch).net), images_for(arch, 2)
@@ -92,12 +93,12 @@ def test_build_starts_residual_blocks_and_the_classifier_as_it_is_told():
             value
             for stage in net.stages
             for block in stage
-            if block.residual
+            if block.shortcut is not None
             for value in block.project.norm.weight.tolist()
         }
         assert gains == {gain}
         assert all(
-            block.project.norm.weight.eq(1).all() for stage in net.stages for block in stage if not block.residual
+            block.project.norm.weight.eq(1).all() for stage in net.stages for block in stage if block.shortcut is None
         )
         assert net.head.classifier.weight.std().item() == pytest.approx(std, rel=0.02)
         assert net.head.classifier.weight.mean().abs() < std / 50

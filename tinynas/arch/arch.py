@@ -11,7 +11,9 @@ import yaml
 
 from ..utils.errors import InputError, require, unknown
 from ..utils.schema import check_keys, check_list, check_mapping, from_mapping
-from .blocks import Block, Stem, is_count
+from .block_kinds import block_from_dict, block_to_dict
+from .blocks import Block, Stem
+from .checks import is_count
 from .heads import AnyHead, DetectorHead, FitAnchors, Head, detector_head, detector_taps, head_from_dict
 
 MAX_RESOLUTION = 2048  # pixels; so that a wrong number takes no gigabytes
@@ -65,19 +67,15 @@ class Arch:
         if not self.stages or not all(self.stages):
             blocks = [len(stage) for stage in self.stages]
             raise InputError(f"an arch needs a stage, and every stage a block, but the blocks per stage are {blocks}")
-        self._check_residual_blocks()
+        self._check_blocks()
         self.taps()
         check_padding(self.padding)
 
-    def _check_residual_blocks(self) -> None:
+    def _check_blocks(self) -> None:
         channels = self.stem.out
         for stage in self.stages:
             for block in stage:
-                if block.residual and (block.stride != 1 or block.out != channels):
-                    raise InputError(
-                        "a residual block has stride 1 and keeps its channels, "
-                        f"but this one has stride {block.stride}, {channels} input and {block.out} output channels"
-                    )
+                block.check(channels)
                 channels = block.out
 
     @property
@@ -163,6 +161,7 @@ class Arch:
             default, is left out.
         """
         plain: dict[str, Any] = _with_lists(asdict(self))
+        plain["stages"] = [[block_to_dict(block) for block in stage] for stage in self.stages]
         if self.padding == SYMMETRIC:
             del plain["padding"]
         return plain
@@ -221,7 +220,7 @@ def check_padding(padding: str) -> None:
 def _stage_from_list(plain: object, where: str) -> tuple[Block, ...]:
     blocks = []
     for block in check_list(plain, where):
-        blocks.append(from_mapping(Block, block, f"a block of {where}"))
+        blocks.append(block_from_dict(block, f"a block of {where}"))
     return tuple(blocks)
 
 

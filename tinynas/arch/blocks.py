@@ -1,12 +1,16 @@
-"""The stem and the blocks of an architecture: their fields, checks and layers. A size of 0 means no such layer."""
+"""Blocks: what every kind of block says about itself, and the stem. A size of 0 means no such layer."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from ..utils.errors import InputError, require, unknown
-from .layer_cost import LayerCost, conv_cost, depthwise_cost, linear_cost, output_size, weightless_cost
-
-ACTIVATIONS = ("relu", "relu6", "hswish")
+from ..utils.errors import InputError, require
+from .channels import ChannelGroup
+from .checks import check_conv, is_count
+from .lowering_steps import Lowering
+from .operators import TensorSpec
+from .options import Option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,91 +33,114 @@ class Stem:
         check_conv(self.kernel, self.stride, self.act)
         require(is_count(self.out) and self.out > 0, "stem.out > 0", out=self.out)
 
+    def lower(self, lowering: Lowering, image: TensorSpec) -> TensorSpec:
+        """Append the stem's operators for an image, and return what they write."""
+        return lowering.conv_norm(image, "stem", self.out, kernel=self.kernel, stride=self.stride, act=self.act)
 
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """A depthwise-separable or inverted-residual block (MobileNetV2, Sandler et al., 2018, section 3.3).
 
-    1x1 expansion to `mid` channels, depthwise convolution, squeeze-excite through `se` channels, linear 1x1 projection
-    to `out` channels. Without expansion the depthwise convolution runs on the block's input.
+class Block(ABC):
+    """A kind of block: the fields of its blocks, their options in a space, their operators and their module.
+
+    A subclass is a frozen dataclass with keyword-only fields that are whole numbers, texts or truth values, and is
+    registered by `tinynas.block("its-name")`. Blocks read and write feature maps (N, channels, H, W).
+
+    A subclass must have the field `out`. It has the fields `stride` and `residual` where blocks differ in them.
 
     Attributes:
+        kind: Name of the kind, as `kind: name` in YAML files; set when it is registered.
+        options: The fields that a search space chooses, in the order in which they are decided.
         out: Output channels.
-        kernel: Kernel size of the depthwise convolution in pixels; odd.
-        stride: Stride of the depthwise convolution in pixels.
-        mid: Expanded channels; 0 for no expansion.
-        se: Channels of the squeeze layer; 0 for no squeeze-excite.
-        act: Activation; "relu", "relu6" or "hswish".
-        residual: Whether an identity shortcut adds the input to the output.
+        stride: Stride in pixels: a map of H rows becomes one of H / stride, rounded up.
+        residual: Whether the output is a sum with the input, so that both have the same channels. A space sets the
+            field for blocks whose channels it does not choose.
+
+    Example:
+        A convolution with batch norm, whose kernel size and output channels a space chooses:
+
+        >>> from dataclasses import dataclass
+        >>> import tinynas
+        >>> from tinynas.arch.options import Option, WidthOption
+        >>> from tinynas.models.layers import ConvNorm
+        >>> @tinynas.block("plain-conv")
+        ... @dataclass(frozen=True, kw_only=True)
+        ... class PlainConv(tinynas.Block):
+        ...     options = (WidthOption("out", "width"), Option("kernel", "kernel"))
+        ...     out: int
+        ...     kernel: int
+        ...     stride: int = 1
+        ...     def lower(self, lowering, x, name):
+        ...         return lowering.conv_norm(x, name, self.out, kernel=self.kernel, stride=self.stride)
+        ...     def module(self, channels):
+        ...         return ConvNorm(channels, self.out, self.kernel, self.stride)
+        ...     def channel_groups(self, name, inputs, outputs):
+        ...         inputs.read_by(f"{name}.conv")
+        ...         outputs.written_by(name)
+        ...         return iter(())
+        >>> stage = {"kind": "plain-conv", "width": [4, 8], "kernel": [3, 5], "depth": [1, 2]}
+        >>> space = tinynas.SearchSpace.from_dict({"resolution": 8, "stem": {"width": 4}, "stages": [stage]})
+        >>> space.max().stages[0][1]
+        PlainConv(out=8, kernel=5, stride=1)
     """
+
+    kind: ClassVar[str]
+    options: ClassVar[tuple[Option, ...]]
 
     out: int
-    kernel: int
     stride: int = 1
-    mid: int = 0
-    se: int = 0
-    act: str = "relu6"
     residual: bool = False
 
-    def __post_init__(self) -> None:
-        check_conv(self.kernel, self.stride, self.act)
-        require(is_count(self.out) and self.out > 0, "block.out > 0", out=self.out)
-        require(is_count(self.mid), "block.mid >= 0", mid=self.mid)
-        require(is_count(self.se), "block.se >= 0", se=self.se)
-        if not isinstance(self.residual, bool):
-            raise InputError(f"residual must be true or false, but is {self.residual!r}")
+    def check(self, channels: int) -> None:
+        """Check that the block can read a map of so many channels.
 
-    def layer_costs(self, name: str, channels: int, size: int, *, keep_input: bool = False) -> Iterator[LayerCost]:
-        """Yield the costs of the block's layers for an input (channels, size, size).
+        Args:
+            channels: Channels of the map.
 
-        The input is kept in memory until the addition of a residual block; with `keep_input`, until after the block.
+        Raises:
+            InputError: It is residual, but has a stride or changes the channels.
         """
-        mid, out_size = self.mid or channels, output_size(size, self.stride)
-        kept = channels * size**2 if self.residual or keep_input else 0
-        if self.mid:  # reads the input, which is thus counted already
-            yield conv_cost(f"{name}.expand", in_channels=channels, out_channels=mid, size=size)
-        yield depthwise_cost(
-            f"{name}.depthwise",
-            channels=mid,
-            size=size,
-            kernel=self.kernel,
-            stride=self.stride,
-            shortcut=kept,
-            reads_shortcut=not self.mid,
-        )
-        if self.se:
-            yield from self._squeeze_excite_costs(f"{name}.se", mid, out_size, held=kept)
-        yield conv_cost(f"{name}.project", in_channels=mid, out_channels=self.out, size=out_size, held=kept)
-        if self.residual:
-            yield weightless_cost(f"{name}.add", kept + self.out * out_size**2)
+        if self.residual and (self.stride != 1 or self.out != channels):
+            raise InputError(
+                "a residual block has stride 1 and keeps its channels, "
+                f"but this one has stride {self.stride}, {channels} input and {self.out} output channels"
+            )
 
-    def _squeeze_excite_costs(self, name: str, channels: int, size: int, held: int) -> Iterator[LayerCost]:
-        """Yield the costs of squeeze-excite's layers for an input (channels, size, size)."""
-        alive = channels * size**2 + held
-        yield weightless_cost(f"{name}.pool", alive + channels)
-        yield linear_cost(f"{name}.reduce", in_features=channels, out_features=self.se, held=alive)
-        yield linear_cost(f"{name}.expand", in_features=self.se, out_features=channels, held=alive)
-        yield weightless_cost(f"{name}.scale", alive + channels)
+    @abstractmethod
+    def lower(self, lowering: Lowering, x: TensorSpec, name: str) -> TensorSpec:
+        """Append the block's operators, from which its cost is counted and files for targets are written.
 
+        Args:
+            lowering: Takes the operators.
+            x: The map that the block reads, (1, H, W, channels).
+            name: The block's name in the network, with which those of its operators begin; operators with weights are
+                called like their layer in `module`.
 
-def check_conv(kernel: int, stride: int, act: str) -> None:
-    """Check the fields of a convolution.
+        Returns:
+            The map that the last operator writes.
+        """
 
-    Raises:
-        InputError: The kernel size is even, or the stride is not positive, or the activation is unknown.
-    """
-    if not is_count(kernel) or kernel % 2 == 0:
-        raise InputError(f"kernel must be an odd whole number, but is {kernel!r}")
-    require(is_count(stride) and stride > 0, "stride > 0", stride=stride)
-    check_activation(act)
+    @abstractmethod
+    def module(self, channels: int) -> Any:
+        """Build the block's layers.
 
+        A smaller block's tensors must be the leading channels, and the centre of the kernels, of a larger block's.
 
-def check_activation(name: str) -> None:
-    """Raise InputError if the name is not one of ACTIVATIONS."""
-    if name not in ACTIVATIONS:
-        raise unknown("activation", name, ACTIVATIONS)
+        Args:
+            channels: Channels of the input.
 
+        Returns:
+            A torch.nn.Module, (N, channels, H, W) -> (N, out, H / stride, W / stride), rounded up.
+        """
 
-def is_count(value: object) -> bool:
-    """Return whether the value is a whole number of at least 0."""
-    return type(value) is int and value >= 0
+    @abstractmethod
+    def channel_groups(self, name: str, inputs: ChannelGroup, outputs: ChannelGroup) -> Iterator[ChannelGroup]:
+        """Add the block's tensors to the groups of its input's and its output's channels.
+
+        Args:
+            name: The block's name in the network.
+            inputs: Channels of the input, to which the layers that read them are added.
+            outputs: Channels of the output, to which the layers that write them are added; for a residual block, the
+                same group.
+
+        Yields:
+            Groups of channels within the block.
+        """

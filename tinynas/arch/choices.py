@@ -1,18 +1,16 @@
 """The options of a search space's stem, blocks and stages, each from small to large. Those of heads: `heads.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, TypeVar
+from functools import cached_property, lru_cache
+from typing import Any
 
-from ..utils.errors import InputError, require
-from ..utils.schema import check_types, from_mapping
+from ..utils.errors import InputError, require, unknown
+from ..utils.schema import check_types, check_value
+from .block_kinds import DEFAULT_KIND, block_kind, field_names
 from .blocks import Block
 from .genes import Chooser
-
-T = TypeVar("T")
-
-_block = lru_cache(maxsize=2**14)(Block)  # the archs of a space share a few thousand different blocks
+from .options import Option, Options, Rounding, check_ascending, largest_if
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,67 +39,53 @@ class StemChoices:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockChoices:
-    """Options of one block, each from small to large.
+    """Options of one block.
 
     Attributes:
-        kernel: Kernel sizes of the depthwise convolution in pixels.
-        expand: Expansion ratios, mid channels = input channels * ratio; empty for a depthwise-separable block.
-        width: Output channels; empty for a residual block, which keeps its input's channels.
-        se: Squeeze-excite reductions, squeezed channels = mid channels / reduction; 0 for no squeeze-excite.
-        act: Activations.
-        stride: Stride in pixels; 1 for a residual block.
+        kind: The kind of block.
+        options: From small to large, for each of the kind's `options`. A field without any keeps its default; a block
+            without options of its width keeps the channels of its input, and is residual if its kind knows that.
+        stride: Stride in pixels; 1 for a block that keeps its channels.
     """
 
-    kernel: tuple[int, ...]
-    expand: tuple[float, ...] = ()
-    width: tuple[int, ...] = ()
-    se: tuple[float, ...] = (0,)
-    act: tuple[str, ...] = ("relu6",)
+    kind: type[Block]
+    options: tuple[Options, ...]
     stride: int = 1
 
     def __post_init__(self) -> None:
-        check_ascending("kernel", self.kernel)
-        if self.expand:
-            check_ascending("expand", self.expand)
-        if self.width:
-            check_ascending("width", self.width)
-        squeezed = [1 / reduction if reduction else 0 for reduction in self.se]
-        if squeezed != sorted(set(squeezed)):
-            raise InputError(f"se goes from small to large: 0, then falling reductions, but is {list(self.se)}")
-        if not self.act:
-            raise InputError("a block needs at least one activation to choose from, but act is empty")
-        if not self.width and self.stride != 1:
+        if not self.has_width and self.stride != 1:
             raise InputError(f"a block without width is residual, with stride 1, but its stride is {self.stride}")
 
-    def compose(self, name: str, channels: int, choose: Chooser, *, divisor: int, se_floor: int) -> Block:
-        """Return the block of the chosen options for an input of `channels` channels.
+    @cached_property
+    def has_width(self) -> bool:
+        """Whether the output's channels are chosen."""
+        return any(option.field == "out" for option, _ in self._chosen)
 
-        Expanded and squeezed channels are rounded to multiples of the divisor; the latter are at least `se_floor`.
-        """
-        out, mid = channels, 0
-        if self.width:
-            out = choose(f"{name}.out", self.width)
-        if self.expand:
-            mid = choose(f"{name}.mid", _expanded(self.expand, channels, divisor))
-        squeezed = _squeezed(self.se, mid or channels, divisor, se_floor)
-        return _block(
-            out=out,
-            kernel=choose(f"{name}.kernel", self.kernel),
-            stride=self.stride,
-            mid=mid,
-            se=choose(f"{name}.se", squeezed),
-            act=choose(f"{name}.act", self.act),
-            residual=not self.width,
-        )
+    @cached_property
+    def _chosen(self) -> list[tuple[Option, Options]]:
+        """The options of the fields that are chosen."""
+        return [(option, options) for option, options in self._items() if options]
+
+    def compose(self, name: str, channels: int, choose: Chooser, *, rounding: Rounding) -> Block:
+        """Return the block of the chosen options for an input of `channels` channels."""
+        fields: dict[str, Any] = {"out": channels}
+        for option, options in self._chosen:
+            values = option.values(options, channels, fields, rounding)
+            fields[option.field] = choose(f"{name}.{option.field}", values)
+        return _block(self.kind, self.stride, not self.has_width, *fields.items())
 
     def fixed_choices(self, kinds: Sequence[str]) -> "BlockChoices":
         """Return the choices with those of these kinds fixed to their largest options."""
-        return replace(
-            self,
-            kernel=largest_if("kernel" in kinds, self.kernel),
-            expand=largest_if("expand" in kinds, self.expand),
-            width=largest_if("width" in kinds, self.width),
-        )
+        options = [largest_if(option.key in kinds, values) for option, values in self._items()]
+        return replace(self, options=tuple(options))
+
+    def keeping_channels(self) -> "BlockChoices":
+        """Return the choices of a block that keeps the channels and the size of its input."""
+        options = [() if option.field == "out" else values for option, values in self._items()]
+        return replace(self, options=tuple(options), stride=1)
+
+    def _items(self) -> Iterator[tuple[Option, Options]]:
+        return zip(self.kind.options, self.options, strict=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,37 +110,40 @@ class StageChoices:
         return StageChoices(depth=largest_if("depth" in kinds, self.depth), blocks=blocks)
 
 
-def largest_if(fixed: bool, options: tuple[T, ...]) -> tuple[T, ...]:
-    """Return only the largest option if the choice is fixed, else all options."""
-    return options[-1:] if fixed else options
-
-
-def check_ascending(name: str, options: Sequence[Any]) -> None:
-    """Raise InputError unless the options are positive numbers in ascending order, and at least one."""
-    previous = 0
-    for option in options or [0]:
-        if type(option) not in (int, float) or not option > previous:
-            raise InputError(f"{name} options are positive and ascend, but got {list(options)}")
-        previous = option
-
-
 def stage_from_dict(plain: Mapping[str, Any], act: str, where: str) -> StageChoices:
     """Return a stage from its YAML form, in which all blocks share the options and the first has width and stride.
 
     `act` is the activation if the stage names none.
 
     Raises:
-        InputError: A key is unknown or missing, or a value is impossible; the text begins with `where`.
+        InputError: A key is unknown or missing, or a value is impossible.
     """
-    values = with_options({"act": act, "depth": 1, **plain}, "depth", "width", "kernel", "expand", "se", "act")
-    depth = values.pop("depth")
+    kind = block_kind(plain.get("kind", DEFAULT_KIND), where)
+    options = {option.key: option for option in kind.options}
+    values = {"act": act, **plain} if "act" in options else dict(plain)
+    for key in values:
+        if key not in ("kind", "depth", "stride", *options):
+            raise unknown(f"key in {where}", key, ("kind", "depth", "stride", *options))
+    depth, stride = as_options(values.get("depth", 1)), values.get("stride", 1)
     check_types(StageChoices, {"depth": depth}, where)
-    if "width" not in values:
-        raise InputError(f"{where} lacks the key 'width'")
-    first = from_mapping(BlockChoices, values, where)
+    check_value(stride, int, f"stride in {where}")
     check_ascending(f"{where} depth", depth)
-    residual = BlockChoices(kernel=first.kernel, expand=first.expand, se=first.se, act=first.act)
-    return StageChoices(depth=depth, blocks=(first, *[residual] * (depth[-1] - 1)))
+    chosen = []
+    for option in kind.options:
+        chosen.append(_options_of(option, values, where))
+    first = BlockChoices(kind=kind, options=tuple(chosen), stride=stride)
+    return StageChoices(depth=depth, blocks=(first, *[first.keeping_channels()] * (depth[-1] - 1)))
+
+
+def _options_of(option: Option, values: Mapping[str, Any], where: str) -> Options:
+    """Return the options of a field that a stage names, or the default ones."""
+    if option.key in values:
+        options = as_options(values[option.key])
+        option.check(options, where)
+        return options
+    if option.default is None:
+        raise InputError(f"{where} lacks the key {option.key!r}")
+    return option.default
 
 
 def with_options(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -169,17 +156,14 @@ def as_options(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
-@lru_cache(maxsize=2**12)
-def _expanded(ratios: tuple[float, ...], channels: int, divisor: int) -> tuple[int, ...]:
-    """Return the channels times each expansion ratio, rounded to multiples of the divisor."""
-    return tuple(max(divisor, int(channels * ratio / divisor + 0.5) * divisor) for ratio in ratios)
-
-
-@lru_cache(maxsize=2**12)
-def _squeezed(reductions: tuple[float, ...], channels: int, divisor: int, floor: int) -> tuple[int, ...]:
-    """Return the channels divided by each reduction, rounded to multiples of the divisor; 0 for a reduction of 0."""
-    sizes = []
-    for reduction in reductions:
-        rounded = round(channels / reduction / divisor) * divisor if reduction else 0
-        sizes.append(max(floor, rounded) if reduction else 0)
-    return tuple(sizes)
+@lru_cache(maxsize=2**14)  # the archs of a space share a few thousand different blocks
+def _block(kind: Any, stride: int, keeps_channels: bool, *chosen: tuple[str, Any]) -> Block:
+    """Return a block of the chosen fields and values."""
+    fields = dict(chosen)
+    known = field_names(kind)
+    if "stride" in known:
+        fields["stride"] = stride
+    if "residual" in known:
+        fields["residual"] = keeps_channels
+    block: Block = kind(**fields)
+    return block

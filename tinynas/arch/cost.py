@@ -2,14 +2,14 @@
 
 Counting rules:
 
-- macs: multiply-accumulates of convolutions and linear layers, each counted as one, batch norm folded. The mobile-NAS
-  papers and fvcore call them FLOPs.
+- macs: multiply-accumulates of convolutions, linear layers and attention's matrix products, each counted as one, batch
+  norm folded. The mobile-NAS papers and fvcore call them FLOPs.
 - params: learnable parameters of `build(arch)`, batch-norm scales and shifts included.
 - flash: bytes of int8 weights plus 4 B bias and 4 B scale per output channel; the runtime's code is not counted.
 - file_tflite: bytes of the int8 TFLite file, which holds more than that (`file_size.py`).
 - peak_sram: bytes of the int8 activations in memory at the worst layer, network input included, weights excluded.
   A layer holds its input, its output and a residual block's input, the latter from after the expansion until the
-  addition. Additions and squeeze-excite scaling write to one of their inputs.
+  addition. Additions, squeeze-excite scaling and softmax write to one of their inputs.
 - peak_sram_inplace_dw: the same if depthwise convolutions overwrite their input (TinyEngine, Lin et al., 2020,
   section 3.2), plus TinyEngine's two buffers, each at its largest: `scratch` for input columns, 2*(H+2p)*(W+2p) for a
   depthwise convolution and 4*k*k*C_in for any other, and `kernel_buffer` for weights, 2*k*k*C_in*C_out for a
@@ -27,10 +27,11 @@ from typing import Protocol
 from ..utils.units import format_bytes, format_count, format_seconds
 from .arch import Arch
 from .arena import arena
-from .blocks import Block
+from .blocks import Block, Stem
 from .file_size import tflite_bytes
-from .layer_cost import FeatureMap, LayerCost, conv_cost, linear_cost, output_size, weightless_cost
-from .lowering import lower
+from .layer_cost import FeatureMap, LayerCost, linear_cost, output_size, weightless_cost
+from .lowering import lower, lower_block, lower_stem, map_spec
+from .operator_cost import operator_costs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +139,11 @@ def quick_cost(arch: Arch) -> Cost:
 
 
 @lru_cache(maxsize=2**12)
-def _tflite_bytes(arch: Arch) -> tuple[int, int, int]:
-    """Return the bytes of TFLM's arena with reference kernels and with CMSIS-NN's, and of the int8 file."""
+def _tflite_bytes(arch: Arch) -> tuple[int | None, int | None, int | None]:
+    """Return the bytes of TFLM's arenas, with reference kernels and with CMSIS-NN's, and of the int8 file; or None."""
     network = lower(arch)
+    if not network.is_tflite:
+        return None, None, None
     return arena(network).total, arena(network, kernels="cmsis-nn-dsp").total, tflite_bytes(network)
 
 
@@ -151,46 +154,44 @@ def layer_costs(arch: Arch) -> Iterator[LayerCost]:
 
 def walk_costs(arch: Arch, block_costs: "BlockCosts") -> Iterator[LayerCost]:
     """Yield the costs of the stem, of the blocks as `block_costs` counts them, and of the head's layers."""
-    stem, size = arch.stem, arch.resolution
-    yield conv_cost(
-        "stem",
-        in_channels=arch.in_channels,
-        out_channels=stem.out,
-        size=size,
-        kernel=stem.kernel,
-        stride=stem.stride,
-    )
-    channels, size = stem.out, output_size(size, stem.stride)
+    stem, image = arch.stem, FeatureMap(arch.in_channels, arch.resolution)
+    yield from _stem_layers(stem, image)
+    feature_map = FeatureMap(stem.out, output_size(image.size, stem.stride))
     taps = arch.taps()
     tapped: list[FeatureMap] = []  # kept in memory for the head
     tapped_bytes = 0
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
             reads_tapped = b == 0 and s - 1 in taps
-            beside_input = tapped_bytes - channels * size**2 if reads_tapped else tapped_bytes
-            for layer in block_costs(f"stages.{s}.{b}", block, channels, size, reads_tapped):
+            beside_input = tapped_bytes - feature_map.num_bytes if reads_tapped else tapped_bytes
+            for layer in block_costs(f"stages.{s}.{b}", block, feature_map, reads_tapped):
                 yield layer.holding(beside_input) if beside_input else layer
-            channels, size = block.out, output_size(size, block.stride)
+            feature_map = FeatureMap(block.out, output_size(feature_map.size, block.stride))
         if s in taps:
-            tapped.append(FeatureMap(channels, size))
-            tapped_bytes += tapped[-1].num_bytes
+            tapped.append(feature_map)
+            tapped_bytes += feature_map.num_bytes
     yield from arch.head.layer_costs(tapped, arch.classes)
 
 
-BlockCosts = Callable[[str, Block, int, int, bool], Iterable[LayerCost]]  # name, block, channels, size, keep input?
+@lru_cache(maxsize=2**8)
+def _stem_layers(stem: Stem, image: FeatureMap) -> tuple[LayerCost, ...]:
+    return tuple(operator_costs(lower_stem(stem, map_spec(image), turned=False)))
 
 
-def _block_layers(name: str, block: Block, channels: int, size: int, keep_input: bool) -> Iterable[LayerCost]:
-    return block.layer_costs(name, channels, size, keep_input=keep_input)
+BlockCosts = Callable[[str, Block, FeatureMap, bool], Iterable[LayerCost]]  # name, block, its input, is that kept?
 
 
-def _block_total(name: str, block: Block, channels: int, size: int, keep_input: bool) -> Iterable[LayerCost]:
-    return (_cached_total(block, channels, size, keep_input),)
+def _block_layers(name: str, block: Block, feature_map: FeatureMap, keep_input: bool) -> Iterable[LayerCost]:
+    return operator_costs(lower_block(block, map_spec(feature_map), name, turned=False), keep_input=keep_input)
+
+
+def _block_total(name: str, block: Block, feature_map: FeatureMap, keep_input: bool) -> Iterable[LayerCost]:
+    return (_cached_total(block, feature_map, keep_input),)
 
 
 @lru_cache(maxsize=2**14)  # the archs of a space share a few thousand different blocks
-def _cached_total(block: Block, channels: int, size: int, keep_input: bool) -> LayerCost:
-    return LayerCost.total(block.layer_costs("", channels, size, keep_input=keep_input))
+def _cached_total(block: Block, feature_map: FeatureMap, keep_input: bool) -> LayerCost:
+    return LayerCost.total(_block_layers("", block, feature_map, keep_input))
 
 
 def side_head_costs(features: int, hidden: int, classes: int, held: int) -> list[LayerCost]:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_mapping, from_mapping
-from .blocks import check_activation, check_conv, is_count
-from .choices import check_ascending, largest_if
+from .checks import check_activation, check_conv, is_count
 from .genes import Chooser
 from .layer_cost import FeatureMap, LayerCost, conv_cost, depthwise_cost, linear_cost, weightless_cost
+from .options import check_ascending, largest_if, multiplied
 
 FINE_STRIDE, COARSE_STRIDE = 16, 32  # of the feature maps that detectors read
 DEFAULT_ANCHORS = (0.12, 0.12, 0.2, 0.2, 0.3, 0.3, 0.45, 0.45, 0.6, 0.6, 0.85, 0.85)  # before any are fitted to data
@@ -280,11 +280,6 @@ def detector_head(head: AnyHead) -> DetectorHead:
     if not isinstance(head, DetectorHead):
         raise InputError(f"expected a detector, but the network's task is {head.task!r}; use a network that detects")
     return head
-
-
-def multiplied(channels: int, factors: Sequence[float]) -> tuple[int, ...]:
-    """Return the channels times each factor, rounded, without duplicates, smallest first."""
-    return tuple(sorted({int(channels * factor + 0.5) for factor in factors}))
 
 
 def _fitted_anchors(anchors: tuple[float, ...], fit: FitAnchors) -> tuple[float, ...]:

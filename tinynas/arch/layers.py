@@ -14,7 +14,7 @@ from .choices import BlockChoices
 from .genes import Chooser, every_outcome
 from .heads import AnyHead
 from .layer_cost import FeatureMap
-from .lowering import lower_block, lower_head, lower_stem
+from .lowering import lower_block, lower_head, lower_stem, map_spec
 from .operators import CONVOLUTIONS, KINDS, LoweredNetwork, Operator, TensorSpec
 from .space import SearchSpace
 
@@ -143,7 +143,7 @@ def _layers_at(space: SearchSpace, resolution: int) -> Iterator[Layer]:
 def _blocks(space: SearchSpace, choices: BlockChoices, maps: set[FeatureMap]) -> Iterator[tuple[Block, FeatureMap]]:
     """Yield every block of the choices for each of the maps that it may read, with the map."""
     for feature_map in maps:
-        compose = partial(choices.compose, "", feature_map.channels, divisor=space.divisor, se_floor=space.se_floor)
+        compose = partial(choices.compose, "", feature_map.channels, rounding=space.rounding)
         for block in every_outcome(compose):
             yield block, feature_map
 
@@ -158,26 +158,22 @@ def _layers_of_heads(space: SearchSpace, tapped: Sequence[set[FeatureMap]]) -> I
 
 @lru_cache(maxsize=2**8)
 def _stem_layers(stem: Stem, image: FeatureMap, turned: bool) -> tuple[Layer, ...]:
-    return _layers_in(lower_stem(stem, _tensor(image), turned=turned))
+    return _layers_in(lower_stem(stem, map_spec(image), turned=turned))
 
 
 @lru_cache(maxsize=2**14)  # the archs of a space share a few thousand different blocks
 def _block_layers(block: Block, feature_map: FeatureMap, turned: bool) -> tuple[Layer, ...]:
-    return _layers_in(lower_block(block, _tensor(feature_map), "", turned=turned))
+    return _layers_in(lower_block(block, map_spec(feature_map), "", turned=turned))
 
 
 @lru_cache(maxsize=2**10)
 def _head_layers(head: AnyHead, maps: tuple[FeatureMap, ...], classes: int) -> tuple[Layer, ...]:
-    tensors = [_tensor(feature_map) for feature_map in maps]
+    tensors = [map_spec(feature_map) for feature_map in maps]
     return _layers_in(lower_head(head, tensors, classes))
 
 
 def _layers_in(network: LoweredNetwork) -> tuple[Layer, ...]:
     return tuple(map(Layer.of, network.operators))
-
-
-def _tensor(feature_map: FeatureMap) -> TensorSpec:
-    return TensorSpec(name="", shape=(1, feature_map.size, feature_map.size, feature_map.channels))
 
 
 def _size(tensor: TensorSpec) -> int:

@@ -16,17 +16,15 @@ what `build(arch)` computes, with norms folded, and differs from its modules in 
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 from .arch import SAME, Arch
 from .blocks import Block, Stem
 from .heads import AnyHead, DetectorHead, Head
-from .layer_cost import output_size
-from .operators import LoweredNetwork, Operator, TensorSpec
+from .layer_cost import FeatureMap
+from .lowering_steps import Lowering
+from .operators import LoweredNetwork, TensorSpec
 
 INPUT_NAME = "images"
-_FUSED = ("relu", "relu6")
-_GATE_SHIFT, _GATE_SCALE = 3.0, 1 / 6  # hard sigmoid is relu6(z + 3) / 6
 
 
 @lru_cache(maxsize=64)
@@ -40,7 +38,7 @@ def lower(arch: Arch) -> LoweredNetwork:
         Operators in the order of execution, for one image (1, resolution, resolution, in_channels).
     """
     turned = arch.padding == SAME
-    image = TensorSpec(name=INPUT_NAME, shape=(1, arch.resolution, arch.resolution, arch.in_channels))
+    image = map_spec(FeatureMap(arch.in_channels, arch.resolution), INPUT_NAME)
     taps = arch.taps()
     tapped = []
     operators = list(lower_stem(arch.stem, image, turned=turned).operators)
@@ -61,9 +59,8 @@ def lower_stem(stem: Stem, image: TensorSpec, *, turned: bool) -> LoweredNetwork
         image: What it reads.
         turned: Whether kernels are turned, as in networks of padding "same".
     """
-    lowering = _Lowering(turned=turned)
-    output = lowering.conv_norm(image, "stem", stem.out, kernel=stem.kernel, stride=stem.stride, act=stem.act)
-    return lowering.finish([image], [output])
+    lowering = Lowering(turned=turned)
+    return lowering.finish([image], [stem.lower(lowering, image)])
 
 
 def lower_block(block: Block, x: TensorSpec, name: str, *, turned: bool) -> LoweredNetwork:
@@ -75,8 +72,8 @@ def lower_block(block: Block, x: TensorSpec, name: str, *, turned: bool) -> Lowe
         name: Its name in the network, with which those of its operators begin.
         turned: Whether kernels are turned, as in networks of padding "same".
     """
-    lowering = _Lowering(turned=turned)
-    return lowering.finish([x], [_lower_block(lowering, x, name, block)])
+    lowering = Lowering(turned=turned)
+    return lowering.finish([x], [block.lower(lowering, x, name)])
 
 
 def lower_head(head: AnyHead, maps: Sequence[TensorSpec], classes: int) -> LoweredNetwork:
@@ -87,138 +84,12 @@ def lower_head(head: AnyHead, maps: Sequence[TensorSpec], classes: int) -> Lower
         maps: The feature maps that it reads.
         classes: Number of classes.
     """
-    lowering = _Lowering(turned=False)
+    lowering = Lowering(turned=False)
     return lowering.finish(maps, _LOWER_HEAD[type(head)](lowering, maps, head, classes))
 
 
-class _Lowering:
-    """Appends operators; each method returns the tensor that its operator writes.
-
-    Args:
-        turned: Whether the kernels of convolutions are turned.
-    """
-
-    def __init__(self, *, turned: bool) -> None:
-        self.operators: list[Operator] = []
-        self.turned = turned
-
-    def finish(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> LoweredNetwork:
-        """Return the operators with what they read and return."""
-        return LoweredNetwork(inputs=tuple(inputs), operators=tuple(self.operators), outputs=tuple(outputs))
-
-    def add(
-        self, kind: str, name: str, inputs: Sequence[TensorSpec], shape: Sequence[int], **fields: Any
-    ) -> TensorSpec:
-        """Append an operator with further fields of `Operator`."""
-        output = TensorSpec(name=name, shape=tuple(shape))
-        self.operators.append(Operator(name=name, kind=kind, inputs=tuple(inputs), output=output, **fields))
-        return output
-
-    def conv_norm(
-        self,
-        x: TensorSpec,
-        name: str,
-        channels: int,
-        *,
-        kernel: int = 1,
-        stride: int = 1,
-        depthwise: bool = False,
-        act: str = "",
-        weight_scale: float = 1.0,
-    ) -> TensorSpec:
-        """Append the operators of a `ConvNorm` with folded norm."""
-        y = self.conv(
-            x,
-            name,
-            channels,
-            layer=f"{name}.conv",
-            kernel=kernel,
-            stride=stride,
-            depthwise=depthwise,
-            activation=act if act in _FUSED else "",
-            weight_scale=weight_scale,
-        )
-        return self.hard_swish(y) if act == "hswish" else y
-
-    def conv(
-        self,
-        x: TensorSpec,
-        name: str,
-        channels: int,
-        *,
-        layer: str,
-        kernel: int = 1,
-        stride: int = 1,
-        depthwise: bool = False,
-        **fields: Any,
-    ) -> TensorSpec:
-        """Append a convolution on square maps."""
-        out_size = output_size(x.shape[1], stride)
-        return self.add(
-            "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
-            name,
-            [x],
-            (1, out_size, out_size, channels),
-            layer=layer,
-            kernel=kernel,
-            stride=stride,
-            turned=self.turned,
-            **fields,
-        )
-
-    def hidden(self, x: TensorSpec, name: str, features: int, act: str) -> TensorSpec:
-        """Append a linear layer and its activation on the features of one pixel, as a convolution."""
-        y = self.conv(x, name, features, layer=name, activation=act if act in _FUSED else "")
-        return self.hard_swish(y) if act == "hswish" else y
-
-    def linear(self, x: TensorSpec, name: str, features: int) -> TensorSpec:
-        """Append a linear layer on features or on those of one pixel."""
-        return self.add("FULLY_CONNECTED", name, [x], (1, features), layer=name)
-
-    def hard_swish(self, x: TensorSpec) -> TensorSpec:
-        """Append a hard swish."""
-        return self.add("HARD_SWISH", f"{x.name}.act", [x], x.shape, overwritable=(0,))
-
-
-def _lower_block(lowering: _Lowering, x: TensorSpec, name: str, block: Block) -> TensorSpec:
-    y = x
-    if block.mid:
-        y = lowering.conv_norm(y, f"{name}.expand", block.mid, act=block.act)
-    y = lowering.conv_norm(
-        y,
-        f"{name}.depthwise",
-        y.channels,
-        kernel=block.kernel,
-        stride=block.stride,
-        depthwise=True,
-        act=block.act,
-    )
-    if block.se:
-        y = _lower_squeeze_excite(lowering, y, f"{name}.se", block.se)
-    scale = _GATE_SCALE if block.se else 1.0
-    y = lowering.conv_norm(y, f"{name}.project", block.out, weight_scale=scale)
-    if block.residual:
-        y = lowering.add("ADD", f"{name}.add", [y, x], y.shape, overwritable=(0, 1))
-    return y
-
-
-def _lower_squeeze_excite(lowering: _Lowering, x: TensorSpec, name: str, squeeze: int) -> TensorSpec:
-    """Append the operators of a squeeze-excite; the result is 6 times that of the module."""
-    pooled = lowering.add("MEAN", f"{name}.pool", [x], (1, 1, 1, x.channels))
-    reduced = lowering.conv(pooled, f"{name}.reduce", squeeze, layer=f"{name}.reduce", activation="relu")
-    gate = lowering.conv(
-        reduced,
-        f"{name}.expand",
-        x.channels,
-        layer=f"{name}.expand",
-        activation="relu6",
-        bias_shift=_GATE_SHIFT,
-    )
-    return lowering.add("MUL", f"{name}.scale", [x, gate], x.shape, overwritable=(0,))
-
-
 def _lower_classifier(
-    lowering: _Lowering, maps: Sequence[TensorSpec], head: Head, classes: int
+    lowering: Lowering, maps: Sequence[TensorSpec], head: Head, classes: int
 ) -> tuple[TensorSpec, ...]:
     x = maps[0]
     if head.conv:
@@ -232,20 +103,20 @@ def _lower_classifier(
 
 
 def _lower_detector(
-    lowering: _Lowering, maps: Sequence[TensorSpec], head: DetectorHead, classes: int
+    lowering: Lowering, maps: Sequence[TensorSpec], head: DetectorHead, classes: int
 ) -> tuple[TensorSpec, ...]:
     """Append a detector's head: the coarse map's predictions first, see `DetectorHead.layer_costs`."""
     coarse = lowering.conv_norm(maps[1], "head.lateral.1", head.width, act=head.act)
     fine = lowering.conv_norm(maps[0], "head.lateral.0", head.width, act=head.act)
     upsampled = lowering.add("RESIZE_NEAREST_NEIGHBOR", "head.double", [coarse], fine.shape)
-    fine = lowering.add("ADD", "head.merge", [upsampled, fine], fine.shape, overwritable=(0, 1))
+    fine = lowering.sum(upsampled, fine, "head.merge")
     coarse_output = _lower_predictions(lowering, coarse, 1, head, classes)
     return _lower_predictions(lowering, fine, 0, head, classes), coarse_output
 
 
-def _lower_predictions(lowering: _Lowering, x: TensorSpec, level: int, head: DetectorHead, classes: int) -> TensorSpec:
+def _lower_predictions(lowering: Lowering, x: TensorSpec, level: int, head: DetectorHead, classes: int) -> TensorSpec:
     name = f"head.depthwise.{level}"
-    x = lowering.conv_norm(x, name, head.width, kernel=head.kernel, depthwise=True, act=head.act)
+    x = lowering.depthwise_norm(x, name, kernel=head.kernel, act=head.act)
     x = lowering.conv_norm(x, f"head.pointwise.{level}", head.width, act=head.act)
     name = f"head.classifier.{level}"
     return lowering.conv(x, name, head.per_cell * (5 + classes), layer=name)
@@ -255,3 +126,8 @@ _LOWER_HEAD: dict[type[AnyHead], Callable[..., Sequence[TensorSpec]]] = {
     Head: _lower_classifier,
     DetectorHead: _lower_detector,
 }
+
+
+def map_spec(feature_map: FeatureMap, name: str = "") -> TensorSpec:
+    """Return the tensor of a feature map."""
+    return TensorSpec(name=name, shape=(1, feature_map.size, feature_map.size, feature_map.channels))

@@ -58,7 +58,7 @@ def tensor_buffers(network: LoweredNetwork, *, element_bytes: int = 1, alignment
     Returns:
         Buffers whose sizes and lives cover those of their tensors.
     """
-    last_reads = _last_reads(network)
+    last_reads = find_last_reads(network)
     buffers: dict[str, Buffer] = {}  # by the name of the tensor written last
     for tensor in network.inputs:
         size = aligned(tensor.size * element_bytes, alignment)
@@ -83,7 +83,7 @@ def peak_bytes(network: LoweredNetwork) -> int:
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
     """Return the bytes of the buffers that are needed at the fullest step, which no plan goes below."""
-    return max(_bytes_per_step(buffers))
+    return max(bytes_per_step(buffers))
 
 
 def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
@@ -140,7 +140,7 @@ def aligned(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-def _last_reads(network: LoweredNetwork) -> dict[str, int]:
+def find_last_reads(network: LoweredNetwork) -> dict[str, int]:
     """Return the number of the last operator that needs each tensor; outputs are needed to the end."""
     last_reads = {tensor.name: 0 for tensor in network.inputs}
     for number, operator in enumerate(network.operators):
@@ -167,7 +167,8 @@ def _first_step(buffer: Buffer) -> int:
     return buffer.first
 
 
-def _bytes_per_step(buffers: Sequence[Buffer]) -> list[int]:
+def bytes_per_step(buffers: Sequence[Buffer]) -> list[int]:
+    """Return the bytes of the buffers that each operator needs."""
     steps = max(buffer.last for buffer in buffers) + 1
     totals = [0] * steps
     for buffer in buffers:
@@ -178,7 +179,7 @@ def _bytes_per_step(buffers: Sequence[Buffer]) -> list[int]:
 
 def _order_keys(buffers: Sequence[Buffer]) -> list[Callable[[int], tuple[int, ...]]]:
     """Return keys that sort the numbers of buffers into orders worth trying."""
-    totals = _bytes_per_step(buffers)
+    totals = bytes_per_step(buffers)
     fullest = totals.index(max(totals))
 
     def by_size(number: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from ..utils.errors import InputError
 from .arch import Arch
 from .blocks import Block
 from .choices import BlockChoices, StageChoices, StemChoices
-from .heads import multiplied
+from .options import Factors, ReductionOption, multiplied
 from .space import SearchSpace
 
 _EXPAND = (1.0, 1.6, 2.2, 2.8)
@@ -42,16 +42,16 @@ def augment(
     """
     _check_factors("width", width)
     _check_factors("expand", expand)
+    factors = Factors(width, expand)
     stem, channels = target.stem, target.stem.out
     squeezed = [16]
     stages = []
     for stage in target.stages:
         blocks = []
         for block in stage:
-            blocks.append(_augmented_block(block, channels, width, expand))
+            blocks.append(_augmented_block(block, channels, factors))
             channels = block.out
-            if block.se:
-                squeezed.append(block.se)
+            squeezed += _squeezed_channels(block)
         stages.append(StageChoices(depth=(len(stage),), blocks=tuple(blocks)))
     return SearchSpace(
         resolution=(target.resolution,),
@@ -79,16 +79,22 @@ def family_factors(target: Arch) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (1.0, 1.8, 2.6), _EXPAND
 
 
-def _augmented_block(block: Block, channels: int, width: Sequence[float], expand: Sequence[float]) -> BlockChoices:
-    mid = block.mid or channels
-    return BlockChoices(
-        kernel=(block.kernel,),
-        expand=tuple(block.mid / channels * factor for factor in expand) if block.mid else (),
-        width=() if block.residual else multiplied(block.out, width),
-        se=(mid / block.se,) if block.se else (0,),
-        act=(block.act,),
-        stride=block.stride,
-    )
+def _augmented_block(block: Block, channels: int, factors: Factors) -> BlockChoices:
+    fields = vars(block)
+    options = []
+    for option in block.options:
+        keeps_channels = option.field == "out" and block.residual
+        options.append(() if keeps_channels else option.augmented(fields, channels, factors))
+    return BlockChoices(kind=type(block), options=tuple(options), stride=block.stride)
+
+
+def _squeezed_channels(block: Block) -> list[int]:
+    """Return the channels of the block's squeeze layers."""
+    channels = []
+    for option in block.options:
+        if isinstance(option, ReductionOption) and getattr(block, option.field):
+            channels.append(getattr(block, option.field))
+    return channels
 
 
 def _check_factors(name: str, factors: Sequence[float]) -> None:

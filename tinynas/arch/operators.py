@@ -1,14 +1,18 @@
 """The lowered network as data: the operators that a target runs, in order, and the tensors between them.
 
-Kinds are named as TensorFlow Lite names its operators. Shapes are channels-last and hold one image.
+Kinds are named as TensorFlow Lite names its operators, which has no layer norm. Shapes are channels-last and hold one
+image.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from ..utils.errors import InputError
+
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-KINDS = (*CONVOLUTIONS, "FULLY_CONNECTED", "MEAN", "ADD", "MUL", "HARD_SWISH", "RESIZE_NEAREST_NEIGHBOR")
+TFLITE_KINDS = (*CONVOLUTIONS, "FULLY_CONNECTED", "MEAN", "ADD", "MUL", "HARD_SWISH", "RESIZE_NEAREST_NEIGHBOR")
+KINDS = (*TFLITE_KINDS, "LAYER_NORM", "BATCH_MATMUL", "SOFTMAX", "GELU")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,7 @@ class TensorSpec:
 
     Attributes:
         name: The operator's name; "images" for the network's input.
-        shape: (1, height, width, channels), or (1, features).
+        shape: (1, height, width, channels), (1, features), or (1, heads, pixels, pixels) of attention.
     """
 
     name: str
@@ -53,9 +57,11 @@ class Operator:
         kernel: Kernel size in pixels, without the extension.
         stride: Stride in pixels.
         turned: Whether the kernel is that of the layer turned by 180 degrees.
+        has_norm: Whether the layer's bias is that of a batch norm, folded into it.
         activation: Fused activation: "relu", "relu6" or "" for none.
         weight_scale: Factor of the layer's weight.
         bias_shift: Addend of the layer's bias.
+        depth: Products that a BATCH_MATMUL adds up for each value of its output.
         overwritable: Positions of the inputs that the output may overwrite if no later operator reads them.
     """
 
@@ -67,9 +73,11 @@ class Operator:
     kernel: int = 1
     stride: int = 1
     turned: bool = False
+    has_norm: bool = False
     activation: str = ""
     weight_scale: float = 1.0
     bias_shift: float = 0.0
+    depth: int = 0
     overwritable: tuple[int, ...] = ()
 
     @property
@@ -108,12 +116,12 @@ class Operator:
     @property
     def macs(self) -> int:
         """Multiply-accumulates, without those with the extension's zeros."""
-        return self.num_weights * self._pixels
+        return self._macs(self.num_weights)
 
     @property
     def executed_macs(self) -> int:
         """Multiply-accumulates that the target executes, those with the extension's zeros included."""
-        return self.num_stored_weights * self._pixels
+        return self._macs(self.num_stored_weights)
 
     @property
     def num_biases(self) -> int:
@@ -125,14 +133,16 @@ class Operator:
         """Rows of the input after the last one that a kernel's centre is on."""
         return (self.inputs[0].shape[1] - 1) % self.stride
 
-    @property
-    def _pixels(self) -> int:
-        return self.output.size // self.output.channels
+    def _macs(self, weights: int) -> int:
+        if self.kind == "LAYER_NORM":
+            return 0
+        pixels = self.output.size // self.output.channels
+        return weights * pixels + self.output.size * self.depth
 
     def _weights(self, kernel: int) -> int:
         if not self.layer:
             return 0
-        inputs = 1 if self.kind == "DEPTHWISE_CONV_2D" else self.inputs[0].channels
+        inputs = 1 if self.kind in ("DEPTHWISE_CONV_2D", "LAYER_NORM") else self.inputs[0].channels
         return inputs * self.output.channels * kernel**2
 
 
@@ -149,6 +159,24 @@ class LoweredNetwork:
     inputs: tuple[TensorSpec, ...]
     operators: tuple[Operator, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of its operators."""
+        return {operator.kind for operator in self.operators}
+
+    @property
+    def is_tflite(self) -> bool:
+        """Whether TFLite files can hold it."""
+        return self.kinds <= set(TFLITE_KINDS)
+
+    def check_tflite(self, what: str) -> None:
+        """Raise InputError unless TFLite files can hold the network; the text begins with `what` needs that."""
+        others = sorted(self.kinds - set(TFLITE_KINDS))
+        if others:
+            raise InputError(
+                f"{what} cannot have {', '.join(others)}, as this network has; export it as ONNX, or use other blocks"
+            )
 
     @property
     def executed_macs(self) -> int:

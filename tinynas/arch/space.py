@@ -13,9 +13,10 @@ from ..utils.errors import InputError, require
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
 from .arch import SYMMETRIC, Arch, check_padding
 from .blocks import Stem
-from .choices import StageChoices, StemChoices, as_options, check_ascending, stage_from_dict, with_options
+from .choices import StageChoices, StemChoices, as_options, stage_from_dict, with_options
 from .genes import Chooser, count_options, decoded, draw, draw_leaning, encode_value, largest, smallest
 from .heads import AnyHeadChoices, FitAnchors, HeadChoices, head_choices_from_dict
+from .options import Rounding, check_ascending
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,11 @@ class SearchSpace:
     def task(self) -> str:
         """What the networks do: "classify" or "detect"."""
         return self.head.task
+
+    @property
+    def rounding(self) -> Rounding:
+        """How channels inside blocks are rounded."""
+        return Rounding(self.divisor, self.se_floor)
 
     def min(self) -> Arch:
         """Return the smallest arch.
@@ -206,7 +212,7 @@ class SearchSpace:
             blocks = []
             for b in range(choose(f"stages.{s}.depth", stage.depth)):
                 name, choices = f"stages.{s}.{b}", stage.blocks[b]
-                blocks.append(choices.compose(name, channels, choose, divisor=self.divisor, se_floor=self.se_floor))
+                blocks.append(choices.compose(name, channels, choose, rounding=self.rounding))
                 channels = blocks[-1].out
             stages.append(tuple(blocks))
         return Arch(

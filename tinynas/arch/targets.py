@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from ..utils.errors import InputError, unknown
 from .arch import Arch
 from .lowering import lower
+from .operators import KINDS, TFLITE_KINDS
 
 DEFAULT_TARGET = "tflm"
 COUNTS_ONLY = "generic"  # the target without a runtime
 _CONVOLUTIONAL = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MEAN", "RESIZE_NEAREST_NEIGHBOR")
-_ALL = (*_CONVOLUTIONAL, "MUL", "HARD_SWISH")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Target:
     flash: str
     latency: str = ""
     formats: tuple[str, ...]
-    operators: tuple[str, ...] = _ALL
+    operators: tuple[str, ...] = TFLITE_KINDS
     kernels: str = ""
     accelerator: str = ""
 
@@ -48,12 +48,11 @@ class Target:
         Raises:
             InputError: One of its operators does not exist.
         """
-        kinds = {operator.kind for operator in lower(arch).operators}
-        missing = sorted(kinds - set(self.operators))
+        missing = sorted(lower(arch).kinds - set(self.operators))
         if missing:
             raise InputError(
-                f"{self.name} has no {', '.join(missing)}, which networks of this kind need; choose another --target, "
-                "or networks without hard swish and squeeze-excite"
+                f"{self.name} has no {', '.join(missing)}, which networks of this kind need; choose another --target "
+                f"such as {COUNTS_ONLY}, or networks of other blocks"
             )
 
 
@@ -100,6 +99,7 @@ _ALL_TARGETS = (
     Target(
         name="onnxruntime",
         description="onnxruntime on this machine",
+        operators=KINDS,
         sram="peak_sram",
         flash="flash",
         latency="onnxruntime",
@@ -108,6 +108,7 @@ _ALL_TARGETS = (
     Target(
         name=COUNTS_ONLY,
         description="no runtime, counts only",
+        operators=KINDS,
         sram="peak_sram",
         flash="flash",
         formats=("onnx", "tflite"),

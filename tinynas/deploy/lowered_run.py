@@ -99,7 +99,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _add(operator: Operator, x: Tensor, y: Tensor) -> Tensor:
-    return x + y
+    return _ACTIVATIONS[operator.activation](x + y)
 
 
 def _multiply(operator: Operator, x: Tensor, gate: Tensor) -> Tensor:

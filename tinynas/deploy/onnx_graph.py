@@ -33,7 +33,11 @@ def to_onnx_graph(network: LoweredNetwork, weights: Mapping[str, LayerWeights]) 
     Args:
         network: The network.
         weights: Weights by operator, as `layer_weights` returns them.
+
+    Raises:
+        InputError: It has operators that TFLite has not, which are not written here either.
     """
+    network.check_tflite("timing a network without trained weights")
     graph = _Graph()
     for operator in network.operators:
         graph.add_operator(operator, weights.get(operator.name))

@@ -54,7 +54,11 @@ def write_tflite(
         weights: Weights by operator, as `layer_weights` returns them.
         quantizations: Quantization of every tensor of activations for an int8 file; None for fp32.
         kernels: For an int8 file, the kernels that the offsets are planned for, see `tinynas.arch.arena`.
+
+    Raises:
+        InputError: TFLite has no such operators.
     """
+    network.check_tflite("a TFLite file")
     writer = _Writer(quantizations)
     for tensor in network.inputs:
         writer.add_activation(tensor)
@@ -250,7 +254,7 @@ def _options(operator: Operator) -> tuple[int, Any]:
         return kinds.ReducerOptions, mean
     if operator.kind == "ADD":
         add = schema.AddOptionsT()
-        add.potScaleInt16 = False
+        add.potScaleInt16, add.fusedActivationFunction = False, activation
         return kinds.AddOptions, add
     if operator.kind == "MUL":
         return kinds.MulOptions, schema.MulOptionsT()

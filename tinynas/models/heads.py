@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..arch.channels import ChannelGroup
 from ..arch.heads import AnyHead, DetectorHead, Head
 from ..kernels.program import Map, ProgramBuilder
-from .channels import ChannelGroup
 from .layers import ACTIVATIONS, ConvNorm, PointwiseConv, ShardedDropout
 
 _RARE = -4.0  # initial logit of objectness: few cells contain an object (Lin et al., ICCV 2017, section 3.3)

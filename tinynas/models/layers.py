@@ -1,4 +1,4 @@
-"""The building blocks of networks: convolutions with batch norm, squeeze-excite, inverted residuals."""
+"""The layers of blocks: convolutions with batch norm, squeeze-excite, chains of layers with a shortcut."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..arch.blocks import Block
-from ..kernels.program import Map, ProgramBuilder
+from ..kernels.program import Map, NotCoveredError, ProgramBuilder
 from ..utils.distributed import shard, world_size
 from .batchnorm import BatchNorm
-from .channels import ChannelGroup
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
 
@@ -108,42 +106,55 @@ class SqueezeExcite(nn.Module):
         return builder.squeeze_excite(x, self.reduce, self.expand)
 
 
-class InvertedResidual(nn.Module):
-    """The module of a `Block`: (N, channels, H, W) -> (N, block.out, H / stride, W / stride), rounded up."""
+class Chain(nn.Module):
+    """Layers one after another, and a shortcut around them: (N, C, H, W) -> what the last layer returns.
 
-    def __init__(self, block: Block, channels: int) -> None:
+    Args:
+        shortcut: `nn.Identity()` adds the input to the last layer's output, another layer what it returns for the
+            input; None: no shortcut.
+        act: Activation after the sum; "" for none.
+        **layers: The layers by name, in their order; None for one that the block does not have.
+    """
+
+    def __init__(self, *, shortcut: nn.Module | None = None, act: str = "", **layers: nn.Module | None) -> None:
         super().__init__()
-        mid = block.mid or channels
-        self.expand = ConvNorm(channels, mid, act=block.act) if block.mid else nn.Identity()
-        self.depthwise = ConvNorm(mid, mid, block.kernel, block.stride, groups=mid, act=block.act)
-        self.se = SqueezeExcite(mid, block.se) if block.se else nn.Identity()
-        self.project = ConvNorm(mid, block.out)
-        self.residual = block.residual
+        self.layer_names = [name for name, layer in layers.items() if layer is not None]
+        for name in self.layer_names:
+            self.add_module(name, layers[name])
+        self.shortcut = shortcut
+        self.act = ACTIVATIONS[act](inplace=True) if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the layers; a residual block adds its input."""
-        y: Tensor = self.project(self.se(self.depthwise(self.expand(x))))
-        return y + x if self.residual else y
+        """Run the layers, add the shortcut and activate the sum."""
+        y = x
+        for layer in self.layers():
+            y = layer(y)
+        if self.shortcut is not None:
+            y = y + self.shortcut(x)
+        activated: Tensor = self.act(y)
+        return activated
+
+    def layers(self) -> list[nn.Module]:
+        """Return the layers in their order."""
+        return [self.get_submodule(name) for name in self.layer_names]
+
+    def scale_last_norm(self, scale: float) -> None:
+        """Set the scale of the last layer's batch norm, if there is a shortcut: with 0 the block begins as that."""
+        last = self.layers()[-1]
+        if self.shortcut is not None and isinstance(last, ConvNorm):
+            nn.init.constant_(last.norm.weight, scale)
 
     def emit(self, builder: ProgramBuilder, x: Map) -> Map:
-        """Add the layers to a program of the fused kernels."""
-        if self.residual:
+        """Add the layers to a program of the fused kernels.
+
+        Raises:
+            NotCoveredError: The kernels do not cover a layer.
+        """
+        if not isinstance(self.shortcut, nn.Identity | None) or not isinstance(self.act, nn.Identity):
+            raise NotCoveredError("the kernels do not cover a convolution in a shortcut, or an activation of a sum")
+        if self.shortcut is not None:
             x = builder.plain(x)
         y = x
-        for layer in (self.expand, self.depthwise, self.se, self.project):
+        for layer in self.layers():
             y = builder.emit(layer, y)
-        return builder.sum(y, x) if self.residual else y
-
-
-def block_channel_groups(block: Block, name: str, inputs: ChannelGroup) -> Iterator[ChannelGroup]:
-    """Add the readers of the block called `name` to the group of its input, and yield the groups within the block."""
-    inner = inputs
-    if block.mid:
-        inputs.read_by(f"{name}.expand.conv")
-        inner = ChannelGroup().written_by(f"{name}.expand")
-    inner.written_by(f"{name}.depthwise").read_by(f"{name}.project.conv")
-    if block.se:
-        inner.read_by(f"{name}.se.reduce").written_with_bias_by(f"{name}.se.expand")
-        yield ChannelGroup().written_with_bias_by(f"{name}.se.reduce").read_by(f"{name}.se.expand")
-    if block.mid:
-        yield inner
+        return y if self.shortcut is None else builder.sum(y, x)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..arch.arch import SAME, Arch
+from ..arch.channels import ChannelGroup
 from ..kernels.program import Map, ProgramBuilder
 from ..utils.errors import unknown
-from .channels import ChannelGroup
 from .heads import HEAD_MODULES, HeadModule
-from .layers import ConvNorm, InvertedResidual, block_channel_groups
+from .layers import Chain, ConvNorm
 
 INITS: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions (He et al., 2015)
     "kaiming-normal": partial(nn.init.kaiming_normal_, mode="fan_out"),
@@ -148,27 +148,25 @@ class Network(nn.Module):
         stream = ChannelGroup().written_by("stem")  # of the feature maps between blocks
         for s, stage in enumerate(self.arch.stages):
             for b, block in enumerate(stage):
-                name = f"stages.{s}.{b}"
-                yield from block_channel_groups(block, name, stream)
+                outputs = stream if block.residual else ChannelGroup()
+                yield from block.channel_groups(f"stages.{s}.{b}", stream, outputs)
                 if not block.residual:
                     yield stream
-                    stream = ChannelGroup()
-                stream.written_by(f"{name}.project")
+                stream = outputs
             if s in self.taps:
                 stream.read_by(self.head.input_layer(self.taps.index(s)))
         yield stream
         yield from self.head.channel_groups()
 
     def expanded_channel_groups(self) -> Iterator[ChannelGroup]:
-        """Find those groups of channels that lie inside the blocks that expand their channels.
+        """Find those groups of channels that lie inside blocks.
 
         Yields:
             Groups of channels, as `channel_groups` does.
         """
         for s, stage in enumerate(self.arch.stages):
             for b, block in enumerate(stage):
-                if block.mid:
-                    yield from block_channel_groups(block, f"stages.{s}.{b}", ChannelGroup())
+                yield from block.channel_groups(f"stages.{s}.{b}", ChannelGroup(), ChannelGroup())
 
 
 def turned(maps: Tensor) -> Tensor:
@@ -183,7 +181,7 @@ def module_specs(arch: Arch) -> Iterator[ModuleSpec]:
     channels = stem.out
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
-            yield ModuleSpec(f"stages.{s}.{b}", InvertedResidual, (block, channels))
+            yield ModuleSpec(f"stages.{s}.{b}", type(block).module, (block, channels))
             channels = block.out
     tapped = tuple(arch.stages[s][-1].out for s in arch.taps())
     yield ModuleSpec("head", HEAD_MODULES[type(arch.head)], (arch.head, tapped, arch.classes))
@@ -232,8 +230,8 @@ def build(
             nn.init.normal_(module.weight, std=std)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
-        if isinstance(module, InvertedResidual) and module.residual:
-            nn.init.constant_(module.project.norm.weight, residual_gain)
+        if isinstance(module, Chain):
+            module.scale_last_norm(residual_gain)
     net.head.init_biases()
     return net.to(memory_format=torch.channels_last)
 

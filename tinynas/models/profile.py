@@ -25,14 +25,14 @@ def macs_by_torch(module: nn.Module, *inputs: Tensor) -> int:
 
 
 def macs_by_fvcore(module: nn.Module, images: Tensor) -> int:
-    """Return the MACs of convolutions and linear layers, by fvcore on a traced graph."""
+    """Return the MACs of convolutions, linear layers and matrix products, by fvcore on a traced graph."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which is deprecated
         from fvcore.nn import FlopCountAnalysis
 
         analysis = FlopCountAnalysis(module, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         by_operator = analysis.by_operator()
-    return int(by_operator["conv"]) + int(by_operator["linear"])
+    return int(by_operator["conv"]) + int(by_operator["linear"]) + int(by_operator["matmul"])
 
 
 def recount(arch: Arch) -> dict[str, int]:

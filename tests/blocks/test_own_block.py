@@ -1,0 +1,117 @@
+"""The block of docs/blocks.md: a stranger's class, in a program and in a package of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import images_for
+from pages import DOCS, blocks_of
+from tinynas import SearchSpace, Supernet, augment, cost, load_space
+from tinynas.arch import block_kinds
+from tinynas.arch.lowering import lower
+from tinynas.arch.memory_plan import peak_bytes
+from tinynas.models.profile import recount
+from tinynas.utils.errors import InputError
+
+PAGE = DOCS / "blocks.md"
+BLOCK, PROGRAM = [block.text for block in blocks_of(PAGE, "python")]
+(SPACE,) = [block.text for block in blocks_of(PAGE, "yaml")]
+(ENTRY_POINT,) = [block.text for block in blocks_of(PAGE, "toml")]
+
+
+@pytest.fixture
+def bottleneck(monkeypatch):
+    """The kind of the page, known for one test."""
+    monkeypatch.setattr(block_kinds, "_kinds", dict(block_kinds._kinds))
+    names = {"__name__": "bottleneck"}
+    exec(BLOCK, names)
+    return names["Bottleneck"]
+
+
+def test_the_example_is_short():
+    assert len(BLOCK.splitlines()) < 60
+
+
+def test_the_example_keeps_what_every_block_promises(bottleneck, tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    space = load_space(tmp_path / "space.yaml")
+    supernet, rng = Supernet(space).eval(), np.random.default_rng(0)
+    for arch in (space.min(), space.max(), space.sample(rng), space.sample(rng)):
+        images = images_for(arch)
+        assert torch.equal(supernet(images, arch), supernet.extract(arch)(images))
+        assert recount(arch) == {"macs": cost(arch).macs, "params": cost(arch).params}
+        assert cost(arch).peak_sram == peak_bytes(lower(arch))
+        assert augment(arch).min() == arch
+
+
+def test_the_program_of_the_page_runs(tmp_path):
+    """It runs, and mypy --strict finds nothing in it."""
+    (tmp_path / "bottleneck.yaml").write_text(SPACE)
+    (tmp_path / "program.py").write_text(f"{BLOCK}\n\nif __name__ == '__main__':\n" + indented(PROGRAM))
+    check = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--python-executable", sys.executable]
+    checked = subprocess.run([*check, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+    printed = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    macs, kinds = printed.stdout.split(maxsplit=1)
+    assert int(macs) <= 400_000
+    assert set(eval(kinds)) == {"bottleneck"}
+
+
+def indented(text):
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def test_commands_know_a_block_of_an_installed_package(tmp_path):
+    """Installed as pip installs it: a package, and the metadata with its entry points."""
+    installed = tmp_path / "site-packages"
+    package, metadata = installed / "my_package", installed / "my_package-1.0.dist-info"
+    for folder in (package, metadata):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "bottleneck.py").write_text(BLOCK)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    assert ENTRY_POINT.startswith('[project.entry-points."tinynas.blocks"]\n')
+    name, target = ENTRY_POINT.splitlines()[1].replace('"', "").split(" = ")
+    (metadata / "entry_points.txt").write_text(f"[tinynas.blocks]\n{name} = {target}\n")
+    block = "{kind: bottleneck, out: 8, mid: 4, kernel: 3}"
+    (tmp_path / "arch.yaml").write_text(f"resolution: 8\nstem: {{out: 4}}\nstages:\n- - {block}\n")
+    command = [sys.executable, "-m", "tinynas.cli", "cost", "arch.yaml", "--json"]
+    env = os.environ | {"PYTHONPATH": f"{installed}{os.pathsep}{DOCS.parent}"}
+    counted = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert json.loads(counted.stdout)["macs"] > 0
+    env["PYTHONPATH"] = str(DOCS.parent)
+    refused = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert refused.returncode
+    assert "unknown kind of block in a block of stage 0 'bottleneck'; known: convnext, ds-conv" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "conv-next"}, "unknown kind of block in stage 0 'conv-next'; did you mean 'convnext'"),
+        ({"kind": ["vit"]}, "kind in stage 0 must be text"),
+        ({"kind": "vit"}, "unknown key in stage 0 'width'"),
+        ({"kind": "ds-conv", "expand": 2}, "unknown key in stage 0 'expand'"),
+        ({"kind": "convnext"}, "stage 0 lacks the key 'expand'"),
+    ],
+)
+def test_a_space_refuses_kinds_and_keys_that_do_not_exist(change, message):
+    stage = {"width": 8, "kernel": 3} | change
+    with pytest.raises(InputError, match=message):
+        SearchSpace.from_dict({"resolution": 8, "stem": {"width": 4}, "stages": [stage]})
+
+
+def test_a_kind_is_registered_once_and_right(bottleneck):
+    class Other:
+        pass
+
+    with pytest.raises(InputError, match="the block 'other' must be a frozen dataclass that derives from"):
+        block_kinds.block("other")(Other)
+    namesake = type("Namesake", (bottleneck,), {})
+    with pytest.raises(InputError, match="the name 'bottleneck' belongs to another kind of block, Bottleneck"):
+        block_kinds.block("bottleneck")(namesake)

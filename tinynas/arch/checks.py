@@ -1,0 +1,40 @@
+"""Checks of the fields of blocks and heads."""
+
+from ..utils.errors import InputError, require, unknown
+
+ACTIVATIONS = ("relu", "relu6", "hswish")
+
+
+def check_conv(kernel: int, stride: int, act: str) -> None:
+    """Check the fields of a convolution.
+
+    Raises:
+        InputError: The kernel size is even, or the stride is not positive, or the activation is unknown.
+    """
+    if not is_count(kernel) or kernel % 2 == 0:
+        raise InputError(f"kernel must be an odd whole number, but is {kernel!r}")
+    require(is_count(stride) and stride > 0, "stride > 0", stride=stride)
+    check_activation(act)
+
+
+def check_activation(name: str) -> None:
+    """Raise InputError if the name is not one of ACTIVATIONS."""
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS)
+
+
+def check_channels(name: str, channels: int, *, may_be_none: bool = False) -> None:
+    """Raise InputError unless channels of a block are a positive whole number or, if there may be none, 0."""
+    least = 0 if may_be_none else 1
+    require(is_count(channels) and channels >= least, f"block.{name} >= {least}", **{name: channels})
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise InputError unless the value is true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false, but is {value!r}")
+
+
+def is_count(value: object) -> bool:
+    """Return whether the value is a whole number of at least 0."""
+    return type(value) is int and value >= 0

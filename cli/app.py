@@ -15,6 +15,7 @@ from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_sp
 from tinynas.experiment.config import DATA_HELP
 from tinynas.experiment.plans import ExportPlan
 from tinynas.utils.overrides import Overrides
+from tinynas.utils.sizes import format_size, pair, parse_size
 from tinynas.utils.units import parse_count
 
 from .exits import sidenet
@@ -46,8 +47,8 @@ def inspect(
     source: Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")],
     out: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")] = Path("data.png"),
     resolution: Annotated[
-        int | None,
-        typer.Option(help="Pixels along a side of the images. Default: their own, at most 96.", show_default=False),
+        str | None,
+        typer.Option(metavar="SIZE", help="Pixels of the images, 96 or 96x160. Default: their own, at most 96."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +57,7 @@ def inspect(
     from tinynas.utils.paths import with_absolute_path
 
     screen = Screen(as_json)
-    summary = inspect_data(with_absolute_path(source), out, resolution=resolution)
+    summary = inspect_data(with_absolute_path(source), out, resolution=parse_size(resolution) if resolution else None)
     show_data(screen, summary)
     note_undrawable(screen, summary.by_class["train"], instead="escapes")
     screen.note(f"picture: {out}")
@@ -183,7 +184,9 @@ def count(
     arch: Annotated[
         str, typer.Argument(metavar="ARCH.yaml|NETWORK", help="An arch's file, or a shipped network's name.")
     ],
-    resolution: Annotated[int | None, typer.Option(help="Pixels along a side. Default: the arch's own.")] = None,
+    resolution: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Pixels of the images, 96 or 96x160. Default: the arch's own.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Also build the network and count it with fvcore.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Plot the SRAM in use at every layer to this PNG.")] = None,
     latency_table: Annotated[
@@ -197,7 +200,7 @@ def count(
 ) -> None:
     """Count a network's MACs, parameters and memory from its arch."""
     network = load_arch(arch)
-    network = replace(network, resolution=resolution) if resolution is not None else network
+    network = replace(network, resolution=parse_size(resolution)) if resolution else network
     document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **cost(network).to_dict()}
     document |= _measured(network, target, latency_table)
     if check:
@@ -214,7 +217,7 @@ def count(
         from tinynas.experiment.plots import memory_plot
         from tinynas.utils.io import write
 
-        title = f"{document['name']} at {network.resolution}x{network.resolution}: SRAM in use at every layer"
+        title = f"{document['name']} at {format_size(pair(network.resolution))}: SRAM in use at every layer"
         write(plot, memory_plot(list(layer_costs(network)), title=title))
         note_undrawable(screen, [document["name"]], instead="escapes")
         screen.note(f"picture: {plot}")

@@ -279,7 +279,7 @@ def compiled_sources(folder, *sources, defines=()):
 
 
 def images_for(arch, count=1):
-    return torch.randn(count, arch.in_channels, arch.resolution, arch.resolution)
+    return torch.randn(count, *arch.input_shape)
 
 
 def sidenet_of(arch, taps=("stages.0",), seed=0):
@@ -300,7 +300,7 @@ def trained_supernet(space, steps=2):
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.05, momentum=0.9, nesterov=True)
     largest = space.max()
     for _ in range(steps):
-        images = torch.randn(4, largest.in_channels, largest.resolution, largest.resolution)
+        images = torch.randn(4, *largest.input_shape)
         optimizer.zero_grad()
         cross_entropy(supernet(images, largest).flatten(1), torch.arange(4) % largest.classes).backward()
         optimizer.step()

@@ -22,6 +22,17 @@ def space_of(kind: str, **other) -> SearchSpace:
     return SearchSpace.from_dict(plain_space(kind, **other))
 
 
+def rectangular_space_of(kind: str) -> SearchSpace:
+    """The same for images that are not square, with strides and kernels that differ."""
+    plain = plain_space(
+        kind, resolution=[[12, 16], [16, 20]], stem={"width": [4, 8], "kernel": [5, 3], "stride": [1, 2]}
+    )
+    for stage, stride in zip(plain["stages"], ([2, 1], [1, 2]), strict=True):
+        if "kernel" in stage:
+            stage |= {"stride": stride, "kernel": [1, [3, 1], [3, 5]]}
+    return SearchSpace.from_dict(plain)
+
+
 def plain_space(kind: str, **other) -> dict:
     """The same as plain data, as in a YAML file."""
     stages = []

@@ -25,7 +25,7 @@ class Op(NamedTuple):
 def exported(arch):
     """The graph of the folded network: (kind, names read, name written) of its nodes in their order, and shapes."""
     net = fold(build(arch))
-    images = torch.zeros(1, arch.in_channels, arch.resolution, arch.resolution)
+    images = torch.zeros(1, *arch.input_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = torch.onnx.export(net, (images,), dynamo=True, verbose=False).model.graph

@@ -7,6 +7,7 @@ from tinynas.arch.arch import Arch
 from tinynas.arch.cost import describe, layer_costs
 from tinynas.arch.lowering import lower
 from tinynas.arch.targets import Target
+from tinynas.utils.sizes import format_size, pair
 from tinynas.utils.units import format_bytes
 
 from ..screen import Row, Screen
@@ -50,8 +51,8 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
     rows = []
     for title, value in values.items():
         rows.append({"": title, "one image, int8": value})
-    size = document["resolution"]
-    screen.table(f"{document['name']} at {size}x{size}, {arch.classes} classes", rows)
+    size = format_size(pair(arch.resolution))
+    screen.table(f"{document['name']} at {size}, {arch.classes} classes", rows)
     bars = []
     for layer in layers:
         length = -(-_BAR * layer.sram // peak.sram)  # rounded up
@@ -90,7 +91,7 @@ def show_targets(screen: Screen, targets: Sequence[Target]) -> None:
 def _ends_row(name: str, ends: dict[str, Any]) -> Row:
     """Return the row of a space: costs of its smallest and its largest network."""
     low, high = ends["min"], ends["max"]
-    row = {"name": name, "resolution": value_range(str(low["resolution"]), str(high["resolution"]))}
+    row = {"name": name, "resolution": value_range(format_size(low["resolution"]), format_size(high["resolution"]))}
     for cost, title in COST_TITLES.items():
         row[title] = value_range(describe(cost, low[cost]), describe(cost, high[cost]))
     return row

@@ -6,6 +6,7 @@ from tinynas.arch.cost import describe
 from tinynas.arch.targets import find_target
 from tinynas.experiment.comparison import Comparison
 from tinynas.experiment.results import RetrainMetrics, SearchResult
+from tinynas.utils.sizes import format_size
 
 from ..screen import Screen
 from .cells import TARGET_TITLES, cost_cells, is_uneven, note_undrawable, percent, percent_with_error, warn_if_untrained
@@ -20,7 +21,7 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     for entry in result.front:
         row = {
             "": "best" if entry is result.best_entry else "",
-            "resolution": str(entry.arch.resolution),
+            "resolution": format_size(entry.arch.resolution),
             f"search-val {result.metric} %": percent_with_error(entry.accuracy, entry.standard_error),
         } | cost_cells(entry.cost)
         for name in shown:

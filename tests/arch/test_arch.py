@@ -29,7 +29,7 @@ def test_arch_sampled_from_a_space_survives_yaml(shipped_space, rng):
     ("change", "message"),
     [
         ({"resolutoin": 32}, "did you mean 'resolution'"),
-        ({"resolution": 0}, "resolution > 0"),
+        ({"resolution": 0}, "resolution must be a positive whole number or a pair of height and width, but is 0"),
         ({"padding": "sam"}, "unknown padding 'sam'; did you mean 'same'"),
         ({"padding": None}, "unknown padding 'None'; known: same, symmetric"),
         ({"classes": "ten"}, "classes > 0"),
@@ -39,7 +39,7 @@ def test_arch_sampled_from_a_space_survives_yaml(shipped_space, rng):
         ({"stem": {}}, "stem lacks the key 'out'"),
         ({"stem": None}, "stem must be a mapping"),
         ({"head": {"conv": -1}}, "head.conv >= 0"),
-        ({"stages": [[{"out": 8, "kernel": 4}]]}, "kernel must be an odd whole number, but is 4"),
+        ({"stages": [[{"out": 8, "kernel": 4}]]}, "kernel must be an odd whole number or a pair of them, but is 4"),
         ({"stages": [[{"out": 8, "kernel": 3, "residual": True, "stride": 2}]]}, "residual block has stride 1"),
     ],
 )

@@ -93,26 +93,32 @@ def test_lower_of_a_small_arch():
 
 def same_padding(operator):
     """The rows that TensorFlow Lite's SAME padding puts before the first, for the extended kernel."""
-    size, out_size = operator.inputs[0].shape[1], operator.output.shape[1]
-    assert out_size == -(-size // operator.stride)
-    return max((out_size - 1) * operator.stride + operator.kernel + operator.extension - size, 0) // 2
+    paddings = []
+    for axis in (0, 1):
+        size, out_size = operator.inputs[0].shape[1 + axis], operator.output.shape[1 + axis]
+        kernel, stride = operator.kernel[axis] + operator.extension[axis], operator.stride[axis]
+        assert out_size == -(-size // stride)
+        paddings.append(max((out_size - 1) * stride + kernel - size, 0) // 2)
+    return paddings
 
 
 def convolutions(arch):
     return [operator for operator in lower(arch).operators if operator.kind in CONVOLUTIONS]
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3, 4])
-@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, (1, 2), (3, 1)])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, (1, 5), (7, 3)])
 def test_extension_makes_same_padding_that_of_torch(kernel, stride):
-    for resolution in range(1, 20):
+    for resolution in (*range(1, 20), (5, 8), (8, 6), (1, 9)):
         arch = arch_of(InvertedResidual(out=4, kernel=kernel, stride=stride), resolution, kernel)
         for operator in convolutions(arch):
-            assert same_padding(operator) == operator.padding[0] == operator.kernel // 2
+            before = [padding[0] for padding in operator.padding]
+            assert same_padding(operator) == before == [side // 2 for side in operator.kernel]
         for operator in convolutions(replace(arch, padding="same")):
+            before, after = zip(*operator.padding, strict=True)
             zeros = operator.extension  # before the kernel's first row and column
-            assert same_padding(operator) == operator.padding[0] + zeros
-            assert operator.padding[1] == operator.kernel // 2
+            assert same_padding(operator) == [side + added for side, added in zip(before, zeros, strict=True)]
+            assert list(after) == [side // 2 for side in operator.kernel]
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
@@ -131,7 +137,7 @@ def test_shipped_spaces_of_padding_same_execute_what_is_counted(rng):
 
 def test_extension_is_counted_in_executed_macs_only():
     even, odd = (lower(arch_of(InvertedResidual(out=4, kernel=3), resolution)).operators[0] for resolution in (8, 9))
-    assert (even.extension, odd.extension) == (1, 0)
+    assert (even.extension, odd.extension) == ((1, 1), (0, 0))
     assert (even.macs, even.executed_macs) == (4 * 4 * 4 * 9, 4 * 4 * 4 * 16)
     assert odd.executed_macs == odd.macs == 5 * 5 * 4 * 9
     assert (even.num_weights, even.num_stored_weights) == (36, 64)

@@ -76,7 +76,7 @@ def test_space_does_not_contain_other_networks(space):
     [
         ({"resolutions": [8]}, "unknown key in a search space 'resolutions'; did you mean 'resolution'"),
         ({"resolution": [12, 8]}, "resolution options are positive and ascend"),
-        ({"resolution": ["big"]}, "resolution in a search space must be a whole number, but is 'big'"),
+        ({"resolution": ["big"]}, "resolution in a search space must be a positive whole number or .*, but is 'big'"),
         ({"divisor": 0}, "divisor >= 1"),
         ({"stages": [{"depth": [1], "kernel": 3}]}, "stage 0 lacks the key 'width'"),
         ({"stages": [{"width": 8}]}, "stage 0 lacks the key 'kernel'"),
@@ -85,7 +85,7 @@ def test_space_does_not_contain_other_networks(space):
         ({"stages": [{"width": 8, "kernel": 3, "expand": [0]}]}, "expand options are positive"),
         ({"stages": [{"width": 8, "kernel": 3, "se": [4, 0]}]}, "se goes from small to large"),
         ({"divisor": "8"}, "divisor in a search space must be a whole number, but is '8'"),
-        ({"resolution": [8.5]}, "resolution in a search space must be a whole number"),
+        ({"resolution": [8.5]}, "resolution in a search space must be a positive whole number"),
         ({"stages": [{"depth": [1.5], "width": 8, "kernel": 3}]}, "depth in stage 0 must be a whole number"),
         ({"stages": [{"width": 8, "kernel": 3, "se": ["four"]}]}, "se in stage 0 must be a number"),
         ({"stages": "none"}, "stages must be a list"),

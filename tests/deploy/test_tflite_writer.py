@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from kinds import space_of, tflite_kinds, tflite_spaces
+from kinds import rectangular_space_of, space_of, tflite_kinds, tflite_spaces
 from sklearn.datasets import load_sample_images
 from torch.nn.functional import interpolate
 
@@ -23,6 +23,7 @@ from tinynas.deploy.calibration import calibrate
 from tinynas.deploy.lowered_run import layer_weights, run_lowered
 from tinynas.models.network import fold
 from tinynas.utils.errors import InputError
+from tinynas.utils.sizes import pair
 
 pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
 pytest.importorskip("flatbuffers", reason="the extra tflite is not installed")
@@ -37,13 +38,13 @@ PHOTOGRAPHS = load_sample_images().images  # of a temple and of a flower
 
 
 def photographs(arch, count=4):
-    """Squares of two photographs (N, C, resolution, resolution), in 0..1 less a half."""
+    """Squares of two photographs (N, C, H, W), in 0..1 less a half."""
     squares = []
     for number in range(count):
         pixels = torch.from_numpy(PHOTOGRAPHS[number % 2].copy()).permute(2, 0, 1)[None] / 255 - 0.5
         left = 40 * number
         square = pixels[:, :, :400, left : left + 400]
-        size = (arch.resolution, arch.resolution)
+        size = pair(arch.resolution)
         squares.append(interpolate(square, size, mode="bilinear", antialias=True))
     return torch.cat(squares)[:, : arch.in_channels].contiguous()
 
@@ -137,6 +138,7 @@ def test_files_of_every_kind_of_choice(plain, rng):
 def test_files_of_every_kind_of_block(kind, rng):
     check(space_of(kind, padding="same").max())
     check(space_of(kind).sample(rng))
+    check(replace(rectangular_space_of(kind).max(), padding="same"))
 
 
 @pytest.mark.slow
@@ -144,6 +146,9 @@ def test_files_of_every_kind_of_block(kind, rng):
 @pytest.mark.parametrize("kind", tflite_kinds())
 def test_files_of_many_archs_of_every_kind_of_block(kind, padding, rng):
     space = space_of(kind, padding=padding)
+    for arch in [space.min(), *(space.sample(rng) for _ in range(6))]:
+        check(arch)
+    space = replace(rectangular_space_of(kind), padding=padding)
     for arch in [space.min(), *(space.sample(rng) for _ in range(6))]:
         check(arch)
 
@@ -167,6 +172,16 @@ def test_files_of_every_kernel_and_stride(kernel, stride, resolution):
     stem = Stem(out=4, kernel=kernel, stride=stride, act="relu")
     head = Head(conv=8, hidden=8, act="hswish")
     check(Arch(resolution=resolution, classes=5, stem=stem, stages=((block,), (block,)), head=head))
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1), (3, 2)])
+@pytest.mark.parametrize("kernel", [(1, 3), (5, 1), (3, 5)])
+def test_files_of_kernels_and_strides_that_are_not_square(kernel, stride, padding):
+    block = InvertedResidual(out=6, kernel=kernel, stride=stride, mid=8)
+    stem = Stem(out=4, kernel=kernel, stride=stride)
+    for resolution in ((8, 13), (11, 6)):
+        check(Arch(resolution=resolution, classes=5, stem=stem, stages=((block,), (block,)), padding=padding))
 
 
 @pytest.mark.parametrize("name", tflite_spaces())

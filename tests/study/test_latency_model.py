@@ -5,11 +5,11 @@ from scipy.optimize import lsq_linear
 from helpers import SMALL, SPACE
 from tinynas import SearchSpace
 from tinynas.arch.layers import Layer, layers_of, layers_of_space
-from tinynas.arch.operators import KINDS
+from tinynas.arch.operators import TFLITE_KINDS
 from tinynas.study.latency_model import LatencyModel, fit_latency
 from tinynas.utils.errors import InputError
 
-KINDS_OF_SPACE = KINDS[:-1]  # without the resizing of detectors
+KINDS_OF_SPACE = TFLITE_KINDS[:-1]  # without the resizing of detectors
 TRUE = LatencyModel(coefficients={kind: (2.0 + i, 1e-3 * (1 + i), 4e-3) for i, kind in enumerate(KINDS_OF_SPACE)})
 
 
@@ -50,9 +50,9 @@ def test_fit_reports_the_error_of_each_network_by_the_others():
     times = [total(TRUE, arch) * factor for arch, factor in zip(archs, rng.uniform(0.7, 1.4, len(archs)), strict=True)]
     rows = []
     for arch, time in zip(archs, times, strict=True):
-        row = np.zeros(3 * len(KINDS))
+        row = np.zeros(3 * len(TFLITE_KINDS))
         for layer in layers_of(arch):
-            start = 3 * KINDS.index(layer.kind)
+            start = 3 * TFLITE_KINDS.index(layer.kind)
             row[start : start + 3] += (1, layer.macs, layer.bytes_moved)
         rows.append(row / time)
     rows = np.stack(rows)

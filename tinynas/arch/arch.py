@@ -11,6 +11,7 @@ import yaml
 
 from ..utils.errors import InputError, require, unknown
 from ..utils.schema import check_keys, check_list, check_mapping, from_mapping
+from ..utils.sizes import Size, check_size, pair, read_size, with_sizes
 from .block_kinds import block_from_dict, block_to_dict
 from .blocks import Block, Stem
 from .checks import is_count
@@ -22,10 +23,10 @@ PADDINGS = SYMMETRIC, SAME = "symmetric", "same"
 
 @dataclass(frozen=True, kw_only=True)
 class Arch:
-    """A network for square images, a classifier or a detector, as data.
+    """A network, a classifier or a detector, as data.
 
     Attributes:
-        resolution: Height and width of the images in pixels.
+        resolution: Size of the images in pixels: a number, or height and width of images that are not square.
         in_channels: Channels of the images.
         classes: Number of classes.
         stem: The first convolution.
@@ -37,8 +38,8 @@ class Arch:
 
     Raises:
         InputError: A size is not a positive whole number, the resolution is over 2048 pixels, a stage is empty, a
-            residual block changes its channels or has a stride, a detector lacks stages of stride 16 and 32, or the
-            padding is unknown.
+            residual block changes its channels or has a stride, a detector lacks stages of stride 16 and 32 or is not
+            for square images, or the padding is unknown.
 
     Example:
         >>> from tinynas import Arch, load_arch
@@ -51,7 +52,7 @@ class Arch:
         True
     """
 
-    resolution: int
+    resolution: Size
     in_channels: int = 3
     classes: int = 1000
     stem: Stem
@@ -60,14 +61,16 @@ class Arch:
     padding: str = SYMMETRIC
 
     def __post_init__(self) -> None:
-        require(is_count(self.resolution) and self.resolution > 0, "resolution > 0", resolution=self.resolution)
-        require(self.resolution <= MAX_RESOLUTION, f"resolution <= {MAX_RESOLUTION}", resolution=self.resolution)
+        check_size("resolution", self.resolution)
+        largest = max(pair(self.resolution))
+        require(largest <= MAX_RESOLUTION, f"resolution <= {MAX_RESOLUTION}", resolution=self.resolution)
         require(is_count(self.in_channels) and self.in_channels > 0, "in_channels > 0", in_channels=self.in_channels)
         require(is_count(self.classes) and self.classes > 0, "classes > 0", classes=self.classes)
         if not self.stages or not all(self.stages):
             blocks = [len(stage) for stage in self.stages]
             raise InputError(f"an arch needs a stage, and every stage a block, but the blocks per stage are {blocks}")
         self._check_blocks()
+        self._check_square_detector()
         self.taps()
         check_padding(self.padding)
 
@@ -77,6 +80,26 @@ class Arch:
             for block in stage:
                 block.check(channels)
                 channels = block.out
+
+    def _check_square_detector(self) -> None:
+        sizes = [self.resolution, self.stem.stride]
+        for stage in self.stages:
+            sizes += [block.stride for block in stage]
+        if self.head.is_spatial and any(isinstance(size, tuple) for size in sizes):
+            raise InputError(
+                "a detector takes square images and has the same stride in both directions, "
+                f"but its resolution is {self.resolution} and the strides are {sizes[1:]}"
+            )
+
+    @property
+    def height(self) -> int:
+        """Height of the images in pixels; of a detector's images also the width."""
+        return pair(self.resolution)[0]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of an image, (in_channels, height, width)."""
+        return self.in_channels, *pair(self.resolution)
 
     @property
     def task(self) -> str:
@@ -136,12 +159,12 @@ class Arch:
         """Return the stride of each stage's output against the image, in pixels.
 
         Returns:
-            One stride per stage, such as [2, 4, 8, 16, 32].
+            One stride per stage, such as [2, 4, 8, 16, 32]; the vertical one where they differ.
         """
-        stride, strides = self.stem.stride, []
+        stride, strides = pair(self.stem.stride)[0], []
         for stage in self.stages:
             for block in stage:
-                stride *= block.stride
+                stride *= pair(block.stride)[0]
             strides.append(stride)
         return strides
 
@@ -161,7 +184,7 @@ class Arch:
             default, is left out.
         """
         plain: dict[str, Any] = _with_lists(asdict(self))
-        plain["stages"] = [[block_to_dict(block) for block in stage] for stage in self.stages]
+        plain["stages"] = [[_with_lists(block_to_dict(block)) for block in stage] for stage in self.stages]
         if self.padding == SYMMETRIC:
             del plain["padding"]
         return plain
@@ -183,7 +206,8 @@ class Arch:
         check_keys(cls, values, "an arch")
         stages = check_list(values["stages"], "stages")
         values["stages"] = tuple(_stage_from_list(stage, f"stage {s}") for s, stage in enumerate(stages))
-        values["stem"] = from_mapping(Stem, values["stem"], "stem")
+        values["resolution"] = read_size(values["resolution"])
+        values["stem"] = from_mapping(Stem, with_sizes(check_mapping(values["stem"], "stem")), "stem")
         values["head"] = head_from_dict(values.get("head", {}))
         return cls(**values)
 
@@ -195,7 +219,7 @@ class Arch:
         """
         plain = self.to_dict()
         lines = [
-            f"resolution: {self.resolution}",
+            f"resolution: {_flow(plain['resolution'])}",
             f"in_channels: {self.in_channels}",
             f"classes: {self.classes}",
         ]
@@ -233,5 +257,6 @@ def _with_lists(value: Any) -> Any:
     return value
 
 
-def _flow(plain: dict[str, Any]) -> str:
-    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
+def _flow(plain: object) -> str:
+    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000)
+    return text.removesuffix("...\n").strip()  # the end of a document that is a number

@@ -191,16 +191,16 @@ def _scratch_bytes(operator: Operator, kernels: str) -> tuple[int, ...]:
 
 def _cmsis_scratch_bytes(operator: Operator, *, vector: bool) -> int:
     """Return the scratch of a CMSIS-NN kernel, for cores with vector instructions (MVE) or with DSP instructions."""
-    kernel = operator.kernel + operator.extension
+    rows, columns = operator.stored_kernel
     if operator.kind == "FULLY_CONNECTED":
         return 4 * operator.output.channels if vector else 0
-    if operator.kind == "CONV_2D" and kernel > 1:
-        values = kernel**2 * operator.inputs[0].channels
+    if operator.kind == "CONV_2D" and (rows, columns) != (1, 1):
+        values = rows * columns * operator.inputs[0].channels
         return 4 * aligned(values, 16) if vector else 4 * aligned(values, 4)
     if operator.kind == "DEPTHWISE_CONV_2D" and vector:
-        return 4 * 124 * kernel**2
-    if operator.kind == "DEPTHWISE_CONV_2D" and kernel != 3:  # 3x3 kernels with padding 1 need none
-        return 2 * operator.output.channels * kernel**2
+        return 4 * 124 * rows * columns
+    if operator.kind == "DEPTHWISE_CONV_2D" and (rows, columns) != (3, 3):  # 3x3 kernels with padding 1 need none
+        return 2 * operator.output.channels * rows * columns
     return 0
 
 

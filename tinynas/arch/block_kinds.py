@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..utils.errors import InputError, unknown
 from ..utils.schema import check_mapping, from_mapping
+from ..utils.sizes import with_sizes
 from .blocks import Block
 
 BlockType = TypeVar("BlockType", bound=type[Block])
@@ -84,7 +85,7 @@ def block_from_dict(plain: object, where: str) -> Block:
     Raises:
         InputError: The kind is unknown, a key is unknown or missing, or a value is impossible.
     """
-    values = dict(check_mapping(plain, where))
+    values = with_sizes(check_mapping(plain, where))
     return from_mapping(block_kind(values.pop("kind", DEFAULT_KIND), where), values, where)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..utils.errors import InputError, require
+from ..utils.sizes import Size
 from .channels import ChannelGroup
 from .checks import check_conv, is_count
 from .lowering_steps import Lowering
@@ -19,14 +20,14 @@ class Stem:
 
     Attributes:
         out: Output channels.
-        kernel: Kernel size in pixels; odd.
-        stride: Stride in pixels.
+        kernel: Kernel size in pixels, a number or a pair of height and width; odd.
+        stride: Stride in pixels, a number or a pair.
         act: Activation; "relu", "relu6" or "hswish".
     """
 
     out: int
-    kernel: int = 3
-    stride: int = 2
+    kernel: Size = 3
+    stride: Size = 2
     act: str = "relu6"
 
     def __post_init__(self) -> None:
@@ -50,7 +51,8 @@ class Block(ABC):
         kind: Name of the kind, as `kind: name` in YAML files; set when it is registered.
         options: The fields that a search space chooses, in the order in which they are decided.
         out: Output channels.
-        stride: Stride in pixels: a map of H rows becomes one of H / stride, rounded up.
+        stride: Stride in pixels, a number or a pair of a vertical and a horizontal one: a map of H rows becomes one of
+            H / stride, rounded up.
         residual: Whether the output is a sum with the input, so that both have the same channels. A space sets the
             field for blocks whose channels it does not choose.
 
@@ -86,7 +88,7 @@ class Block(ABC):
     options: ClassVar[tuple[Option, ...]]
 
     out: int
-    stride: int = 1
+    stride: Size = 1
     residual: bool = False
 
     def check(self, channels: int) -> None:

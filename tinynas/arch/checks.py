@@ -1,19 +1,21 @@
 """Checks of the fields of blocks and heads."""
 
 from ..utils.errors import InputError, require, unknown
+from ..utils.sizes import Size, check_size, pair
 
 ACTIVATIONS = ("relu", "relu6", "hswish")
 
 
-def check_conv(kernel: int, stride: int, act: str) -> None:
+def check_conv(kernel: Size, stride: Size, act: str) -> None:
     """Check the fields of a convolution.
 
     Raises:
         InputError: The kernel size is even, or the stride is not positive, or the activation is unknown.
     """
-    if not is_count(kernel) or kernel % 2 == 0:
-        raise InputError(f"kernel must be an odd whole number, but is {kernel!r}")
-    require(is_count(stride) and stride > 0, "stride > 0", stride=stride)
+    check_size("kernel", kernel)
+    if any(side % 2 == 0 for side in pair(kernel)):
+        raise InputError(f"kernel must be an odd whole number or a pair of them, but is {kernel!r}")
+    check_size("stride", stride)
     check_activation(act)
 
 

@@ -6,7 +6,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ..utils.errors import InputError, require, unknown
-from ..utils.schema import check_types, check_value
+from ..utils.schema import check_types
+from ..utils.sizes import Size, check_size, read_size
 from .block_kinds import DEFAULT_KIND, block_kind, field_names
 from .blocks import Block
 from .genes import Chooser
@@ -19,14 +20,14 @@ class StemChoices:
 
     Attributes:
         width: Output channels, smallest first.
-        kernel: Kernel size in pixels.
-        stride: Stride in pixels.
+        kernel: Kernel size in pixels, a number or a pair of height and width.
+        stride: Stride in pixels, a number or a pair.
         act: Activation.
     """
 
     width: tuple[int, ...]
-    kernel: int = 3
-    stride: int = 2
+    kernel: Size = 3
+    stride: Size = 2
     act: str = "relu6"
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class BlockChoices:
 
     kind: type[Block]
     options: tuple[Options, ...]
-    stride: int = 1
+    stride: Size = 1
 
     def __post_init__(self) -> None:
         if not self.has_width and self.stride != 1:
@@ -124,9 +125,9 @@ def stage_from_dict(plain: Mapping[str, Any], act: str, where: str) -> StageChoi
     for key in values:
         if key not in ("kind", "depth", "stride", *options):
             raise unknown(f"key in {where}", key, ("kind", "depth", "stride", *options))
-    depth, stride = as_options(values.get("depth", 1)), values.get("stride", 1)
+    depth, stride = as_options(values.get("depth", 1)), read_size(values.get("stride", 1))
     check_types(StageChoices, {"depth": depth}, where)
-    check_value(stride, int, f"stride in {where}")
+    check_size(f"stride in {where}", stride)
     check_ascending(f"{where} depth", depth)
     chosen = []
     for option in kind.options:
@@ -152,12 +153,12 @@ def with_options(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def as_options(value: Any) -> tuple[Any, ...]:
-    """Return the options that a list names, or the only option that another value is."""
-    return tuple(value) if isinstance(value, list) else (value,)
+    """Return the options that a list names, pairs of sizes among them, or the only option that another value is."""
+    return tuple(map(read_size, value)) if isinstance(value, list) else (value,)
 
 
 @lru_cache(maxsize=2**14)  # the archs of a space share a few thousand different blocks
-def _block(kind: Any, stride: int, keeps_channels: bool, *chosen: tuple[str, Any]) -> Block:
+def _block(kind: Any, stride: Size, keeps_channels: bool, *chosen: tuple[str, Any]) -> Block:
     """Return a block of the chosen fields and values."""
     fields = dict(chosen)
     known = field_names(kind)

@@ -24,12 +24,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
+from ..utils.sizes import pair
 from ..utils.units import format_bytes, format_count, format_seconds
 from .arch import Arch
 from .arena import arena
 from .blocks import Block, Stem
 from .file_size import tflite_bytes
-from .layer_cost import FeatureMap, LayerCost, linear_cost, output_size, weightless_cost
+from .layer_cost import FeatureMap, LayerCost, linear_cost, weightless_cost
 from .lowering import lower, lower_block, lower_stem, map_spec
 from .operator_cost import operator_costs
 
@@ -154,9 +155,9 @@ def layer_costs(arch: Arch) -> Iterator[LayerCost]:
 
 def walk_costs(arch: Arch, block_costs: "BlockCosts") -> Iterator[LayerCost]:
     """Yield the costs of the stem, of the blocks as `block_costs` counts them, and of the head's layers."""
-    stem, image = arch.stem, FeatureMap(arch.in_channels, arch.resolution)
-    yield from _stem_layers(stem, image)
-    feature_map = FeatureMap(stem.out, output_size(image.size, stem.stride))
+    image = FeatureMap(arch.in_channels, *pair(arch.resolution))
+    yield from _stem_layers(arch.stem, image)
+    feature_map = image.after(arch.stem.out, arch.stem.stride)
     taps = arch.taps()
     tapped: list[FeatureMap] = []  # kept in memory for the head
     tapped_bytes = 0
@@ -166,7 +167,7 @@ def walk_costs(arch: Arch, block_costs: "BlockCosts") -> Iterator[LayerCost]:
             beside_input = tapped_bytes - feature_map.num_bytes if reads_tapped else tapped_bytes
             for layer in block_costs(f"stages.{s}.{b}", block, feature_map, reads_tapped):
                 yield layer.holding(beside_input) if beside_input else layer
-            feature_map = FeatureMap(block.out, output_size(feature_map.size, block.stride))
+            feature_map = feature_map.after(block.out, block.stride)
         if s in taps:
             tapped.append(feature_map)
             tapped_bytes += feature_map.num_bytes

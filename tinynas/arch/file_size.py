@@ -57,8 +57,8 @@ def _num_scales(operator: Operator) -> int:
 
 def _weight_shape(operator: Operator) -> tuple[int, ...]:
     """Return the shape of a layer's weight in the file."""
-    kernel = operator.kernel + operator.extension
+    rows, columns = operator.stored_kernel
     inputs, outputs = operator.inputs[0].channels, operator.output.channels
     if operator.kind == "CONV_2D":
-        return outputs, kernel, kernel, inputs
-    return (1, kernel, kernel, outputs) if operator.kind == "DEPTHWISE_CONV_2D" else (outputs, inputs)
+        return outputs, rows, columns, inputs
+    return (1, rows, columns, outputs) if operator.kind == "DEPTHWISE_CONV_2D" else (outputs, inputs)

@@ -66,11 +66,12 @@ class Head:
 
     def layer_costs(self, maps: Sequence[FeatureMap], classes: int) -> Iterator[LayerCost]:
         """Yield the costs of the head's layers for the last stage's feature map."""
-        channels, size = maps[-1]
+        source = maps[-1]
         if self.conv:
-            yield conv_cost("head.conv", in_channels=channels, out_channels=self.conv, size=size)
-            channels = self.conv
-        yield weightless_cost("head.pool", channels * size**2 + channels)
+            yield conv_cost("head.conv", source, self.conv)
+            source = source.after(self.conv, 1)
+        channels = source.channels
+        yield weightless_cost("head.pool", source.num_bytes + channels)
         if self.hidden:
             yield linear_cost("head.hidden", in_features=channels, out_features=self.hidden)
             channels = self.hidden
@@ -141,8 +142,8 @@ class DetectorHead:
 
         The coarse map's predictions are computed first, and kept in memory while the fine map's are.
         """
-        fine, coarse = FeatureMap(self.width, maps[0].size), FeatureMap(self.width, maps[1].size)
-        upsampled = FeatureMap(self.width, 2 * coarse.size)
+        fine, coarse = maps[0].after(self.width, 1), maps[1].after(self.width, 1)
+        upsampled = FeatureMap(self.width, 2 * coarse.height, 2 * coarse.width)
         outputs = self.per_cell * (5 + classes)  # channels
         yield self._lateral_cost(1, maps[1], held=maps[0].num_bytes)
         yield self._lateral_cost(0, maps[0], held=coarse.num_bytes)
@@ -150,23 +151,17 @@ class DetectorHead:
         if upsampled != fine:
             yield weightless_cost("head.crop", coarse.num_bytes + 2 * fine.num_bytes + upsampled.num_bytes)
         yield weightless_cost("head.merge", coarse.num_bytes + 2 * fine.num_bytes)
-        yield from self._level_costs(1, coarse.size, outputs, held=fine.num_bytes)
-        yield from self._level_costs(0, fine.size, outputs, held=outputs * coarse.size**2)
-        yield weightless_cost("head.outputs", outputs * (fine.size**2 + coarse.size**2))
+        yield from self._level_costs(1, coarse, outputs, held=fine.num_bytes)
+        yield from self._level_costs(0, fine, outputs, held=outputs * coarse.pixels)
+        yield weightless_cost("head.outputs", outputs * (fine.pixels + coarse.pixels))
 
     def _lateral_cost(self, level: int, tapped: FeatureMap, held: int) -> LayerCost:
-        name = f"head.lateral.{level}"
-        channels, size = tapped
-        return conv_cost(name, in_channels=channels, out_channels=self.width, size=size, held=held)
+        return conv_cost(f"head.lateral.{level}", tapped, self.width, held=held)
 
-    def _level_costs(self, level: int, size: int, outputs: int, held: int) -> Iterator[LayerCost]:
-        width = self.width
-        depthwise = depthwise_cost(f"head.depthwise.{level}", channels=width, size=size, kernel=self.kernel)
-        yield depthwise.holding(held)
-        yield conv_cost(f"head.pointwise.{level}", in_channels=width, out_channels=width, size=size, held=held)
-        yield conv_cost(
-            f"head.classifier.{level}", in_channels=width, out_channels=outputs, size=size, norm=False, held=held
-        )
+    def _level_costs(self, level: int, source: FeatureMap, outputs: int, held: int) -> Iterator[LayerCost]:
+        yield depthwise_cost(f"head.depthwise.{level}", source, self.kernel).holding(held)
+        yield conv_cost(f"head.pointwise.{level}", source, self.width, held=held)
+        yield conv_cost(f"head.classifier.{level}", source, outputs, norm=False, held=held)
 
 
 @dataclass(frozen=True, kw_only=True)

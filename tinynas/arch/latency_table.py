@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..utils.errors import FileError, some_names
 from ..utils.io import json_digest, read_text, write
+from ..utils.sizes import Size, format_size, size_of
 from .arch import Arch
 from .layers import Layer, layers_of, layers_of_space
 from .operators import KINDS
@@ -87,7 +89,8 @@ def write_table(path: Path, layers: Iterable[Layer], times: Mapping[Layer, float
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for layer in layers:
-        cells = layer._replace(act=layer.act or _NO_ACT)
+        cells = [value if isinstance(value, str) else format_size(value) for value in layer]
+        cells[-1] = layer.act or _NO_ACT
         writer.writerow([*cells, f"{times[layer]:.6g}" if layer in times else ""])
     write(path, text.getvalue())
 
@@ -151,11 +154,19 @@ def _read_layer(row: Mapping[str, str], where: str) -> Layer:
     if row["kind"] not in KINDS:
         raise FileError(f"{where}: kind must be one of {', '.join(KINDS)}, but is {row['kind']!r:.60}; fix the file")
     act = "" if row["act"] == _NO_ACT else row["act"]
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for column in Layer._fields:
         if column not in _TEXTS:
-            numbers[column] = _whole_number(row[column], f"{where}: {column}")
+            numbers[column] = _size(row[column], f"{where}: {column}")
     return Layer(kind=row["kind"], act=act, **numbers)
+
+
+def _size(text: str, what: str) -> Size:
+    """Return a number, or the height and the width that a text such as 96x160 names."""
+    height, separator, width = text.partition("x")
+    if not separator:
+        return _whole_number(text, what)
+    return size_of(_whole_number(height, what), _whole_number(width, what))
 
 
 def _whole_number(text: str, what: str) -> int:

@@ -3,20 +3,33 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..utils.sizes import Size, pair
+
 BIAS_BYTES = 4  # per output channel
 SCALE_BYTES = 4  # per output channel: the factor from accumulator to int8
 
 
 class FeatureMap(NamedTuple):
-    """A tensor (channels, size, size) of int8 activations."""
+    """A tensor (channels, height, width) of int8 activations."""
 
     channels: int
-    size: int  # pixels along a side
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
 
     @property
     def num_bytes(self) -> int:
         """Memory of the activations."""
-        return self.channels * self.size**2
+        return self.channels * self.pixels
+
+    def after(self, channels: int, stride: Size) -> "FeatureMap":
+        """Return the output map of a block with these output channels and this stride."""
+        vertical, horizontal = pair(stride)
+        return FeatureMap(channels, output_size(self.height, vertical), output_size(self.width, horizontal))
 
 
 class LayerCost(NamedTuple):
@@ -58,67 +71,40 @@ def output_size(size: int, stride: int) -> int:
     return (size - 1) // stride + 1
 
 
-def conv_cost(
-    name: str,
-    *,
-    in_channels: int,
-    out_channels: int,
-    size: int,
-    kernel: int = 1,
-    stride: int = 1,
-    norm: bool = True,
-    held: int = 0,
-) -> LayerCost:
-    """Return the cost of a dense convolution on maps of `size` x `size` pixels while `held` more bytes are kept.
+def conv_cost(name: str, source: FeatureMap, out_channels: int, *, norm: bool = True, held: int = 0) -> LayerCost:
+    """Return the cost of a 1x1 convolution while `held` more bytes are kept.
 
     With `norm`, a batch norm follows and no bias is learned; without it, a bias is.
     """
-    out_size = output_size(size, stride)
-    weights = in_channels * out_channels * kernel**2
-    sram = in_channels * size**2 + out_channels * out_size**2 + held
+    weights = source.channels * out_channels
+    sram = source.num_bytes + out_channels * source.pixels + held
     return LayerCost(
         name=name,
-        macs=weights * out_size**2,
+        macs=weights * source.pixels,
         params=weights + (2 * out_channels if norm else out_channels),
         flash=weights + (BIAS_BYTES + SCALE_BYTES) * out_channels,
         sram=sram,
         sram_inplace_dw=sram,
-        scratch=4 * kernel**2 * in_channels,
-        kernel_buffer=2 * weights if kernel > 1 else 0,
+        scratch=4 * source.channels,
     )
 
 
 def linear_cost(name: str, *, in_features: int, out_features: int, held: int = 0) -> LayerCost:
     """Return the cost of a linear layer with bias while `held` more bytes are kept."""
-    return conv_cost(name, in_channels=in_features, out_channels=out_features, size=1, norm=False, held=held)
+    return conv_cost(name, FeatureMap(in_features, 1, 1), out_features, norm=False, held=held)
 
 
-def depthwise_cost(
-    name: str,
-    *,
-    channels: int,
-    size: int,
-    kernel: int,
-    stride: int = 1,
-    shortcut: int = 0,
-    reads_shortcut: bool = False,
-) -> LayerCost:
-    """Return the cost of a depthwise convolution with batch norm while a shortcut of `shortcut` bytes is kept.
-
-    With `reads_shortcut` the shortcut is the layer's own input: it is not counted twice, and overwriting it would
-    lose it, so the layer does not run in place.
-    """
-    out_size = output_size(size, stride)
-    weights = channels * kernel**2
-    input_bytes, output_bytes = channels * size**2, channels * out_size**2
+def depthwise_cost(name: str, source: FeatureMap, kernel: int) -> LayerCost:
+    """Return the cost of a depthwise convolution of stride 1 with batch norm."""
+    weights, padded = source.channels * kernel**2, 2 * (kernel // 2)
     return LayerCost(
         name=name,
-        macs=weights * out_size**2,
-        params=weights + 2 * channels,
-        flash=weights + (BIAS_BYTES + SCALE_BYTES) * channels,
-        sram=input_bytes + output_bytes + (0 if reads_shortcut else shortcut),
-        sram_inplace_dw=max(input_bytes, output_bytes) + shortcut,
-        scratch=2 * (size + 2 * (kernel // 2)) ** 2,
+        macs=weights * source.pixels,
+        params=weights + 2 * source.channels,
+        flash=weights + (BIAS_BYTES + SCALE_BYTES) * source.channels,
+        sram=2 * source.num_bytes,
+        sram_inplace_dw=source.num_bytes,
+        scratch=2 * (source.height + padded) * (source.width + padded),
     )
 
 

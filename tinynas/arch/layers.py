@@ -6,8 +6,9 @@ A layer is an operator of the lowered network, wherever it stands: what is measu
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..utils.sizes import Size, format_size, pair, size_of
 from .arch import SAME, Arch
 from .blocks import Block, Stem
 from .choices import BlockChoices
@@ -23,12 +24,12 @@ class Layer(NamedTuple):
     """What decides how long an operator runs. Equal layers take the same time, wherever they stand in a network."""
 
     kind: str  # of KINDS
-    size: int  # pixels along a side of the input; 1 of features
+    size: Size  # pixels of the input: a number, or height and width; 1 of features
     in_channels: int
-    out_size: int  # pixels along a side of the output
+    out_size: Size  # pixels of the output
     out_channels: int
-    kernel: int = 1  # with the extension
-    stride: int = 1
+    kernel: Size = 1  # with the extension
+    stride: Size = 1
     act: str = ""  # fused; "" for none
 
     @classmethod
@@ -41,53 +42,53 @@ class Layer(NamedTuple):
             in_channels=first.channels,
             out_size=_size(operator.output),
             out_channels=operator.output.channels,
-            kernel=operator.kernel + operator.extension,
-            stride=operator.stride,
+            kernel=size_of(*operator.stored_kernel),
+            stride=size_of(*operator.stride),
             act=operator.activation,
         )
 
     @property
     def output(self) -> FeatureMap:
         """The feature map that the layer writes."""
-        return FeatureMap(self.out_channels, self.out_size)
+        return FeatureMap(self.out_channels, *pair(self.out_size))
 
     @property
     def weights(self) -> int:
         """Number of weights, biases not counted."""
         if self.kind == "DEPTHWISE_CONV_2D":
-            return self.in_channels * self.kernel**2
+            return self.in_channels * _area(self.kernel)
         dense = self.kind in ("CONV_2D", "FULLY_CONNECTED")
-        return self.in_channels * self.out_channels * self.kernel**2 if dense else 0
+        return self.in_channels * self.out_channels * _area(self.kernel) if dense else 0
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates."""
-        return self.weights * self.out_size**2
+        return self.weights * _area(self.out_size)
 
     @property
     def bytes_moved(self) -> int:
         """Bytes of the int8 input, output and weights."""
-        inputs, outputs = self.in_channels * self.size**2, self.out_channels * self.out_size**2
+        inputs, outputs = self.in_channels * _area(self.size), self.out_channels * _area(self.out_size)
         return inputs + outputs + self.weights
 
     def describe(self) -> str:
         """Return the layer as text, such as "CONV_2D 3x3 stride 2 relu6 3x96x96 to 16x48x48"."""
         words = [self.kind]
         if self.kind in CONVOLUTIONS:
-            words.append(f"{self.kernel}x{self.kernel}")
-        if self.stride > 1:
-            words.append(f"stride {self.stride}")
+            words.append(_both_sides(self.kernel))
+        if self.stride != 1:
+            words.append(f"stride {format_size(self.stride)}")
         if self.act:
             words.append(self.act)
-        words.append(f"{self.in_channels}x{self.size}x{self.size}")
-        words.append(f"to {self.out_channels}x{self.out_size}x{self.out_size}")
+        words.append(f"{self.in_channels}x{_both_sides(self.size)}")
+        words.append(f"to {self.out_channels}x{_both_sides(self.out_size)}")
         return " ".join(words)
 
 
 def layers_of(arch: Arch) -> list[Layer]:
     """Return the layers of an arch in the order in which they run, repeated ones as often as they run."""
     turned, taps = arch.padding == SAME, arch.taps()
-    layers = list(_stem_layers(arch.stem, FeatureMap(arch.in_channels, arch.resolution), turned))
+    layers = list(_stem_layers(arch.stem, FeatureMap(arch.in_channels, *pair(arch.resolution)), turned))
     tapped = []
     for s, stage in enumerate(arch.stages):
         for block in stage:
@@ -110,17 +111,18 @@ def layers_of_space(space: SearchSpace) -> list[Layer]:
     return sorted(layers, key=_sort_key)
 
 
-def _sort_key(layer: Layer) -> tuple[int, Layer]:
-    return KINDS.index(layer.kind), layer
+def _sort_key(layer: Layer) -> tuple[Any, ...]:
+    numbers = [pair(value) for value in layer if not isinstance(value, str)]
+    return KINDS.index(layer.kind), numbers, layer.act
 
 
-def _layers_at(space: SearchSpace, resolution: int) -> Iterator[Layer]:
+def _layers_at(space: SearchSpace, resolution: Size) -> Iterator[Layer]:
     """Yield the layers that archs of a resolution may have."""
     turned = space.padding == SAME
     maps: set[FeatureMap] = set()  # that the next block may read
     for width in space.stem.width:
         stem = Stem(out=width, kernel=space.stem.kernel, stride=space.stem.stride, act=space.stem.act)
-        layers = _stem_layers(stem, FeatureMap(space.in_channels, resolution), turned)
+        layers = _stem_layers(stem, FeatureMap(space.in_channels, *pair(resolution)), turned)
         yield from layers
         maps.add(layers[-1].output)
     outputs: list[set[FeatureMap]] = []  # of the stages
@@ -176,6 +178,15 @@ def _layers_in(network: LoweredNetwork) -> tuple[Layer, ...]:
     return tuple(map(Layer.of, network.operators))
 
 
-def _size(tensor: TensorSpec) -> int:
-    """Return the pixels along a side of a feature map; 1 of features."""
-    return tensor.shape[1] if len(tensor.shape) == 4 else 1
+def _size(tensor: TensorSpec) -> Size:
+    """Return the pixels of a feature map; 1 of features."""
+    return size_of(*tensor.shape[1:3]) if len(tensor.shape) == 4 else 1
+
+
+def _area(size: Size) -> int:
+    height, width = pair(size)
+    return height * width
+
+
+def _both_sides(size: Size) -> str:
+    return format_size(pair(size))

@@ -17,6 +17,7 @@ what `build(arch)` computes, with norms folded, and differs from its modules in 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from ..utils.sizes import pair
 from .arch import SAME, Arch
 from .blocks import Block, Stem
 from .heads import AnyHead, DetectorHead, Head
@@ -38,7 +39,7 @@ def lower(arch: Arch) -> LoweredNetwork:
         Operators in the order of execution, for one image (1, resolution, resolution, in_channels).
     """
     turned = arch.padding == SAME
-    image = map_spec(FeatureMap(arch.in_channels, arch.resolution), INPUT_NAME)
+    image = map_spec(FeatureMap(arch.in_channels, *pair(arch.resolution)), INPUT_NAME)
     taps = arch.taps()
     tapped = []
     operators = list(lower_stem(arch.stem, image, turned=turned).operators)
@@ -130,4 +131,4 @@ _LOWER_HEAD: dict[type[AnyHead], Callable[..., Sequence[TensorSpec]]] = {
 
 def map_spec(feature_map: FeatureMap, name: str = "") -> TensorSpec:
     """Return the tensor of a feature map."""
-    return TensorSpec(name=name, shape=(1, feature_map.size, feature_map.size, feature_map.channels))
+    return TensorSpec(name=name, shape=(1, feature_map.height, feature_map.width, feature_map.channels))

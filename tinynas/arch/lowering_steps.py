@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..utils.sizes import Size, pair
 from .layer_cost import output_size
 from .operators import LoweredNetwork, Operator, TensorSpec
 
@@ -36,12 +37,12 @@ class Lowering:
         return output
 
     def conv_norm(
-        self, x: TensorSpec, name: str, channels: int, *, kernel: int = 1, stride: int = 1, act: str = ""
+        self, x: TensorSpec, name: str, channels: int, *, kernel: Size = 1, stride: Size = 1, act: str = ""
     ) -> TensorSpec:
         """Append the operators of a `ConvNorm`, its norm folded into the convolution."""
         return self._conv_norm("CONV_2D", x, name, channels, kernel=kernel, stride=stride, act=act)
 
-    def depthwise_norm(self, x: TensorSpec, name: str, *, kernel: int, stride: int = 1, act: str = "") -> TensorSpec:
+    def depthwise_norm(self, x: TensorSpec, name: str, *, kernel: Size, stride: Size = 1, act: str = "") -> TensorSpec:
         """Append the operators of a depthwise `ConvNorm`."""
         return self._conv_norm("DEPTHWISE_CONV_2D", x, name, x.channels, kernel=kernel, stride=stride, act=act)
 
@@ -53,27 +54,28 @@ class Lowering:
         *,
         layer: str,
         kind: str = "CONV_2D",
-        kernel: int = 1,
-        stride: int = 1,
+        kernel: Size = 1,
+        stride: Size = 1,
         **fields: Any,
     ) -> TensorSpec:
-        """Append a convolution on square maps."""
-        out_size = output_size(x.shape[1], stride)
+        """Append a convolution."""
+        _, height, width, _ = x.shape
+        vertical, horizontal = pair(stride)
         return self.add(
             kind,
             name,
             [x],
-            (1, out_size, out_size, channels),
+            (1, output_size(height, vertical), output_size(width, horizontal), channels),
             layer=layer,
-            kernel=kernel,
-            stride=stride,
+            kernel=pair(kernel),
+            stride=(vertical, horizontal),
             turned=self.turned,
             weight_scale=self._scales.get(x.name, 1.0),
             **fields,
         )
 
     def _conv_norm(
-        self, kind: str, x: TensorSpec, name: str, channels: int, *, kernel: int, stride: int, act: str
+        self, kind: str, x: TensorSpec, name: str, channels: int, *, kernel: Size, stride: Size, act: str
     ) -> TensorSpec:
         fused = act if act in _FUSED else ""
         y = self.conv(

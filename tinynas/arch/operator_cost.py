@@ -35,9 +35,11 @@ def _operator_cost(operator: Operator, alive: int, saved: int) -> LayerCost:
     if not operator.layer:
         return LayerCost(name=operator.name, macs=operator.macs, sram=alive, sram_inplace_dw=alive)
     source, channels, weights = operator.inputs[0], operator.output.channels, operator.num_weights
-    columns = 4 * operator.kernel**2 * source.channels
+    rows, columns = operator.kernel
+    scratch = 4 * rows * columns * source.channels
     if operator.kind == "DEPTHWISE_CONV_2D":
-        columns = 2 * (source.shape[1] + 2 * (operator.kernel // 2)) ** 2
+        _, height, width, _ = source.shape
+        scratch = 2 * (height + 2 * (rows // 2)) * (width + 2 * (columns // 2))
     return LayerCost(
         name=operator.name,
         macs=operator.macs,
@@ -45,6 +47,6 @@ def _operator_cost(operator: Operator, alive: int, saved: int) -> LayerCost:
         flash=weights + (BIAS_BYTES + SCALE_BYTES) * channels,
         sram=alive,
         sram_inplace_dw=alive - saved,
-        scratch=columns,
-        kernel_buffer=2 * weights if operator.kind == "CONV_2D" and operator.kernel > 1 else 0,
+        scratch=scratch,
+        kernel_buffer=2 * weights if operator.kind == "CONV_2D" and operator.kernel != (1, 1) else 0,
     )

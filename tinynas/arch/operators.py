@@ -54,8 +54,8 @@ class Operator:
         inputs: Tensors that are read, without weights.
         output: Tensor that is written.
         layer: Module of the network with folded norms that holds the weight and the bias; "" for none.
-        kernel: Kernel size in pixels, without the extension.
-        stride: Stride in pixels.
+        kernel: Height and width of the kernel in pixels, without the extension.
+        stride: Vertical and horizontal stride in pixels.
         turned: Whether the kernel is that of the layer turned by 180 degrees.
         has_norm: Whether the layer's bias is that of a batch norm, folded into it.
         activation: Fused activation: "relu", "relu6" or "" for none.
@@ -70,8 +70,8 @@ class Operator:
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
     layer: str = ""
-    kernel: int = 1
-    stride: int = 1
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
     turned: bool = False
     has_norm: bool = False
     activation: str = ""
@@ -81,20 +81,26 @@ class Operator:
     overwritable: tuple[int, ...] = ()
 
     @property
-    def padding(self) -> tuple[int, int]:
-        """Rows and columns of zeros around a convolution's input, before the first pixel and after the last.
+    def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns of zeros around a convolution's input, each before the first pixel and after the last.
 
         A negative number means pixels that the convolution does not read.
         """
-        half, left_over = self.kernel // 2, self._left_over
-        return (half - left_over, half) if self.turned else (half, half - left_over)
+        rows, columns = self._left_over
+        return _padding(self.kernel[0], rows, self.turned), _padding(self.kernel[1], columns, self.turned)
 
     @property
-    def extension(self) -> int:
+    def extension(self) -> tuple[int, int]:
         """Rows and columns of zeros added to the kernel, after its last or, if it is turned, before its first."""
-        before, after = self.padding
-        padded_before_by_same = max(before + after, 0) // 2
-        return 0 if padded_before_by_same == before else self._left_over
+        rows, columns = self._left_over
+        vertical, horizontal = self.padding
+        return _extension(vertical, rows), _extension(horizontal, columns)
+
+    @property
+    def stored_kernel(self) -> tuple[int, int]:
+        """Height and width of the kernel with the extension."""
+        rows, columns = self.extension
+        return self.kernel[0] + rows, self.kernel[1] + columns
 
     @property
     def constant(self) -> tuple[int, ...]:
@@ -111,7 +117,7 @@ class Operator:
     @property
     def num_stored_weights(self) -> int:
         """Number of weights that a file holds, the extension included."""
-        return self._weights(self.kernel + self.extension)
+        return self._weights(self.stored_kernel)
 
     @property
     def macs(self) -> int:
@@ -129,9 +135,12 @@ class Operator:
         return self.output.channels if self.layer else 0
 
     @property
-    def _left_over(self) -> int:
-        """Rows of the input after the last one that a kernel's centre is on."""
-        return (self.inputs[0].shape[1] - 1) % self.stride
+    def _left_over(self) -> tuple[int, int]:
+        """Rows and columns of a convolution's input after the last ones that a kernel's centre is on."""
+        if self.kind not in CONVOLUTIONS:
+            return 0, 0
+        _, height, width, _ = self.inputs[0].shape
+        return (height - 1) % self.stride[0], (width - 1) % self.stride[1]
 
     def _macs(self, weights: int) -> int:
         if self.kind == "LAYER_NORM":
@@ -139,11 +148,22 @@ class Operator:
         pixels = self.output.size // self.output.channels
         return weights * pixels + self.output.size * self.depth
 
-    def _weights(self, kernel: int) -> int:
+    def _weights(self, kernel: tuple[int, int]) -> int:
         if not self.layer:
             return 0
         inputs = 1 if self.kind in ("DEPTHWISE_CONV_2D", "LAYER_NORM") else self.inputs[0].channels
-        return inputs * self.output.channels * kernel**2
+        return inputs * self.output.channels * kernel[0] * kernel[1]
+
+
+def _padding(kernel: int, left_over: int, turned: bool) -> tuple[int, int]:
+    half = kernel // 2
+    return (half - left_over, half) if turned else (half, half - left_over)
+
+
+def _extension(padding: tuple[int, int], left_over: int) -> int:
+    before, after = padding
+    padded_before_by_same = max(before + after, 0) // 2
+    return 0 if padded_before_by_same == before else left_over
 
 
 @dataclass(frozen=True, kw_only=True)

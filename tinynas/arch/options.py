@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..utils.errors import InputError
 from ..utils.schema import check_value
+from ..utils.sizes import check_size, pair
 
 Options = tuple[Any, ...]  # from small to large
 
@@ -30,7 +31,7 @@ class Factors(NamedTuple):
 
 @dataclass(frozen=True)
 class Option:
-    """A number that the space names as it is, such as a kernel size.
+    """A number that the space names as it is, such as a number of heads.
 
     Attributes:
         field: The block's field; genes are called after it.
@@ -75,6 +76,16 @@ class Option:
             factors: NetAug's factors.
         """
         return (fields[self.field],)
+
+
+class SizeOption(Option):
+    """A size in pixels, a number or a pair of height and width."""
+
+    def check(self, options: Options, where: str) -> None:
+        """Raise InputError unless all are sizes, and ascend."""
+        for option in options:
+            check_size(f"{self.key} in {where}", option)
+        check_ascending(self.key, options)
 
 
 class NamedOption(Option):
@@ -145,12 +156,21 @@ class ReductionOption(Option):
 
 
 def check_ascending(name: str, options: Sequence[Any]) -> None:
-    """Raise InputError unless the options are positive numbers in ascending order, and at least one."""
+    """Raise InputError unless the options are positive numbers or pairs in ascending order, and at least one."""
     previous = 0
     for option in options or [0]:
-        if type(option) not in (int, float) or not option > previous:
+        if not _is_larger(option, previous):
             raise InputError(f"{name} options are positive and ascend, but got {list(options)}")
         previous = option
+
+
+def _is_larger(option: Any, previous: Any) -> bool:
+    """Return whether an option is a number, or a pair of them, and larger in a direction and smaller in none."""
+    sides, others = pair(option), pair(previous)
+    if not all(type(side) in (int, float) for side in sides):
+        return False
+    grows = all(side >= other for side, other in zip(sides, others, strict=True))
+    return grows and option != previous and min(sides) > 0
 
 
 def largest_if(fixed: bool, options: Options) -> Options:

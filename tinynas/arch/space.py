@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
+from ..utils.sizes import Size, read_size
 from .arch import SYMMETRIC, Arch, check_padding
 from .blocks import Stem
 from .choices import StageChoices, StemChoices, as_options, stage_from_dict, with_options
@@ -29,7 +30,7 @@ class SearchSpace:
     """The archs that can be composed from options for every size.
 
     Attributes:
-        resolution: Image sizes in pixels, smallest first.
+        resolution: Image sizes in pixels, smallest first: numbers, or pairs of height and width.
         stem: Options of the first convolution.
         stages: Options of each stage.
         head: Options of the head, of a classifier or of a detector.
@@ -52,7 +53,7 @@ class SearchSpace:
         True
     """
 
-    resolution: tuple[int, ...]
+    resolution: tuple[Size, ...]
     stem: StemChoices
     stages: tuple[StageChoices, ...]
     head: AnyHeadChoices = field(default_factory=HeadChoices)
@@ -244,6 +245,8 @@ class SearchSpace:
         values["resolution"] = as_options(values["resolution"])
         check_types(cls, values, "a search space")
         stem = {"act": act, **check_mapping(values["stem"], "stem")}
+        for key in ("kernel", "stride"):
+            stem[key] = read_size(stem.get(key, getattr(StemChoices, key)))
         values["stem"] = from_mapping(StemChoices, with_options(stem, "width"), "stem")
         values["stages"] = tuple(
             stage_from_dict(check_mapping(stage, f"stage {s}"), act, f"stage {s}")

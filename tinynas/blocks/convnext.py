@@ -10,7 +10,8 @@ from ..arch.channels import ChannelGroup
 from ..arch.checks import check_channels, check_conv, check_flag
 from ..arch.lowering_steps import Lowering
 from ..arch.operators import TensorSpec
-from ..arch.options import NamedOption, Option, RatioOption, WidthOption
+from ..arch.options import NamedOption, RatioOption, SizeOption, WidthOption
+from ..utils.sizes import Size
 
 
 @block("convnext")
@@ -23,7 +24,7 @@ class ConvNext(Block):
 
     Attributes:
         out: Output channels.
-        kernel: Kernel size of the depthwise convolution in pixels; odd.
+        kernel: Kernel size of the depthwise convolution in pixels, a number or a pair; odd.
         stride: Stride of the depthwise convolution in pixels.
         mid: Channels of the hidden layer.
         act: Activation; "relu", "relu6" or "hswish".
@@ -33,14 +34,14 @@ class ConvNext(Block):
     options: ClassVar = (
         WidthOption("out", "width"),
         RatioOption("mid", "expand"),
-        Option("kernel", "kernel"),
+        SizeOption("kernel", "kernel"),
         NamedOption("act", "act", default=("relu6",)),
     )
 
     out: int
-    kernel: int
+    kernel: Size
     mid: int
-    stride: int = 1
+    stride: Size = 1
     act: str = "relu6"
     residual: bool = False
 

@@ -10,7 +10,8 @@ from ..arch.channels import ChannelGroup
 from ..arch.checks import check_channels, check_conv
 from ..arch.lowering_steps import Lowering
 from ..arch.operators import TensorSpec
-from ..arch.options import NamedOption, Option, WidthOption
+from ..arch.options import NamedOption, SizeOption, WidthOption
+from ..utils.sizes import Size
 
 
 @block("ds-conv")
@@ -20,20 +21,20 @@ class DepthwiseSeparable(Block):
 
     Attributes:
         out: Output channels.
-        kernel: Kernel size of the depthwise convolution in pixels; odd.
+        kernel: Kernel size of the depthwise convolution in pixels, a number or a pair; odd.
         stride: Stride of the depthwise convolution in pixels.
         act: Activation; "relu", "relu6" or "hswish".
     """
 
     options: ClassVar = (
         WidthOption("out", "width"),
-        Option("kernel", "kernel"),
+        SizeOption("kernel", "kernel"),
         NamedOption("act", "act", default=("relu6",)),
     )
 
     out: int
-    kernel: int
-    stride: int = 1
+    kernel: Size
+    stride: Size = 1
     act: str = "relu6"
 
     def __post_init__(self) -> None:

@@ -10,7 +10,8 @@ from ..arch.channels import ChannelGroup
 from ..arch.checks import check_channels, check_conv, check_flag
 from ..arch.lowering_steps import Lowering
 from ..arch.operators import TensorSpec
-from ..arch.options import NamedOption, Option, RatioOption, WidthOption
+from ..arch.options import NamedOption, RatioOption, SizeOption, WidthOption
+from ..utils.sizes import Size
 
 
 @block("fused-mbconv")
@@ -22,7 +23,7 @@ class FusedInvertedResidual(Block):
 
     Attributes:
         out: Output channels.
-        kernel: Kernel size of the dense convolution in pixels; odd.
+        kernel: Kernel size of the dense convolution in pixels, a number or a pair; odd.
         stride: Stride of the dense convolution in pixels.
         mid: Expanded channels; 0 for no expansion.
         act: Activation; "relu", "relu6" or "hswish".
@@ -32,13 +33,13 @@ class FusedInvertedResidual(Block):
     options: ClassVar = (
         WidthOption("out", "width"),
         RatioOption("mid", "expand", default=()),
-        Option("kernel", "kernel"),
+        SizeOption("kernel", "kernel"),
         NamedOption("act", "act", default=("relu6",)),
     )
 
     out: int
-    kernel: int
-    stride: int = 1
+    kernel: Size
+    stride: Size = 1
     mid: int = 0
     act: str = "relu6"
     residual: bool = False

@@ -10,7 +10,8 @@ from ..arch.channels import ChannelGroup
 from ..arch.checks import check_channels, check_conv, check_flag
 from ..arch.lowering_steps import Lowering
 from ..arch.operators import TensorSpec
-from ..arch.options import NamedOption, Option, RatioOption, ReductionOption, WidthOption
+from ..arch.options import NamedOption, RatioOption, ReductionOption, SizeOption, WidthOption
+from ..utils.sizes import Size
 
 
 @block("inverted-residual")
@@ -23,7 +24,7 @@ class InvertedResidual(Block):
 
     Attributes:
         out: Output channels.
-        kernel: Kernel size of the depthwise convolution in pixels; odd.
+        kernel: Kernel size of the depthwise convolution in pixels, a number or a pair; odd.
         stride: Stride of the depthwise convolution in pixels.
         mid: Expanded channels; 0 for no expansion.
         se: Channels of the squeeze layer; 0 for no squeeze-excite.
@@ -34,14 +35,14 @@ class InvertedResidual(Block):
     options: ClassVar = (
         WidthOption("out", "width"),
         RatioOption("mid", "expand", default=()),
-        Option("kernel", "kernel"),
+        SizeOption("kernel", "kernel"),
         ReductionOption("se", "se", default=(0,), of="mid"),
         NamedOption("act", "act", default=("relu6",)),
     )
 
     out: int
-    kernel: int
-    stride: int = 1
+    kernel: Size
+    stride: Size = 1
     mid: int = 0
     se: int = 0
     act: str = "relu6"

@@ -10,7 +10,8 @@ from ..arch.channels import ChannelGroup
 from ..arch.checks import check_channels, check_conv, check_flag
 from ..arch.lowering_steps import Lowering
 from ..arch.operators import TensorSpec
-from ..arch.options import NamedOption, Option, RatioOption, WidthOption
+from ..arch.options import NamedOption, RatioOption, SizeOption, WidthOption
+from ..utils.sizes import Size
 
 
 @block("resnet-basic")
@@ -20,7 +21,7 @@ class BasicBlock(Block):
 
     Attributes:
         out: Output channels.
-        kernel: Kernel size of both convolutions in pixels; odd.
+        kernel: Kernel size of both convolutions in pixels, a number or a pair; odd.
         stride: Stride of the first convolution in pixels.
         mid: Channels between the convolutions; 0 for as many as `out`.
         act: Activation; "relu", "relu6" or "hswish".
@@ -30,13 +31,13 @@ class BasicBlock(Block):
     options: ClassVar = (
         WidthOption("out", "width"),
         RatioOption("mid", "expand", default=()),
-        Option("kernel", "kernel"),
+        SizeOption("kernel", "kernel"),
         NamedOption("act", "act", default=("relu6",)),
     )
 
     out: int
-    kernel: int
-    stride: int = 1
+    kernel: Size
+    stride: Size = 1
     mid: int = 0
     act: str = "relu6"
     residual: bool = False

@@ -21,20 +21,21 @@ from torch import Tensor
 from ..utils.distributed import shard
 from ..utils.errors import InputError
 from ..utils.rng import generator
+from ..utils.sizes import Size
 from .augmentation import DEFAULT_RANGES, AugmentationRanges
 
 EVALUATION_BATCH = 250  # images
 _VALUES_AT_ONCE = 2**16  # that a thread normalises, 256 KB of floats
-# Images: floats (N, C, resolution, resolution), normalised. Labels: class indices (N,); for detection targets (M, 6),
-# one row per object of the batch: index of its image in the batch, class index, x1, y1, x2, y2 (left, top, right,
-# bottom) as fractions of the image's width and height.
+# Images: floats (N, C, H, W) of the requested resolution, normalised. Labels: class indices (N,); for detection
+# targets (M, 6), one row per object of the batch: index of its image in the batch, class index, x1, y1, x2, y2 (left,
+# top, right, bottom) as fractions of the image's width and height.
 LabelledBatch = tuple[Tensor, Tensor]
 
 
 class Batch(NamedTuple):
     """A batch of a training step."""
 
-    images: Tensor  # (N, C, resolution, resolution), normalised floats
+    images: Tensor  # (N, C, H, W), normalised floats
     labels: Tensor  # class indices (N,); for detection targets (M, 6), see LabelledBatch
     indices: Tensor  # (N,), of the images in the training split
     number: int  # in its epoch, from 0
@@ -97,7 +98,7 @@ class BatchRequest(NamedTuple):
     """
 
     indices: Tensor  # (N,), of the images of the whole batch in the split
-    resolution: int
+    resolution: Size
     seed: int | None = None  # of the random augmentation; None for no augmentation
     strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); for detection, mosaics
     shard: slice = slice(None)  # of the batch, which is read
@@ -130,7 +131,7 @@ class Split(Protocol):
         ...
 
     def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
-        """Yield the shard of every batch, in order: images (N, C, resolution, resolution) and their labels.
+        """Yield the shard of every batch, in order: images (N, C, H, W) and their labels.
 
         Requests are read as they are needed.
         """
@@ -145,7 +146,8 @@ class Data:
         classes: Names of the classes; a label is an index into them.
         normalise: Maps pixels uint8 (N, C, H, W) to the floats that networks take. Defines the number of channels.
         task: "classify", or "detect": labels are then boxes, and images are stretched to squares.
-        crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
+        crop: Evaluation takes the central part, of the network's aspect ratio, whose sides are this fraction of those
+            of the largest such part.
         train: The images to train on.
         val: Search-val, held out of the training images.
         test: The images for the final accuracy.
@@ -186,7 +188,7 @@ class Data:
     def training_batches(
         self,
         batch_size: int,
-        resolutions: Sequence[int],
+        resolutions: Sequence[Size],
         *,
         seed: int,
         epoch: int,
@@ -226,11 +228,11 @@ class Data:
         return max(1, len(self.train) // batch_size)
 
     def evaluation_batches(
-        self, split: Split, resolution: int, batch_size: int = EVALUATION_BATCH
+        self, split: Split, resolution: Size, batch_size: int = EVALUATION_BATCH
     ) -> Iterator[LabelledBatch]:
         """Yield all images of a split once, in order and without augmentation.
 
-        Images are floats (N, C, resolution, resolution) with N at most `batch_size`; labels as in LabelledBatch.
+        Images are floats (N, C, H, W) with N at most `batch_size`; labels as in LabelledBatch.
         """
         requests = []
         for indices in torch.split(torch.arange(len(split)), batch_size):
@@ -238,11 +240,11 @@ class Data:
         return split.batches(requests, self.normalise)
 
     def calibration_batches(
-        self, resolution: int, images: int = 500, batch_size: int = 250, *, ranges: AugmentationRanges | None = None
+        self, resolution: Size, images: int = 500, batch_size: int = 250, *, ranges: AugmentationRanges | None = None
     ) -> list[Tensor]:
         """Return a fixed random choice of training images, in batches of about equal size.
 
-        Batch-norm statistics and int8 ranges are estimated on them. Each batch is floats (N, C, resolution, resolution)
+        Batch-norm statistics and int8 ranges are estimated on them. Each batch is floats (N, C, H, W)
         with N at most `batch_size`.
 
         Args:
@@ -254,7 +256,7 @@ class Data:
         return list(self.read_calibration_batches(resolution, images, batch_size, ranges=ranges))
 
     def read_calibration_batches(
-        self, resolution: int, images: int, batch_size: int = 250, *, ranges: AugmentationRanges | None = None
+        self, resolution: Size, images: int, batch_size: int = 250, *, ranges: AugmentationRanges | None = None
     ) -> Iterator[Tensor]:
         """Yield what `calibration_batches` returns, read one batch after the other."""
         order = torch.from_numpy(generator(0, "calibration").permutation(len(self.train))[:images])
@@ -273,7 +275,7 @@ class Data:
 def _training_requests(
     parts: Sequence[Tensor],
     rngs: Iterable[np.random.Generator],
-    resolutions: Sequence[int],
+    resolutions: Sequence[Size],
     augmentation: str,
     ranges: AugmentationRanges,
 ) -> Iterator[BatchRequest]:
@@ -290,7 +292,7 @@ def _training_requests(
         seed = int(rng.integers(2**31))
         yield BatchRequest(
             indices=indices,
-            resolution=int(rng.choice(resolutions)),
+            resolution=resolutions[int(rng.integers(len(resolutions)))],
             seed=None if augmentation == "none" else seed,
             strong=augmentation == "strong",
             shard=shard(len(indices)),

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..utils.sizes import Size, pair
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
@@ -134,7 +135,7 @@ class BoxSplit:
         )
         return apply_transform(augment, image, objects)
 
-    def _mosaic_with_random_images(self, image: Tensor, objects: Tensor, resolution: int) -> ImageWithObjects:
+    def _mosaic_with_random_images(self, image: Tensor, objects: Tensor, resolution: Size) -> ImageWithObjects:
         tiles = [(image, objects)]
         for index in torch.randint(len(self), (3,)).tolist():
             tiles.append((self.read(index), self.objects[index]))
@@ -149,7 +150,7 @@ def targets(objects: Sequence[Tensor]) -> Tensor:
     return torch.cat([indices[:, None].float(), rows], 1)
 
 
-def mosaic(tiles: Sequence[ImageWithObjects], resolution: int) -> ImageWithObjects:
+def mosaic(tiles: Sequence[ImageWithObjects], resolution: Size) -> ImageWithObjects:
     """Join four images, each stretched to the resolution, to one of twice the height and width."""
     images, objects = [], []
     for (image, of_image), corner in zip(tiles, _CORNERS, strict=True):
@@ -161,7 +162,7 @@ def mosaic(tiles: Sequence[ImageWithObjects], resolution: int) -> ImageWithObjec
 
 
 @cache
-def box_augmentation(resolution: int, fill: tuple[int, ...], *, flip: bool, zoom_out: bool, empty: bool) -> Any:
+def box_augmentation(resolution: Size, fill: tuple[int, ...], *, flip: bool, zoom_out: bool, empty: bool) -> Any:
     """Return a random transform of {"image", "boxes", "labels"} that resizes to the resolution.
 
     Args:
@@ -176,13 +177,13 @@ def box_augmentation(resolution: int, fill: tuple[int, ...], *, flip: bool, zoom
     # Of the seven smallest overlaps that the SSD paper draws from, only "any" and "the whole image" are used: small
     # objects never fill a tenth of a crop, and looking for a crop that they do takes 7 ms an image instead of 1.
     overlaps = [0.0, 1.0]
-    crop = v2.RandomResizedCrop(resolution, (0.3, 1.0)) if empty else v2.RandomIoUCrop(sampler_options=overlaps)
+    crop = v2.RandomResizedCrop(pair(resolution), (0.3, 1.0)) if empty else v2.RandomIoUCrop(sampler_options=overlaps)
     zoom = v2.RandomZoomOut(list(fill), (1.0, 1.5), p=1.0)
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(0.5 if flip else 0.0),
             v2.RandomChoice([zoom, crop], [0.25, 0.75]) if zoom_out else crop,
-            v2.Resize((resolution, resolution)),
+            v2.Resize(pair(resolution)),
             v2.ClampBoundingBoxes(),  # rounding can move a box over the border
             v2.SanitizeBoundingBoxes(),
         ]

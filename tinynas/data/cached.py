@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..utils.machine import processes_on_machine
 from ..utils.memory import available_memory
+from ..utils.sizes import Size, pair
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
 from .labels import select_labels
 
@@ -30,8 +31,8 @@ class CachedSplit:
         self.split = split
         self._free_bytes = cache_bytes(torch.device("cpu")) if max_bytes is None else max_bytes
         self._max_bytes = self._free_bytes
-        self._too_large: set[int] = set()  # resolutions
-        self._images: dict[int, Tensor] = {}  # (N, C, resolution, resolution), by resolution
+        self._too_large: set[Size] = set()  # resolutions
+        self._images: dict[Size, Tensor] = {}  # (N, C, H, W), by resolution
 
     @property
     def labels(self) -> Tensor:
@@ -61,9 +62,9 @@ class CachedSplit:
             indices = request.shard_indices
             yield normalised(images[indices], normalise), select_labels(self.labels, indices)
 
-    def _fill(self, resolution: int, normalise: Normalisation) -> bool:
+    def _fill(self, resolution: Size, normalise: Normalisation) -> bool:
         """Cache the images of a resolution; return whether they fit."""
-        shape = len(self), len(normalise.mean), resolution, resolution
+        shape = len(self), len(normalise.mean), *pair(resolution)
         if resolution in self._too_large or prod(shape) > self._free_bytes:
             return False
         images = torch.empty(0)
@@ -110,7 +111,7 @@ def normalised(images: Tensor, normalise: Normalisation) -> Tensor:
     return normalise(images) if images.dtype == torch.uint8 else images
 
 
-def _all_images(count: int, resolution: int) -> Iterator[BatchRequest]:
+def _all_images(count: int, resolution: Size) -> Iterator[BatchRequest]:
     """Yield the requests of all images, in order."""
     for indices in torch.split(torch.arange(count), _READ_AT_ONCE):
         yield BatchRequest(indices, resolution)

@@ -30,7 +30,7 @@ class FileSplit:
     Attributes:
         image_files: The images.
         labels: Class indices (N,).
-        crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
+        crop: As in `Data`.
         device: Where the images of batches are.
     """
 
@@ -78,7 +78,7 @@ class FileSplit:
         return self._load_image(request), self.labels[request.image]
 
     def _load_image(self, request: ImageRequest) -> Tensor:
-        """Read an image and resize it, augmented if the request has a seed: uint8 (3, resolution, resolution)."""
+        """Read an image and resize it, augmented if the request has a seed: uint8 (3, H, W)."""
         file = self.image_files[request.image]
         if request.seed is None:
             return center_crop(read_image(file.path), request.resolution, self.crop)
@@ -94,7 +94,7 @@ class FileSplit:
 
 
 def _cropped(file: ImageFile, crop: RandomCrop) -> Tensor:
-    """Read an image and crop it: uint8 (3, resolution, resolution)."""
+    """Read an image and crop it: uint8 (3, H, W) of the crop's resolution."""
     try:
         return crop(read_image(file.path, reduction=crop.reduction))
     except ValueError as error:

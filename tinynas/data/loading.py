@@ -21,12 +21,13 @@ from torch import Tensor
 from ..utils.errors import FileError, TrainingError
 from ..utils.machine import LOADERS_VARIABLE, loader_workers
 from ..utils.processes import signals_deferred, watch_parent
+from ..utils.sizes import Size, pair
 from .augmentation import AugmentationRanges
 from .base import BatchRequest
 from .images import without_pil_messages
 from .slots import Slots
 
-Sample = tuple[Tensor, Tensor]  # uint8 (C, resolution, resolution); its label, or objects
+Sample = tuple[Tensor, Tensor]  # uint8 (C, H, W); its label, or objects
 _CONTEXT = "fork" if sys.platform == "linux" else "spawn"
 _PREFETCHED = 2  # batches in work for each worker
 _PEEKED = 64  # requests that tell how large batches are; a larger one is sent through a pipe
@@ -39,7 +40,7 @@ class ImageRequest(NamedTuple):
     """One image of a BatchRequest."""
 
     image: int  # its index in the split
-    resolution: int
+    resolution: Size
     seed: int | None  # of the random augmentation; None for no augmentation
     strong: bool
     ranges: AugmentationRanges
@@ -72,7 +73,7 @@ class ImageLoader:
             num_files: Number of files of the split; worker processes start if there are many.
 
         Yields:
-            Pixels, uint8 (N, C, resolution, resolution), which are only valid until the next batch is read; labels.
+            Pixels, uint8 (N, C, H, W), which are only valid until the next batch is read; labels.
 
         Raises:
             FileError: `load_image` raised it.
@@ -107,7 +108,7 @@ class ImageLoader:
 
 def _num_bytes(request: BatchRequest) -> int:
     """Return the size of the pixels of a request's shard."""
-    return len(request.shard_indices) * _CHANNELS * request.resolution**2
+    return len(request.shard_indices) * _CHANNELS * prod(pair(request.resolution))
 
 
 class _Images(NamedTuple):
@@ -115,7 +116,7 @@ class _Images(NamedTuple):
 
     indices: np.ndarray[Any, np.dtype[np.int64]]
     positions: range  # in the whole batch
-    resolution: int
+    resolution: Size
     seed: int | None
     strong: bool
     ranges: AugmentationRanges
@@ -146,7 +147,7 @@ class _BatchLoader(NamedTuple):
     join_labels: JoinLabels
 
     def batch(self, images: _Images, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return pixels (N, C, resolution, resolution), in `out` if they fit there, and labels."""
+        """Return pixels (N, C, H, W), in `out` if they fit there, and labels."""
         pixels, labels = [], []
         with without_pil_messages(), torch.random.fork_rng([]):
             for request in images.requests():

@@ -8,7 +8,7 @@ from torch import Tensor
 CPU = torch.device("cpu")
 
 
-PixelBatch = tuple[Tensor, Tensor]  # uint8 (N, C, resolution, resolution); labels
+PixelBatch = tuple[Tensor, Tensor]  # uint8 (N, C, H, W); labels
 
 
 def uploaded(batches: Iterable[PixelBatch], device: torch.device) -> Iterator[PixelBatch]:

@@ -95,10 +95,10 @@ def random_file(network: LoweredNetwork) -> bytes:
 
 def _random_weights(operator: Operator, generator: torch.Generator) -> LayerWeights:
     """Return normal weights that keep the variance behind relu (He et al., 2015), and biases of 0."""
-    channels, kernel = operator.output.channels, operator.kernel
+    channels, (rows, columns) = operator.output.channels, operator.kernel
     fan_in = operator.num_weights // channels
     shape = [channels, fan_in]
     if operator.kind in CONVOLUTIONS:
-        shape = [channels, fan_in // kernel**2, kernel, kernel]
+        shape = [channels, fan_in // (rows * columns), rows, columns]
     weight = torch.randn(shape, generator=generator) * (2 / fan_in) ** 0.5
     return LayerWeights(weight=weight, bias=torch.zeros(channels))

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..models.model_file import Model
 from ..tasks.registry import TASKS
 from ..utils.io import to_json
+from ..utils.sizes import Size, pair, size_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +54,17 @@ def preprocessing(model: Model) -> dict[str, object]:
     """Return how an image becomes the network's input.
 
     The image is converted to `mode` (a name of PIL). Its shorter side is resized to `resize` pixels and a square of
-    `crop` pixels is cut out of the centre; if `stretch` is set, both sides are resized to `resize` instead. The pixel
-    values are divided by 255; then `mean` is subtracted and the result divided by `std`, per channel.
+    `crop` pixels is cut out of the centre; if `stretch` is set, both sides are resized to `resize` instead. Where
+    `crop` is a height and a width, so is `resize`: the image is made as small as it can be with at least that height
+    and that width. The pixel values are divided by 255; then `mean` is subtracted and the result divided by `std`, per
+    channel.
     """
     arch = model.net.arch
-    stretches = TASKS[arch.task].stretches
     return {
         "mode": "L" if arch.in_channels == 1 else "RGB",
-        "resize": arch.resolution if stretches else round(arch.resolution / model.crop),
+        "resize": resized_size(model),
         "crop": arch.resolution,
-        "stretch": stretches,
+        "stretch": TASKS[arch.task].stretches,
         "mean": list(model.normalise.mean),
         "std": list(model.normalise.std),
     }
@@ -76,3 +78,12 @@ def metadata(model: Model) -> dict[str, str]:
         "classes": to_json(model.classes),
         "preprocessing": to_json(preprocessing(model)),
     }
+
+
+def resized_size(model: Model) -> Size:
+    """Return what an image is resized to before its centre is cut out: its shorter side, or least height and width."""
+    arch = model.net.arch
+    if TASKS[arch.task].stretches:
+        return arch.resolution
+    height, width = pair(arch.resolution)
+    return size_of(round(height / model.crop), round(width / model.crop))

@@ -8,8 +8,9 @@ import torch
 
 from ..arch.arch import Arch
 from ..tasks.detection import NMS_IOU, SCORE_THRESHOLD, STRIDES
+from ..utils.sizes import pair
 from .c_source import braces, braces_of_rows, c_array, c_float, c_string
-from .exported_file import preprocessing
+from .exported_file import preprocessing, resized_size
 from .firmware_parts import FirmwareModel
 from .quantization import Array
 
@@ -36,9 +37,10 @@ _INPUT = """
 /* The input: rows of pixels of channels, int8. A value is MODEL_INPUT_SCALE * (int8 - MODEL_INPUT_ZERO_POINT). */
 """
 _PREPROCESSING = """
-/* A frame's shorter side is resized to MODEL_RESIZE pixels, and MODEL_INPUT_SIZE x MODEL_INPUT_SIZE pixels are cut
-   out of the centre; with MODEL_STRETCH, both sides are resized to MODEL_RESIZE. kModelQuantized has the input for
-   every value of a pixel: divided by 255, minus the mean, divided by the standard deviation, quantized. */
+/* A frame is made as small as it can be with at least MODEL_RESIZE_HEIGHT rows and MODEL_RESIZE_WIDTH columns, and
+   MODEL_INPUT_HEIGHT x MODEL_INPUT_WIDTH pixels are cut out of the centre; with MODEL_STRETCH, it is resized to
+   MODEL_RESIZE_HEIGHT x MODEL_RESIZE_WIDTH. kModelQuantized has the input for every value of a pixel: divided by 255,
+   minus the mean, divided by the standard deviation, quantized. */
 """
 _OUTPUTS = """
 /* The outputs, int8. A value is scale * (int8 - zero_point). MODEL_OUTPUT_BYTES is the size of all. */
@@ -56,7 +58,7 @@ _CLASSES = """
 _DETECTOR = """
 /* The outputs are maps of predictions, the fine one first. A cell has for each anchor the values x, y, w, h, objectness
    and one for each class: 5 + MODEL_NUM_CLASSES channels. For anchor a of the cell (row, column) of map m, with
-   s(v) = 1 / (1 + exp(-v)) and cell = (float)kModelStrides[m] / MODEL_INPUT_SIZE, as fractions of the frame's sides:
+   s(v) = 1 / (1 + exp(-v)) and cell = (float)kModelStrides[m] / MODEL_INPUT_WIDTH, as fractions of the frame's sides:
 
      centre            (column + 2 s(x) - 0.5) * cell, (row + 2 s(y) - 0.5) * cell
      width             kModelAnchors[m][a][0] * (2 s(w))^2 + 0.001
@@ -119,14 +121,19 @@ def _sections(firmware: FirmwareModel, declarations: Mapping[str, str]) -> str:
     arch, outputs = firmware.model.net.arch, firmware.outputs
     scale, zero_point = firmware.parts[0].litert.inputs[0]["quantization"]
     settings = preprocessing(firmware.model)
+    height, width = pair(arch.resolution)
+    resize_height, resize_width = pair(resized_size(firmware.model))
     text = _INPUT + _macros(
-        INPUT_SIZE=arch.resolution,
+        INPUT_HEIGHT=height,
+        INPUT_WIDTH=width,
         INPUT_CHANNELS=arch.in_channels,
-        INPUT_BYTES=arch.in_channels * arch.resolution**2,
+        INPUT_BYTES=arch.in_channels * height * width,
         INPUT_SCALE=c_float(scale),
         INPUT_ZERO_POINT=f"({zero_point})",
     )
-    text += _PREPROCESSING + _macros(RESIZE=settings["resize"], STRETCH=int(bool(settings["stretch"])))
+    text += _PREPROCESSING + _macros(
+        RESIZE_HEIGHT=resize_height, RESIZE_WIDTH=resize_width, STRETCH=int(bool(settings["stretch"]))
+    )
     text += declarations["kModelQuantized"]
     num_bytes = sum(int(np.prod(output["shape"])) for output in outputs)
     text += _OUTPUTS + _macros(NUM_OUTPUTS=len(outputs), OUTPUT_BYTES=num_bytes) + declarations["kModelOutputs"]

@@ -1,6 +1,7 @@
 """golden.h and golden.cc of a firmware folder: frames, and what the network's files make of them in LiteRT."""
 
 from binascii import crc32
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import Tensor
 from ..data.base import BatchRequest, Data
 from ..models.model_file import Model
 from ..tasks.registry import TASKS
+from ..utils.sizes import pair, size_of
 from .c_source import c_array
-from .exported_file import preprocessing
+from .exported_file import resized_size
 from .firmware_parts import FirmwareModel
 from .quantization import Array
 
@@ -28,8 +30,8 @@ _HEADER = """\
 #include "model_config.h"
 
 #define GOLDEN_COUNT {count}
-#define GOLDEN_WIDTH {side}
-#define GOLDEN_HEIGHT {side}
+#define GOLDEN_WIDTH {width}
+#define GOLDEN_HEIGHT {height}
 #define GOLDEN_CHANNELS {channels}
 
 extern const uint8_t kGoldenFrames[GOLDEN_COUNT][GOLDEN_HEIGHT * GOLDEN_WIDTH * GOLDEN_CHANNELS];
@@ -50,18 +52,18 @@ class _Golden(NamedTuple):
 
 
 def golden_frames(model: Model, data: Data) -> Array:
-    """Return one to three frames of the test split, uint8 (N, side, side, C), larger than what they are resized to."""
-    settings = preprocessing(model)
-    side = round(_ENLARGEMENT * int(str(settings["resize"])))
-    count = max(1, min(_MAX_FRAMES, len(data.test), _MAX_BYTES // (side**2 * data.channels)))
+    """Return one to three frames of the test split, uint8 (N, H, W, C), larger than what they are resized to."""
+    height, width = pair(resized_size(model))
+    size = size_of(round(_ENLARGEMENT * height), round(_ENLARGEMENT * width))
+    count = max(1, min(_MAX_FRAMES, len(data.test), _MAX_BYTES // (prod(pair(size)) * data.channels)))
     numbers = torch.linspace(0, len(data.test) - 1, count).round().long()
-    ((images, _),) = data.test.batches([BatchRequest(numbers, side)], data.normalise)
+    ((images, _),) = data.test.batches([BatchRequest(numbers, size)], data.normalise)
     return np.ascontiguousarray(data.normalise.undone(images).numpy().transpose(0, 2, 3, 1))
 
 
 def golden_files(firmware: FirmwareModel, frames: Array) -> dict[str, str]:
-    """Return golden.h and golden.cc for frames, uint8 (N, side, side, C)."""
-    count, side, _, channels = frames.shape
+    """Return golden.h and golden.cc for frames, uint8 (N, H, W, C)."""
+    count, height, width, channels = frames.shape
     checksums, outputs, exits = [], [], []
     for frame in frames:
         golden = _golden(firmware, torch.from_numpy(frame).permute(2, 0, 1))
@@ -81,12 +83,12 @@ def golden_files(firmware: FirmwareModel, frames: Array) -> dict[str, str]:
     for declaration, values in tables.items():
         source += f"\nconst {declaration} = {c_array(values)};\n"
     declaration = _EXITS_DECLARATION if firmware.exits else ""
-    header = _HEADER.format(count=count, side=side, channels=channels, exits=declaration)
+    header = _HEADER.format(count=count, height=height, width=width, channels=channels, exits=declaration)
     return {"golden.h": header, "golden.cc": source}
 
 
 def _golden(firmware: FirmwareModel, frame: Tensor) -> _Golden:
-    """Run a frame, uint8 (C, side, side), through all parts."""
+    """Run a frame, uint8 (C, H, W), through all parts."""
     model = firmware.model
     arch = model.net.arch
     pixels = TASKS[arch.task].preprocess(frame, arch.resolution, model.crop)

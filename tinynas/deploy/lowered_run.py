@@ -81,10 +81,11 @@ def _run_layer(operator: Operator, layer: LayerWeights, x: Tensor) -> Tensor:
 
 def _convolve(operator: Operator, layer: LayerWeights, x: Tensor) -> Tensor:
     groups = operator.output.channels if operator.kind == "DEPTHWISE_CONV_2D" else 1
-    before, after = operator.padding
-    if before != after:
-        x, before = functional.pad(x, (before, after, before, after)), 0
-    return functional.conv2d(x, layer.weight, layer.bias, operator.stride, before, groups=groups)
+    (top, bottom), (left, right) = operator.padding
+    padding = top, left
+    if (top, left) != (bottom, right):
+        x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
+    return functional.conv2d(x, layer.weight, layer.bias, operator.stride, padding, groups=groups)
 
 
 def _identity(x: Tensor) -> Tensor:

@@ -58,11 +58,13 @@ class _Graph:
         """Add the node of an operator, and those of its padding and its activation."""
         name = operator.name
         inputs, attributes = [tensor.name for tensor in operator.inputs], _attributes(operator)
-        if operator.kind in CONVOLUTIONS and min(operator.padding) < 0:  # Conv cannot leave out the first pixels
+        (top, bottom), (left, right) = operator.padding
+        if (
+            operator.kind in CONVOLUTIONS and min(top, bottom, left, right) < 0
+        ):  # Conv cannot leave out the first pixels
             inputs = [self._padded(operator)]
         elif operator.kind in CONVOLUTIONS:
-            before, after = operator.padding
-            attributes["pads"] = [before, before, after, after]
+            attributes["pads"] = [top, left, bottom, right]
         if operator.kind == "FULLY_CONNECTED" and len(operator.inputs[0].shape) == 4:
             self.nodes.append(helper.make_node("Flatten", inputs, [f"{name}.flat"]))
             inputs = [f"{name}.flat"]
@@ -86,8 +88,8 @@ class _Graph:
 
     def _padded(self, operator: Operator) -> str:
         """Add the padding of a convolution as a node, and return the name of what it writes."""
-        before, after = operator.padding
-        pads = self._constant(f"{operator.name}.pads", np.asarray([0, 0, before, before, 0, 0, after, after]))
+        (top, bottom), (left, right) = operator.padding
+        pads = self._constant(f"{operator.name}.pads", np.asarray([0, 0, top, left, 0, 0, bottom, right]))
         padded = f"{operator.name}.padded"
         self.nodes.append(helper.make_node("Pad", [operator.inputs[0].name, pads], [padded]))
         return padded
@@ -101,7 +103,7 @@ def _attributes(operator: Operator) -> dict[str, Any]:
     """Return the attributes of an operator's node, without padding."""
     if operator.kind in CONVOLUTIONS:
         group = operator.output.channels if operator.kind == "DEPTHWISE_CONV_2D" else 1
-        return {"group": group, "strides": [operator.stride, operator.stride]}
+        return {"group": group, "strides": list(operator.stride)}
     if operator.kind == "FULLY_CONNECTED":
         return {"transB": 1}
     if operator.kind == "MEAN":

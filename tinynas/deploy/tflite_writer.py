@@ -232,9 +232,10 @@ def _quantization(scales: Sequence[float] | Array, zero_points: Sequence[int] | 
 
 def _file_weight(operator: Operator, weight: Array) -> Array:
     """Return a weight in the file's order of axes, with the kernel's extension."""
-    if operator.extension:
-        zeros = (operator.extension, 0) if operator.turned else (0, operator.extension)
-        weight = np.pad(weight, ((0, 0), (0, 0), zeros, zeros))
+    rows, columns = operator.extension
+    if rows or columns:
+        added = ((rows, 0), (columns, 0)) if operator.turned else ((0, rows), (0, columns))
+        weight = np.pad(weight, ((0, 0), (0, 0), *added))
     return weight.transpose(_FROM_TORCH[operator.kind])
 
 
@@ -270,6 +271,6 @@ def _convolution_options(operator: Operator, activation: int) -> tuple[int, Any]
     else:
         kind, options = schema.BuiltinOptions.Conv2DOptions, schema.Conv2DOptionsT()
     options.padding, options.fusedActivationFunction = schema.Padding.SAME, activation
-    options.strideW = options.strideH = operator.stride
+    options.strideH, options.strideW = operator.stride
     options.dilationWFactor = options.dilationHFactor = 1
     return kind, options

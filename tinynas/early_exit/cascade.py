@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..data.transforms import resize
+from ..utils.sizes import Size
 from .network import EarlyExits
 
 
@@ -17,10 +18,10 @@ class Cascade(EarlyExits):
     Args:
         tiny: The classifier that sees all images.
         big: The classifier that sees the images which do not exit; its logits have the same shape (N, classes).
-        resolutions: Pixels along a side that the two networks take.
+        resolutions: Sizes of the images that the two networks take, in pixels.
     """
 
-    def __init__(self, tiny: nn.Module, big: nn.Module, resolutions: tuple[int, int]) -> None:
+    def __init__(self, tiny: nn.Module, big: nn.Module, resolutions: tuple[Size, Size]) -> None:
         first = _CascadePart(Resized(tiny.eval().requires_grad_(False), resolutions[0]), batch_dims=(0,))
         last = _CascadePart(Resized(big.eval().requires_grad_(False), resolutions[1]), batch_dims=())
         super().__init__([first, last])
@@ -30,7 +31,7 @@ class Cascade(EarlyExits):
 class Resized(nn.Module):
     """A network that takes images (N, C, H, W) of any size and resizes them to its own."""
 
-    def __init__(self, net: nn.Module, resolution: int) -> None:
+    def __init__(self, net: nn.Module, resolution: Size) -> None:
         super().__init__()
         self.net, self.resolution = net, resolution
 

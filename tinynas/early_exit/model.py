@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from ..arch.cost import Cost, cost, layer_costs, side_head_costs
 from ..arch.layer_cost import LayerCost
 from ..models.model_file import Model
 from ..models.network import example_input, fold
+from ..utils.sizes import Size
 from .cascade import Cascade, Resized
 from .graph_split import run_part
 from .network import EarlyExits
@@ -47,17 +49,17 @@ class EarlyExitModel:
         """The model whose input images the network takes: the one with the larger images."""
         largest = self.models[0]
         for model in self.models:
-            if model.net.arch.resolution > largest.net.arch.resolution:
+            if prod(model.net.arch.input_shape) > prod(largest.net.arch.input_shape):
                 largest = model
         return largest
 
     @property
-    def resolution(self) -> int:
-        """Pixels along a side of the input images."""
+    def resolution(self) -> Size:
+        """Size of the input images in pixels."""
         return self.input_model.net.arch.resolution
 
     def example(self) -> Tensor:
-        """Return a black image (1, C, resolution, resolution), on the network's device."""
+        """Return a black image (1, C, H, W), on the network's device."""
         return example_input(self.input_model.net.arch).to(self.exits.device)
 
 

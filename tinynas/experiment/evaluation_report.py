@@ -7,6 +7,7 @@ from typing import Any
 from ..arch.cost import Cost
 from ..tasks.chance import Chance
 from ..utils.schema import check_list, check_mapping
+from ..utils.sizes import Size
 from .result_file import read_by_class, read_chance, read_cost, read_fields
 
 
@@ -79,7 +80,7 @@ class EvaluationReport:
     data: str
     metric: str = "accuracy"
     evaluation: Evaluation
-    resolutions: Mapping[int, Evaluation] = field(default_factory=dict)
+    resolutions: Mapping[Size, Evaluation] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: the content of resolutions.json, if there are other image sizes."""
@@ -109,4 +110,4 @@ class EvaluationReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Resolution:
-    resolution: int
+    resolution: Size

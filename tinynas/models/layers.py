@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..kernels.program import Map, NotCoveredError, ProgramBuilder
 from ..utils.distributed import shard, world_size
+from ..utils.sizes import Size, pair
 from .batchnorm import BatchNorm
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hswish": nn.Hardswish}
@@ -52,13 +53,15 @@ class ConvNorm(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: str = ""
+        self, in_channels: int, out_channels: int, kernel: Size = 1, stride: Size = 1, groups: int = 1, act: str = ""
     ) -> None:
         super().__init__()
         if kernel == stride == groups == 1:
             self.conv: nn.Conv2d = PointwiseConv(in_channels, out_channels)
         else:
-            self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+            height, width = pair(kernel)
+            padding = height // 2, width // 2
+            self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
         self.norm = BatchNorm(out_channels)
         self.act = ACTIVATIONS[act](inplace=True) if act else nn.Identity()
 

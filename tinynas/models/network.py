@@ -79,7 +79,7 @@ class Network(nn.Module):
         """Run the network.
 
         Args:
-            images: (N, in_channels, resolution, resolution), normalised.
+            images: (N, in_channels, H, W) of the arch's resolution, normalised.
 
         Returns:
             Logits (N, classes) of a classifier, or predictions (N, P, 5 + classes) of a detector.
@@ -204,8 +204,8 @@ def build(
         classifier_std: Standard deviation of the weights of a linear classifier; None: by fan-in, as above.
 
     Returns:
-        A network in training mode, from images (N, in_channels, resolution, resolution) to logits (N, classes) or, of
-        a detector, to predictions (N, P, 5 + classes).
+        A network in training mode, from images (N, in_channels, H, W) of the arch's resolution to logits (N, classes),
+        or, of a detector, to predictions (N, P, 5 + classes).
 
     Raises:
         InputError: The initialisation is unknown.
@@ -237,8 +237,8 @@ def build(
 
 
 def example_input(arch: Arch, batch: int = 1) -> Tensor:
-    """Return a batch of black images (batch, in_channels, resolution, resolution), as the arch's network takes them."""
-    return torch.zeros(batch, arch.in_channels, arch.resolution, arch.resolution)
+    """Return a batch of black images (batch, in_channels, H, W), as the arch's network takes them."""
+    return torch.zeros(batch, *arch.input_shape)
 
 
 def fold(net: Network, keep: Sequence[str] = ()) -> Network:

@@ -12,6 +12,7 @@ from ..arch.space import SearchSpace
 from ..kernels.passes import TensorTable
 from ..kernels.program import NotCoveredError, Part
 from ..utils.errors import InputError
+from ..utils.sizes import pair
 from .batchnorm import BatchNorm, recalibrate
 from .binding import BoundModule, ParameterBinding, parts_of, slots_of, view
 from .fused import FusedNetwork
@@ -48,7 +49,7 @@ class Supernet(nn.Module):
         >>> space = load_space("micro")
         >>> supernet = Supernet(space).eval()
         >>> arch = space.min()
-        >>> images = torch.zeros(2, arch.in_channels, arch.resolution, arch.resolution)
+        >>> images = torch.zeros(2, *arch.input_shape)
         >>> torch.equal(supernet(images, arch), supernet.extract(arch)(images))
         True
     """
@@ -80,7 +81,7 @@ class Supernet(nn.Module):
         """Run a subnet.
 
         Args:
-            images: (N, in_channels, resolution, resolution), normalised.
+            images: (N, in_channels, H, W) of the arch's resolution, normalised.
             arch: The subnet, an arch of the search space.
             statistics: Whether a pass in training mode updates the running statistics of batch norms.
 
@@ -230,7 +231,7 @@ class Supernet(nn.Module):
         net = cast(Network, subnet.module)
         fused = FusedNetwork(net, self._table, subnet.parts)
         try:
-            keys = fused.program(net.arch.resolution, net.arch.resolution).keys
+            keys = fused.program(*pair(net.arch.resolution)).keys
         except NotCoveredError:
             return subnet
         bindings = [binding for binding in subnet.bindings if (id(binding.target), binding.key) not in keys]

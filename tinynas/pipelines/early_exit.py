@@ -25,6 +25,7 @@ from ..tasks.registry import TASKS, check_task
 from ..utils.distributed import device
 from ..utils.errors import InputError
 from ..utils.io import check_writable, write, write_json
+from ..utils.sizes import Size
 from .early_exit_measure import mainnet_accuracy, measure_early_exits
 from .folder_locks import writing_lock
 from .model_data import data_of, some_of
@@ -81,7 +82,7 @@ def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
     return EarlyExitResult(folder=folder.path, report=exit_report)
 
 
-def batches(data: Data, split: Split, resolution: int, name: str, report: ProgressReporter) -> Iterator[LabelledBatch]:
+def batches(data: Data, split: Split, resolution: Size, name: str, report: ProgressReporter) -> Iterator[LabelledBatch]:
     """Yield all images of a split in batches, and report progress."""
     done = 0
     for images, labels in data.evaluation_batches(split, resolution):

@@ -6,11 +6,12 @@ from pathlib import Path
 from ..experiment.evaluation_report import EvaluationReport
 from ..experiment.run_folder import RetrainFolder
 from ..utils.io import write_json
+from ..utils.sizes import Size
 from .trained_model import load_trained
 
 
 def evaluate(
-    path: Path, data_name: str | None, resolutions: Sequence[int] = (), *, skip_unreadable: bool = False
+    path: Path, data_name: str | None, resolutions: Sequence[Size] = (), *, skip_unreadable: bool = False
 ) -> EvaluationReport:
     """Evaluate a trained model, over all classes and by class.
 

@@ -12,6 +12,7 @@ from ..data.base import Data, Split
 from ..experiment.reporter import ProgressReporter
 from ..utils.distributed import device
 from ..utils.errors import FileError
+from ..utils.sizes import Size
 
 TOLERANCE = 1e-4  # between the outputs of PyTorch and of an fp32 file, relative to the largest output if that is over 1
 
@@ -73,7 +74,7 @@ class BatchRun(NamedTuple):
 
 
 def run_split(
-    forms: Sequence[Form], data: Data, split: Split, resolution: int, *, task: str, report: ProgressReporter
+    forms: Sequence[Form], data: Data, split: Split, resolution: Size, *, task: str, report: ProgressReporter
 ) -> Iterator[BatchRun]:
     """Run every form on all images of a split, which is read once, and yield their outputs a batch at a time.
 

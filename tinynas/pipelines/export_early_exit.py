@@ -32,6 +32,7 @@ from ..models.model_file import Model
 from ..models.network import example_input
 from ..utils.errors import InputError
 from ..utils.io import to_json
+from ..utils.sizes import Size
 from .early_exit_measure import threshold_points
 from .export_check import Comparison, Exported, Form, exact_convolutions, on_device, run_split
 from .export_firmware import exits_firmware
@@ -212,7 +213,7 @@ def _parts_on_target(parts: _Parts, on_target: OnTarget) -> TflmExits | None:
 
 
 def _exit_outputs(
-    forms: Sequence[Form], data: Data, split: Split, resolution: int, *, task: str, report: ProgressReporter
+    forms: Sequence[Form], data: Data, split: Split, resolution: Size, *, task: str, report: ProgressReporter
 ) -> list[ExitOutputs]:
     """Return what every form returns for a split; arguments are as in `run_split`."""
     logits: list[list[Tensor]] = [[] for _ in forms]

@@ -15,12 +15,13 @@ from ..tasks.registry import TASKS
 from ..utils.errors import InputError
 from ..utils.io import write
 from ..utils.rng import generator
+from ..utils.sizes import Size, format_size, pair
 
 _ROWS, _COLUMNS = 12, 8  # most classes on a contact sheet, and images of each
 _SIDE = 96  # largest default resolution, in pixels
 
 
-def inspect_data(name: str, out: Path, *, resolution: int | None = None) -> DataSummary:
+def inspect_data(name: str, out: Path, *, resolution: Size | None = None) -> DataSummary:
     """Describe a data set, and write a contact sheet of training images as a network sees them in evaluation.
 
     Images that cannot be read are among what was left out.
@@ -28,7 +29,8 @@ def inspect_data(name: str, out: Path, *, resolution: int | None = None) -> Data
     Args:
         name: "NAME" or "NAME:PATH".
         out: The PNG file to write.
-        resolution: Pixels along a side of what the network sees; by default the images' own, but at most 96.
+        resolution: Pixels of what the network sees, a number or height and width; by default the images' own, but at
+            most 96.
 
     Raises:
         InputError: There is no such data set, or the resolution is not from 1 to 2048.
@@ -38,16 +40,17 @@ def inspect_data(name: str, out: Path, *, resolution: int | None = None) -> Data
     summary = summarise(data, name)
     if resolution is None:
         resolution = min(_SIDE, max(summary.sizes[1])) if summary.sizes else _SIDE
-    if not 0 < resolution <= MAX_RESOLUTION:
+    if not 0 < max(pair(resolution)) <= MAX_RESOLUTION:
         raise InputError(
-            f"the resolution must be from 1 to {MAX_RESOLUTION} pixels, but is {resolution}; choose another"
+            f"the resolution must be from 1 to {MAX_RESOLUTION} pixels, but is {format_size(resolution)}; "
+            "choose another"
         )
-    title = f"{name}: training images at {resolution}x{resolution}, as a network sees them"
+    title = f"{name}: training images at {format_size(pair(resolution))}, as a network sees them"
     write(out, contact_sheet(_rows(data, resolution), title))
     return summary
 
 
-def _rows(data: Data, resolution: int) -> list[tuple[str, list[Shown]]]:
+def _rows(data: Data, resolution: Size) -> list[tuple[str, list[Shown]]]:
     """Return training images of the first classes: of each class always the same ones, chosen at random."""
     of_image, of_class = class_labels(data.train)
     order = torch.from_numpy(generator(0, "contact sheet").permutation(len(of_class)))
@@ -60,7 +63,7 @@ def _rows(data: Data, resolution: int) -> list[tuple[str, list[Shown]]]:
     return rows
 
 
-def _shown(data: Data, indices: Tensor, resolution: int) -> list[Shown]:
+def _shown(data: Data, indices: Tensor, resolution: Size) -> list[Shown]:
     """Return images of the training split, as a network sees them in evaluation, with their objects."""
     task = TASKS[data.task]
     ((images, labels),) = data.train.batches([BatchRequest(indices, resolution)], data.normalise)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from ..data.cached import cache_bytes, compact, normalised
 from ..experiment.plans import RetrainPlan
 from ..training.augmentation import augmentation_ranges
 from ..utils.distributed import device
+from ..utils.sizes import Size, pair
 
 _BYTES = 4  # of a float
 
@@ -28,7 +30,7 @@ class RecalibrationImages:
     """
 
     data: Data
-    resolution: int
+    resolution: Size
     images: int
     ranges: AugmentationRanges | None
     kept: tuple[Tensor, ...] = ()
@@ -39,7 +41,7 @@ class RecalibrationImages:
         config, resolution = plan.config, plan.arch.resolution
         images = min(config.recalibration_images, len(data.train))
         ranges = augmentation_ranges(config.recipe) if config.augment_recalibration else None
-        num_bytes = _BYTES * images * data.channels * resolution**2
+        num_bytes = _BYTES * images * data.channels * prod(pair(resolution))
         kept: tuple[Tensor, ...] = ()
         if images > 0 and num_bytes <= cache_bytes(device()):
             batches = data.read_calibration_batches(resolution, images, ranges=ranges)

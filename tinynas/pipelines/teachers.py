@@ -20,6 +20,7 @@ from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import broadcast_from_rank0, device
 from ..utils.errors import FileError, InputError
+from ..utils.sizes import Size, format_size
 from ..utils.text import first_line
 from .model_data import some_of
 from .run_supernet import read_supernet
@@ -70,7 +71,7 @@ def losses_with_teacher(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[
     return teacher_loss, None if distillation.teach_augmented else label_loss
 
 
-def largest_subnet(run: Path, resolution: int, data: Data) -> Network:
+def largest_subnet(run: Path, resolution: Size, data: Data) -> Network:
     """Return the largest subnet of a run's supernet for images of this size, recalibrated.
 
     Raises:
@@ -86,9 +87,10 @@ def _load_model(path: Path, arch: Arch, data: Data) -> nn.Module:
     model = read_model(find_model(path))
     teacher = model.net.arch
     if teacher.resolution != arch.resolution:
+        of_teacher, of_network = format_size(teacher.resolution), format_size(arch.resolution)
         raise InputError(
-            f"teacher and network must take images of the same size: the teacher takes {teacher.resolution} px, the "
-            f"network {arch.resolution} px; choose a teacher trained at {arch.resolution} px"
+            f"teacher and network must take images of the same size: the teacher takes {of_teacher} px, the network "
+            f"{of_network} px; choose a teacher trained at {of_network} px"
         )
     if model.classes != data.classes:
         raise InputError(

@@ -22,6 +22,7 @@ from ..tasks.registry import TASKS
 from ..tasks.task import Task
 from ..utils.distributed import device
 from ..utils.errors import InputError
+from ..utils.sizes import Size, format_size
 from .export_check import Exported
 from .export_early_exit import export_early_exits
 from .export_network import export_network
@@ -60,7 +61,7 @@ class TrainedModel(Protocol):
         """Return the metrics on the test split, then the cost; with early exits, MACs are those of an average image."""
         ...
 
-    def resized(self, resolution: int, data: Data) -> "TrainedModel":
+    def resized(self, resolution: Size, data: Data) -> "TrainedModel":
         """Return the model for another image size, its batch-norm statistics recalibrated on training images.
 
         Raises:
@@ -114,7 +115,7 @@ class TrainedNetwork(TrainedModel):
         metrics = self.task.evaluate(net, net.arch, data, data.test)
         return Evaluation(**metrics, macs=self.cost().macs, cost=self.cost())
 
-    def resized(self, resolution: int, data: Data) -> "TrainedNetwork":
+    def resized(self, resolution: Size, data: Data) -> "TrainedNetwork":
         arch = self.model.net.arch
         net = build(replace(arch, resolution=resolution)).to(device())
         net.load_state_dict(self.model.net.state_dict())
@@ -160,10 +161,10 @@ class TrainedEarlyExits(TrainedModel):
         metrics = self.task.metrics(predictions, truths, data.classes)
         return Evaluation(**metrics, macs=total / len(predictions), cost=self.cost())
 
-    def resized(self, resolution: int, data: Data) -> "TrainedEarlyExits":
+    def resized(self, resolution: Size, data: Data) -> "TrainedEarlyExits":
         raise InputError(
-            f"a network with early exits has one image size, {self.model.resolution} px, not {resolution}; "
-            "leave out --resolutions"
+            f"a network with early exits has one image size, {format_size(self.model.resolution)} px, not "
+            f"{format_size(resolution)}; leave out --resolutions"
         )
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from ..models.network import Network, fold_in_place
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.registry import TASKS
 from ..utils.memory import keep_freed_memory
+from ..utils.sizes import Size
 
 Result = TypeVar("Result")
 
@@ -44,7 +45,7 @@ class SubnetEvaluator:
         self.data = data.to(device)
         self.val = CachedSplit(self.data.val, max_bytes=cache_bytes(device))
         self._note = note
-        self._calibration: dict[int, list[Tensor]] = {}  # compact batches of images by resolution
+        self._calibration: dict[Size, list[Tensor]] = {}  # compact batches of images by resolution
         self._calibrates_on_cpu = False
         self._batch_size = EVALUATION_BATCH
 
@@ -99,7 +100,7 @@ class SubnetEvaluator:
         recalibrate(net.cpu(), (images.cpu() for images in self._calibration_batches(arch.resolution)))
         return net.to(device)
 
-    def _calibration_batches(self, resolution: int) -> Iterator[Tensor]:
+    def _calibration_batches(self, resolution: Size) -> Iterator[Tensor]:
         """Yield the batches of training images on which batch norm is recalibrated."""
         if resolution not in self._calibration:
             batches = self.data.calibration_batches(resolution)

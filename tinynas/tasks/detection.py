@@ -107,7 +107,7 @@ class DetectorWithNMS(nn.Module):
     def __init__(self, net: nn.Module, arch: Arch) -> None:
         super().__init__()
         self.net = net
-        for name, part in anchor_grid(arch.detector, arch.resolution)._asdict().items():
+        for name, part in anchor_grid(arch.detector, arch.height)._asdict().items():
             self.register_buffer(name, part, persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ from ..data.base import EVALUATION_BATCH, Data, Split
 from ..data.transforms import center_crop, stretch
 from ..utils.distributed import device
 from ..utils.errors import InputError
+from ..utils.sizes import Size
 from .chance import Chance, chance_level, standard_error
 from .detection import Detections, DetectorWithNMS, detections
 from .detection_loss import DetectionDistillationLoss, DetectionLoss
@@ -100,8 +101,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def preprocess(self, image: Tensor, resolution: int, crop: float) -> Tensor:
-        """Return what a network sees of an image: uint8 (C, H, W) -> uint8 (C, resolution, resolution).
+    def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
+        """Return what a network sees of an image: uint8 (C, H, W) -> uint8 (C, *resolution).
 
         `crop` is as in `Data`; detectors, which see whole images, ignore it.
         """
@@ -217,7 +218,7 @@ class Classification(Task):
     def check_teacher(self, teacher: Arch, student: Arch) -> None:
         """Do nothing: logits mean the same in every classifier with the same classes."""
 
-    def preprocess(self, image: Tensor, resolution: int, crop: float) -> Tensor:
+    def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
         return center_crop(image, resolution, crop)
 
     def describe(
@@ -251,7 +252,7 @@ class Detection(Task):
         return DetectionDistillationLoss(temperature)
 
     def decode(self, outputs: Tensor, arch: Arch) -> list[Detections]:
-        return detections(outputs, arch.detector, arch.resolution)
+        return detections(outputs, arch.detector, arch.height)
 
     def ground_truth(self, labels: Tensor, images: int) -> list[Tensor]:
         return [labels[labels[:, 0] == i, 1:] for i in range(images)]
@@ -280,7 +281,7 @@ class Detection(Task):
                 f"network {student.detector.anchors}; choose a teacher trained on the same data set"
             )
 
-    def preprocess(self, image: Tensor, resolution: int, crop: float) -> Tensor:
+    def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
         return stretch(image, resolution)
 
     def describe(
@@ -289,7 +290,7 @@ class Detection(Task):
         """Return the boxes, left, top, right and bottom in pixels, with their classes and scores."""
         height, width = size
         sides = torch.tensor([width, height, width, height])
-        (of_image,) = detections(outputs, arch.detector, arch.resolution, threshold=threshold)
+        (of_image,) = detections(outputs, arch.detector, arch.height, threshold=threshold)
         boxes = []
         for box, score, index in zip(of_image.boxes * sides, of_image.scores, of_image.classes, strict=True):
             boxes.append({"class": classes[index], "score": float(score), "box": box.tolist()})

@@ -10,6 +10,7 @@ from ..models.fused import FusedNetwork
 from ..models.supernet import Supernet
 from ..utils.distributed import world_size
 from ..utils.errors import InputError
+from ..utils.sizes import pair
 from .recipe import Recipe
 
 _SMALL = 64  # pixels along a side of an image
@@ -57,7 +58,7 @@ def use_gpu_layout(supernet: Supernet) -> None:
     if next(supernet.parameters()).device.type != "cuda":
         return
     is_single = supernet.space.min() == supernet.space.max()
-    if not is_single and max(supernet.space.resolution) <= _SMALL:
+    if not is_single and max(pair(supernet.space.resolution[-1])) <= _SMALL:
         supernet.use_memory_format(torch.contiguous_format)
 
 
@@ -85,8 +86,7 @@ def _obstacle(supernet: Supernet, precision: str, device: torch.device, note: Ca
         if not is_compiled():
             note("compiling the fused CPU kernels, once; this takes some seconds")
         load_library()
-        resolution = supernet.net.arch.resolution
-        FusedNetwork(supernet.net).program(resolution, resolution)
+        FusedNetwork(supernet.net).program(*pair(supernet.net.arch.resolution))
     except (KernelsUnavailableError, NotCoveredError) as error:
         return str(error)
     return ""

@@ -19,6 +19,7 @@ from ..utils.device_errors import device_errors_in_one_line
 from ..utils.distributed import average_gradients, rank, world_size
 from ..utils.memory import keep_freed_memory
 from ..utils.rng import generator
+from ..utils.sizes import Size
 from .augmentation import augmentation_ranges
 from .checkpoint import TrainingState
 from .graphs import RecordedSteps
@@ -41,7 +42,7 @@ def train(
     data: Data,
     recipe: Recipe,
     *,
-    resolutions: Sequence[int],
+    resolutions: Sequence[Size],
     checkpoint: Path,
     before_epoch: Callable[[int, Optimizer], None] = _no_callback,
     after_step: Callable[[Progress], None] = _no_callback,
@@ -173,7 +174,7 @@ def train_step(
 
 
 def _batches(
-    data: Data, recipe: Recipe, resolutions: Sequence[int], device: torch.device, *, epoch: int, start: int
+    data: Data, recipe: Recipe, resolutions: Sequence[Size], device: torch.device, *, epoch: int, start: int
 ) -> Iterator[Batch]:
     """Yield the training batches of an epoch, from number `start` on, on the device."""
     batches = data.training_batches(

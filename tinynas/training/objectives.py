@@ -21,6 +21,7 @@ from ..arch.space import SearchSpace
 from ..data.base import Batch
 from ..models.supernet import Supernet
 from ..tasks.losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss
+from ..utils.sizes import size_of
 
 
 class Objective(Protocol):
@@ -68,7 +69,7 @@ class LargestObjective:
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
         targets = self.loss.targets(batch)
-        largest = replace(self.space.max(), resolution=batch.images.shape[-1])
+        largest = replace(self.space.max(), resolution=size_of(*batch.images.shape[-2:]))
         yield self.loss(supernet(batch.images, largest), targets)
 
 
@@ -90,7 +91,7 @@ class SandwichObjective:
     repeats: Hashable = field(default=None, init=False)
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
-        resolution = batch.images.shape[-1]
+        resolution = size_of(*batch.images.shape[-2:])
         targets = self.loss.targets(batch)
         outputs = supernet(batch.images, replace(self.space.max(), resolution=resolution))
         yield self.loss(outputs, targets)

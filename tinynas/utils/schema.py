@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from .errors import FileError, InputError, unknown
+from .sizes import Size, check_size
 
 T = TypeVar("T")
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -45,7 +46,7 @@ def check_keys(cls: Any, values: Mapping[str, Any], where: str) -> None:
 
 
 def check_types(cls: Any, values: Mapping[str, Any], where: str) -> None:
-    """Raise InputError unless each value has its field's type: int, float, str, bool, or a tuple of one of these.
+    """Raise InputError unless each value has its field's type: int, float, str, bool, Size, or a tuple of one of these.
 
     Floats must be finite.
     """
@@ -56,8 +57,10 @@ def check_types(cls: Any, values: Mapping[str, Any], where: str) -> None:
             continue
         item_type = get_args(hint)[0] if get_origin(hint) is tuple else hint
         items = value if isinstance(value, tuple) and item_type is not hint else (value,)
-        if item_type in _TYPE_NAMES:
-            for item in items:
+        for item in items:
+            if item_type == Size:
+                check_size(f"{name} in {where}", item)
+            elif item_type in _TYPE_NAMES:
                 check_value(item, item_type, f"{name} in {where}")
 
 

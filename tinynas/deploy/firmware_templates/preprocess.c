@@ -2,16 +2,18 @@
    with weights of 16 bits. They are computed with integers alone, and so are the same on every chip. */
 #include "preprocess.h"
 
-#define SIZE MODEL_INPUT_SIZE
+#define INPUT_HEIGHT MODEL_INPUT_HEIGHT
+#define INPUT_WIDTH MODEL_INPUT_WIDTH
 #define DIVIDED_UP(a, b) (((a) + (b) - 1) / (b))
 
 /* Source pixels that a resized pixel depends on at most. */
 #if MODEL_STRETCH
-#define COLUMN_TAPS (2 * DIVIDED_UP(PREPROCESS_MAX_WIDTH, MODEL_RESIZE))
-#define ROW_TAPS (2 * DIVIDED_UP(PREPROCESS_MAX_HEIGHT, MODEL_RESIZE))
-#else /* the longer side is resized by almost the same factor as the shorter one */
-#define MAX_SHORTER_SIDE (PREPROCESS_MAX_WIDTH < PREPROCESS_MAX_HEIGHT ? PREPROCESS_MAX_WIDTH : PREPROCESS_MAX_HEIGHT)
-#define COLUMN_TAPS (2 * DIVIDED_UP(MAX_SHORTER_SIDE, MODEL_RESIZE - 1))
+#define COLUMN_TAPS (2 * DIVIDED_UP(PREPROCESS_MAX_WIDTH, MODEL_RESIZE_WIDTH))
+#define ROW_TAPS (2 * DIVIDED_UP(PREPROCESS_MAX_HEIGHT, MODEL_RESIZE_HEIGHT))
+#else /* both sides are resized by almost the same factor, the one that makes the frame less small */
+#define VERTICAL_FACTOR DIVIDED_UP(PREPROCESS_MAX_HEIGHT, MODEL_RESIZE_HEIGHT - 1)
+#define HORIZONTAL_FACTOR DIVIDED_UP(PREPROCESS_MAX_WIDTH, MODEL_RESIZE_WIDTH - 1)
+#define COLUMN_TAPS (2 * (VERTICAL_FACTOR < HORIZONTAL_FACTOR ? VERTICAL_FACTOR : HORIZONTAL_FACTOR))
 #define ROW_TAPS COLUMN_TAPS
 #endif
 
@@ -19,7 +21,7 @@
 typedef struct {
   int32_t source;    /* pixels of the frame */
   int32_t resized;   /* pixels after resizing */
-  int32_t cropped;   /* first of the SIZE resized pixels that the network sees */
+  int32_t cropped;   /* first of the resized pixels that the network sees */
   int precision;     /* bits after the binary point of the weights */
 } Side;
 
@@ -29,9 +31,9 @@ typedef struct {
   int32_t count;
 } Taps;
 
-static Taps column_taps[SIZE];
-static int16_t column_weights[SIZE][COLUMN_TAPS];
-static uint8_t rows[ROW_TAPS][SIZE * MODEL_INPUT_CHANNELS]; /* resized to SIZE pixels; row r is in rows[r % ROW_TAPS] */
+static Taps column_taps[INPUT_WIDTH];
+static int16_t column_weights[INPUT_WIDTH][COLUMN_TAPS];
+static uint8_t rows[ROW_TAPS][INPUT_WIDTH * MODEL_INPUT_CHANNELS]; /* resized; row r is in rows[r % ROW_TAPS] */
 
 /* Positions and distances are in units of 1 / (2 * resized) source pixels, which makes them whole numbers. */
 
@@ -91,11 +93,11 @@ static int32_t cut_off(int32_t pixels) {
   return pixels % 4 == 3 ? pixels / 2 + 1 : pixels / 2;
 }
 
-static Side side_of(int32_t source, int32_t shorter) {
+static Side side_of(int32_t source, int32_t resized, int32_t seen) {
   Side side;
   side.source = source;
-  side.resized = MODEL_STRETCH ? MODEL_RESIZE : MODEL_RESIZE * source / shorter;
-  side.cropped = cut_off(side.resized - SIZE);
+  side.resized = resized;
+  side.cropped = cut_off(resized - seen);
   side.precision = 22;
   for (int32_t pixel = 0; pixel < side.resized; pixel++) {
     const int precision = precision_of(&side, pixel);
@@ -113,10 +115,10 @@ static int32_t grey(const uint8_t *pixel) {
   return (19595 * pixel[0] + 38470 * pixel[1] + 7471 * pixel[2] + 32768) >> 16;
 }
 
-/* Resizes a row of the frame to SIZE pixels; a colour frame becomes grey first if the network takes grey. */
+/* Resizes a row of the frame to INPUT_WIDTH pixels; a colour frame becomes grey first if the network takes grey. */
 static void resize_row(const uint8_t *row, int channels, int precision, uint8_t *resized) {
   const int to_grey = channels > MODEL_INPUT_CHANNELS, planes = to_grey ? 1 : channels;
-  for (int32_t x = 0; x < SIZE; x++) {
+  for (int32_t x = 0; x < INPUT_WIDTH; x++) {
     for (int c = 0; c < planes; c++) {
       const uint8_t *pixel = row + column_taps[x].first * channels + c;
       int32_t sum = (1 << precision) >> 1;
@@ -130,7 +132,7 @@ static void resize_row(const uint8_t *row, int channels, int precision, uint8_t 
 /* Makes a row of the input from rows in memory; a grey pixel serves for all channels of the network. */
 static void finish_row(const uint8_t *const *sources, const int16_t *weights, int32_t count, int planes, int precision,
                        int8_t *input) {
-  for (int32_t x = 0; x < SIZE; x++) {
+  for (int32_t x = 0; x < INPUT_WIDTH; x++) {
     for (int c = 0; c < MODEL_INPUT_CHANNELS; c++) {
       const int32_t position = planes == 1 ? x : x * planes + c;
       int32_t sum = (1 << precision) >> 1;
@@ -142,18 +144,21 @@ static void finish_row(const uint8_t *const *sources, const int16_t *weights, in
 
 int preprocess(const uint8_t *frame, int width, int height, int channels, int8_t *input) {
   const int planes = channels < MODEL_INPUT_CHANNELS ? channels : MODEL_INPUT_CHANNELS;
-  const int32_t shorter = width < height ? width : height;
-  int32_t next_row = 0;
+  int32_t next_row = 0, resized_width = MODEL_RESIZE_WIDTH, resized_height = MODEL_RESIZE_HEIGHT;
   Side horizontal, vertical;
-  if ((channels != 1 && channels != 3) || shorter < 1) return -1;
+  if ((channels != 1 && channels != 3) || width < 1 || height < 1) return -1;
   if (width > PREPROCESS_MAX_WIDTH || height > PREPROCESS_MAX_HEIGHT) return -1;
-  horizontal = side_of(width, shorter);
-  vertical = side_of(height, shorter);
-  for (int32_t x = 0; x < SIZE; x++) {
+  if (!MODEL_STRETCH && INPUT_HEIGHT * width >= INPUT_WIDTH * height) /* the network sees all rows, but for the crop */
+    resized_width = resized_height * width / height;
+  else if (!MODEL_STRETCH)
+    resized_height = resized_width * height / width;
+  horizontal = side_of(width, resized_width, INPUT_WIDTH);
+  vertical = side_of(height, resized_height, INPUT_HEIGHT);
+  for (int32_t x = 0; x < INPUT_WIDTH; x++) {
     column_taps[x] = taps_of(&horizontal, horizontal.cropped + x);
     fill_weights(&horizontal, horizontal.cropped + x, column_taps[x], column_weights[x]);
   }
-  for (int32_t y = 0; y < SIZE; y++) {
+  for (int32_t y = 0; y < INPUT_HEIGHT; y++) {
     const Taps taps = taps_of(&vertical, vertical.cropped + y);
     const uint8_t *sources[ROW_TAPS];
     int16_t weights[ROW_TAPS];
@@ -162,7 +167,7 @@ int preprocess(const uint8_t *frame, int width, int height, int channels, int8_t
     for (; next_row < taps.first + taps.count; next_row++)
       resize_row(frame + next_row * width * channels, channels, horizontal.precision, rows[next_row % ROW_TAPS]);
     for (int32_t i = 0; i < taps.count; i++) sources[i] = rows[(taps.first + i) % ROW_TAPS];
-    finish_row(sources, weights, taps.count, planes, vertical.precision, input + y * SIZE * MODEL_INPUT_CHANNELS);
+    finish_row(sources, weights, taps.count, planes, vertical.precision, input + y * INPUT_WIDTH * MODEL_INPUT_CHANNELS);
   }
   return 0;
 }

@@ -2,6 +2,7 @@ import csv
 import re
 
 import pytest
+from kinds import rectangular_space_of
 
 from helpers import SPACE, flipped, result_or_error, sampled
 from tinynas import load_space
@@ -12,6 +13,21 @@ from tinynas.utils.errors import FileError
 
 LAYERS = layers_of_space(SPACE)
 TIMES = {layer: 1 + number / 8 for number, layer in enumerate(LAYERS)}  # exact sums
+
+
+def test_table_has_sizes_that_are_not_square(tmp_path):
+    """As height and width, such as 96x160; read back they are the same layers."""
+    space = rectangular_space_of("inverted-residual")
+    layers = layers_of_space(space)
+    write_table(tmp_path / "board.csv", layers, dict.fromkeys(layers, 2.0))
+    text = (tmp_path / "board.csv").read_text()
+    assert ",2x1,relu6,2\n" in text
+    table = LatencyTable.read(tmp_path / "board.csv")
+    assert set(table.microseconds) == set(layers)
+    assert table.seconds(space.max()) == pytest.approx(2e-6 * len(layers_of(space.max())))
+    (tmp_path / "board.csv").write_text(text.replace(",2x1,", ",2x,", 1))
+    with pytest.raises(FileError, match="stride must be a whole number of at least 1, but is ''"):
+        LatencyTable.read(tmp_path / "board.csv")
 
 
 @pytest.fixture

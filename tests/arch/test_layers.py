@@ -159,6 +159,16 @@ SMALLER = {
 }
 
 
+SMALLER["not square"] = {
+    **SMALLER["classify"],
+    "resolution": [[8, 11], [9, 16]],
+    "stages": [
+        {"depth": [1, 2], "width": [4, 8], "kernel": [3, [5, 3]], "expand": [1, 2], "stride": [2, 1]},
+        {"width": 8, "kernel": [[1, 3], 3], "stride": [1, 2]},
+    ],
+}
+
+
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("task", SMALLER)
 def test_layers_of_a_space_are_exactly_those_of_all_its_archs(task, padding):

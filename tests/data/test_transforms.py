@@ -6,7 +6,7 @@ from torchvision.transforms import v2
 
 from tinynas.data.images import read_image
 from tinynas.data.labelled_files import labelled_files
-from tinynas.data.transforms import RandomCrop
+from tinynas.data.transforms import RandomCrop, center_crop
 from tinynas.utils.errors import FileError
 
 UPRIGHT, TURNED = 1, 6  # EXIF orientations
@@ -51,6 +51,45 @@ def test_random_crop_uses_random_numbers_as_torchvision_does(height, width):
         crop = RandomCrop.draw(height, width, 24, 0.25)
         assert torch.equal(torch.rand(1), after)
         assert torch.equal(crop(image), expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (500, 375), (64, 96), (40, 200), (300, 31)])
+def test_center_crop_of_a_square_is_torchvisions(height, width):
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    for resolution, crop in ((24, 1.0), (28, 7 / 8), (31, 0.7)):
+        expected = v2.CenterCrop(resolution)(v2.Resize(round(resolution / crop))(image))
+        assert torch.equal(center_crop(image, resolution, crop), expected)
+
+
+@pytest.mark.parametrize("resolution", [(24, 40), (40, 24), (16, 48)])
+@pytest.mark.parametrize(("height", "width"), [(96, 160), (160, 96), (120, 120), (50, 400)])
+def test_center_crop_is_the_largest_central_part_of_the_networks_aspect_ratio(height, width, resolution):
+    """Of an image of its own coordinates: the rows and columns that are left are as far apart, and in the middle."""
+    rows = torch.linspace(0, 1, height).view(1, -1, 1).expand(1, height, width) * 255
+    columns = torch.linspace(0, 1, width).view(1, 1, -1).expand(1, height, width) * 255
+    cropped = center_crop(torch.cat([rows, columns]).round().to(torch.uint8), resolution, 1.0).float() / 255
+    assert cropped.shape == (2, *resolution)
+    scale = min(height / resolution[0], width / resolution[1])  # pixels of the image for one of the result
+    seen_height, seen_width = resolution[0] * scale / height, resolution[1] * scale / width
+    assert max(seen_height, seen_width) == pytest.approx(1)
+    top, bottom = cropped[0, 0].mean(), cropped[0, -1].mean()
+    left, right = cropped[1, :, 0].mean(), cropped[1, :, -1].mean()
+    assert float(bottom - top) == pytest.approx(seen_height, abs=0.06)
+    assert float(right - left) == pytest.approx(seen_width, abs=0.06)
+    assert float(top + bottom) == pytest.approx(1, abs=0.05)
+    assert float(left + right) == pytest.approx(1, abs=0.05)
+
+
+def test_random_crops_have_about_the_networks_aspect_ratio():
+    ratios = []
+    for seed in range(200):
+        torch.manual_seed(seed)
+        crop = RandomCrop.draw(300, 300, (20, 40), 0.25)
+        assert crop(torch.zeros(3, 300, 300, dtype=torch.uint8)).shape == (3, 20, 40)
+        ratios.append(crop.width / crop.height)
+    assert min(ratios) > 1.4
+    assert max(ratios) < 2.75
+    assert 1.8 < sum(ratios) / len(ratios) < 2.2
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from tinynas.deploy.firmware_parts import FirmwareExits, FirmwareModel, Firmware
 from tinynas.deploy.tflite import to_tflite
 from tinynas.deploy.tflite_parts import tflite_parts
 from tinynas.deploy.vela import compile_file
+from tinynas.utils.sizes import pair
 
 MAX_WIDTH, MAX_HEIGHT = 90, 70
 TEMPERATURES = (0.7, 1.6)
@@ -69,8 +70,8 @@ def exits_firmware_of(arch, threshold):
 
 def random_frames(firmware, count=2):
     arch = firmware.model.net.arch
-    side = round(1.7 * arch.resolution)
-    return np.random.default_rng(5).integers(0, 256, (count, side, side, arch.in_channels), dtype=np.uint8)
+    height, width = (round(1.7 * side) for side in pair(arch.resolution))
+    return np.random.default_rng(5).integers(0, 256, (count, height, width, arch.in_channels), dtype=np.uint8)
 
 
 def written(firmware, folder, frames=None):
@@ -87,7 +88,7 @@ def table(library, name, kind, count):
 def preprocessed(library, firmware, frame):
     """What preprocess.c makes of a frame (H, W, C), as (1, H, W, C)."""
     arch = firmware.model.net.arch
-    result = np.zeros((1, arch.resolution, arch.resolution, arch.in_channels), np.int8)
+    result = np.zeros((1, *pair(arch.resolution), arch.in_channels), np.int8)
     height, width, channels = frame.shape
     frame = np.ascontiguousarray(frame)
     pointers = [ctypes.c_void_p(values.ctypes.data) for values in (frame, result)]
@@ -105,8 +106,11 @@ def expected_input(firmware, frame):
 
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
 @pytest.mark.parametrize("crop", [1.0, 7 / 8, 0.7])
-def test_preprocess_makes_pythons_input_of_any_frame(any_space, rng, tmp_path, colour, crop):
-    arch = replace(any_space.max(), in_channels=3 if colour else 1)
+@pytest.mark.parametrize("form", ["classify", "detect", "wide", "high"])
+def test_preprocess_makes_pythons_input_of_any_frame(space, detectors, rng, tmp_path, form, colour, crop):
+    arch = replace((detectors if form == "detect" else space).max(), in_channels=3 if colour else 1)
+    if form in ("wide", "high"):
+        arch = replace(arch, resolution={"wide": (10, 17), "high": (16, 9)}[form])
     firmware = firmware_of(arch, crop=crop)
     if colour:
         normalise = replace(firmware.model.normalise, **PER_CHANNEL)
@@ -115,7 +119,8 @@ def test_preprocess_makes_pythons_input_of_any_frame(any_space, rng, tmp_path, c
     limits = f"PREPROCESS_MAX_WIDTH={MAX_WIDTH}", f"PREPROCESS_MAX_HEIGHT={MAX_HEIGHT}"
     library = compiled_sources(tmp_path, "preprocess.c", "model_config.c", defines=limits)
     sizes = [(MAX_HEIGHT, MAX_WIDTH), (MAX_HEIGHT, MAX_HEIGHT), (1, 1), (3, MAX_WIDTH), (MAX_HEIGHT, 5)]
-    sizes += [(arch.resolution, arch.resolution), (arch.resolution, arch.resolution + 1), (11, 16), (13, 13)]
+    seen_height, seen_width = pair(arch.resolution)
+    sizes += [(seen_height, seen_width), (seen_height, seen_width + 1), (11, 16), (13, 13)]
     sizes += [(int(rng.integers(1, MAX_HEIGHT + 1)), int(rng.integers(1, MAX_WIDTH + 1))) for _ in range(40)]
     for height, width in sizes:
         for channels in (1, 3):

@@ -32,8 +32,10 @@ def exits_of(arch, taps):
     return sidenet, tflite_parts(net, taps, sidenet.heads, 5), images
 
 
-@pytest.fixture(params=["symmetric", "same"])
+@pytest.fixture(params=["symmetric", "same", "not square"])
 def arch(space, request):
+    if request.param == "not square":
+        return replace(space.max(), resolution=(14, 9))
     return replace(space.max(), padding=request.param)
 
 

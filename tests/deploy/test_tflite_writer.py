@@ -174,6 +174,10 @@ def test_files_of_every_kernel_and_stride(kernel, stride, resolution):
     check(Arch(resolution=resolution, classes=5, stem=stem, stages=((block,), (block,)), head=head))
 
 
+def test_files_of_mcu_on_96x160():
+    check(replace(load_space("mcu").min(), resolution=(96, 160)))
+
+
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("stride", [(1, 2), (2, 1), (3, 2)])
 @pytest.mark.parametrize("kernel", [(1, 3), (5, 1), (3, 5)])

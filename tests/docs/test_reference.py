@@ -42,7 +42,8 @@ def yaml_examples():
 
 
 def test_search_space_examples_load():
-    classifiers, detectors, kinds, network = yaml_examples()
+    classifiers, detectors, kinds, windows, network = yaml_examples()
+    assert SearchSpace.from_dict(windows).max().input_shape == (1, 128, 6)
     assert SearchSpace.from_dict(classifiers).task == "classify"
     assert {stage["kind"] for stage in kinds["stages"]} == set(SHIPPED)
     assert SearchSpace.from_dict(kinds).task == "classify"
@@ -52,7 +53,7 @@ def test_search_space_examples_load():
 
 def test_search_space_page_names_every_key():
     text = (DOCS / "search-spaces.md").read_text()
-    classifiers, detectors, kinds, _ = yaml_examples()
+    classifiers, detectors, kinds, *_ = yaml_examples()
     sections = {
         "": (names_of(SearchSpace) - {"stem", "stages", "head"} | {"act"}, [classifiers]),
         "stem.": (names_of(StemChoices), [classifiers["stem"]]),

@@ -6,7 +6,7 @@ from tinynas.utils.sizes import check_size, format_size, pair, read_size, size_o
 
 def test_sizes_are_numbers_or_pairs():
     assert (pair(96), pair((96, 160))) == ((96, 96), (96, 160))
-    assert (size_of(96, 96), size_of(96, 160)) == (96, (96, 160))
+    assert (size_of((96, 96)), size_of((96, 160))) == (96, (96, 160))
     assert (format_size(96), format_size((96, 160))) == ("96", "96x160")
 
 

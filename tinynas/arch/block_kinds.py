@@ -76,7 +76,7 @@ def block_kind(name: object, where: str) -> type[Block]:
 
 def known_kinds() -> list[str]:
     """Return the names of all kinds of blocks."""
-    return sorted({*SHIPPED, *_kinds, *entry_points(group=ENTRY_POINTS).names})
+    return sorted(set(SHIPPED) | _kinds.keys() | entry_points(group=ENTRY_POINTS).names)
 
 
 def block_from_dict(plain: object, where: str) -> Block:

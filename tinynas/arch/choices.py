@@ -122,9 +122,10 @@ def stage_from_dict(plain: Mapping[str, Any], act: str, where: str) -> StageChoi
     kind = block_kind(plain.get("kind", DEFAULT_KIND), where)
     options = {option.key: option for option in kind.options}
     values = {"act": act, **plain} if "act" in options else dict(plain)
+    known = {"kind", "depth", "stride"} | options.keys()
     for key in values:
-        if key not in ("kind", "depth", "stride", *options):
-            raise unknown(f"key in {where}", key, ("kind", "depth", "stride", *options))
+        if key not in known:
+            raise unknown(f"key in {where}", key, sorted(known))
     depth, stride = as_options(values.get("depth", 1)), read_size(values.get("stride", 1))
     check_types(StageChoices, {"depth": depth}, where)
     check_size(f"stride in {where}", stride)

@@ -24,7 +24,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
-from ..utils.sizes import pair
 from ..utils.units import format_bytes, format_count, format_seconds
 from .arch import Arch
 from .arena import arena
@@ -155,7 +154,7 @@ def layer_costs(arch: Arch) -> Iterator[LayerCost]:
 
 def walk_costs(arch: Arch, block_costs: "BlockCosts") -> Iterator[LayerCost]:
     """Yield the costs of the stem, of the blocks as `block_costs` counts them, and of the head's layers."""
-    image = FeatureMap(arch.in_channels, *pair(arch.resolution))
+    image = FeatureMap.of(arch.in_channels, arch.resolution)
     yield from _stem_layers(arch.stem, image)
     feature_map = image.after(arch.stem.out, arch.stem.stride)
     taps = arch.taps()

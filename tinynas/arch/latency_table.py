@@ -166,7 +166,7 @@ def _size(text: str, what: str) -> Size:
     height, separator, width = text.partition("x")
     if not separator:
         return _whole_number(text, what)
-    return size_of(_whole_number(height, what), _whole_number(width, what))
+    return size_of((_whole_number(height, what), _whole_number(width, what)))
 
 
 def _whole_number(text: str, what: str) -> int:

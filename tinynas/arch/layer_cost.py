@@ -16,6 +16,12 @@ class FeatureMap(NamedTuple):
     height: int
     width: int
 
+    @classmethod
+    def of(cls, channels: int, size: Size) -> "FeatureMap":
+        """Return the map of these channels and this size."""
+        height, width = pair(size)
+        return cls(channels, height, width)
+
     @property
     def pixels(self) -> int:
         """Number of pixels."""

@@ -42,15 +42,15 @@ class Layer(NamedTuple):
             in_channels=first.channels,
             out_size=_size(operator.output),
             out_channels=operator.output.channels,
-            kernel=size_of(*operator.stored_kernel),
-            stride=size_of(*operator.stride),
+            kernel=size_of(operator.stored_kernel),
+            stride=size_of(operator.stride),
             act=operator.activation,
         )
 
     @property
     def output(self) -> FeatureMap:
         """The feature map that the layer writes."""
-        return FeatureMap(self.out_channels, *pair(self.out_size))
+        return FeatureMap.of(self.out_channels, self.out_size)
 
     @property
     def weights(self) -> int:
@@ -88,7 +88,7 @@ class Layer(NamedTuple):
 def layers_of(arch: Arch) -> list[Layer]:
     """Return the layers of an arch in the order in which they run, repeated ones as often as they run."""
     turned, taps = arch.padding == SAME, arch.taps()
-    layers = list(_stem_layers(arch.stem, FeatureMap(arch.in_channels, *pair(arch.resolution)), turned))
+    layers = list(_stem_layers(arch.stem, FeatureMap.of(arch.in_channels, arch.resolution), turned))
     tapped = []
     for s, stage in enumerate(arch.stages):
         for block in stage:
@@ -122,7 +122,7 @@ def _layers_at(space: SearchSpace, resolution: Size) -> Iterator[Layer]:
     maps: set[FeatureMap] = set()  # that the next block may read
     for width in space.stem.width:
         stem = Stem(out=width, kernel=space.stem.kernel, stride=space.stem.stride, act=space.stem.act)
-        layers = _stem_layers(stem, FeatureMap(space.in_channels, *pair(resolution)), turned)
+        layers = _stem_layers(stem, FeatureMap.of(space.in_channels, resolution), turned)
         yield from layers
         maps.add(layers[-1].output)
     outputs: list[set[FeatureMap]] = []  # of the stages
@@ -180,7 +180,7 @@ def _layers_in(network: LoweredNetwork) -> tuple[Layer, ...]:
 
 def _size(tensor: TensorSpec) -> Size:
     """Return the pixels of a feature map; 1 of features."""
-    return size_of(*tensor.shape[1:3]) if len(tensor.shape) == 4 else 1
+    return size_of(tensor.shape[1:3]) if len(tensor.shape) == 4 else 1
 
 
 def _area(size: Size) -> int:

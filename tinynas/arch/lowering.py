@@ -17,7 +17,6 @@ what `build(arch)` computes, with norms folded, and differs from its modules in 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from ..utils.sizes import pair
 from .arch import SAME, Arch
 from .blocks import Block, Stem
 from .heads import AnyHead, DetectorHead, Head
@@ -39,7 +38,7 @@ def lower(arch: Arch) -> LoweredNetwork:
         Operators in the order of execution, for one image (1, resolution, resolution, in_channels).
     """
     turned = arch.padding == SAME
-    image = map_spec(FeatureMap(arch.in_channels, *pair(arch.resolution)), INPUT_NAME)
+    image = map_spec(FeatureMap.of(arch.in_channels, arch.resolution), INPUT_NAME)
     taps = arch.taps()
     tapped = []
     operators = list(lower_stem(arch.stem, image, turned=turned).operators)

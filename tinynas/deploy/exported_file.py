@@ -86,4 +86,4 @@ def resized_size(model: Model) -> Size:
     if TASKS[arch.task].stretches:
         return arch.resolution
     height, width = pair(arch.resolution)
-    return size_of(round(height / model.crop), round(width / model.crop))
+    return size_of((round(height / model.crop), round(width / model.crop)))

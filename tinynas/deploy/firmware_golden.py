@@ -54,7 +54,7 @@ class _Golden(NamedTuple):
 def golden_frames(model: Model, data: Data) -> Array:
     """Return one to three frames of the test split, uint8 (N, H, W, C), larger than what they are resized to."""
     height, width = pair(resized_size(model))
-    size = size_of(round(_ENLARGEMENT * height), round(_ENLARGEMENT * width))
+    size = size_of((round(_ENLARGEMENT * height), round(_ENLARGEMENT * width)))
     count = max(1, min(_MAX_FRAMES, len(data.test), _MAX_BYTES // (prod(pair(size)) * data.channels)))
     numbers = torch.linspace(0, len(data.test) - 1, count).round().long()
     ((images, _),) = data.test.batches([BatchRequest(numbers, size)], data.normalise)

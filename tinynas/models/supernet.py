@@ -231,7 +231,8 @@ class Supernet(nn.Module):
         net = cast(Network, subnet.module)
         fused = FusedNetwork(net, self._table, subnet.parts)
         try:
-            keys = fused.program(*pair(net.arch.resolution)).keys
+            height, width = pair(net.arch.resolution)
+            keys = fused.program(height, width).keys
         except NotCoveredError:
             return subnet
         bindings = [binding for binding in subnet.bindings if (id(binding.target), binding.key) not in keys]

@@ -86,7 +86,8 @@ def _obstacle(supernet: Supernet, precision: str, device: torch.device, note: Ca
         if not is_compiled():
             note("compiling the fused CPU kernels, once; this takes some seconds")
         load_library()
-        FusedNetwork(supernet.net).program(*pair(supernet.net.arch.resolution))
+        height, width = pair(supernet.net.arch.resolution)
+        FusedNetwork(supernet.net).program(height, width)
     except (KernelsUnavailableError, NotCoveredError) as error:
         return str(error)
     return ""

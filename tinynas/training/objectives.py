@@ -69,7 +69,7 @@ class LargestObjective:
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
         targets = self.loss.targets(batch)
-        largest = replace(self.space.max(), resolution=size_of(*batch.images.shape[-2:]))
+        largest = replace(self.space.max(), resolution=size_of(batch.images.shape[-2:]))
         yield self.loss(supernet(batch.images, largest), targets)
 
 
@@ -91,7 +91,7 @@ class SandwichObjective:
     repeats: Hashable = field(default=None, init=False)
 
     def losses(self, supernet: Supernet, batch: Batch, rng: np.random.Generator) -> Iterator[Tensor]:
-        resolution = size_of(*batch.images.shape[-2:])
+        resolution = size_of(batch.images.shape[-2:])
         targets = self.loss.targets(batch)
         outputs = supernet(batch.images, replace(self.space.max(), resolution=resolution))
         yield self.loss(outputs, targets)

@@ -1,6 +1,6 @@
 """Sizes in pixels: a number for both directions, or a pair of height and width."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import InputError
@@ -13,17 +13,15 @@ def pair(size: Size) -> tuple[int, int]:
     return size if isinstance(size, tuple) else (size, size)
 
 
-def size_of(height: int, width: int) -> Size:
-    """Return the size of these sides: a number if they are equal."""
+def size_of(sides: Sequence[int]) -> Size:
+    """Return the size of a height and a width: a number if they are equal."""
+    height, width = sides
     return height if height == width else (height, width)
 
 
 def read_size(value: Any) -> Any:
     """Return a pair in place of a list of two values, a number in place of two equal ones, other values as they are."""
-    if not isinstance(value, list) or len(value) != 2:
-        return value
-    height, width = value
-    return height if height == width else (height, width)
+    return size_of(value) if isinstance(value, list) and len(value) == 2 else value
 
 
 def parse_size(text: str) -> Size:
@@ -37,7 +35,7 @@ def parse_size(text: str) -> Size:
         raise InputError(
             f"a size is a number of pixels such as 96, or height and width such as 96x160, but got {text!r}"
         )
-    return size_of(int(sides[0]), int(sides[-1]))
+    return size_of((int(sides[0]), int(sides[-1])))
 
 
 def format_size(size: Size) -> str:

@@ -18,9 +18,10 @@ import torch
 from helpers import DETECTORS, SMALL, Stopped
 from tinynas import SearchSpace, Supernet, augment, build
 from tinynas.data.base import Data, Normalisation
-from tinynas.data.boxes import BoxSplit, MemoryImages
+from tinynas.data.boxes import BoxSplit
 from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
+from tinynas.data.sources import MemoryImages
 from tinynas.data.subset import sample_of
 from tinynas.models.layers import ShardedDropout
 from tinynas.tasks.data_parallel import evaluate_together

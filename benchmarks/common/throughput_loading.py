@@ -15,7 +15,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from tinynas.data.base import IMAGENET, BatchRequest, Data
-from tinynas.data.labelled_files import FileSplit, labelled_files
+from tinynas.data.image_split import ImageSplit
+from tinynas.data.labelled_files import labelled_files
 from tinynas.utils.machine import LOADERS_VARIABLE
 
 from .timing import summary
@@ -94,7 +95,7 @@ def decode_batch(files: Sequence[str]) -> None:
         functional.resized_crop(pixels, *box, [RESOLUTION, RESOLUTION])
 
 
-def load_all(split: FileSplit, chosen: torch.Tensor) -> None:
+def load_all(split: ImageSplit, chosen: torch.Tensor) -> None:
     """Load the chosen photographs as training does: batches of normalised floats."""
     requests = []
     for number, indices in enumerate(chosen):

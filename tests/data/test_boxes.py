@@ -18,10 +18,17 @@ def drawn(objects, height=60, width=90):
     return image
 
 
+class ListedImages(list):
+    for_workers = False
+
+    def __call__(self, index):
+        return self[index]
+
+
 def split_of(*objects, flip=False):
     objects = [torch.tensor(of_image).reshape(-1, 5) for of_image in objects]
     images = [drawn(of_image) for of_image in objects]
-    return BoxSplit(read=images.__getitem__, objects=objects, flip=flip)
+    return BoxSplit(read=ListedImages(images), objects=objects, flip=flip)
 
 
 def one_batch(split, indices, seed=None, strong=False, resolution=48):
@@ -151,7 +158,7 @@ def test_box_split_augmentation_repeats_for_a_seed_with_and_without_workers(imag
     monkeypatch.setattr(
         torch.utils.data, "DataLoader", lambda *a, **k: used.append(k["num_workers"]) or loader(*a, **k)
     )
-    monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
+    monkeypatch.setattr(tinynas.data.loading, "_FEW_IMAGES", 0)
     assert same_batches(alone, epoch(0))
     assert used[0] > 0
 

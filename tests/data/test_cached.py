@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from tinynas.data.base import IMAGENET
-from tinynas.data.boxes import BoxSplit, MemoryImages
+from tinynas.data.boxes import BoxSplit
 from tinynas.data.cached import CachedSplit, cache_bytes, compact
 from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
+from tinynas.data.sources import MemoryImages
 from tinynas.utils.machine import searching
 
 

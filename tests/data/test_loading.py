@@ -24,7 +24,7 @@ def test_loading_with_workers_changes_nothing(image_folder, monkeypatch):
 
     data = load_data(f"imagefolder:{image_folder}")
     alone = list(data.training_batches(4, (24, 32), seed=0, epoch=0))
-    monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
+    monkeypatch.setattr(tinynas.data.loading, "_FEW_IMAGES", 0)
     assert same_batches(alone, list(data.training_batches(4, (24, 32), seed=0, epoch=0)))
 
 
@@ -33,7 +33,7 @@ def test_loading_names_an_image_that_becomes_unreadable(image_folder, monkeypatc
     import tinynas.data.loading
 
     if workers:
-        monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
+        monkeypatch.setattr(tinynas.data.loading, "_FEW_IMAGES", 0)
     data = load_data(f"imagefolder:{image_folder}")
     (image_folder / "val" / "cat" / "0.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(FileError, match=r"cannot read the image .*val/cat/0\.png: it is not an image"):
@@ -44,7 +44,7 @@ def loads_images(image_folder, monkeypatch, workers):
     """Batches that worker processes load."""
     import tinynas.data.loading
 
-    monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
+    monkeypatch.setattr(tinynas.data.loading, "_FEW_IMAGES", 0)
     monkeypatch.setenv("TINYNAS_LOADERS", workers)
     data = load_data(f"imagefolder:{image_folder}")
     return data.training_batches(2, (24,), seed=0, epoch=0)
@@ -82,7 +82,7 @@ def test_number_of_loaders_is_checked(image_folder, monkeypatch):
     assert not set(multiprocessing.active_children()) - set(others)
     with pytest.raises(InputError, match="TINYNAS_LOADERS must be a number of processes, but is 'many'"):
         list(loads_images(image_folder, monkeypatch, "many"))
-    monkeypatch.setattr("tinynas.data.loading._FEW_FILES", 256)
+    monkeypatch.setattr("tinynas.data.loading._FEW_IMAGES", 256)
     with pytest.raises(InputError, match="but is 'many'"):
         list(load_data(f"imagefolder:{image_folder}").training_batches(2, (24,), seed=0, epoch=0))
 
@@ -90,7 +90,7 @@ def test_number_of_loaders_is_checked(image_folder, monkeypatch):
 @pytest.fixture
 def loaded(image_folder, monkeypatch):
     """A small data set whose images two processes load."""
-    monkeypatch.setattr("tinynas.data.loading._FEW_FILES", 0)
+    monkeypatch.setattr("tinynas.data.loading._FEW_IMAGES", 0)
     monkeypatch.setenv("TINYNAS_LOADERS", "2")
     return load_data(f"imagefolder:{image_folder}")
 

@@ -149,7 +149,7 @@ def test_training_decodes_large_jpegs_smaller_but_evaluation_does_not(photograph
         reductions.append(reduction)
         return read_image(file, channels, reduction=reduction)
 
-    monkeypatch.setattr("tinynas.data.labelled_files.read_image", reading)
+    monkeypatch.setattr("tinynas.data.files.read_image", reading)
     list(photographs.training_batches(2, (20,), seed=0, epoch=0))
     assert max(reductions) > 1
     reductions.clear()

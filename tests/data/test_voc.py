@@ -192,7 +192,7 @@ def test_voc_names_an_unreadable_image_when_it_is_read(tmp_path, monkeypatch, wo
     data = load_data(f"voc:{folder}")
     (folder / "JPEGImages" / "val3.jpg").write_bytes(b"\xff\xd8 broken")
     if workers:
-        monkeypatch.setattr(tinynas.data.loading, "_FEW_FILES", 0)
+        monkeypatch.setattr(tinynas.data.loading, "_FEW_IMAGES", 0)
     batches = data.evaluation_batches(data.test, 16, batch_size=2)
     assert next(batches)[0].shape == (2, 3, 16, 16)
     with pytest.raises(FileError, match=r"cannot read the image .*/val3\.jpg: .*; remove or replace it") as error:

@@ -93,6 +93,11 @@ def test_model_predicts_files_arrays_and_tensors_alike(model, tmp_path):
     first, *others = model.predict(alike)
     for other in others:
         assert torch.equal(other.probabilities, first.probabilities)
+    for alone in (alike[0], *alike[2:]):
+        (of_one,) = model.predict(alone)
+        assert torch.equal(of_one.probabilities, first.probabilities)
+    with pytest.raises(InputError, match=r"images is of the type int; expected a tensor \(N, C, H, W\), or a list"):
+        model.predict(3)
     (of_batch,) = model.predict(torch.from_numpy(pixels)[None, None])
     assert torch.equal(of_batch.probabilities, first.probabilities)
     with pytest.raises(InputError, match=r"images\[1\] has 3 channels, the network takes 1"):

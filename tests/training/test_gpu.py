@@ -66,7 +66,7 @@ def test_batches_are_those_of_the_cpu(data):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_of_files_are_those_of_the_cpu(image_folder, monkeypatch, workers):
-    monkeypatch.setattr("tinynas.data.loading._FEW_FILES", 0)
+    monkeypatch.setattr("tinynas.data.loading._FEW_IMAGES", 0)
     monkeypatch.setenv("TINYNAS_LOADERS", str(workers))
     data = load_data(f"imagefolder:{image_folder}")
     batches = data.to(GPU).training_batches(4, (24, 32), seed=0, epoch=0)

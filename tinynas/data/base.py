@@ -111,7 +111,7 @@ class BatchRequest(NamedTuple):
 
 
 class Split(Protocol):
-    """Labelled images, in memory or on disk. MemorySplit, FileSplit and BoxSplit implement it."""
+    """Labelled images, in memory or on disk. MemorySplit, ImageSplit and BoxSplit implement it."""
 
     @property
     def labels(self) -> Tensor:

@@ -8,7 +8,7 @@ same, and so does the overlap (IoU) of any two of them.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
 from .loading import ImageLoader, ImageRequest
+from .sources import ImageSource
 from .transforms import stretch
 from .upload import CPU, uploaded
 
@@ -26,50 +27,18 @@ _CORNERS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # x, y of the tiles
 ImageWithObjects = tuple[Tensor, Tensor]  # uint8 (C, H, W); its objects (M, 5)
 
 
-class ImageSource(Protocol):
-    """The images of a split: `ImageFiles` or `MemoryImages`."""
-
-    def __call__(self, index: int) -> Tensor:
-        """Return an image, uint8 (C, H, W)."""
-        ...
-
-    def digest(self) -> str:
-        """Return the SHA-256 of all images."""
-        ...
-
-    def subset(self, indices: Sequence[int]) -> "ImageSource":
-        """Return some of the images."""
-        ...
-
-
-@dataclass(frozen=True)
-class MemoryImages:
-    """Images in memory, uint8 (N, C, H, W)."""
-
-    images: Tensor
-
-    def __call__(self, index: int) -> Tensor:
-        return self.images[index]
-
-    def digest(self) -> str:
-        return tensor_digest(self.images)
-
-    def subset(self, indices: Sequence[int]) -> "MemoryImages":
-        return MemoryImages(self.images[list(indices)])
-
-
 @dataclass(frozen=True, kw_only=True)
 class BoxSplit:
     """A split whose labels are boxes; images are read one at a time.
 
     Attributes:
-        read: Maps an index to an image, uint8 (C, H, W) of any size. ImageFiles are read by worker processes.
+        read: Maps an index to an image, uint8 (C, H, W) of any size.
         objects: The objects (M, 5) of every image.
         flip: Whether augmentation mirrors half of the images.
         device: Where the images of batches are.
     """
 
-    read: "ImageSource"
+    read: ImageSource
     objects: Sequence[Tensor]
     flip: bool = False
     device: torch.device = CPU
@@ -79,7 +48,7 @@ class BoxSplit:
 
     @property
     def image_files(self) -> Sequence[ImageFile]:
-        """The image files; none if the images are in memory."""
+        """The image files; none if the images are no files."""
         return self.read.images if isinstance(self.read, ImageFiles) else ()
 
     def digest(self) -> str:
@@ -116,7 +85,8 @@ class BoxSplit:
         """
         fill = tuple(round(255 * mean) for mean in normalise.mean)
         load_image = partial(self._load_image, fill)
-        batches = self._loader.batches(load_image, targets, requests, num_files=len(self.image_files))
+        for_workers = len(self) if self.read.for_workers else 0
+        batches = self._loader.batches(load_image, targets, requests, num_images=for_workers)
         for pixels, labels in uploaded(batches, self.device):
             yield normalise(pixels), labels
 

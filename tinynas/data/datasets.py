@@ -1,9 +1,9 @@
 """Data sets of a Python program: map-style PyTorch datasets, or other sequences, of images and labels."""
 
-import operator
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,31 +11,32 @@ from torch import Tensor
 from ..utils.errors import InputError
 from .base import Data, Normalisation, Split
 from .boxes import BoxSplit
-from .digest import tensor_digest
+from .dataset_images import Dataset
+from .dataset_reader import DatasetReader, Samples
+from .image_split import CROP, ImageSplit
 from .memory import MemorySplit, hold_out
-from .pixels import to_pixels
+from .registry import SHIPPED
 
-_SHIFT = 8  # augmentation shifts by up to this part of an image's shorter side
-_TOLERANCE = 0.5  # pixels by which a box may exceed its image
+_NAME = re.compile(r"[\w][\w -]*")  # which is also part of a folder's name
+_SHIFT = 8  # augmentation shifts by up to this part of an image's side
 _SMALLEST_DEVIATION = 0.01  # of a channel: images of a single value are not divided by zero
-
-
-class Dataset(Protocol):
-    """What a map-style `torch.utils.data.Dataset` has: samples by index."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
+_WHITE = 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class Datasets:
     """The datasets of a program that together are a data set for tinynas.
 
-    Every sample is read once and kept in memory as bytes, so leave random transforms to tinynas. A sample of
-    "classify" is (image, class index), and all images have one size. One of "detect" is (image, target), the target
-    as in torchvision: a mapping with "boxes" (M, 4), x1, y1, x2, y2 in pixels, and "labels" (M,), class indices from 0.
-    Images are read by `to_pixels`; all are grey, or all RGB.
+    A sample of "classify" is (image, class index); one of "detect" is (image, target), the target as in torchvision: a
+    mapping with "boxes" (M, 4), x1, y1, x2, y2 in pixels, and "labels" (M,), class indices from 0. Images are read by
+    `to_pixels`; all are grey, or all RGB.
+
+    Every sample is read once, and checked. Up to 1 GiB of pixels are kept in memory; those of a larger data set are
+    read again whenever they are needed, on Linux by worker processes. Leave random transforms to tinynas.
+
+    A classifier sees small images of one size, if they are square and kept in memory, as a whole, and augmentation
+    shifts and mirrors them. All others are treated as the files of a folder: it sees the central square, 7/8 of the
+    shorter side, and augmentation crops and mirrors them. A detector sees images as a whole.
 
     Attributes:
         train: Samples to train on.
@@ -46,6 +47,9 @@ class Datasets:
         val_fraction: Fraction of the training images (of each class) that become search-val.
         task: "classify" or "detect".
         flip: Whether augmentation mirrors half of the images.
+
+    Raises:
+        InputError: A dataset has no samples or is none, or a setting is not as described above.
 
     Example:
         >>> import numpy as np
@@ -66,171 +70,124 @@ class Datasets:
     task: str = "classify"
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        if self.task not in ("classify", "detect"):
+            raise InputError(f"task must be classify or detect, but is {self.task!r}; choose one of them")
+        if not 0 < self.val_fraction < 1:
+            raise InputError(f"0 < val_fraction < 1 must hold, but it is {self.val_fraction}; change it")
+        _check_name(self.name)
+        _check_classes(self.classes, least=2 if self.task == "classify" else 1)
+        for part, dataset in (("train", self.train), ("test", self.test)):
+            _check_dataset(dataset, part)
+        if self.val is not None:
+            _check_dataset(self.val, "val")
+
     def load(self) -> Data:
-        """Read all samples.
+        """Read all samples, the first time that it is called.
 
         Returns:
             The data set, as `load_data` returns those by name.
 
         Raises:
-            InputError: A sample, which the message names, or a setting is not as described above.
+            InputError: A sample, which the message names, is not as described above.
         """
-        if self.task not in ("classify", "detect"):
-            raise InputError(f"task must be classify or detect, but is {self.task!r}; choose one of them")
-        if not 0 < self.val_fraction < 1:
-            raise InputError(f"0 < val_fraction < 1 must hold, but it is {self.val_fraction}; change it")
-        train, test = self._read(self.train, "train"), self._read(self.test, "test")
-        if self.val is None:
-            labels = train.labels if self.task == "classify" else torch.zeros(len(train.images), dtype=torch.int64)
-            remaining, held_out = hold_out(labels, self.val_fraction, "val")
-            train, val = train.subset(remaining), train.subset(held_out)
-        else:
-            val = self._read(self.val, "val")
-        for name, samples in (("val", val), ("test", test)):
-            if samples.channels != train.channels:
-                raise InputError(
-                    f"the images of train have {train.channels} channels, those of {name} {samples.channels}; convert "
-                    "all to grey or RGB"
-                )
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> Data:
+        reader = DatasetReader(self.task, self.classes)
+        train, test = reader.read(self.train, "train"), reader.read(self.test, "test")
+        val = None if self.val is None else reader.read(self.val, "val")
+        if self.task == "classify":
+            _check_labels(train.labels, self.classes)
+        if not reader.keeps_pixels:
+            train, test = train.without_pixels(), test.without_pixels()
+            val = val and val.without_pixels()
+        is_whole = _are_small_squares([train, test] if val is None else [train, test, val])
+        if val is None:
+            train, val = self._hold_out(train)
         return Data(
             classes=tuple(self.classes),
-            normalise=_normalisation_of(train.images),
+            normalise=_normalisation_of(train),
             task=self.task,
-            train=self._split(train),
-            val=self._split(val),
-            test=self._split(test),
+            crop=1.0 if is_whole or self.task == "detect" else CROP,
+            train=self._split(train, is_whole=is_whole),
+            val=self._split(val, is_whole=is_whole),
+            test=self._split(test, is_whole=is_whole),
         )
 
-    def _read(self, dataset: Dataset, part: str) -> "_Samples":
-        """Read the samples of a part of the data set."""
-        if not len(dataset):
-            raise InputError(f"{part} has no samples; pass a dataset that has some")
-        samples = _Samples()
-        for index in range(len(dataset)):
-            name = f"{part}[{index}]"
-            sample = dataset[index]
-            if not isinstance(sample, Sequence) or len(sample) != 2:
-                raise InputError(
-                    f"{name} is of the type {type(sample).__name__}; expected a pair of an image and its label"
-                )
-            image = to_pixels(sample[0], name)
-            if samples.images:
-                self._check_alike(samples.images[0], image, part, name)
-            samples.images.append(image)
-            if self.task == "classify":
-                samples.targets.append(_class_index(sample[1], len(self.classes), f"the label of {name}"))
-            else:
-                samples.targets.append(_objects(sample[1], image, len(self.classes), name))
-        return samples
+    def _hold_out(self, train: Samples) -> tuple[Samples, Samples]:
+        """Return the samples that are trained on, and search-val."""
+        is_classifier = self.task == "classify"
+        labels = train.labels if is_classifier else torch.zeros(len(train.targets), dtype=torch.int64)
+        remaining, held_out = hold_out(labels, self.val_fraction, "val")
+        return train.subset(remaining.tolist()), train.subset(held_out.tolist())
 
-    def _check_alike(self, first: Tensor, image: Tensor, part: str, name: str) -> None:
-        """Raise InputError unless an image has the channels of the first one, and for a classifier its size."""
-        if len(first) != len(image):
-            raise InputError(
-                f"{part}[0] has {len(first)} channels, and {name} has {len(image)}; convert all to grey or RGB"
-            )
-        if self.task == "classify" and first.shape != image.shape:
-            raise InputError(
-                f"all images must have one size, but {part}[0] has {first.shape[1]} x {first.shape[2]} pixels and "
-                f"{name} {image.shape[1]} x {image.shape[2]}; resize them, or use a folder of images (imagefolder:PATH)"
-            )
-
-    def _split(self, samples: "_Samples") -> Split:
-        """Return samples as a split."""
+    def _split(self, samples: Samples, *, is_whole: bool) -> Split:
+        """Return samples as a split; a classifier sees images as a whole, or the central square."""
         if self.task == "detect":
-            return BoxSplit(read=_Images(samples.images), objects=samples.targets, flip=self.flip)
-        shift = min(samples.images[0].shape[1:]) // _SHIFT
-        return MemorySplit(images=torch.stack(samples.images), labels=samples.labels, flip=self.flip, shift=shift)
+            return BoxSplit(read=samples.images, objects=samples.targets, flip=self.flip)
+        if not is_whole:
+            return ImageSplit(read=samples.images, labels=samples.labels, flip=self.flip)
+        images = torch.stack([samples.images(index) for index in range(len(samples.targets))])
+        return MemorySplit(images=images, labels=samples.labels, flip=self.flip, shift=images.shape[-1] // _SHIFT)
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """Images, uint8 (C, H, W), and their class indices or objects (M, 5)."""
-
-    images: list[Tensor] = field(default_factory=list)
-    targets: list[Any] = field(default_factory=list)
-
-    @property
-    def labels(self) -> Tensor:
-        """The class indices (N,)."""
-        return torch.tensor(self.targets, dtype=torch.int64)
-
-    @property
-    def channels(self) -> int:
-        """The number of channels of all images."""
-        return len(self.images[0])
-
-    def subset(self, indices: Tensor) -> "_Samples":
-        """Return some of the samples."""
-        numbers = indices.tolist()
-        return _Samples([self.images[n] for n in numbers], [self.targets[n] for n in numbers])
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(f'name must be letters, digits, spaces, "-" and "_", but is {name!r}; choose another')
+    if name in SHIPPED:
+        raise InputError(f"name is {name!r}, which is a data set of tinynas; choose another")
 
 
-@dataclass(frozen=True)
-class _Images:
-    """Images in memory, uint8 (C, H, W), of any sizes."""
-
-    pixels: Sequence[Tensor]
-
-    def __call__(self, index: int) -> Tensor:
-        return self.pixels[index]
-
-    def digest(self) -> str:
-        return tensor_digest(*self.pixels)
-
-    def subset(self, indices: Sequence[int]) -> "_Images":
-        return _Images([self.pixels[index] for index in indices])
+def _check_classes(classes: object, least: int) -> None:
+    """Raise InputError unless these are names of classes, at least as many."""
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise InputError(f'classes is {classes!r}; pass a list of names, such as ["ok", "crack"]')
+    wrong = [name for name in classes if not isinstance(name, str)]
+    if wrong:
+        raise InputError(f"classes has {wrong[0]!r}, of the type {type(wrong[0]).__name__}; pass names, in order")
+    if len(classes) < least:
+        raise InputError(f"classes has {len(classes)} names, but needs at least {least}; add a class")
+    twice = [name for name in classes if classes.count(name) > 1]
+    if twice:
+        raise InputError(f"classes has {twice[0]!r} more than once; rename one of them")
 
 
-def _class_index(label: Any, classes: int, name: str) -> int:
-    """Return a label as a number."""
-    try:
-        index = operator.index(label)
-    except TypeError:
-        raise InputError(f"{name} is {label!r}, of the type {type(label).__name__}; expected a class index") from None
-    if not 0 <= index < classes:
-        raise InputError(f"{name} is {index}, but there are {classes} classes, 0 to {classes - 1}")
-    return index
+def _check_dataset(dataset: object, part: str) -> None:
+    """Raise InputError unless samples can be read by their index."""
+    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+        kind = type(dataset).__name__
+        advice = f"pass list({part})" if hasattr(dataset, "__iter__") else "pass one"
+        if hasattr(dataset, "dataset"):  # a DataLoader
+            advice = f"pass {part}={part}.dataset"
+        raise InputError(f"{part} is of the type {kind}; expected a list or a dataset with samples by index; {advice}")
+    if not len(dataset):
+        raise InputError(f"{part} has no samples; pass a dataset that has some")
 
 
-def _objects(target: Any, image: Tensor, classes: int, name: str) -> Tensor:
-    """Return the objects of a target, (M, 5): class index, and x1, y1, x2, y2 as fractions of the image's sides."""
-    if not isinstance(target, Mapping) or not {"boxes", "labels"} <= set(target):
-        raise InputError(f'the target of {name} is not a mapping with "boxes" (M, 4) and "labels" (M,)')
-    boxes = torch.as_tensor(target["boxes"], dtype=torch.float32)
-    if boxes.numel() and boxes.shape[1:] != (4,):
-        raise InputError(f"the boxes of {name} have the shape {tuple(boxes.shape)}; expected (M, 4)")
-    boxes = boxes.view(-1, 4)
-    labels = torch.as_tensor(target["labels"]).flatten().tolist()
-    if len(boxes) != len(labels):
-        raise InputError(f"the target of {name} has {len(boxes)} boxes and {len(labels)} labels; one box a label")
-    height, width = image.shape[1:]
-    sides = torch.tensor([width, height, width, height])
-    for box, label in zip(boxes, labels, strict=True):
-        _class_index(label, classes, f"a label of {name}")
-        x1, y1, x2, y2 = box.tolist()
-        is_inside = -_TOLERANCE <= x1 < x2 <= width + _TOLERANCE and -_TOLERANCE <= y1 < y2 <= height + _TOLERANCE
-        if not is_inside:
-            raise InputError(
-                f"a box of {name} is {box.tolist()}, but its image is {width} x {height} pixels; expected x1 < x2 and "
-                "y1 < y2 in pixels of the image"
-            )
-    fractions = (boxes / sides).clamp(0, 1)
-    return torch.cat([torch.tensor(labels, dtype=torch.float32).view(-1, 1), fractions], 1)
+def _check_labels(labels: Tensor, classes: Sequence[str]) -> None:
+    """Raise InputError if all training images have one label."""
+    first = int(labels[0])
+    if bool((labels == first).all()):
+        raise InputError(f"all {len(labels)} images of train are of the class {classes[first]!r}; add images of others")
 
 
-def _normalisation_of(images: Sequence[Tensor]) -> Normalisation:
+def _are_small_squares(parts: Sequence[Samples]) -> bool:
+    """Return whether all images have one size, are square, and are kept in memory."""
+    shapes = {part.images.shape for part in parts}
+    shape = shapes.pop()
+    are_kept = all(part.images.records[0].pixels is not None for part in parts)
+    return are_kept and not shapes and shape is not None and shape[1] == shape[2]
+
+
+def _normalisation_of(samples: Samples) -> Normalisation:
     """Return the mean and the standard deviation of each channel, from 0 to 1."""
-    count = 0
-    total, squares = torch.zeros(len(images[0]), dtype=torch.float64), torch.zeros(len(images[0]), dtype=torch.float64)
-    for image in images:
-        values = image.flatten(1).double() / 255
-        count += values.shape[1]
-        total += values.sum(1)
-        squares += values.square().sum(1)
-    mean = total / count
-    std = (squares / count - mean.square()).clamp(min=_SMALLEST_DEVIATION**2).sqrt()
-    return Normalisation(mean=_rounded(mean), std=_rounded(std))
+    count = sum(record.shape[1] * record.shape[2] for record in samples.images.records)
+    sums, squares = torch.tensor(samples.moments, dtype=torch.float64).sum(0)
+    mean = sums / count / _WHITE
+    variance = squares / count / _WHITE**2 - mean.square()
+    return Normalisation(mean=_rounded(mean), std=_rounded(variance.clamp(min=_SMALLEST_DEVIATION**2).sqrt()))
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:

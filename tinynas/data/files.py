@@ -42,6 +42,8 @@ class ImageFile(NamedTuple):
 class ImageFiles:
     """Checked image files: maps an index to RGB pixels, uint8 (3, H, W)."""
 
+    for_workers = True
+
     def __init__(self, images: Sequence[ImageFile]) -> None:
         self.images = images
 
@@ -50,17 +52,31 @@ class ImageFiles:
         """The paths."""
         return [image.path for image in self.images]
 
+    def digests(self) -> list[str]:
+        """Return the SHA-256 of each file's content."""
+        return [image.digest for image in self.images]
+
     def digest(self) -> str:
         """Return the SHA-256 of all files' content, in their order."""
-        return text_digest([image.digest for image in self.images])
+        return text_digest(self.digests())
 
     def subset(self, indices: Sequence[int]) -> "ImageFiles":
         """Return some of the files."""
         return ImageFiles([self.images[index] for index in indices])
 
-    def __call__(self, index: int) -> Tensor:
-        """Read an image. Raises FileError if that fails."""
-        return read_image(self.images[index].path)
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of an image that can be read."""
+        facts = self.images[index].facts
+        assert facts is not None, "images that cannot be read are left out"
+        return facts.height, facts.width
+
+    def name(self, index: int) -> str:
+        """Return the path of an image."""
+        return self.images[index].path
+
+    def __call__(self, index: int, *, reduction: int = 1) -> Tensor:
+        """Read an image, `reduction` times smaller as in `read_image`. Raises FileError if that fails."""
+        return read_image(self.images[index].path, reduction=reduction)
 
 
 def check_files(paths: Sequence[str]) -> list[ImageFile]:

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from ..utils.errors import InputError
 from .base import Data, Split
-from .boxes import BoxSplit, ImageSource
+from .boxes import BoxSplit
+from .dataset_images import DatasetImages
 from .digest import text_digest
 from .files import ImageFiles
-from .labelled_files import FileSplit
+from .image_split import ImageSplit
 from .memory import MemorySplit
+from .sources import CheckedImages, ImageSource
 
 
 def with_search_val_in_train(data: Data) -> Data:
@@ -26,9 +28,10 @@ def with_search_val_in_train(data: Data) -> Data:
 
 def _joined(first: Split, second: Split) -> Split:
     """Return the split of the images of both, augmented as the first is."""
-    if isinstance(first, FileSplit) and isinstance(second, FileSplit):
-        labels = torch.cat([first.labels, second.labels])
-        return replace(first, image_files=list(first.image_files) + list(second.image_files), labels=labels)
+    if isinstance(first, ImageSplit) and isinstance(second, ImageSplit):
+        read = _joined_images(first.read, second.read)
+        if read is not None:
+            return replace(first, read=read, labels=torch.cat([first.labels, second.labels]))
     if isinstance(first, MemorySplit) and isinstance(second, MemorySplit):
         images = torch.cat([first.images, second.images])
         return replace(first, images=images, labels=torch.cat([first.labels, second.labels]))
@@ -39,12 +42,22 @@ def _joined(first: Split, second: Split) -> Split:
 
 def _joined_boxes(first: BoxSplit, second: BoxSplit) -> BoxSplit:
     objects = list(first.objects) + list(second.objects)
-    if isinstance(first.read, ImageFiles) and isinstance(second.read, ImageFiles):
-        return replace(first, read=ImageFiles(list(first.read.images) + list(second.read.images)), objects=objects)
+    images = _joined_images(first.read, second.read)
+    if images is not None:
+        return replace(first, read=images, objects=objects)
     picks = [(first.read, index) for index in range(len(first))]
     for index in range(len(second)):
         picks.append((second.read, index))
     return replace(first, read=_Images(picks), objects=objects)
+
+
+def _joined_images(first: ImageSource, second: ImageSource) -> CheckedImages | None:
+    """Return the images of both, if these are files, or those of a program's datasets."""
+    if isinstance(first, ImageFiles) and isinstance(second, ImageFiles):
+        return ImageFiles(list(first.images) + list(second.images))
+    if isinstance(first, DatasetImages) and isinstance(second, DatasetImages):
+        return DatasetImages(list(first.records) + list(second.records))
+    return None
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ class _Images:
     """Images of several sources: an `ImageSource`."""
 
     picks: Sequence[tuple[ImageSource, int]]  # source of every image, and its index there
+    for_workers: bool = False
 
     def __call__(self, index: int) -> Tensor:
         source, index_in_source = self.picks[index]

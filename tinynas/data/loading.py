@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.errors import FileError, TrainingError
+from ..utils.errors import TinyNASError, TrainingError
 from ..utils.machine import LOADERS_VARIABLE, loader_workers
 from ..utils.processes import signals_deferred, watch_parent
 from ..utils.sizes import Size, pair
@@ -33,7 +33,7 @@ _PREFETCHED = 2  # batches in work for each worker
 _PEEKED = 64  # requests that tell how large batches are; a larger one is sent through a pipe
 _CHANNELS = 3
 _KILLED = re.compile(r"DataLoader worker .*(is killed by signal|exited unexpectedly)")
-_FEW_FILES = 256  # up to this number of files, starting workers takes longer than they save
+_FEW_IMAGES = 256  # up to this number of images, starting workers takes longer than they save
 
 
 class ImageRequest(NamedTuple):
@@ -61,27 +61,27 @@ class ImageLoader:
         return ImageLoader, ()
 
     def batches(
-        self, load_image: LoadImage, join_labels: JoinLabels, requests: Iterable[BatchRequest], *, num_files: int
+        self, load_image: LoadImage, join_labels: JoinLabels, requests: Iterable[BatchRequest], *, num_images: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the requested batches; the same with and without worker processes.
 
         Args:
-            load_image: Prepares one image, always that of the same split. A FileError that it raises is raised here. It
-                may seed torch's generator on the CPU, whose state is kept.
+            load_image: Prepares one image, always that of the same split. A TinyNASError that it raises is raised here.
+                It may seed torch's generator on the CPU, whose state is kept.
             join_labels: Joins the labels, or objects, of the images of a batch.
             requests: The batches, in order; they are read as they are needed.
-            num_files: Number of files of the split; worker processes start if there are many.
+            num_images: Number of images of the split that take long to read; worker processes start if there are many.
 
         Yields:
             Pixels, uint8 (N, C, H, W), which are only valid until the next batch is read; labels.
 
         Raises:
-            FileError: `load_image` raised it.
+            TinyNASError: `load_image` raised it.
             InputError: TINYNAS_LOADERS is not a number.
         """
         max_workers = loader_workers()
         load = _BatchLoader(load_image, join_labels)
-        if num_files <= _FEW_FILES or not max_workers:
+        if num_images <= _FEW_IMAGES or not max_workers:
             for request in requests:
                 yield load.batch(_images_of(request))
             return
@@ -174,7 +174,7 @@ class _Task(NamedTuple):
     images: _Images
 
 
-class _Batches(torch.utils.data.Dataset[_Loaded | FileError]):
+class _Batches(torch.utils.data.Dataset[_Loaded | TinyNASError]):
     """Maps a task to its batch, or to the error that loading it raised: raised here, its message has a traceback.
 
     Attributes:
@@ -185,12 +185,12 @@ class _Batches(torch.utils.data.Dataset[_Loaded | FileError]):
         self.load: _BatchLoader | None = load
         self._slots = slots
 
-    def __getitem__(self, task: _Task) -> _Loaded | FileError:
+    def __getitem__(self, task: _Task) -> _Loaded | TinyNASError:
         assert self.load is not None
         slot = self._slots.tensor(task.slot) if self._slots else None
         try:
             pixels, labels = self.load.batch(task.images, slot)
-        except FileError as error:
+        except TinyNASError as error:
             return error
         is_in_slot = slot is not None and pixels.data_ptr() == slot.data_ptr()
         sent = None if is_in_slot else pixels.numpy()
@@ -246,7 +246,7 @@ class _Workers:
         """Yield the requested batches."""
         self._tasks.requests = requests
         for loaded in self._loader:
-            if isinstance(loaded, FileError):
+            if isinstance(loaded, TinyNASError):
                 raise loaded
             yield self._pixels(loaded), torch.from_numpy(loaded.labels)
         self._tasks.requests = ()

@@ -1,5 +1,7 @@
 """Images of a Python program as pixels: PIL images, NumPy arrays and tensors."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,28 @@ if TYPE_CHECKING:
 
 _WHITE = 255
 _ROUNDING = 1e-5  # by which floats may leave 0..1
+
+
+def list_of_images(images: Any) -> list[Any]:
+    """Return images as a list, also if there is one outside a list.
+
+    Args:
+        images: A tensor (N, C, H, W) or (C, H, W); an array (N, H, W, C), (H, W, C) or (H, W); a PIL image or a path;
+            or an iterable of images or paths.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    is_one = isinstance(images, str | Path) or hasattr(images, "getbands")
+    is_one = is_one or (isinstance(images, Tensor | np.ndarray) and images.ndim < 4)
+    if is_one:
+        return [images]
+    if not isinstance(images, Iterable):
+        raise InputError(
+            f"images is of the type {type(images).__name__}; expected a tensor (N, C, H, W), or a list of images or "
+            "paths"
+        )
+    return list(images)
 
 
 def to_pixels(image: Any, name: str) -> Tensor:

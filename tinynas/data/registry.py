@@ -34,6 +34,7 @@ DATA_SETS: dict[str, LoadDataSet] = {
     "voc": voc,
     "coco": coco,
 }
+SHIPPED = frozenset(DATA_SETS)  # names that no data set of a program may have
 
 
 def load_data(name: str, *, skip_unreadable: bool = False) -> Data:

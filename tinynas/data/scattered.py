@@ -15,9 +15,10 @@ from torch.nn.functional import interpolate
 
 from ..utils.rng import generator
 from .base import BatchRequest, Data, Normalisation, Split
-from .boxes import BoxSplit, MemoryImages
+from .boxes import BoxSplit
 from .classification import digits, fashion_mnist
 from .paths import refuse_path
+from .sources import MemoryImages
 
 CANVAS = 128  # pixels, the side of an image
 INK = 0.1  # fraction of full brightness above which a pixel counts as ink

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..utils.errors import some_names
 from ..utils.text import counted
 from .base import Data, Split
+from .dataset_images import DatasetImages, ImageRecord
 from .files import ImageFile
 from .identity import SPLIT_NAMES
 from .images import BACKGROUND
@@ -128,6 +129,8 @@ def _sizes(data: Data, files: Sequence[ImageFile]) -> tuple[tuple[int, int], ...
     """Return the smallest, median and largest width and height, by number of pixels; nothing if sizes are unknown."""
     sizes = [(file.facts.width, file.facts.height) for file in files if file.facts]
     pixels = _pixels_in_memory(data.train)
+    for split in data.splits.values():
+        sizes += [(record.shape[2], record.shape[1]) for record in _records(split)]
     if not sizes and pixels is not None:
         sizes = [(pixels.shape[-1], pixels.shape[-2])]
     if not sizes:
@@ -210,3 +213,11 @@ def _image_contents(split: Split) -> Iterator[bytes | str]:
             yield image.tobytes()
     for file in files:
         yield file.digest
+    for record in _records(split):
+        yield record.digest
+
+
+def _records(split: Split) -> Sequence[ImageRecord]:
+    """Return the images of a split that a program's dataset reads; none of any other split."""
+    source = getattr(split, "read", None)
+    return source.records if isinstance(source, DatasetImages) else ()

@@ -1,6 +1,5 @@
 """A trained model in a Python program."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from ..arch.cost import Cost
 from ..data.images import read_image
-from ..data.pixels import to_pixels
+from ..data.pixels import list_of_images, to_pixels
 from ..experiment.evaluation_report import Evaluation
 from ..experiment.export_report import ExportReport
 from ..experiment.plans import ExportPlan
@@ -111,12 +110,12 @@ class TrainedModel:
         """
         return self._loaded.evaluate(self._loaded.load_data(data_name(data)))
 
-    def predict(self, images: Tensor | Sequence[Any]) -> list[Prediction]:
+    def predict(self, images: Any) -> list[Prediction]:
         """Predict the classes of images.
 
         Args:
             images: A batch (N, C, H, W), uint8 or floats from 0 to 1; or a sequence of files' paths, or of images as
-                `Datasets` takes them. They are resized as in an evaluation.
+                `Datasets` takes them; or one of these. They are resized as in an evaluation.
 
         Returns:
             A prediction for each image.
@@ -128,13 +127,13 @@ class TrainedModel:
         if self._loaded.task.predicts_boxes:
             raise InputError("the model is a detector; call `detect`")
         predictions = []
-        for number, image in enumerate(images):
+        for number, image in enumerate(list_of_images(images)):
             probabilities = self._outputs(image, f"images[{number}]")[0].softmax(0)
             index = int(probabilities.argmax())
             predictions.append(Prediction(self.classes[index], index, probabilities))
         return predictions
 
-    def detect(self, images: Tensor | Sequence[Any], *, threshold: float = SCORE_THRESHOLD) -> list[list[Box]]:
+    def detect(self, images: Any, *, threshold: float = SCORE_THRESHOLD) -> list[list[Box]]:
         """Detect the objects in images.
 
         Args:
@@ -151,7 +150,7 @@ class TrainedModel:
         if not self._loaded.task.predicts_boxes:
             raise InputError("the model is a classifier; call `predict`")
         detected = []
-        for number, image in enumerate(images):
+        for number, image in enumerate(list_of_images(images)):
             pixels = self._pixels(image, f"images[{number}]")
             boxes = []
             for entry in self._loaded.predict(pixels, threshold)["boxes"]:

@@ -1,0 +1,132 @@
+"""The one pass over a program's datasets that reads and checks all samples."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..utils.errors import InputError
+from .dataset_images import Dataset, DatasetImages, ImageRecord, read_sample
+from .dataset_labels import class_index, objects_of
+from .digest import tensor_digest
+from .pixels import to_pixels
+
+KEPT_BYTES = 2**30  # of pixels of a whole data set, up to which they are kept in memory
+_LOG_SECONDS = 10.0  # between messages about the progress of a long check
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Checked samples of a part of a data set.
+
+    Attributes:
+        images: The images.
+        targets: Their class indices, or objects (M, 5).
+        moments: For every image two lists: the sums of the values of each channel, from 0 to 255, and of their squares.
+    """
+
+    images: DatasetImages
+    targets: list[Any]
+    moments: list[list[list[float]]]
+
+    @property
+    def labels(self) -> Tensor:
+        """The class indices (N,)."""
+        return torch.tensor(self.targets, dtype=torch.int64)
+
+    def subset(self, indices: Sequence[int]) -> "Samples":
+        """Return some of the samples."""
+        return Samples(
+            images=self.images.subset(indices),
+            targets=[self.targets[index] for index in indices],
+            moments=[self.moments[index] for index in indices],
+        )
+
+    def without_pixels(self) -> "Samples":
+        """Return the samples with images that are read again whenever they are needed."""
+        return replace(self, images=self.images.without_pixels())
+
+
+class DatasetReader:
+    """Reads and checks the datasets of a program that together are a data set.
+
+    Args:
+        task: "classify" or "detect".
+        classes: Names of the classes.
+
+    Attributes:
+        keeps_pixels: Whether the pixels that were read so far are so few that they are kept in memory.
+    """
+
+    def __init__(self, task: str, classes: Sequence[str]) -> None:
+        self.keeps_pixels = True
+        self._task = task
+        self._classes = classes
+        self._num_bytes = 0
+        self._first: ImageRecord | None = None
+
+    def read(self, dataset: Dataset, part: str) -> Samples:
+        """Read and check all samples of a part of the data set.
+
+        Args:
+            dataset: The samples.
+            part: "train", "val" or "test".
+
+        Raises:
+            InputError: A sample, which the message names, is not as `Datasets` says.
+        """
+        records: list[ImageRecord] = []
+        targets, moments = [], []
+        for index in _logged(len(dataset), part):
+            name = f"{part}[{index}]"
+            value, label = read_sample(dataset, index, name)
+            pixels = to_pixels(value, name)
+            kept_before = self.keeps_pixels
+            channels, height, width = pixels.shape
+            shape = channels, height, width
+            record = self._checked(ImageRecord(dataset, index, name, shape, tensor_digest(pixels), pixels))
+            if kept_before and not self.keeps_pixels:
+                records = [earlier._replace(pixels=None) for earlier in records]
+            records.append(record)
+            targets.append(self._target(label, pixels, name))
+            moments.append(_moments(pixels))
+        return Samples(images=DatasetImages(records), targets=targets, moments=moments)
+
+    def _checked(self, record: ImageRecord) -> ImageRecord:
+        """Return the record of an image, with its pixels if they are kept."""
+        self._first = self._first or record._replace(pixels=None)
+        if record.shape[0] != self._first.shape[0]:
+            raise InputError(
+                f"{self._first.name} has {self._first.shape[0]} channels, and {record.name} has {record.shape[0]}; "
+                "convert all to grey or RGB"
+            )
+        self._num_bytes += prod(record.shape)
+        self.keeps_pixels = self._num_bytes <= KEPT_BYTES
+        return record if self.keeps_pixels else record._replace(pixels=None)
+
+    def _target(self, label: Any, image: Tensor, name: str) -> Any:
+        """Return the class index or the objects of an image."""
+        if self._task == "classify":
+            return class_index(label, len(self._classes), f"the label of {name}")
+        return objects_of(label, image, len(self._classes), name)
+
+
+def _moments(image: Tensor) -> list[list[float]]:
+    values = image.flatten(1).double()
+    return [values.sum(1).tolist(), values.square().sum(1).tolist()]
+
+
+def _logged(total: int, part: str) -> Iterator[int]:
+    """Yield the indices of a part's samples; log how many have been checked, if they take long."""
+    logged_at = time.monotonic()
+    for index in range(total):
+        if time.monotonic() - logged_at > _LOG_SECONDS:
+            logged_at = time.monotonic()
+            logger.info("checked %d of the %d samples of %s, once", index, total, part)
+        yield index

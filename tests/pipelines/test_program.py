@@ -156,8 +156,14 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
         tinynas.retrain(run, netug=True)
     with pytest.raises(InputError, match=r"unknown key in export\(\) 'quantised'"):
         model.export("onnx", quantised=True)
-    with pytest.raises(InputError, match=r"--device cuda:7"):
+    with pytest.raises(InputError, match=r"^`device` cuda:7: .*; choose another, or leave it out"):
         tinynas.retrain(run, device="cuda:7")
+    with pytest.raises(FileError, match=r"nothing to resume .*; search without `resume=True`"):
+        tinynas.search(run=tmp_path / "none", resume=True)
+    with pytest.raises(InputError, match=r"but int8 is off; leave out `int8=False`, or export to tflite"):
+        model.export("firmware", int8=False)
+    with pytest.raises(InputError, match=r"a range of MACs is for `pareto=True`; add it, or limit `flops`"):
+        tinynas.search(space="micro", data=data, flops="1M:2M")
     with pytest.raises(BudgetError, match="no network of the space fits"):
         tinynas.search(space="micro", data=data, flops=10)
     with pytest.raises(FileError, match=r"cannot read nowhere/front\.json: No such file"):

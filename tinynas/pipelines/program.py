@@ -19,6 +19,7 @@ from . import search as search_command
 from .keywords import RetrainKeywords, SearchKeywords
 from .planning import front_budget, plan_retraining
 from .program_data import DataSet, data_name
+from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
 from .search_planning import plan_search, search_target
 
@@ -95,6 +96,7 @@ class Run:
         return f"Run({str(self.folder)!r}): {len(self.front)} networks on the front, best {self.best.accuracy:.2f}%"
 
 
+@keywords_in_errors()
 def search(
     *,
     space: str | Path | None = None,
@@ -162,6 +164,7 @@ def search(
     return Run(plan.run)
 
 
+@keywords_in_errors()
 def retrain(
     network: Run | Path | str | None = None,
     *,
@@ -230,6 +233,7 @@ def retrain(
     return TrainedModel(RetrainFolder(plan.folder).model)
 
 
+@keywords_in_errors()
 def open_run(folder: Path | str) -> Run:
     """Return a searched run.
 
@@ -250,6 +254,7 @@ def open_run(folder: Path | str) -> Run:
     return Run(Path(folder))
 
 
+@keywords_in_errors()
 def open_model(path: Path | str) -> TrainedModel:
     """Return a trained model.
 

@@ -22,6 +22,7 @@ from ..utils.overrides import Overrides
 from .export import export
 from .keywords import ExportKeywords
 from .program_data import DataSet, data_name
+from .program_errors import keywords_in_errors
 from .trained_model import TrainedNetwork, load_trained, network_input
 
 
@@ -95,6 +96,7 @@ class TrainedModel:
         """What the retraining measured: the content of metrics.json. Raises FileError if it is missing."""
         return RetrainFolder(self.path.parent).read_metrics()
 
+    @keywords_in_errors()
     def evaluate(self, data: DataSet | None = None) -> Evaluation:
         """Evaluate the model on the test split of the data set that it was trained on, or of another.
 
@@ -110,6 +112,7 @@ class TrainedModel:
         """
         return self._loaded.evaluate(self._loaded.load_data(data_name(data)))
 
+    @keywords_in_errors()
     def predict(self, images: Any) -> list[Prediction]:
         """Predict the classes of images.
 
@@ -133,6 +136,7 @@ class TrainedModel:
             predictions.append(Prediction(self.classes[index], index, probabilities))
         return predictions
 
+    @keywords_in_errors()
     def detect(self, images: Any, *, threshold: float = SCORE_THRESHOLD) -> list[list[Box]]:
         """Detect the objects in images.
 
@@ -158,6 +162,7 @@ class TrainedModel:
             detected.append(boxes)
         return detected
 
+    @keywords_in_errors()
     def export(
         self,
         to: str = "tflite",

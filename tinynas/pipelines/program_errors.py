@@ -1,0 +1,72 @@
+"""Errors of functions for Python programs: they name keyword arguments where those of commands name flags."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+
+from ..experiment.config import RetrainConfig, SupernetConfig
+from ..experiment.plans import ExportPlan
+from ..experiment.search_settings import SearchSettings
+from ..utils.errors import TinyNASError
+from ..utils.settings import settings_of
+
+_FLAG = re.compile(r"--(no-)?([a-z][a-z0-9-]*[a-z0-9])")
+_OWN = {  # flags of commands that are no settings, and the keyword arguments that they are in Python
+    "run": "run",
+    "resume": "resume=True",
+    "name": "name",
+    "task": "task",
+    "device": "device",
+    "from": "source",
+    "recipe": "recipe",
+    "flops": "flops",
+    "params": "params",
+    "sram": "sram",
+    "flash": "flash",
+    "latency": "latency",
+}
+
+
+@contextmanager
+def keywords_in_errors() -> Iterator[None]:
+    """Replace flags in the messages of errors that the body raises by keyword arguments: --device by `device`."""
+    try:
+        yield
+    except TinyNASError as error:
+        error.args = (with_keywords(str(error)),)
+        raise
+
+
+def with_keywords(message: str) -> str:
+    """Return a command's message with keyword arguments in place of flags.
+
+    Whole commands, in backticks, and flags that are no keyword arguments stay as they are.
+
+    Example:
+        >>> with_keywords("a smaller --batch-size, or --resume; not --no-int8 or `tinynas search --resume`")
+        'a smaller `batch_size`, or `resume=True`; not `int8=False` or `tinynas search --resume`'
+    """
+    parts = message.split("`")  # every second part is in backticks
+    parts[::2] = [_FLAG.sub(_keyword, part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+def _keyword(flag: re.Match[str]) -> str:
+    """Return the keyword argument of a flag in backticks; the flag if it has none."""
+    is_negated, name = flag.groups()
+    keyword = _keywords().get(name)
+    if keyword is None:
+        return flag[0]
+    return f"`{keyword.replace('=True', '=False') if is_negated else keyword}`"
+
+
+@cache
+def _keywords() -> Mapping[str, str]:
+    """Return the keyword arguments of flags; a switch's turns it on."""
+    keywords = dict(_OWN)
+    for config in (SearchSettings, SupernetConfig, RetrainConfig, ExportPlan):
+        for setting in settings_of(config):
+            if setting.flag:
+                keywords[setting.flag] = f"{setting.name}=True" if setting.type is bool else setting.name
+    return keywords

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from .early_exit.sidenet import SideNet
     from .models.network import build
     from .models.supernet import Supernet
-    from .pipelines.program import Run, open_model, open_run, retrain, search
+    from .pipelines.program import retrain, search
     from .pipelines.program_model import TrainedModel
+    from .pipelines.program_run import Run, open_model, open_run
 
 __all__ = [
     "Arch",
@@ -76,12 +77,12 @@ _NEEDS_TORCH = {  # names that are imported at first use, so that everything els
     "load": "early_exit.model_file.load",
     "SideNet": "early_exit.sidenet.SideNet",
     "Data": "data.datasets.Datasets",
-    "Run": "pipelines.program.Run",
+    "Run": "pipelines.program_run.Run",
     "TrainedModel": "pipelines.program_model.TrainedModel",
     "search": "pipelines.program.search",
     "retrain": "pipelines.program.retrain",
-    "open_run": "pipelines.program.open_run",
-    "open_model": "pipelines.program.open_model",
+    "open_run": "pipelines.program_run.open_run",
+    "open_model": "pipelines.program_run.open_model",
 }
 
 

@@ -250,3 +250,56 @@ def test_detector_of_a_programs_own_boxes(tmp_path):
     assert inside >= 15
     with pytest.raises(InputError, match="the model is a detector; call `detect`"):
         model.predict([image])
+
+
+def test_progress_is_shown_as_by_the_commands_if_asked_for(run, data, capsys):
+    quick = {"data": data, "epochs": 1, "batch_size": 16}
+    tinynas.retrain(run, name="quiet", **quick)
+    assert capsys.readouterr() == ("", "")
+    tinynas.retrain(run, name="shown", progress=True, **quick)
+    out, err = capsys.readouterr()
+    assert out.startswith("data: brightness: 2 classes; images: 72 train, 8 search-val, 40 test\n")
+    assert "shown 4/4: epoch 1/1, loss" in out
+    assert not err
+    with pytest.raises(InputError, match=r"progress is of the type str; pass True, False, or an object with the meth"):
+        tinynas.retrain(run, progress="yes", **quick)
+
+
+def test_search_space_and_network_may_be_objects(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = replace(tinynas.load_space("micro"), resolution=(20,))
+    quick = {"epochs": 2, "batch_size": 16, "seed": 1}
+    with pytest.raises(KeyboardInterrupt):
+        tinynas.search(space=space, data=data, trials=2, progress=Interrupting(after=3), **quick)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.endswith("-custom-brightness")
+    with pytest.raises(FileError, match="has another search space; leave out the space, or choose another `run`"):
+        tinynas.search(run=folder, space=replace(space, resolution=(24,)), data=data, resume=True)
+    run = tinynas.search(run=folder, space=space, data=data, resume=True)
+    assert run.result.space == "custom"
+    assert tinynas.load_space(folder / "space.yaml") == space
+    assert {entry.arch.resolution for entry in run.front} == {20}
+    again = tinynas.search(run=folder, data=data, trials=3)
+    assert {entry.arch.resolution for entry in again.front} == {20}
+    arch = run.best.arch
+    with pytest.raises(KeyboardInterrupt):
+        tinynas.retrain(arch, data=data, name="broken", progress=Interrupting(after=5), **quick)
+    model = tinynas.retrain(arch, data=data, name="broken", resume=True)
+    assert model.module.arch == arch
+    assert model.path.parent.parent.parent.name.endswith("-custom")
+    whole = tinynas.retrain(arch, data=data, name="whole", **quick)
+    for one, other in zip(model.module.parameters(), whole.module.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_retrain_takes_recipes(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = tinynas.load_space("micro").min()
+    settings = {"arch": network.to_dict(), "recipe": {"epochs": 3, "lr": 0.01, "batch_size": 16}, "netaug": {}}
+    (tmp_path / "short.yaml").write_text(json.dumps(settings))
+    model = tinynas.retrain(recipe="short.yaml", data=data, epochs=2)
+    assert (model.metrics.epochs, model.metrics.netaug) == (2, True)
+    wider = tinynas.load_space("micro").max()
+    assert tinynas.retrain(wider, recipe="short.yaml", data=data, epochs=1).module.arch.stem.out == wider.stem.out
+    with pytest.raises(InputError, match=r"unknown recipe 'mbv2-tny'"):
+        tinynas.retrain(recipe="mbv2-tny")

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.latency_table import LatencyTable
+from ..arch.space import SearchSpace
 from ..arch.targets import DEFAULT_TARGET, TARGETS, Target, find_target
 from ..utils.errors import InputError
 from ..utils.io import reserve_folder
@@ -31,10 +32,15 @@ _MODELS_DATA = "the model's"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """A search of a run's supernet, which is trained first unless it has been."""
+    """A search of a run's supernet, which is trained first unless it has been.
+
+    Attributes:
+        space: The search space, if a program made it; otherwise the configuration names it.
+    """
 
     run: Path
     config: SupernetConfig
+    space: SearchSpace | None = None
     budget: Budget
     settings: SearchSettings = field(default_factory=SearchSettings)
     latency_table: LatencyTable | None = None

@@ -40,6 +40,15 @@ class RecipeFile:
         if self.needs_model and source is None:
             raise InputError(f"the recipe {self.name} trains a model further; add --from MODEL")
 
+    def overrides_for(self, source: Path | None) -> Overrides:
+        """Return its settings; for a model that is trained further without initial weights, which that has.
+
+        Raises:
+            InputError: It is to train a model further, and there is none.
+        """
+        self.check_model(source)
+        return self.overrides.without("init") if source else self.overrides
+
 
 def shipped_recipes() -> dict[str, str]:
     """Return the YAML texts of the recipes that come with tinynas, by name."""

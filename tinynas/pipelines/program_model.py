@@ -13,7 +13,6 @@ from ..data.pixels import list_of_images, to_pixels
 from ..experiment.evaluation_report import Evaluation
 from ..experiment.export_report import ExportReport
 from ..experiment.plans import ExportPlan
-from ..experiment.reporter import NullReporter, ProgressReporter
 from ..experiment.results import RetrainMetrics
 from ..experiment.run_folder import RetrainFolder
 from ..tasks.detection import SCORE_THRESHOLD
@@ -23,6 +22,7 @@ from .export import export
 from .keywords import ExportKeywords
 from .program_data import DataSet, data_name
 from .program_errors import keywords_in_errors
+from .program_progress import Progress, reporter_of
 from .trained_model import TrainedNetwork, load_trained, network_input
 
 
@@ -169,7 +169,7 @@ class TrainedModel:
         *,
         out: Path | str | None = None,
         data: DataSet | None = None,
-        progress: ProgressReporter | None = None,
+        progress: Progress = False,
         **settings: Unpack[ExportKeywords],
     ) -> ExportReport:
         """Write the model as files for its target, fp32 and int8, and run them on the test split.
@@ -178,7 +178,7 @@ class TrainedModel:
             to: "onnx", "tflite", or "firmware": TFLite, and a folder of C++ sources that run it on a microcontroller.
             out: Folder to write to; by default that of the model.
             data: The data set, if a program made it, or another one with the same classes.
-            progress: Receives messages and progress.
+            progress: True shows messages and progress as the command does; an object of yours receives them.
             **settings: As the options of `tinynas export`.
 
         Returns:
@@ -192,7 +192,8 @@ class TrainedModel:
         named = {**settings, "to": to}
         plan = ExportPlan(model=self.path, out=Path(out) if out else self.path.parent, data=data_name(data))
         plan = Overrides.read(named, ExportPlan, where="export()").apply(plan)
-        report = export(plan, report=progress or NullReporter())
+        with reporter_of(progress) as reporter:
+            report = export(plan, report=reporter)
         assert isinstance(report, ExportReport), "the model has no early exits"
         return report
 

@@ -7,6 +7,7 @@ from ..arch.zoo import load_space, shipped_spaces
 from ..data.base import Data
 from ..experiment.run_folder import RunFolder
 from ..experiment.saved import read_config
+from ..experiment.space_file import space_to_yaml
 from ..models.supernet import Supernet
 from ..tasks.registry import fit_to_data
 from ..training.checkpoint import read_checkpoint
@@ -15,16 +16,27 @@ from ..utils.io import read_text
 from ..utils.schema import read_yaml
 
 
-def space_text(run: Path, space: str) -> str:
+def space_text(run: Path, space: str, of_program: SearchSpace | None = None) -> str:
     """Return the YAML of a run's search space: the run's own copy, else that of a shipped space or a file.
+
+    Args:
+        run: Folder of the run.
+        space: Name of the space, or path of its file.
+        of_program: The space, if a program made it.
 
     Raises:
         InputError: There is no such space, or it is not valid.
-        FileError: The file cannot be read.
+        FileError: The file cannot be read, or the run has another space than the program's.
     """
     saved = RunFolder(run).space
+    text = space_to_yaml(of_program) if of_program else None
     if saved.exists():
-        return read_text(saved)
+        saved_text = read_text(saved)
+        if text not in (None, saved_text):
+            raise FileError(f"{run} has another search space; leave out the space, or choose another --run")
+        return saved_text
+    if text:
+        return text
     load_space(space)  # raises an error that names what is not valid
     return shipped_spaces().get(space) or read_text(Path(space))
 

@@ -76,7 +76,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         FileError: The data set has changed since the run was begun, or the latency table lacks layers of the space.
     """
     run, config = RunFolder(plan.run), plan.config
-    text = broadcast_from_rank0(space_text, plan.run, config.space)
+    text = broadcast_from_rank0(space_text, plan.run, config.space, plan.space)
     data = load_data(config.data, skip_unreadable=config.skip_unreadable)
     identity = DataIdentity.of(data)
     check_same_data(config.data, identity)

@@ -1,0 +1,56 @@
+"""A search space that a program made, as the YAML of a run's space.yaml."""
+
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from ..arch.choices import StageChoices
+from ..arch.space import SearchSpace
+from ..arch.zoo import load_space, shipped_spaces
+from ..utils.errors import InputError, TinyNASError
+from ..utils.schema import read_yaml
+
+CUSTOM = "custom"  # name of a space that a program made
+
+
+def name_of_space(space: SearchSpace) -> str:
+    """Return the name of the shipped space that a space is, CUSTOM if it is another one."""
+    for name in shipped_spaces():
+        if load_space(name) == space:
+            return name
+    return CUSTOM
+
+
+def space_to_yaml(space: SearchSpace) -> str:
+    """Return a search space as YAML, from which `SearchSpace.from_dict` restores it.
+
+    Raises:
+        InputError: It cannot be restored, as blocks of a stage have different options.
+    """
+    plain: dict[str, Any] = {**asdict(space), "stages": [_stage(stage) for stage in space.stages]}
+    text = yaml.safe_dump(_with_lists(plain), sort_keys=False, default_flow_style=None, width=120)
+    try:
+        restored = SearchSpace.from_dict(read_yaml(text, "space"))
+    except TinyNASError:
+        restored = None
+    if restored != space:
+        raise InputError(
+            "the search space has no YAML form: all blocks of a stage need the same options, and only the first has a "
+            "width and a stride; describe it with SearchSpace.from_dict"
+        )
+    return text
+
+
+def _stage(stage: StageChoices) -> dict[str, Any]:
+    """Return the YAML form of a stage: the options of its first block, which the others share."""
+    return {"depth": stage.depth, **asdict(stage.blocks[0])}
+
+
+def _with_lists(value: Any) -> Any:
+    """Return plain data with lists in place of tuples."""
+    if isinstance(value, dict):
+        return {key: _with_lists(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_with_lists(item) for item in value]
+    return value

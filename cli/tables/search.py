@@ -5,7 +5,8 @@ from pathlib import Path
 from tinynas.arch.cost import describe
 from tinynas.arch.targets import find_target
 from tinynas.experiment.comparison import Comparison
-from tinynas.experiment.results import RetrainMetrics, SearchResult
+from tinynas.experiment.metric_names import column_title, format_metric, is_percent
+from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
 from tinynas.utils.sizes import format_size
 
 from ..screen import Screen
@@ -22,7 +23,7 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
         row = {
             "": "best" if entry is result.best_entry else "",
             "resolution": format_size(entry.arch.resolution),
-            f"search-val {result.metric} %": percent_with_error(entry.accuracy, entry.standard_error),
+            f"search-val {column_title([result.metric])}": _value_with_error(result.metric, entry),
         } | cost_cells(entry.cost)
         for name in shown:
             row[TARGET_TITLES[name]] = describe(name, getattr(entry.cost, name))
@@ -36,6 +37,18 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     warn_if_untrained(screen, result.metric, best, result.chance, split="search-val", advice=advice)
     note_undrawable(screen, [result.space, result.data], instead="escapes")
     screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
+
+
+def _value_with_error(metric: str, entry: FrontEntry) -> str:
+    """Return the value of a metric with its standard error, both without the unit, which is in the column's title."""
+    if is_percent(metric):
+        return percent_with_error(entry.accuracy, entry.standard_error)
+    return _value(metric, entry.accuracy)
+
+
+def _value(metric: str, value: float) -> str:
+    """Return the value of a metric without its unit."""
+    return percent(value) if is_percent(metric) else format_metric(metric, value)
 
 
 def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
@@ -68,7 +81,7 @@ def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
             images += f", {series.metric}"
         for point in series.points:
             row = {"series": name, "name": point.name, "images": images}
-            row[" or ".join(sorted(metrics)) + " %"] = percent(point.accuracy)
+            row[column_title(sorted(metrics))] = _value(series.metric, point.accuracy)
             row |= cost_cells(point)
             row["hypervolume"] = volume
             rows.append(row)

@@ -1,5 +1,6 @@
 """A program's own datasets."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -295,6 +296,15 @@ def test_images_that_change_between_two_reads_are_an_error(monkeypatch, few):
     data = Datasets(train=Changing(60), test=Counting(8), classes=("a", "b")).load()
     with pytest.raises(InputError, match=r"train\[\d+\] is another one whenever it is read; leave random transforms"):
         list(data.evaluation_batches(data.train, 16))
+
+
+def test_data_sets_in_memory_can_be_sent_to_other_processes():
+    class OfThisFunction(list):
+        """Cannot be pickled."""
+
+    for samples, task in ((labelled(9), "classify"), (of_sizes(9), "classify"), (boxed(9), "detect")):
+        data = Datasets(train=OfThisFunction(samples), test=samples, classes=CLASSES, task=task).load()
+        assert pickle.loads(pickle.dumps(data)).train.digest() == data.train.digest()
 
 
 def test_large_data_sets_of_boxes_are_read_again_too(monkeypatch):

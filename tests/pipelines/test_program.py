@@ -20,7 +20,7 @@ from tinynas.experiment.plans import ExportPlan
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.pipelines import keywords
 from tinynas.training.recipe import Recipe
-from tinynas.utils.errors import BudgetError, FileError, InputError
+from tinynas.utils.errors import BudgetError, EvaluationError, FileError, InputError
 from tinynas.utils.settings import settings_of
 
 
@@ -303,3 +303,146 @@ def test_retrain_takes_recipes(data, tmp_path, monkeypatch):
     assert tinynas.retrain(wider, recipe="short.yaml", data=data, epochs=1).module.arch.stem.out == wider.stem.out
     with pytest.raises(InputError, match=r"unknown recipe 'mbv2-tny'"):
         tinynas.retrain(recipe="mbv2-tny")
+
+
+def margin(network, batches):
+    """A user's objective: the mean difference of the right class's logit and the other one's, with a small network."""
+    differences = []
+    for _ in range(2):  # batches can be read again
+        for images, labels in batches:
+            assert not network.training
+            assert images.shape[1:] == (1, network.arch.resolution, network.arch.resolution)
+            outputs = network(images)
+            assert not outputs.requires_grad
+            right = outputs.gather(1, labels[:, None])[:, 0]
+            differences.append(right - outputs.sum(1) + right)
+    return torch.cat(differences).mean() / 1000
+
+
+def test_search_with_an_objective_of_the_programs_own(run, data, tmp_path, capsys):
+    quick = {"epochs": 1, "batch_size": 16, "seed": 1, "data": data}
+    own = tinynas.search(space="micro", run=tmp_path / "own", evaluate=margin, trials=3, progress=True, **quick)
+    assert own.result.metric == "margin"
+    assert "best -0.0" in (out := capsys.readouterr().out) or "best 0.0" in out
+    plain = json.loads((own.folder / "front.json").read_text())
+    assert (plain["metric"], plain.get("chance")) == ("margin", None)
+    assert all(entry["standard_error"] is None and abs(entry["accuracy"]) < 0.1 for entry in plain["front"])
+    assert "%" not in repr(own)
+    assert "% margin" not in (own.folder / "best.yaml").read_text()
+    (axes,) = own.plot().axes
+    assert axes.get_ylabel() == "margin"
+    values = {entry.arch: entry.accuracy for entry in own.front}
+    again = tinynas.search(run=own.folder, evaluate=margin, resume=True, trials=4, data=data)
+    for entry in again.front:
+        assert values.get(entry.arch, entry.accuracy) == entry.accuracy
+    with pytest.raises(
+        InputError, match=r"evaluated by the function margin of a program; resume .* with evaluate=margin"
+    ):
+        tinynas.search(run=own.folder, data=data, resume=True)
+    as_usual = tinynas.search(run=own.folder, data=data, trials=3)
+    assert as_usual.result.metric == "accuracy"
+    assert as_usual.best.accuracy > 1, "another study than that of the objective"
+    model = tinynas.retrain(own, data=data, epochs=1, batch_size=16)
+    assert model.metrics.metric == "accuracy"
+
+
+def test_commands_show_fronts_of_other_objectives_without_percent(data, tmp_path, capsys):
+    from tinynas.cli.screen import Screen
+    from tinynas.cli.tables.search import show_comparison, show_front
+
+    from tinynas.experiment.compare import compare_runs
+
+    quick = {"epochs": 1, "batch_size": 16, "data": data}
+    own = tinynas.search(space="micro", run=tmp_path / "own", evaluate=margin, trials=2, **quick)
+    show_front(Screen(), own.folder, own.result)
+    title, header, *_ = capsys.readouterr().out.splitlines()
+    assert title.startswith("Pareto front of micro on brightness")
+    assert "search-val margin  " in header
+    show_comparison(Screen(), compare_runs([own.folder], tmp_path / "plot.png"), tmp_path / "plot.png")
+    assert "margin %" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"race": True}, "evaluated by the function margin of a program, but `race=True` compares images; remove"),
+        ({"workers": 2}, "but `workers` are processes, which do not have it; remove `workers`"),
+        ({"evaluate": "margin"}, "evaluate is of the type str; pass a function"),
+    ],
+)
+def test_what_an_objective_of_the_programs_own_excludes(data, tmp_path, settings, message):
+    arguments = {"space": "micro", "data": data, "run": tmp_path / "run", "evaluate": margin} | settings
+    with pytest.raises(InputError, match=message):
+        tinynas.search(**arguments)
+
+
+def test_objective_that_has_the_name_of_a_metric_or_returns_no_number_is_an_error(data, tmp_path):
+    def accuracy(network, batches):
+        return 1.0
+
+    with pytest.raises(
+        InputError, match="evaluate is a function called accuracy, which is a metric of tinynas; rename"
+    ):
+        tinynas.search(space="micro", data=data, evaluate=accuracy)
+    with pytest.raises(
+        EvaluationError, match=r"because: EvaluationError: the function returned None instead of a number"
+    ):
+        tinynas.search(
+            space="micro", data=data, run=tmp_path / "run", epochs=1, batch_size=16, evaluate=lambda net, batches: None
+        )
+
+
+def halved(outputs, labels):
+    """A user's loss."""
+    halved.calls += 1
+    return torch.nn.functional.cross_entropy(outputs, labels) / 2
+
+
+def test_retrain_with_a_loss_of_the_programs_own(run, data):
+    halved.calls = 0
+    quick = {"epochs": 2, "batch_size": 16, "data": data}
+    model = tinynas.retrain(run, name="own", loss=halved, netaug=True, **quick)
+    assert model.metrics.loss == "halved"
+    assert halved.calls > 2 * 4, "also of wider networks"
+    plain = tinynas.retrain(run, name="no-smoothing", netaug=True, label_smoothing=0.0, lr=1e-9, warmup_lr=0.0, **quick)
+    half = tinynas.retrain(run, name="half", netaug=True, loss=halved, lr=1e-9, warmup_lr=0.0, **quick)
+    losses = []
+    for trained in (plain, half):
+        *_, last = (trained.path.parent / "log.jsonl").read_text().splitlines()
+        losses.append(json.loads(last)["loss"])
+    assert losses[1] == pytest.approx(losses[0] / 2, rel=1e-4)
+    halved.calls = 0
+    taught = tinynas.retrain(run, name="taught", loss=halved, teacher=model.path, **quick)
+    assert halved.calls == 2 * 4
+    assert (taught.metrics.loss, taught.metrics.teacher) == ("halved", str(model.path))
+
+
+def test_loss_of_the_programs_own_is_needed_to_resume(run, data):
+    quick = {"epochs": 2, "batch_size": 16, "data": data}
+    with pytest.raises(KeyboardInterrupt):
+        tinynas.retrain(run, name="broken-loss", loss=halved, progress=Interrupting(after=5), **quick)
+    with pytest.raises(InputError, match=r"the loss is the function halved of a program; .* with loss=halved"):
+        tinynas.retrain(run, name="broken-loss", resume=True, data=data)
+    resumed = tinynas.retrain(run, name="broken-loss", loss=halved, resume=True, data=data)
+    whole = tinynas.retrain(run, name="whole-loss", loss=halved, **quick)
+    for one, other in zip(resumed.module.parameters(), whole.module.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "message"),
+    [
+        (lambda outputs, labels: 1.0, {}, "the loss is of the type float; return a tensor"),
+        (
+            lambda outputs, labels: outputs,
+            {},
+            r"the loss has the shape \(16, 2\) and a gradient; return a single value",
+        ),
+        (lambda outputs, labels: outputs.detach().sum(), {}, "and no gradient; return a single value"),
+        (halved, {"label_smoothing": 0.1}, "label_smoothing is of the cross entropy, but the loss is halved"),
+        (halved, {"class_weights": "balanced"}, "class_weights is of the cross entropy, but the loss is"),
+    ],
+)
+def test_loss_that_cannot_be_used_is_an_error(run, data, loss, settings, message):
+    with pytest.raises(InputError, match=message):
+        tinynas.retrain(run, data=data, loss=loss, epochs=1, batch_size=16, **settings)

@@ -45,7 +45,7 @@ def read_sample(dataset: Dataset, index: int, name: str) -> tuple[Any, Any]:
 class ImageRecord(NamedTuple):
     """An image of a program's dataset that was read and checked."""
 
-    dataset: Dataset
+    dataset: Dataset | None  # None if the pixels are kept: nothing is read again
     number: int  # its index in the dataset
     name: str  # such as "train[3]"
     shape: tuple[int, int, int]  # channels, height, width
@@ -70,6 +70,7 @@ class DatasetImages:
         record = self.records[index]
         if record.pixels is not None:
             return record.pixels
+        assert record.dataset is not None
         pixels = to_pixels(read_sample(record.dataset, record.number, record.name)[0], record.name)
         if tensor_digest(pixels) != record.digest:
             raise InputError(
@@ -98,6 +99,10 @@ class DatasetImages:
     def subset(self, indices: Sequence[int]) -> "DatasetImages":
         """Return some of the images."""
         return DatasetImages([self.records[index] for index in indices])
+
+    def kept(self) -> "DatasetImages":
+        """Return the images, of which all pixels are kept, without their dataset: other processes need not have it."""
+        return DatasetImages([record._replace(dataset=None) for record in self.records])
 
     def without_pixels(self) -> "DatasetImages":
         """Return the images, to be read again whenever they are needed."""

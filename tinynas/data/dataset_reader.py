@@ -48,9 +48,9 @@ class Samples:
             moments=[self.moments[index] for index in indices],
         )
 
-    def without_pixels(self) -> "Samples":
-        """Return the samples with images that are read again whenever they are needed."""
-        return replace(self, images=self.images.without_pixels())
+    def settled(self, *, keeps_pixels: bool) -> "Samples":
+        """Return the samples with images that are kept in memory, or read again whenever they are needed."""
+        return replace(self, images=self.images.kept() if keeps_pixels else self.images.without_pixels())
 
 
 class DatasetReader:

@@ -100,12 +100,10 @@ class Datasets:
         val = None if self.val is None else reader.read(self.val, "val")
         if self.task == "classify":
             _check_labels(train.labels, self.classes)
-        if not reader.keeps_pixels:
-            train, test = train.without_pixels(), test.without_pixels()
-            val = val and val.without_pixels()
-        is_whole = _are_small_squares([train, test] if val is None else [train, test, val])
-        if val is None:
-            train, val = self._hold_out(train)
+        parts = [train, test] if val is None else [train, test, val]
+        train, test, *others = [part.settled(keeps_pixels=reader.keeps_pixels) for part in parts]
+        is_whole = reader.keeps_pixels and _are_equal_squares([train, test, *others])
+        train, val = (train, *others) if others else self._hold_out(train)
         return Data(
             classes=tuple(self.classes),
             normalise=_normalisation_of(train),
@@ -173,12 +171,10 @@ def _check_labels(labels: Tensor, classes: Sequence[str]) -> None:
         raise InputError(f"all {len(labels)} images of train are of the class {classes[first]!r}; add images of others")
 
 
-def _are_small_squares(parts: Sequence[Samples]) -> bool:
-    """Return whether all images have one size, are square, and are kept in memory."""
-    shapes = {part.images.shape for part in parts}
-    shape = shapes.pop()
-    are_kept = all(part.images.records[0].pixels is not None for part in parts)
-    return are_kept and not shapes and shape is not None and shape[1] == shape[2]
+def _are_equal_squares(parts: Sequence[Samples]) -> bool:
+    """Return whether all images have one size and are square."""
+    first = parts[0].images.shape
+    return first is not None and first[1] == first[2] and all(part.images.shape == first for part in parts)
 
 
 def _normalisation_of(samples: Samples) -> Normalisation:

@@ -11,6 +11,7 @@ from ..utils.pareto import Point, hypervolume
 from .comparison import ComparedPoint, ComparedSeries, Comparison
 from .early_exit_report import EarlyExitReport, ThresholdPoint
 from .evaluation_report import EvaluationReport
+from .metric_names import axis_label
 from .plots import Series, pareto_plot
 from .results import RetrainMetrics
 from .run_folder import CASCADE, SIDENET, EarlyExitFolder, RunFolder
@@ -60,7 +61,7 @@ def _plot(series: Sequence[ComparedSeries]) -> bytes:
     drawn = []
     for item in series:
         drawn.append(_plot_series(item))
-    return pareto_plot(drawn, title=title, metric=metric)
+    return pareto_plot(drawn, title=title, metric=axis_label([item.metric for item in series]))
 
 
 def _plot_series(series: ComparedSeries) -> Series:

@@ -185,6 +185,9 @@ class RetrainConfig:
         group="Training",
         minimum=1,
     )
+    loss: str | None = setting(
+        None, help="Name of a program's function that is the loss on labels, instead of cross entropy", flag=None
+    )
     netaug: NetAug | None = setting(
         None, help="Train inside wider networks (NetAug, Cai et al., ICLR 2022)", group=NETAUG
     )
@@ -195,6 +198,11 @@ class RetrainConfig:
         check_settings(self)
         if self.distillation and self.distillation.teach_augmented and not self.netaug:
             raise InputError("teach_augmented has no effect without NetAug; add --netaug, or remove it")
+        if self.loss and self.recipe.class_weights != "none":
+            raise InputError(
+                f"class_weights is of the cross entropy, but the loss is the program's {self.loss}; remove it, or "
+                "weigh the classes there"
+            )
         if self.train_on_all and self.keep == "best":
             raise InputError(
                 "train_on_all leaves no search-val to choose the best weights by; keep the last, or remove it"

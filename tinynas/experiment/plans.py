@@ -1,7 +1,9 @@
 """Plans: what a command does, all resolved. `pipelines/` carries them out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
@@ -36,11 +38,13 @@ class SearchPlan:
 
     Attributes:
         space: The search space, if a program made it; otherwise the configuration names it.
+        evaluate: The function of a program that the settings name, if they do; it is called with a network and batches.
     """
 
     run: Path
     config: SupernetConfig
     space: SearchSpace | None = None
+    evaluate: Callable[..., float] | None = None
     budget: Budget
     settings: SearchSettings = field(default_factory=SearchSettings)
     latency_table: LatencyTable | None = None
@@ -73,12 +77,17 @@ class SearchPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainPlan:
-    """A retraining of one network, already fitted to its data set, into a folder of a run."""
+    """A retraining of one network, already fitted to its data set, into a folder of a run.
+
+    Attributes:
+        loss: The function of a program that the configuration names, if it does; it is called with outputs and labels.
+    """
 
     folder: Path
     arch: Arch
     config: RetrainConfig
     tensorboard: bool = False
+    loss: Callable[..., Any] | None = None
 
     @property
     def run(self) -> Path:

@@ -38,14 +38,14 @@ class Series:
 
 
 def pareto_plot(
-    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy"
+    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy (%)"
 ) -> bytes:
     """Plot accuracy over MACs as `pareto_figure` does, and return a PNG file."""
     return render(pareto_figure(series, title=title, budgets=budgets, metric=metric))
 
 
 def pareto_figure(
-    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy"
+    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy (%)"
 ) -> Figure:
     """Plot accuracy over MACs (log axis).
 
@@ -53,7 +53,7 @@ def pareto_figure(
         series: What is plotted; at least one of them has points.
         title: Title of the plot.
         budgets: MACs at which a vertical line is drawn.
-        metric: Name of the metric, which is in percent.
+        metric: Name of the metric, with its unit.
     """
     figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
@@ -70,7 +70,7 @@ def pareto_figure(
     axes.xaxis.set_minor_formatter(FuncFormatter(_minor_label))
     axes.tick_params(axis="x", which="minor", labelsize=7)
     axes.set_xlabel("MACs (multiply-accumulates; the FLOPs of mobile-NAS papers)")
-    axes.set_ylabel(f"{metric} (%)")
+    axes.set_ylabel(metric)
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="best")

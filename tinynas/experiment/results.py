@@ -14,6 +14,7 @@ from ..arch.targets import COUNTS_ONLY, find_target
 from ..tasks.chance import Chance
 from ..utils.errors import InputError
 from ..utils.schema import check_list, check_mapping, from_mapping
+from .metric_names import format_metric
 from .result_file import read_by_class, read_chance, read_cost, read_fields
 
 
@@ -23,7 +24,8 @@ class FrontEntry:
 
     Attributes:
         arch: The network.
-        accuracy: The task's metric on search-val, with the supernet's weights, in percent.
+        accuracy: The task's metric on search-val, with the supernet's weights, in percent; or the value of a program's
+            own function.
         standard_error: Of the accuracy, in percentage points, if it is known.
         cost: Counted cost, and latency if that was limited.
     """
@@ -62,7 +64,7 @@ class SearchResult:
     Attributes:
         space: The search space, by name or path.
         data: The data set.
-        metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
+        metric: What accuracies are measured as: "accuracy", "mAP" of detectors, or a program's own function.
         budget: Limits of the search.
         target: Name of the target; of older files, which have none, the one without a runtime.
         latency_table: Digest of the table that latencies are from; None if they were measured, or not limited.
@@ -110,7 +112,7 @@ class SearchResult:
         costs = ", ".join(f"{name} {value}" for name, value in entry.cost.to_dict().items())
         return (
             f"# The best of {self.evaluations} networks of {self.space} evaluated on {self.data}:\n"
-            f"# {entry.accuracy:.2f}% {self.metric} on search-val{error}; {costs}.\n"
+            f"# {format_metric(self.metric, entry.accuracy)} {self.metric} on search-val{error}; {costs}.\n"
         ) + entry.arch.to_yaml()
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,6 +172,7 @@ class RetrainMetrics:
         epochs: Epochs of the training.
         netaug: Whether it was trained with NetAug.
         teacher: The teacher, if it had one.
+        loss: Name of a program's function that was the loss on labels; None: the task's own.
         init: Which weights it started from.
         seed: Seed of every random choice.
         data: The data set.
@@ -187,6 +190,7 @@ class RetrainMetrics:
     epochs: int
     netaug: bool
     teacher: str | None
+    loss: str | None = None
     init: str = "kaiming-normal"
     seed: int
     data: str

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..arch.targets import DEFAULT_TARGET, TARGETS
+from ..utils.errors import InputError
 from ..utils.paths import absolute_path
 from ..utils.settings import check_settings, setting
 from ..utils.units import parse_seconds
@@ -67,6 +68,15 @@ class SearchSettings:
         default_text="by the target",
         parse=absolute_path,
     )
+    evaluate: str | None = setting(
+        None, help="Name of a program's function that evaluates networks, instead of their accuracy", flag=None
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.evaluate and (self.race or self.workers > 1):
+            reason = "--race compares images" if self.race else "--workers are processes, which do not have it"
+            raise InputError(
+                f"networks are evaluated by the function {self.evaluate} of a program, but {reason}; remove "
+                f"{'--race' if self.race else '--workers'}"
+            )

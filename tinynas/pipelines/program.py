@@ -1,8 +1,11 @@
 """tinynas in a Python program: the commands that train, as functions."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
+
+from torch import Tensor
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
@@ -12,19 +15,22 @@ from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.run_folder import RetrainFolder
 from ..experiment.search_settings import SearchSettings
 from ..experiment.space_file import name_of_space
+from ..study.own_evaluation import Evaluate
 from ..utils.distributed import choose_device
 from ..utils.overrides import Overrides
 from . import retrain as retrain_command
 from . import search as search_command
 from .keywords import RetrainKeywords, SearchKeywords
 from .planning import front_budget, plan_retraining
-from .program_arguments import Limit, limit_texts, path_of, recipe_of, without_none
+from .program_arguments import Limit, limit_texts, loss_name, name_of, path_of, recipe_of, without_none
 from .program_data import DataSet, data_name
 from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
 from .program_progress import Progress, reporter_of
 from .program_run import Run
 from .search_planning import plan_search, search_target
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 @keywords_in_errors()
@@ -37,6 +43,7 @@ def search(
     sram: Limit = None,
     flash: Limit = None,
     latency: str | None = None,
+    evaluate: Evaluate | None = None,
     run: Path | str | None = None,
     resume: bool = False,
     task: str | None = None,
@@ -54,6 +61,8 @@ def search(
         sram: Memory that an inference takes on the target.
         flash: Memory of the network on the target.
         latency: Time of one inference, such as "5ms".
+        evaluate: A function of a network, an ordinary module in eval mode, and of search-val's batches (images,
+            labels), which returns a number: the higher, the better. It takes the place of the accuracy.
         run: Folder of the run; by default a new one in runs/.
         resume: Continue an interrupted search: that of `run`, or the newest.
         task: "classify" or "detect"; by default that of a program's own data, or of the run.
@@ -79,7 +88,7 @@ def search(
     choose_device(device)
     of_program = space if isinstance(space, SearchSpace) else None
     space_name = name_of_space(of_program) if of_program else space and str(space)
-    named = {**settings, "space": space_name, "data": data_name(data)}
+    named = {**settings, "space": space_name, "data": data_name(data), "evaluate": name_of(evaluate, "evaluate")}
     overrides = Overrides.read(without_none(named), SearchSettings, SupernetConfig, where="search()")
     folder = Path(run) if run else None
     limits = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
@@ -87,7 +96,7 @@ def search(
     if task is None and not (folder and folder.exists()) and isinstance(data, Datasets):
         task = data.task
     plan = plan_search(folder, resume=resume, task=task, budget=budget, overrides=overrides)
-    plan = replace(plan, space=of_program)
+    plan = replace(plan, space=of_program, evaluate=evaluate)
     with reporter_of(progress) as report:
         search_command.search(plan, report=report)
     return Run(plan.run)
@@ -103,6 +112,7 @@ def retrain(
     params: Limit = None,
     sram: Limit = None,
     flash: Limit = None,
+    loss: LossFunction | None = None,
     recipe: str | Path | None = None,
     name: str | None = None,
     resume: bool = False,
@@ -122,6 +132,8 @@ def retrain(
         params: Parameters.
         sram: Memory that an inference takes on the target.
         flash: Memory of the network on the target.
+        loss: A function of outputs (N, classes) and labels (N,), which returns a scalar tensor. It takes the place of
+            the cross entropy with label smoothing, also beside a teacher and in NetAug's wider networks.
         recipe: A published recipe's name, or a YAML file of settings and their network.
         name: Name of the retraining, which is its folder in the run.
         resume: Continue an interrupted retraining: that of `network` and `name`, or the newest.
@@ -148,7 +160,7 @@ def retrain(
     choose_device(device)
     target, model, named_recipe = path_of(network), path_of(source), recipe_of(recipe, network)
     source_path = Path(model) if model else None
-    named = {**settings, "data": data_name(data)}
+    named = {**settings, "data": data_name(data), "loss": loss_name(loss, settings)}
     overrides = Overrides.read(without_none(named), RetrainConfig, where="retrain()")
     if named_recipe and not resume:
         overrides = named_recipe.overrides_for(source_path) | overrides
@@ -165,5 +177,5 @@ def retrain(
         overrides=overrides,
     )
     with reporter_of(progress) as report:
-        retrain_command.retrain(plan, report=report)
+        retrain_command.retrain(replace(plan, loss=loss), report=report)
     return TrainedModel(RetrainFolder(plan.folder).model)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..experiment.metric_names import axis_label, format_metric
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.runs import find_model
@@ -62,7 +63,7 @@ class Run:
             [Series(label="Pareto front", points=points, line=True)],
             title=f"{result.space} on {result.data}: subnets on search-val",
             budgets=budgets,
-            metric=result.metric,
+            metric=axis_label([result.metric]),
         )
 
     def models(self) -> list[TrainedModel]:
@@ -77,7 +78,8 @@ class Run:
         return models
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}): {len(self.front)} networks on the front, best {self.best.accuracy:.2f}%"
+        best = format_metric(self.result.metric, self.best.accuracy)
+        return f"Run({str(self.folder)!r}): {len(self.front)} networks on the front, best {best}"
 
 
 @keywords_in_errors()

@@ -285,6 +285,7 @@ def _metrics(training: _Retraining, scores: _Scores) -> RetrainMetrics:
         epochs=config.recipe.epochs,
         netaug=config.netaug is not None,
         teacher=config.distillation.teacher if config.distillation else None,
+        loss=config.loss,
         init=config.init,
         seed=config.recipe.seed,
         data=config.data,

@@ -33,7 +33,7 @@ from .folder_locks import supernet_lock
 from .model_data import check_same_data
 from .run_supernet import space_for, space_text
 from .search_limits import feasible_networks
-from .search_planning import search_settings
+from .search_planning import check_evaluation, search_settings
 
 
 def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None:
@@ -76,6 +76,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         FileError: The data set has changed since the run was begun, or the latency table lacks layers of the space.
     """
     run, config = RunFolder(plan.run), plan.config
+    check_evaluation(plan)
     text = broadcast_from_rank0(space_text, plan.run, config.space, plan.space)
     data = load_data(config.data, skip_unreadable=config.skip_unreadable)
     identity = DataIdentity.of(data)

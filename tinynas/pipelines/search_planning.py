@@ -99,6 +99,16 @@ def _config_of_run(run: Path, task: str | None, resume: bool) -> SupernetConfig:
     return config
 
 
+def check_evaluation(plan: SearchPlan) -> None:
+    """Raise InputError if the plan lacks the function of a program that evaluates the networks."""
+    name = plan.settings.evaluate
+    if name and not plan.evaluate:
+        raise InputError(
+            f"the networks are evaluated by the function {name} of a program; resume the search there, with "
+            f"evaluate={name}, or search without --resume"
+        )
+
+
 def search_settings(plan: SearchPlan) -> dict[str, Any]:
     """Return a run's search.yaml: limits and settings, which a resumed search takes over."""
     settings = asdict(plan.settings)

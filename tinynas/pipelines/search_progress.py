@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..experiment.metric_names import format_metric
 from ..experiment.reporter import ProgressReporter
 from ..study.history import Evaluation
 from ..utils.pareto import Point, pareto_front
@@ -72,11 +73,13 @@ class SearchDisplay:
     Args:
         report: Receives the progress.
         trials: Number of networks to evaluate.
+        metric: What they are evaluated by.
     """
 
-    def __init__(self, report: ProgressReporter, trials: int) -> None:
+    def __init__(self, report: ProgressReporter, trials: int, *, metric: str = "accuracy") -> None:
         self._report = report
         self._trials = trials
+        self._metric = metric
         self._lock = threading.Lock()
         self._states: dict[int, SearchState] = {}  # by number of the process
         self._is_complete = False
@@ -97,7 +100,8 @@ class SearchDisplay:
             if newest.dropped:
                 text = f"{newest.dropped} dropped, {text}"
             if newest.best is not None:
-                text = f"best {newest.best:.1f}% on search-val, {newest.on_front} on the front, {text}"
+                best = format_metric(self._metric, newest.best, digits=1)
+                text = f"best {best} on search-val, {newest.on_front} on the front, {text}"
             self._is_complete = newest.tried >= self._trials
             self._report.advance("search", min(newest.tried, self._trials), self._trials, text)
 

@@ -6,6 +6,7 @@ from functools import partial
 from ..arch.cost import MEASURED
 from ..arch.space import SearchSpace
 from ..data.base import Data
+from ..experiment.metric_names import axis_label
 from ..experiment.plans import SearchPlan
 from ..experiment.plots import Series, pareto_plot
 from ..experiment.reporter import ProgressReporter
@@ -46,7 +47,7 @@ def search_trained(plan: SearchPlan, supernet: Supernet, data: Data, *, report: 
         from ..deploy.measured_costs import how_measured
 
         report.note(how_measured(plan.target))
-    display = SearchDisplay(report, plan.settings.trials)
+    display = SearchDisplay(report, plan.settings.trials, metric=plan.settings.evaluate or TASKS[data.task].metric)
     progress = SearchProgress(partial(display.show, 1))
     with workers_beside(plan, supernet, data, display):
         outcome = search_supernet(plan, supernet, data, after_trial=progress.after_trial, note=display.note)
@@ -100,13 +101,16 @@ def search_supernet(
         note: As there.
     """
     feasible = feasible_networks(plan, supernet.space)
-    evaluator = SubnetEvaluator(supernet, data, note=note)
+    evaluator = SubnetEvaluator(supernet, data, note=note, evaluate=plan.evaluate)
+    weights = digest(supernet.state_dict())[:12]
+    if plan.settings.evaluate:
+        weights += f" by {plan.settings.evaluate}"
     with all_threads_for_kernels(supernet.fused):
         return search_space(
             feasible if plan.latency_table else feasible.with_predictor(),
             evaluator,
             race=Race(evaluator, pareto=plan.settings.pareto) if plan.settings.race else None,
-            weights=digest(supernet.state_dict())[:12],
+            weights=weights,
             storage=plan.settings.storage or str(RunFolder(plan.run).study),
             trials=plan.settings.trials,
             sampler=plan.settings.sampler,
@@ -131,22 +135,23 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
 def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) -> SearchResult:
     """Write the Pareto front of the evaluations, measured on the data set's search-val, into the run."""
     config, budget, task = plan.config, plan.budget, TASKS[data.task]
+    own_metric = plan.settings.evaluate
     best = pareto_front(evaluations, point)
     entries = []
     for evaluation in best:
-        error = task.standard_error(evaluation.accuracy, len(data.val))
+        error = None if own_metric else task.standard_error(evaluation.accuracy, len(data.val))
         entries.append(
             FrontEntry(arch=evaluation.arch, accuracy=evaluation.accuracy, standard_error=error, cost=evaluation.cost)
         )
     result = SearchResult(
         space=config.space,
         data=config.data,
-        metric=task.metric,
+        metric=own_metric or task.metric,
         budget=budget,
         target=plan.target.name,
         latency_table=plan.latency_table.digest if plan.latency_table else None,
         evaluations=len(evaluations),
-        chance=task.chance(data.val.labels, data.classes),
+        chance=None if own_metric else task.chance(data.val.labels, data.classes),
         front=tuple(entries),
         best=len(entries) - 1,  # the front ascends in accuracy
     )
@@ -156,5 +161,7 @@ def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) ->
     ]
     title = f"{config.space} on {config.data}: subnets on search-val"
     budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
-    RunFolder(plan.run).write_front(result, pareto_plot(series, title=title, budgets=budgets, metric=task.metric))
+    RunFolder(plan.run).write_front(
+        result, pareto_plot(series, title=title, budgets=budgets, metric=axis_label([result.metric]))
+    )
     return result

@@ -15,7 +15,7 @@ from ..experiment.runs import find_model
 from ..models.model_file import read_model
 from ..models.network import Network, build, example_input, fold
 from ..models.supernet import extract_calibrated
-from ..tasks.losses import Loss, TeacherLoss
+from ..tasks.losses import FunctionLoss, Loss, TeacherLoss
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import broadcast_from_rank0, device
@@ -59,7 +59,9 @@ def losses_with_teacher(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[
     """Load the plan's teacher; return the loss of the target, and that of the augmented networks if it differs."""
     arch = plan.arch
     task, distillation, recipe = TASKS[arch.task], plan.config.distillation, plan.config.recipe
-    label_loss = task.loss(arch, data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
+    label_loss = own_loss(plan)
+    if label_loss is None:
+        label_loss = task.loss(arch, data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     if distillation is None:
         return label_loss, None
     teacher_loss = TeacherLoss(
@@ -69,6 +71,25 @@ def losses_with_teacher(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[
         weight=distillation.teacher_weight,
     )
     return teacher_loss, None if distillation.teach_augmented else label_loss
+
+
+def own_loss(plan: RetrainPlan) -> Loss[Any] | None:
+    """Return the loss on labels that is a program's function; None if the plan names none.
+
+    Raises:
+        InputError: The plan lacks the function, or the network is no classifier.
+    """
+    name = plan.config.loss
+    if name is None:
+        return None
+    if plan.loss is None:
+        raise InputError(
+            f"the loss is the function {name} of a program; retrain or resume there, with loss={name}, or retrain anew "
+            "without it"
+        )
+    if plan.arch.task != "classify":
+        raise InputError(f"the loss {name} is for classifiers, but the network {plan.arch.task}s; remove it")
+    return FunctionLoss(plan.loss)
 
 
 def largest_subnet(run: Path, resolution: Size, data: Data) -> Network:

@@ -15,6 +15,7 @@ from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.registry import TASKS
 from ..utils.memory import keep_freed_memory
 from ..utils.sizes import Size
+from .own_evaluation import Evaluate, OwnMetric
 
 Result = TypeVar("Result")
 
@@ -33,28 +34,44 @@ class SubnetEvaluator:
         supernet: The trained supernet.
         data: The data set.
         note: Receives a message of one line when a GPU's memory was too small.
+        evaluate: A user's function in place of the task's metric.
 
     Attributes:
         val: Search-val, from the cache.
     """
 
-    def __init__(self, supernet: Supernet, data: Data, *, note: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        data: Data,
+        *,
+        note: Callable[[str], None] | None = None,
+        evaluate: Evaluate | None = None,
+    ) -> None:
         keep_freed_memory()
         self.supernet = supernet
         device = next(supernet.parameters()).device
         self.data = data.to(device)
         self.val = CachedSplit(self.data.val, max_bytes=cache_bytes(device))
         self._note = note
+        self._own_metric = OwnMetric(evaluate) if evaluate else None
         self._calibration: dict[Size, list[Tensor]] = {}  # compact batches of images by resolution
         self._calibrates_on_cpu = False
         self._batch_size = EVALUATION_BATCH
 
     def __call__(self, arch: Arch) -> float:
-        """Return the accuracy (or AP50) of a subnet in percent; the same for the same weights and arch.
+        """Return the accuracy (or AP50) of a subnet in percent, or what the user's function returns for it.
+
+        It is the same for the same weights and arch.
 
         Raises:
             torch.OutOfMemoryError: The GPU's memory does not hold a batch of a single image.
+            EvaluationError: The user's function returned no number.
         """
+        if self._own_metric:
+            net = self._calibrated(arch)
+            fold_in_place(net)
+            return self.measure(self._own_metric, net, arch, self.val)
         return self.measure(TASKS[self.data.task].accuracy, self.subnet(arch), arch, self.val)
 
     def subnet(self, arch: Arch) -> nn.Module:

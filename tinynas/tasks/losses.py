@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..data.base import Batch
+from ..utils.errors import InputError
 
 Targets = TypeVar("Targets")
 
@@ -61,6 +62,31 @@ class CrossEntropyLoss(Loss[Tensor]):
             return cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
         losses = cross_entropy(outputs, targets, label_smoothing=self.label_smoothing, reduction="none")
         return (self.class_weights[targets] * losses).mean()
+
+
+@dataclass(frozen=True)
+class FunctionLoss(Loss[Tensor]):
+    """A function of a program: a scalar of logits (N, classes) and class indices (N,).
+
+    Raises:
+        InputError: It returned something else.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    def targets(self, batch: Batch) -> Tensor:
+        return batch.labels
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss: object = self.function(outputs, targets)
+        if not isinstance(loss, Tensor):
+            raise InputError(f"the loss is of the type {type(loss).__name__}; return a tensor with a single value")
+        if loss.numel() != 1 or not loss.requires_grad:
+            raise InputError(
+                f"the loss has the shape {tuple(loss.shape)} and {'a' if loss.requires_grad else 'no'} gradient; "
+                "return a single value that is computed from the outputs"
+            )
+        return loss.reshape(())
 
 
 def balanced_class_weights(labels: Tensor, classes: int) -> Tensor:

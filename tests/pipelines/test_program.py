@@ -1,9 +1,12 @@
 """tinynas in a Python program: on its own data, as the commands do it."""
 
+import copy
 import inspect
 import json
+import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from typing import get_type_hints
 
@@ -104,16 +107,59 @@ def test_model_predicts_files_arrays_and_tensors_alike(model, tmp_path):
         model.predict([pixels, np.zeros((16, 16, 3), np.uint8)])
 
 
-def test_model_is_an_ordinary_module(model):
-    arch = model.module.arch
-    images = torch.rand(4, 1, arch.resolution, arch.resolution)
+@pytest.fixture
+def images(model):
+    size = model.module.arch.resolution
+    return torch.rand(4, 1, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_module_is_that_of_the_file_and_can_be_saved(model, images, tmp_path):
     outputs = tinynas.load(model.path)(images)
+    assert not model.module.training
     assert torch.equal(model.module(images), outputs)
-    exported = torch.export.export(model.module, (images,)).module()
-    assert torch.allclose(exported(images), outputs, atol=1e-5)
-    model.module(images).sum().backward()
-    assert all(parameter.grad is not None for parameter in model.module.parameters())
-    model.module.zero_grad()
+    torch.save(model.module, tmp_path / "module.pt")
+    assert torch.equal(torch.load(tmp_path / "module.pt", weights_only=False)(images), outputs)
+    torch.save(model.module.state_dict(), tmp_path / "weights.pt")
+    rebuilt = tinynas.build(model.module.arch).eval()
+    rebuilt.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    assert torch.equal(rebuilt(images), outputs)
+
+
+def test_module_can_be_exported_with_any_number_of_images(model, images):
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(model.module, (images,), dynamic_shapes=((batch,) + (None,) * 3,)).module()
+    for count in (1, 3, 4):
+        assert torch.allclose(exported(images[:count]), model.module(images[:count]), atol=1e-5)
+
+
+COMPILERS = ["eager", pytest.param("inductor", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("backend", COMPILERS)
+def test_module_can_be_compiled(model, images, backend):
+    if backend == "inductor" and not shutil.which("g++"):
+        pytest.skip("needs a C++ compiler")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, which imports what it deprecates
+        compiled = torch.compile(copy.deepcopy(model.module), backend=backend, fullgraph=True)
+        with torch.no_grad():
+            assert torch.allclose(compiled(images), model.module(images), atol=1e-5)
+
+
+def test_module_can_be_trained_further(model, data):
+    loaded, arch = data.load(), model.module.arch
+    network = copy.deepcopy(model.module).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    losses = []
+    for epoch in range(6):
+        for batch in loaded.training_batches(24, (arch.resolution,), seed=0, epoch=epoch, augmentation="none"):
+            loss = torch.nn.functional.cross_entropy(network(batch.images), 1 - batch.labels)  # the other way round
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert losses[-1] < losses[0] / 2
 
 
 def test_model_exports_and_is_opened_again(model, data, tmp_path):

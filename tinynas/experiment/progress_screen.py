@@ -29,7 +29,14 @@ class ProgressScreen:
     def __init__(self, *, stderr: bool = False) -> None:
         self.quiet = is_silent_rank()
         self.console = Console(
-            stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=self.quiet
+            stderr=stderr,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+            quiet=self.quiet,
+            force_jupyter=False,
+            force_terminal=False if Console().is_jupyter else None,  # in a notebook plain lines, of one output
         )
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}  # by task

@@ -1,5 +1,6 @@
 """The search command: train a run's supernet, then search it."""
 
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,10 +56,12 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     with removed_if_empty(plan.run):
         supernet, data = train_supernet(plan, report=report)
     broadcast_weights(supernet)  # with its statistics: they identify the supernet in the study
-    from .search_study import (
-        join_search,
-        search_trained,
-    )  # Optuna and what draws pictures: not before the supernet is trained
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # in notebooks, of what Optuna imports
+        from .search_study import (
+            join_search,
+            search_trained,
+        )  # Optuna and what draws pictures: not before the supernet is trained
 
     if rank() > 0:
         join_search(plan, supernet, data, report=report)

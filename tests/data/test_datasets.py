@@ -281,6 +281,21 @@ def test_large_data_sets_are_the_same_with_and_without_workers(tmp_path, monkeyp
         assert torch.equal(labels, other_labels)
 
 
+def growing(count):
+    """Images each of which is larger than the one before, so that the first does not tell how much all take."""
+    return [(np.full((10 + number, 10 + number), number, np.uint8), number % 3) for number in range(count)]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.7, 0.999])
+def test_no_pixels_are_kept_if_those_of_all_parts_are_too_many(monkeypatch, fraction):
+    datasets = Datasets(train=growing(40), test=growing(20), val=growing(20), classes=CLASSES)
+    total = sum(image.size for count in (40, 20, 20) for image, _ in growing(count))
+    for limit, is_kept in ((total, True), (int(fraction * total), False)):
+        monkeypatch.setattr(dataset_reader, "KEPT_BYTES", limit)
+        for split in replace(datasets).load().splits.values():
+            assert {record.pixels is not None for record in split.read.records} == {is_kept}
+
+
 @pytest.mark.parametrize("few", [0, 1000])
 def test_images_that_change_between_two_reads_are_an_error(monkeypatch, few):
     class Changing(Counting):

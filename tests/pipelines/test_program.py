@@ -210,6 +210,8 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
         model.export("firmware", int8=False)
     with pytest.raises(InputError, match=r"a range of MACs is for `pareto=True`; add it, or limit `flops`"):
         tinynas.search(space="micro", data=data, flops="1M:2M")
+    with pytest.raises(InputError, match=r"data is of the type list; pass the name of a data set, or a tinynas\.Data"):
+        tinynas.search(space="micro", data=samples(4, 0))
     with pytest.raises(BudgetError, match="no network of the space fits"):
         tinynas.search(space="micro", data=data, flops=10)
     with pytest.raises(FileError, match=r"cannot read nowhere/front\.json: No such file"):

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import torch
@@ -69,7 +68,7 @@ class DatasetReader:
         self._task = task
         self._classes = classes
         self._num_bytes = 0
-        self._first: ImageRecord | None = None
+        self._first: tuple[str, int] | None = None  # name and channels of the first image
 
     def read(self, dataset: Dataset, part: str) -> Samples:
         """Read and check all samples of a part of the data set.
@@ -87,28 +86,36 @@ class DatasetReader:
             name = f"{part}[{index}]"
             value, label = read_sample(dataset, index, name)
             pixels = to_pixels(value, name)
-            kept_before = self.keeps_pixels
             channels, height, width = pixels.shape
-            shape = channels, height, width
-            record = self._checked(ImageRecord(dataset, index, name, shape, tensor_digest(pixels), pixels))
+            self._check_channels(name, channels)
+            kept_before = self.keeps_pixels
+            self._count(pixels.numel(), expected=pixels.numel() * len(dataset) if index == 0 else 0)
             if kept_before and not self.keeps_pixels:
-                records = [earlier._replace(pixels=None) for earlier in records]
-            records.append(record)
+                records = [record._replace(pixels=None) for record in records]
+            kept = pixels if self.keeps_pixels else None
+            records.append(ImageRecord(dataset, index, name, (channels, height, width), tensor_digest(pixels), kept))
             targets.append(self._target(label, pixels, name))
             moments.append(_moments(pixels))
         return Samples(images=DatasetImages(records), targets=targets, moments=moments)
 
-    def _checked(self, record: ImageRecord) -> ImageRecord:
-        """Return the record of an image, with its pixels if they are kept."""
-        self._first = self._first or record._replace(pixels=None)
-        if record.shape[0] != self._first.shape[0]:
+    def _check_channels(self, name: str, channels: int) -> None:
+        """Raise InputError unless an image has the channels of the first one that was read."""
+        self._first = self._first or (name, channels)
+        first_name, first_channels = self._first
+        if channels != first_channels:
             raise InputError(
-                f"{self._first.name} has {self._first.shape[0]} channels, and {record.name} has {record.shape[0]}; "
-                "convert all to grey or RGB"
+                f"{first_name} has {first_channels} channels, and {name} has {channels}; convert all to grey or RGB"
             )
-        self._num_bytes += prod(record.shape)
-        self.keeps_pixels = self._num_bytes <= KEPT_BYTES
-        return record if self.keeps_pixels else record._replace(pixels=None)
+
+    def _count(self, num_bytes: int, *, expected: int) -> None:
+        """Count the bytes of an image; keep no pixels if there are too many of them.
+
+        Args:
+            num_bytes: Of the image.
+            expected: Bytes of a whole dataset, if all of its images are as large as its first one.
+        """
+        self._num_bytes += num_bytes
+        self.keeps_pixels = self.keeps_pixels and max(self._num_bytes, expected) <= KEPT_BYTES
 
     def _target(self, label: Any, image: Tensor, name: str) -> Any:
         """Return the class index or the objects of an image."""

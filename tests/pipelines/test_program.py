@@ -125,6 +125,16 @@ def test_module_is_that_of_the_file_and_can_be_saved(model, images, tmp_path):
     assert torch.equal(rebuilt(images), outputs)
 
 
+def test_prepared_images_are_what_predictions_are_made_of(model):
+    images = [image for image, _ in samples(3, 4)]
+    with torch.no_grad():
+        probabilities = model.module(model.prepare(images)).softmax(1)
+    for prediction, expected in zip(model.predict(images), probabilities, strict=True):
+        assert torch.allclose(prediction.probabilities, expected, atol=1e-6)
+    with pytest.raises(InputError, match="there are no images; pass one or more"):
+        model.prepare([])
+
+
 def test_module_can_be_exported_with_any_number_of_images(model, images):
     batch = torch.export.Dim("batch", min=1, max=64)
     exported = torch.export.export(model.module, (images,), dynamic_shapes=((batch,) + (None,) * 3,)).module()

@@ -137,6 +137,27 @@ class TrainedModel:
         return predictions
 
     @keywords_in_errors()
+    def prepare(self, images: Any) -> Tensor:
+        """Return images as the module takes them: resized as in an evaluation, and normalised.
+
+        Args:
+            images: As for `predict`.
+
+        Returns:
+            Floats (N, C, resolution, resolution), on the CPU.
+
+        Raises:
+            InputError: An image is not as for `predict`.
+            FileError: An image file cannot be read.
+        """
+        inputs = []
+        for number, image in enumerate(list_of_images(images)):
+            inputs.append(network_input(self._loaded.model, self._pixels(image, f"images[{number}]")))
+        if not inputs:
+            raise InputError("there are no images; pass one or more")
+        return torch.cat(inputs)
+
+    @keywords_in_errors()
     def detect(self, images: Any, *, threshold: float = SCORE_THRESHOLD) -> list[list[Box]]:
         """Detect the objects in images.
 

@@ -1,6 +1,6 @@
 """A search space that a program made, as the YAML of a run's space.yaml."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import yaml
@@ -28,7 +28,8 @@ def space_to_yaml(space: SearchSpace) -> str:
     Raises:
         InputError: It cannot be restored, as blocks of a stage have different options.
     """
-    plain: dict[str, Any] = {**asdict(space), "stages": [_stage(stage) for stage in space.stages]}
+    plain = {field.name: getattr(space, field.name) for field in fields(space)}
+    plain |= {"stem": asdict(space.stem), "head": asdict(space.head), "stages": list(map(_stage, space.stages))}
     text = yaml.safe_dump(_with_lists(plain), sort_keys=False, default_flow_style=None, width=120)
     try:
         restored = SearchSpace.from_dict(read_yaml(text, "space"))
@@ -44,7 +45,12 @@ def space_to_yaml(space: SearchSpace) -> str:
 
 def _stage(stage: StageChoices) -> dict[str, Any]:
     """Return the YAML form of a stage: the options of its first block, which the others share."""
-    return {"depth": stage.depth, **asdict(stage.blocks[0])}
+    first = stage.blocks[0]
+    plain: dict[str, Any] = {"kind": first.kind.kind, "depth": stage.depth, "stride": first.stride}
+    for option, values in zip(first.kind.options, first.options, strict=True):
+        if values and (values != option.default or option.key == "act"):  # an act that is left out is the space's
+            plain[option.key] = values
+    return plain
 
 
 def _with_lists(value: Any) -> Any:

@@ -35,7 +35,7 @@ def lower(arch: Arch) -> LoweredNetwork:
         arch: Classifier or detector.
 
     Returns:
-        Operators in the order of execution, for one image (1, resolution, resolution, in_channels).
+        Operators in the order of execution, for one image (1, height, width, in_channels).
     """
     turned = arch.padding == SAME
     image = map_spec(FeatureMap.of(arch.in_channels, arch.resolution), INPUT_NAME)

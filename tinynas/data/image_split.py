@@ -83,7 +83,7 @@ class ImageSplit:
         return self._load_image(request), self.labels[request.image]
 
     def _load_image(self, request: ImageRequest) -> Tensor:
-        """Read an image and resize it, augmented if the request has a seed: uint8 (C, resolution, resolution)."""
+        """Read an image and resize it, augmented if the request has a seed: uint8 (C, H, W)."""
         if request.seed is None:
             return center_crop(self.read(request.image), request.resolution, self.crop)
         smallest_area = FILE_CROP_SCALE if request.ranges.crop_scale is None else request.ranges.crop_scale
@@ -98,7 +98,7 @@ class ImageSplit:
         return RandomChanges.draw(1, rng).apply(changed[None])[0]
 
     def _cropped(self, index: int, crop: RandomCrop) -> Tensor:
-        """Read an image and crop it: uint8 (C, resolution, resolution)."""
+        """Read an image and crop it: uint8 (C, H, W)."""
         try:
             return crop(self.read(index, reduction=crop.reduction))
         except ValueError as error:

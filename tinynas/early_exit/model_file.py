@@ -61,7 +61,7 @@ def load(path: str | Path) -> Network | EarlyExits:
             does.
 
     Returns:
-        The network in eval mode, on the CPU. It takes images (N, in_channels, resolution, resolution), normalised as in
+        The network in eval mode, on the CPU. It takes images (N, in_channels, H, W), normalised as in
         training. A classifier returns logits (N, classes); a detector (N, P, 5 + classes) for its P anchors; a network
         with early exits returns the logits (N, classes) and the index of the exit (N,) of each image.
 

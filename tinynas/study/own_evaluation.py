@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..arch.arch import Arch
 from ..data.base import Data, Split
 from ..utils.errors import EvaluationError
+from ..utils.sizes import Size
 
 LabelledBatches = Iterable[tuple[Tensor, Tensor]]
 Evaluate = Callable[[nn.Module, LabelledBatches], float]  # higher is better
@@ -24,7 +25,7 @@ class SplitBatches:
         device: Where images and labels are.
     """
 
-    def __init__(self, data: Data, split: Split, resolution: int, batch_size: int, device: torch.device) -> None:
+    def __init__(self, data: Data, split: Split, resolution: Size, batch_size: int, device: torch.device) -> None:
         self._data = data
         self._split = split
         self._resolution = resolution

@@ -42,7 +42,7 @@ def run_search(evaluator: SubnetEvaluator, kind: str, sampler: str, seed: int) -
         storage=str(SCRATCH / slug(f"samplers {kind} {sampler} {seed}.journal")),
         trials=TRIALS,
         sampler=sampler,
-        pareto=kind == "front",
+        objectives=("macs",) if kind == "front" else (),
         seed=seed,
     )
     return [(evaluation.cost.macs, evaluation.accuracy) for evaluation in outcome.evaluations]

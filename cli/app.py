@@ -1,6 +1,6 @@
 """The commands. What needs torch is imported by the command that needs it, so that --help answers at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,8 @@ import typer
 
 from tinynas.arch.arch import Arch
 from tinynas.arch.cost import cost, layer_costs
-from tinynas.arch.latency_table import LatencyTable
+from tinynas.arch.cost_names import split_words
+from tinynas.arch.cost_table import TIME, CostTable
 from tinynas.arch.targets import TARGETS, find_target
 from tinynas.arch.zoo import load_arch, load_space, shipped_networks, shipped_spaces, short_name
 from tinynas.experiment.config import DATA_HELP
@@ -20,7 +21,18 @@ from tinynas.utils.units import parse_count
 
 from .exits import sidenet
 from .latency import fit_latency, layers
-from .options import AsJson, DataName, Device, LoaderWorkers, ModelFile, OutFolder, SkipUnreadable, settings_options
+from .options import (
+    AsJson,
+    CostAxis,
+    DataName,
+    Device,
+    LoaderWorkers,
+    ModelFile,
+    OptionalValues,
+    OutFolder,
+    SkipUnreadable,
+    settings_options,
+)
 from .screen import Screen
 from .storage import storage_proxy
 from .tables.cells import note_undrawable
@@ -38,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(search)
+app.command(cls=OptionalValues)(search)
 app.command()(retrain)
 
 
@@ -75,9 +87,13 @@ def compare(
             help="Plot to write, a PNG. Default: compare.png in the run, or here for several.", show_default=False
         ),
     ] = None,
+    x: CostAxis = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the Pareto fronts and retrained networks of runs in a table and a plot."""
+    """Compare the Pareto fronts and retrained networks of runs in a table and a plot.
+
+    The front is that of all networks that a search has evaluated, whichever costs it searched for.
+    """
     from tinynas.experiment.compare import compare_runs
     from tinynas.experiment.run_folder import FRONT, RunFolder
     from tinynas.experiment.runs import newest_run
@@ -85,7 +101,7 @@ def compare(
     folders = runs or [newest_run(FRONT).path]
     out = out or RunFolder(folders[0] if len(folders) == 1 else Path()).comparison_plot
     screen = Screen(as_json)
-    comparison = compare_runs(folders, out)
+    comparison = compare_runs(folders, out, costs=split_words(x) if x else None)
     show_comparison(screen, comparison, out)
     screen.document(comparison.to_dict() | {"picture": str(out)})
 
@@ -193,6 +209,10 @@ def count(
         Path | None,
         typer.Option(metavar="FILE", help="Add up the times of the layers in this CSV file, see `tinynas layers`."),
     ] = None,
+    cost_table: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Add up another cost of the layers in this CSV file; may be repeated."),
+    ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="NAME", help="Measure it as well for this target, see `tinynas targets`.")
     ] = None,
@@ -202,13 +222,14 @@ def count(
     network = load_arch(arch)
     network = replace(network, resolution=parse_size(resolution)) if resolution else network
     document: dict[str, Any] = {"name": short_name(arch), "resolution": network.resolution, **cost(network).to_dict()}
-    document |= _measured(network, target, latency_table)
+    own = [CostTable.read(path) for path in cost_table or ()]
+    document |= _measured(network, target, latency_table, own)
     if check:
         from tinynas.models.profile import recount
 
         document["check"] = recount(network)
     screen = Screen(as_json)
-    show_cost(screen, network, document)
+    show_cost(screen, network, document, {table.cost: table.unit for table in own})
     if target and "latency" in document and not latency_table:
         from tinynas.deploy.measured_costs import how_measured
 
@@ -250,15 +271,20 @@ app.command()(quickstart)
 app.command()(storage_proxy)
 
 
-def _measured(network: Arch, target: str | None, latency_table: Path | None) -> Mapping[str, float]:
-    """Return the costs of a network that are not counted: by a table, or on a target that has such costs."""
+def _measured(
+    network: Arch, target: str | None, latency_table: Path | None, own: Sequence[CostTable]
+) -> Mapping[str, float]:
+    """Return the costs of a network that are not counted: by tables, or on a target that has such costs."""
+    costs: dict[str, float] = {}
     if latency_table:
-        return LatencyTable.read(latency_table).measure(network)
-    if target is None or not find_target(target).latency:
-        return {}
-    from tinynas.deploy.measured_costs import measured_costs
+        costs |= CostTable.read(latency_table, column=TIME).measure(network)
+    elif target is not None and find_target(target).latency:
+        from tinynas.deploy.measured_costs import measured_costs
 
-    return measured_costs(find_target(target)).measure(network)
+        costs |= measured_costs(find_target(target)).measure(network)
+    for table in own:
+        costs |= table.measure(network)
+    return costs
 
 
 def _range(smallest: Arch, largest: Arch) -> dict[str, Any]:

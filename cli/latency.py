@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tinynas.arch.latency_table import write_table
+from tinynas.arch.cost_table import TIME, split_column, write_table
 from tinynas.arch.layers import layers_of_space
 from tinynas.arch.space import SearchSpace
 from tinynas.arch.zoo import load_space
@@ -31,17 +31,24 @@ def layers(
     out: Annotated[Path, typer.Option("--out", "-o", help="Table to write, a CSV file.")] = Path("layers.csv"),
     classes: Classes = None,
     in_channels: InChannels = None,
+    cost: Annotated[
+        str,
+        typer.Option(metavar="NAME (UNIT)", help="Title of the column to fill in: a cost and its unit, or the time."),
+    ] = TIME,
     as_json: AsJson = False,
 ) -> None:
     """List the different layers of all networks of a space, for you to fill in what each takes on your board.
 
-    `tinynas search --latency 5ms --latency-table FILE` adds these times up for every network.
+    `tinynas search --latency 5ms --latency-table FILE` adds these times up for every network; for another cost, such as
+    "energy (uJ)", `tinynas search --limit energy=900 --cost-table FILE`.
     """
     screen = Screen(as_json)
+    if cost != TIME:
+        split_column(cost)  # raises an error if it is no name and unit
     listed = layers_of_space(_space(space, classes, in_channels))
-    write_table(out, listed, {})
+    write_table(out, listed, {}, column=cost)
     counts = Counter([layer.kind for layer in listed])
-    show_layers(screen, space, counts, out)
+    show_layers(screen, space, counts, out, cost)
     screen.document({"space": space, "layers": len(listed), "by_kind": dict(counts), "table": str(out)})
 
 

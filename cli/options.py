@@ -1,15 +1,17 @@
 """Options of commands: generated from the settings of configuration classes, and the few that are not settings."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
 import typer
+from typer.core import TyperCommand
 
 from tinynas.experiment.config import DATA_HELP, DATA_METAVAR, SKIP_UNREADABLE_HELP
+from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils.machine import set_loader_workers
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.schema import without_none
@@ -139,6 +141,53 @@ Latency = Annotated[
     _option("--latency", panel=_LIMITS, help="Time of one inference, e.g. 5ms, by the target or --latency-table."),
 ]
 
+RetrainLatency = Annotated[
+    str | None, _option("--latency", panel=_LIMITS, help="Time of one inference, if the search knew it, e.g. 5ms.")
+]
+OwnLimits = Annotated[
+    list[str] | None,
+    _option(
+        "--limit",
+        metavar="NAME=VALUE",
+        panel=_LIMITS,
+        help="Limit of a cost of your own, e.g. energy=3.5, by --cost-table; may be repeated.",
+    ),
+]
+CostAxis = Annotated[
+    str | None,
+    _option(
+        "--x",
+        metavar="COST[,COST]",
+        help="Cost of the front, or two: macs, params, sram, flash, latency or one of your own. Default: those of the "
+        "searches, if they are the same, else macs.",
+    ),
+]
+
+
+class OptionalValues(TyperCommand):
+    """A command in which some options need no value: without one they have the text that their settings imply."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, the implied texts inserted."""
+        return super().parse_args(ctx, with_implied_values(args))
+
+
+def with_implied_values(args: Sequence[str]) -> list[str]:
+    """Return arguments with the implied text after every option that has one and stands without a value.
+
+    Example:
+        >>> with_implied_values(["--pareto", "--trials", "9"])
+        ['--pareto', 'macs', '--trials', '9']
+    """
+    implied = {row.flag: row.setting.info.implied for row in rows(SearchSettings) if row.setting.info.implied}
+    complete = []
+    for number, arg in enumerate(args):
+        complete.append(arg)
+        is_alone = number + 1 == len(args) or args[number + 1].startswith("-")
+        if arg in implied and is_alone:
+            complete.append(implied[arg])
+    return complete
+
 
 def settings_options(*configs: Any) -> Callable[[Command], Command]:
     """Give a command an option for every setting of some configuration classes, in place of its `overrides`.
@@ -192,13 +241,13 @@ class _Option:
             panel=info.group or None,
             help=self.help,
             hidden=self.hidden,
-            metavar=info.metavar or None,
+            metavar=None if self.negates else info.metavar or None,
         )
         return inspect.Parameter(
             self.parameter,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[_option_type(self.setting) | None, option],
+            annotation=Annotated[(bool if self.negates else _option_type(self.setting)) | None, option],
         )
 
 
@@ -212,7 +261,7 @@ def _options_of(row: SettingRow) -> Iterator[_Option]:
         is_alias = name != setting.name
         is_on = row.default == "on"
         yield _Option(setting=setting, parameter=name, help=text, hidden=is_alias or is_on)
-        if _option_type(setting) is bool:
+        if _option_type(setting) is bool or setting.info.implied:
             yield _Option(
                 setting=setting, parameter=f"no_{name}", help=text, hidden=is_alias or not is_on, negates=True
             )

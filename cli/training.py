@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tinynas.arch.budget import Budget
+from tinynas.arch.budget import Budget, parse_own_limits
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
-from tinynas.experiment.plans import RetrainPlan, SearchPlan
+from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.recipes import RecipeFile, load_recipe
 from tinynas.experiment.saved import read_config_file
+from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils.overrides import Overrides
 
@@ -30,6 +31,7 @@ def search(
     sram: opt.Sram = None,
     flash: opt.Flash = None,
     latency: opt.Latency = None,
+    limit: opt.OwnLimits = None,
     overrides: Overrides,
     tensorboard: opt.TensorBoard = False,
     loader_workers: opt.LoaderWorkers = None,
@@ -46,22 +48,10 @@ def search(
     Settings that neither an option nor --config names are those of the existing run, or the defaults.
     """
     from tinynas.pipelines.search import search as run_search
-    from tinynas.pipelines.search_planning import plan_search, search_target
     from tinynas.utils.distributed import broadcast_from_rank0, choose_device, process_group
 
-    def make_plan() -> tuple[SearchPlan, Overrides]:
-        from_file = read_config_file(config, SearchSettings, SupernetConfig) if config else Overrides({})
-        named = from_file | overrides
-        budget = Budget.parse(
-            flops=flops,
-            params=params,
-            sram=sram,
-            flash=flash,
-            latency=latency,
-            target=search_target(run, resume=resume, overrides=named),
-        )
-        return plan_search(run, resume=resume, task=task, budget=budget, overrides=named), named
-
+    limits = {"flops": flops, "params": params, "sram": sram, "flash": flash, "latency": latency, "own": limit}
+    make_plan = partial(_plan_of_search, run, limits, resume=resume, task=task, config=config, overrides=overrides)
     choose_device(device)
     with process_group():
         plan, overrides = broadcast_from_rank0(make_plan)
@@ -75,6 +65,29 @@ def search(
     screen.document(result.to_dict() | {"run": str(plan.run)})
 
 
+def _plan_of_search(
+    run: Path | None,
+    limits: Mapping[str, Any],
+    *,
+    resume: bool,
+    task: str | None,
+    config: Path | None,
+    overrides: Overrides,
+) -> tuple[SearchPlan, Overrides]:
+    """Return the plan of a search, and the settings that were named."""
+    from tinynas.pipelines.search_planning import plan_search, search_target
+
+    from_file = read_config_file(config, SearchSettings, SupernetConfig) if config else Overrides({})
+    named = from_file | overrides
+    budget = Budget.parse(**_parsed(limits), target=search_target(run, resume=resume, overrides=named))
+    return plan_search(run, resume=resume, task=task, budget=budget, overrides=named), named
+
+
+def _parsed(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of options, those of the user's own costs by name."""
+    return {**limits, "own": parse_own_limits(limits["own"] or [])}
+
+
 @opt.settings_options(RetrainConfig)
 def retrain(
     target: opt.Target = None,
@@ -85,6 +98,8 @@ def retrain(
     params: opt.Params = None,
     sram: opt.Sram = None,
     flash: opt.Flash = None,
+    latency: opt.RetrainLatency = None,
+    limit: opt.OwnLimits = None,
     tensorboard: opt.TensorBoard = False,
     loader_workers: opt.LoaderWorkers = None,
     task: opt.TaskName = None,
@@ -98,7 +113,7 @@ def retrain(
 ) -> None:
     """Train one network and write the model that is deployed.
 
-    Limits choose a network of the run's Pareto front; without them it is the run's best.
+    Limits choose the most accurate network that the run has evaluated within them; without limits it is the run's best.
     The data set is that of the run or model that the network comes from, unless another one is named.
     """
     from tinynas.experiment.run_folder import RetrainFolder
@@ -106,7 +121,7 @@ def retrain(
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, choose_device, process_group
 
-    limits = {"flops": flops, "params": params, "sram": sram, "flash": flash}
+    limits = {"flops": flops, "params": params, "sram": sram, "flash": flash, "latency": latency, "own": limit}
     named = {"name": name, "resume": resume, "task": task, "source": source}
     read_request = partial(_read_request, target, named, limits, recipe=recipe, config=config, overrides=overrides)
     if dry_run:
@@ -137,7 +152,7 @@ def _plan_of_request(target: str | None, read_request: Callable[[], dict[str, An
 def _read_request(
     target: str | None,
     named: Mapping[str, Any],
-    limits: Mapping[str, str | None],
+    limits: Mapping[str, Any],
     *,
     recipe: str | None,
     config: Path | None,
@@ -150,7 +165,7 @@ def _read_request(
     if published and not named["resume"]:
         published.check_model(named["source"])
     settings = _settings_of_files(published, config, named["source"]) | overrides
-    budget = front_budget(target, named["source"], **limits)
+    budget = front_budget(target, named["source"], **_parsed(limits))
     return {**named, "budget": budget, "recipe": published, "overrides": settings}
 
 

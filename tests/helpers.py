@@ -233,9 +233,9 @@ def evaluated(feasible, archs, evaluate):
     return [Evaluation(arch=arch, accuracy=evaluate(arch), cost=feasible.cost_of(arch)) for arch in archs]
 
 
-def sampled_search(feasible, sampler, evaluate, *, trials, seed=0, pareto=False, workers=1):
+def sampled_search(feasible, sampler, evaluate, *, trials, seed=0, objectives=(), workers=1):
     """The evaluations of a search without a storage; the networks of all workers but one are always pending."""
-    proposals = FeasibleSampler(feasible, SAMPLERS[sampler](feasible, pareto=pareto))
+    proposals = FeasibleSampler(feasible, SAMPLERS[sampler](feasible, objectives=objectives))
     archs, evaluations = feasible.start_points(8, generator(seed, "start points")), []
     while len(evaluations) < trials:
         pending = archs[len(evaluations) :]

@@ -118,7 +118,7 @@ class StubSearch:
             storage=self.storage,
             trials=self.trials,
             sampler=self.sampler,
-            pareto=True,
+            objectives=("macs",),
             after_trial=usage.after_trial,
             note=note,
             grace=self.grace,

@@ -5,7 +5,7 @@ from tinynas.cli.screen import Screen
 from tinynas import Arch, Budget, Supernet
 from tinynas.data.base import Data
 from tinynas.experiment.config import SupernetConfig
-from tinynas.experiment.plans import SearchPlan
+from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.pipelines.search import search, train_supernet
 from tinynas.utils.overrides import Overrides

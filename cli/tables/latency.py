@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from tinynas.pipelines.fit_latency import LatencyReport
 
 
-def show_layers(screen: Screen, space: str, counts: Mapping[str, int], table: Path) -> None:
+def show_layers(screen: Screen, space: str, counts: Mapping[str, int], table: Path, column: str) -> None:
     """Show how many different layers of each kind a space has."""
     total = sum(counts.values())
     rows = []
     for kind, count in {**counts, "all": total}.items():
         rows.append({"kind": kind, "layers": str(count)})
     screen.table(f"Different layers of {space}", rows)
-    screen.note(f"written to {table}; next: fill in its last column, microseconds")
+    screen.note(f"written to {table}; next: fill in its last column, {column}")
 
 
 def show_fit(screen: Screen, report: "LatencyReport", table: Path | None) -> None:

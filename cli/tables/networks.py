@@ -1,10 +1,11 @@
 """Tables of counted costs: of one network by layer, of shipped spaces and networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinynas.arch.arch import Arch
 from tinynas.arch.cost import describe, layer_costs
+from tinynas.arch.cost_names import cost_title
 from tinynas.arch.lowering import lower
 from tinynas.arch.targets import Target
 from tinynas.utils.sizes import format_size, pair
@@ -27,8 +28,8 @@ _MEMORY = {
 _KINDS = {"spaces": "Search spaces, smallest to largest network", "networks": "Published networks"}
 
 
-def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
-    """Show the cost of a network, and the SRAM in use while each layer runs."""
+def show_cost(screen: Screen, arch: Arch, document: dict[str, Any], units: Mapping[str, str]) -> None:
+    """Show the cost of a network, those of the user's own with their units, and the SRAM in use at every layer."""
     layers = list(layer_costs(arch))
     peak = layers[0]
     for layer in layers:
@@ -45,6 +46,8 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any]) -> None:
     values["layer at the SRAM peak"] = peak.name
     if "latency" in document:
         values["latency"] = describe("latency", document["latency"])
+    for name in units:
+        values[cost_title(name, units)] = describe(name, document[name])
     if check := document.get("check"):
         values["MACs counted by fvcore"] = f"{check['macs']:,}"
         values["params counted by torch"] = f"{check['params']:,}"

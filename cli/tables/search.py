@@ -1,8 +1,10 @@
 """Tables of searches, retrainings and comparisons."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tinynas.arch.cost import describe
+from tinynas.arch.cost_names import cost_title
 from tinynas.arch.targets import find_target
 from tinynas.experiment.comparison import Comparison
 from tinynas.experiment.metric_names import column_title, format_metric, is_percent
@@ -10,14 +12,24 @@ from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
 from tinynas.utils.sizes import format_size
 
 from ..screen import Screen
-from .cells import TARGET_TITLES, cost_cells, is_uneven, note_undrawable, percent, percent_with_error, warn_if_untrained
+from .cells import (
+    COST_TITLES,
+    TARGET_TITLES,
+    cost_cells,
+    is_uneven,
+    note_undrawable,
+    percent,
+    percent_with_error,
+    warn_if_untrained,
+)
 
 
 def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     """Show the Pareto front of a search, its best network marked."""
     target = find_target(result.target)
-    of_target = {target.sram, target.flash, *result.budget.limits()}
-    shown = [name for name in TARGET_TITLES if name in of_target and name in result.best_entry.cost.to_dict()]
+    used = {target.sram, target.flash}.union(result.budget.limits(), result.objectives)
+    known = result.best_entry.cost.named()
+    shown = [name for name in TARGET_TITLES if name in used and name in known]
     rows = []
     for entry in result.front:
         row = {
@@ -27,16 +39,27 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
         } | cost_cells(entry.cost)
         for name in shown:
             row[TARGET_TITLES[name]] = describe(name, getattr(entry.cost, name))
+        for name, value in entry.cost.own.items():
+            row[cost_title(name, result.units)] = describe(name, value)
         rows.append(row)
     limits = result.budget.describe()
     title = f"Pareto front of {result.space} on {result.data} for {result.target}"
+    if result.objectives != ("macs",):
+        title += f" by accuracy and {' and '.join(result.objectives)}"
     title += f" ({limits}; {result.evaluations} networks evaluated)"
     screen.table(title, rows)
     best = result.best_entry.accuracy
     advice = "check the labels, or train the supernet for more --epochs or with another --lr"
     warn_if_untrained(screen, result.metric, best, result.chance, split="search-val", advice=advice)
     note_undrawable(screen, [result.space, result.data], instead="escapes")
-    screen.note(f"written to {run}: front.json, front.png, best.yaml; next: tinynas retrain {run} --netaug")
+    screen.note(
+        f"written to {run}: front.json, evaluations.json, front.png, best.yaml; next: tinynas retrain {run} --netaug"
+    )
+
+
+def _title(cost: str, units: Mapping[str, str]) -> str:
+    """Return the title of a cost's column."""
+    return TARGET_TITLES.get(cost) or COST_TITLES.get(cost) or cost_title(cost, units)
 
 
 def _value_with_error(metric: str, entry: FrontEntry) -> str:
@@ -83,19 +106,29 @@ def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
             row = {"series": name, "name": point.name, "images": images}
             row[column_title(sorted(metrics))] = _value(series.metric, point.accuracy)
             row |= cost_cells(point)
+            for cost in comparison.costs:
+                if cost not in COST_TITLES:
+                    row[_title(cost, comparison.units)] = describe(cost, point.costs()[cost])
             row["hypervolume"] = volume
             rows.append(row)
             name, volume = "", ""
     screen.table("Comparison", rows, left=3)
-    macs, accuracy = comparison.reference
+    decades, references = [], [f"{comparison.reference[-1]:.1f}%"]
+    for name, value in zip(comparison.costs, comparison.reference, strict=False):
+        title = cost_title(name, comparison.units)
+        decades.append(f"decades of {title}")
+        references.append(f"{describe(name, value)} {title}" if name == "macs" else f"{title} {describe(name, value)}")
     screen.note(
-        "hypervolume: percentage points x decades of MACs that a series dominates, "
-        f"measured from {accuracy:.1f}% and {describe('macs', macs)} MACs"
+        f"hypervolume: percentage points x {' x '.join(decades)} that a series dominates, "
+        f"measured from {' and '.join(references)}"
     )
+    if comparison.left_out:
+        names = " and ".join(comparison.costs)
+        screen.note(f"left out, as {names} of their networks are not known: {', '.join(comparison.left_out)}")
     if len(data_sets) > 1 or len(metrics) > 1:
         screen.note("accuracies on different data sets are not comparable")
-    names = []
+    drawn = []
     for series in comparison.series:
-        names += [series.name, series.data]
-    note_undrawable(screen, names, instead="escapes")
+        drawn += [series.name, series.data]
+    note_undrawable(screen, drawn, instead="escapes")
     screen.note(f"plot written to {plot}")

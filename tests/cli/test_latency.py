@@ -8,7 +8,7 @@ import yaml
 
 from helpers import SMALL
 from tinynas import Arch, SearchSpace, load_arch, load_space
-from tinynas.arch.latency_table import LatencyTable, write_table
+from tinynas.arch.cost_table import CostTable, write_table
 from tinynas.arch.layers import layers_of, layers_of_space
 
 KINDS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "ADD", "MUL", "HARD_SWISH"}  # of classifiers
@@ -87,10 +87,10 @@ def test_search_command_takes_latency_from_a_table(tinynas, fails, board, tmp_pa
     words = ["search", "--run", "r", *QUICK, "--latency", "200us", "--latency-table", "board.csv", "--trials", "12"]
     code, out, err = tinynas(*words, "--json")
     assert code == 0, err
-    document, table = json.loads(out), LatencyTable.read(board)
+    document, table = json.loads(out), CostTable.read(board)
     largest = replace(SearchSpace.from_dict(SMALL).max(), classes=10)
-    assert table.seconds(largest) > 200e-6, "the limit decides nothing"
-    assert all(e["latency"] == table.seconds(Arch.from_dict(e["arch"])) <= 200e-6 for e in document["front"])
+    assert table.total(largest) > 200, "the limit decides nothing"
+    assert all(e["latency"] == table.total(Arch.from_dict(e["arch"])) / 1e6 <= 200e-6 for e in document["front"])
     assert document["latency_table"] == table.digest
     settings = yaml.safe_load((tmp_path / "r" / "search.yaml").read_text())
     assert settings["latency_table"] == str(board)
@@ -100,11 +100,11 @@ def test_search_command_takes_latency_from_a_table(tinynas, fails, board, tmp_pa
     assert code == 0, err
     document = json.loads(out)
     assert document["evaluations"] == 13
-    assert all(e["latency"] == table.seconds(Arch.from_dict(e["arch"])) for e in document["front"])
+    assert all(e["latency"] == table.total(Arch.from_dict(e["arch"])) / 1e6 for e in document["front"])
 
-    times = {layer: 2 * time for layer, time in table.microseconds.items()}
+    times = {layer: 2 * time for layer, time in table.values.items()}
     write_table(tmp_path / "other.csv", times, times)
-    other = LatencyTable.read(tmp_path / "other.csv")
+    other = CostTable.read(tmp_path / "other.csv")
     message = fails("search", "--run", "r", "--resume", "--latency-table", "other.csv")
     assert f"has the latencies of a table with digest {table.digest[:12]}, these are of a table with" in message
     assert other.digest[:12] in message
@@ -114,7 +114,7 @@ def test_search_command_takes_latency_from_a_table(tinynas, fails, board, tmp_pa
     code, out, err = tinynas(*words[:3], *words[-4:], "--latency", "200us", "--json")  # not resumed
     assert code == 0, err
     document = json.loads(out)
-    assert all(e["latency"] == other.seconds(Arch.from_dict(e["arch"])) <= 200e-6 for e in document["front"])
+    assert all(e["latency"] == other.total(Arch.from_dict(e["arch"])) / 1e6 <= 200e-6 for e in document["front"])
     (earlier,) = (tmp_path / "r" / "earlier").iterdir()
     assert earlier.name == f"latency-0.0002-table-{table.digest[:8]}"
 
@@ -167,11 +167,11 @@ def test_fit_latency_command_writes_a_table_of_a_space(tinynas, measured, tmp_pa
     errors = [abs(error) for error in document["errors"].values()]
     assert document["mean_error"] == pytest.approx(sum(errors) / 30)
     assert abs(document["largest_error"]) == abs(document["errors"][document["largest_error_of"]]) == max(errors) < 1
-    table = LatencyTable.read(tmp_path / document["table"])
+    table = CostTable.read(tmp_path / document["table"])
     space = SearchSpace.from_dict(SMALL)
     table.check_covers(space, "small")
     largest = sum(2 + layer.macs / 500 + layer.bytes_moved / 100 for layer in layers_of(space.max()))
-    assert table.seconds(space.max()) == pytest.approx(largest / 1e6, rel=0.01)
+    assert table.total(space.max()) == pytest.approx(largest, rel=0.01)
 
 
 def test_fit_latency_command_shows_coefficients_and_error(tinynas, measured):

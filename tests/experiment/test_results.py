@@ -5,6 +5,7 @@ import pytest
 from helpers import flipped, result_or_error
 from tinynas.arch.budget import Budget
 from tinynas.arch.cost import cost
+from tinynas.experiment.evaluated import EvaluatedNetworks
 from tinynas.experiment.result_file import read_result
 from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
 from tinynas.experiment.run_folder import RunFolder
@@ -70,10 +71,11 @@ def test_search_result_reads_a_file_with_only_the_oldest_keys(result, tmp_path):
 
 def test_search_result_chooses_within_a_budget(result):
     small, large = result.front
-    assert result.best_within(Budget()) == large
-    assert result.best_within(Budget(macs=small.cost.macs)) == small
-    assert result.best_within(Budget(macs=small.cost.macs - 1)) is None
-    assert result.smallest(Budget(macs=1, flash=1)) == Budget(macs=small.cost.macs, flash=small.cost.flash)
+    networks = EvaluatedNetworks(networks=result.front)
+    assert networks.best_within(Budget()) == large
+    assert networks.best_within(Budget(macs=small.cost.macs)) == small
+    assert networks.best_within(Budget(macs=small.cost.macs - 1)) is None
+    assert networks.smallest(Budget(macs=1, flash=1)) == Budget(macs=small.cost.macs, flash=small.cost.flash)
 
 
 def test_best_yaml_tells_what_the_best_network_reached(result):
@@ -148,7 +150,7 @@ def test_a_class_without_test_images_has_no_accuracy(tmp_path):
 
 
 def front_file(result, folder):
-    RunFolder(folder).write_front(result, b"")
+    RunFolder(folder).write_front(result, result.front, b"")
     return folder / "front.json"
 
 

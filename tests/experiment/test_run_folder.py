@@ -1,6 +1,7 @@
 import pytest
 
-from tinynas.experiment.run_folder import EarlyExitFolder, RunFolder
+from tinynas.experiment.early_exit_folder import EarlyExitFolder
+from tinynas.experiment.run_folder import RunFolder
 from tinynas.utils.errors import FileError
 
 

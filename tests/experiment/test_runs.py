@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from tinynas.experiment.run_folder import FRONT, EarlyExitFolder, RunFolder
+from tinynas.experiment.early_exit_folder import EarlyExitFolder
+from tinynas.experiment.run_folder import FRONT, RunFolder
 from tinynas.experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
 from tinynas.utils.errors import FileError
 

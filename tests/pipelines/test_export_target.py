@@ -110,9 +110,8 @@ def searched(model_file, tmp_path):
     def put(budget, target="tflm"):
         run, arch = RunFolder(tmp_path / "run"), load(model_file).arch
         entry = FrontEntry(arch=arch, accuracy=50.0, cost=cost(arch))
-        run.write_front(
-            SearchResult(space="small", data="digits", budget=budget, target=target, front=(entry,), best=0), b""
-        )
+        result = SearchResult(space="small", data="digits", budget=budget, target=target, front=(entry,), best=0)
+        run.write_front(result, result.front, b"")
         path = run.retraining("plain").model
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(model_file.read_bytes())

@@ -4,7 +4,7 @@ import numpy as np
 
 from helpers import SPACE
 from tinynas import cost
-from tinynas.pipelines.search_progress import SearchDisplay, SearchProgress, SearchState, point
+from tinynas.pipelines.search_progress import SearchDisplay, SearchProgress, SearchState
 from tinynas.study.history import Evaluation
 from tinynas.utils.pareto import pareto_front
 
@@ -41,7 +41,7 @@ def test_progress_is_that_of_all_evaluations():
     for begin in range(0, 300, 7):
         known = evaluations[: begin + 7]
         progress.after_trial(known[begin:], 2, begin)
-        front = pareto_front(known, point)
+        front = pareto_front(known, lambda evaluation: evaluation.point(["macs"]))
         best = max(evaluation.accuracy for evaluation in known)
         assert states[-1] == state(len(known), dropped=2, best=best, on_front=len(front), rejected=begin)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from helpers import SPACE, budgets
 from tinynas import Budget, cost, load_space
+from tinynas.arch.own_costs import AddedCosts, OwnCosts
 from tinynas.study.feasible import Feasible
 from tinynas.utils.errors import BudgetError
 from tinynas.utils.io import json_digest
@@ -154,3 +155,35 @@ def test_no_predictor_without_measured_limits():
     feasible = Feasible(space=MICRO, budget=Budget(macs=100_000), measured=Slow())
     assert feasible.with_predictor() is feasible
     assert feasible.predicted is feasible
+
+
+def test_costs_of_functions_are_limited_after_counts_and_before_what_is_measured():
+    asked, measured = [], []
+
+    def area(arch):
+        asked.append(arch)
+        return float(cost(arch).params)
+
+    class Slow:
+        digest = "s"
+
+        def measure(self, arch):
+            measured.append(arch)
+            return {"latency": 1.0}
+
+    largest = cost(SPACE.max())
+    own = OwnCosts(functions={"area": area})
+    budget = Budget(macs=largest.macs // 3, latency=2.0, own={"area": largest.params / 4})
+    feasible = Feasible(space=SPACE, budget=budget, added=AddedCosts(own, None, SPACE), measured=Slow())
+    asked.clear()
+    archs = [SPACE.sample(np.random.default_rng(number)) for number in range(200)]
+    within = [arch for arch in archs if arch in feasible]
+    assert 0 < len(within) < 200
+    assert all(cost(arch).params <= largest.params / 4 for arch in measured)
+    assert all(cost(arch).macs <= largest.macs // 3 for arch in asked)
+    assert set(measured) == set(within)
+    assert feasible.cost_of(within[0]).named().keys() >= {"area", "latency"}
+    assert feasible.values(within[0], ["latency", "area"]) == (1.0, cost(within[0]).params)
+    for number in range(20):
+        arch = feasible.repair(SPACE.max(), np.random.default_rng(number))
+        assert arch in feasible

@@ -373,11 +373,11 @@ def trials_in(path):
     return optuna.load_study(study_name=name, storage=storage).trials
 
 
-@pytest.mark.parametrize("pareto", [False, True])
+@pytest.mark.parametrize("objectives", [(), ("macs",), ("flash", "macs")])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_raced_search_resumes_as_if_it_had_not_been_interrupted(tmp_path, sampler, pareto):
+def test_raced_search_resumes_as_if_it_had_not_been_interrupted(tmp_path, sampler, objectives):
     calls, resumed = [], []
-    settings = {"sampler": sampler, "pareto": pareto, "trials": 40}
+    settings = {"sampler": sampler, "objectives": objectives, "trials": 40}
     whole = raced_search(tmp_path / "whole", race_against_best(calls), **settings)
 
     def interrupted(arch, evaluations):

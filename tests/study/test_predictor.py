@@ -74,15 +74,15 @@ def test_held_out_correlation_is_high_for_scores_and_low_for_noise(archs, rng):
     assert np.mean(noise) < 0.25, "it predicts networks that it was fitted on"
 
 
-@pytest.mark.parametrize("pareto", [False, True])
-def test_sampler_proposes_new_and_promising_networks_within_the_budget(archs, pareto):
+@pytest.mark.parametrize("objectives", [(), ("macs",), ("peak_sram", "macs")])
+def test_sampler_proposes_new_and_promising_networks_within_the_budget(archs, objectives):
     feasible = Feasible(space=SPACE, budget=Budget(macs=60_000, min_macs=20_000))
     known = [arch for arch in archs if arch in feasible]
     history = History(evaluations=evaluated(feasible, known, score), pending=(), taken=known)
-    sampler = PredictorSampler(feasible, pareto=pareto)
+    sampler = PredictorSampler(feasible, objectives=objectives)
     proposals = [sampler.propose(history, np.random.default_rng(i)) for i in range(8)]
     assert all(arch in feasible and arch not in known for arch in proposals)
-    if pareto:
+    if objectives:
         assert max(cost(arch).macs for arch in proposals) > 1.5 * min(cost(arch).macs for arch in proposals)
     else:
         assert np.mean([score(arch) for arch in proposals]) > np.quantile([score(arch) for arch in known], 0.9)

@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from helpers import SPACE
-from tinynas import cost
+from tinynas import Budget, cost
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.memory import MemorySplit
 from tinynas.models.supernet import Supernet
 from tinynas.study.evaluator import SubnetEvaluator
+from tinynas.study.feasible import Feasible
 from tinynas.study.history import CannotWinError, Evaluation
 from tinynas.study.racing import Race, balanced_parts, is_worse
 from tinynas.utils.rng import generator
 
+FEASIBLE = Feasible(space=SPACE, budget=Budget())
 IMAGES = 400
 LABELS = torch.arange(IMAGES) % 3
 BEST, WORSE, SIMILAR, *_ = ARCHS = sorted(
@@ -98,7 +100,7 @@ def test_parts_are_balanced(labels, count):
 
 
 def test_race_drops_a_worse_network_after_a_quarter(evaluator):
-    race = Race(evaluator, pareto=False)
+    race = Race(evaluator, FEASIBLE, objectives=())
     assert race(BEST, []) == 90.0
     with pytest.raises(CannotWinError) as dropped:
         race(WORSE, [evaluation(BEST, 90.0)])
@@ -117,7 +119,7 @@ def test_race_drops_later_what_is_less_clear(evaluator):
     evaluator.nets[WORSE] = PredictsByTable(correct)
     evaluator.nets[BEST] = PredictsByTable(torch.ones(IMAGES, dtype=torch.bool))
     evaluator.nets[SIMILAR] = PredictsByTable(torch.arange(IMAGES) % 100 != 0)
-    race = Race(evaluator, pareto=False)
+    race = Race(evaluator, FEASIBLE, objectives=())
     race(BEST, [])
     assert race(SIMILAR, [evaluation(BEST, 100.0)]) == 99.0, "4 losses are too few"
     with pytest.raises(CannotWinError):
@@ -132,7 +134,7 @@ def test_race_changes_no_accuracy_and_drops_only_what_is_worse_so_far(seed, wron
     first = draws[2] >= wrong
     second = torch.where(draws[0] < 0.5, first, draws[1] >= otherwise)
     evaluator = TableEvaluator({BEST: first, WORSE: second, SIMILAR: first})
-    race = Race(evaluator, pareto=False)
+    race = Race(evaluator, FEASIBLE, objectives=())
     accuracy = race(BEST, [])
     assert accuracy == evaluator(BEST)
     known = [evaluation(BEST, accuracy)]
@@ -154,7 +156,7 @@ def test_race_changes_no_accuracy_and_drops_only_what_is_worse_so_far(seed, wron
 def test_race_for_a_front_compares_with_networks_of_no_more_macs(evaluator):
     small, large = WORSE, ARCHS[-1]
     evaluator.nets[large] = PredictsByTable(right_but_every(10))
-    race = Race(evaluator, pareto=True)
+    race = Race(evaluator, FEASIBLE, objectives=("macs",))
     race(large, [])
     assert race(small, [evaluation(large, 90.0)]) == evaluator(small) == 50.0
     evaluator.nets[SIMILAR] = PredictsByTable(right_but_every(2))
@@ -166,7 +168,7 @@ def test_race_for_a_front_compares_with_networks_of_no_more_macs(evaluator):
 
 
 def test_race_evaluates_earlier_networks_again_but_not_those_of_others(evaluator):
-    race = Race(evaluator, pareto=False)
+    race = Race(evaluator, FEASIBLE, objectives=())
     with pytest.raises(CannotWinError):
         race(WORSE, [evaluation(BEST, 90.0)])
     assert (evaluator.seen(BEST), evaluator.seen(WORSE)) == (IMAGES, IMAGES / 4)
@@ -174,7 +176,7 @@ def test_race_evaluates_earlier_networks_again_but_not_those_of_others(evaluator
         race(WORSE, [evaluation(BEST, 90.0)])
     assert evaluator.seen(BEST) == 0
 
-    race = Race(evaluator, pareto=False)
+    race = Race(evaluator, FEASIBLE, objectives=())
     assert race(WORSE, []) == 50.0
     assert race(WORSE, [evaluation(BEST, 90.0)]) == 50.0, "another worker evaluated the best one meanwhile"
     assert evaluator.seen(BEST) == 0

@@ -1,14 +1,40 @@
 """Budgets: hard limits of what a network may cost."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
-from ..utils.errors import require
-from ..utils.schema import from_mapping
+from ..utils.errors import InputError, require
+from ..utils.schema import check_mapping, check_value, from_mapping
 from ..utils.units import parse_bytes, parse_count, parse_seconds
 from .cost import Cost, describe
 from .targets import DEFAULT_TARGET, find_target
+
+NO_OWN: Mapping[str, float] = {}
+
+
+def parse_own_limits(texts: Iterable[str]) -> dict[str, float]:
+    """Read limits of the user's own costs: "energy=3.5", and so on.
+
+    Raises:
+        InputError: A text is not a name and a number, or a cost is there twice.
+
+    Example:
+        >>> parse_own_limits(["energy=3.5"])
+        {'energy': 3.5}
+    """
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            limit = float(number)
+        except ValueError:
+            raise InputError(f"cannot read {text!r}: expected a cost's name and its limit, like energy=3.5") from None
+        if name in limits:
+            raise InputError(f"{name} is limited twice, to {limits[name]:g} and {limit:g}; remove one of the two")
+        limits[name] = limit
+    return limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +54,10 @@ class Budget:
         file_vela: Size of the file that Vela writes, in bytes.
         latency: Time of one inference, in seconds.
         min_macs: Fewest multiply-accumulates, where a search covers a range of them.
+        own: Limits of costs of the user's own, by name.
 
     Raises:
-        InputError: `min_macs` is larger than `macs`.
+        InputError: `min_macs` is larger than `macs`, or a limit of `own` is no number.
 
     Example:
         >>> from tinynas import Budget, cost, load_arch
@@ -50,8 +77,11 @@ class Budget:
     file_vela: int | None = None
     latency: float | None = None
     min_macs: int | None = None
+    own: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, limit in check_mapping(self.own, "own limits").items():
+            check_value(limit, float, f"the limit of {name}")
         if self.macs is not None and self.min_macs is not None:
             require(self.min_macs <= self.macs, "low <= high", low=self.min_macs, high=self.macs)
 
@@ -64,6 +94,7 @@ class Budget:
         sram: str | None = None,
         flash: str | None = None,
         latency: str | None = None,
+        own: Mapping[str, float] = NO_OWN,
         target: str = DEFAULT_TARGET,
     ) -> "Budget":
         """Read limits as a command's options have them.
@@ -74,6 +105,7 @@ class Budget:
             sram: Memory that an inference takes: "256KB".
             flash: Memory of the network: "1MB".
             latency: Time of one inference: "5ms".
+            own: Limits of the user's own costs, by name.
             target: What runs the network; it decides which costs `sram` and `flash` limit, see `tinynas.arch.targets`.
 
         Returns:
@@ -89,7 +121,7 @@ class Budget:
         """
         runtime = find_target(target)
         low, is_range, high = (flops or "").rpartition(":")
-        limits: dict[str, float] = {}
+        limits: dict[str, Any] = {"own": dict(own)}
         if flops is not None:
             limits["macs"] = parse_count(high)
         if is_range:
@@ -108,9 +140,17 @@ class Budget:
         """Return the limits that are set.
 
         Returns:
-            Limit by name of the field: counts, bytes or seconds.
+            Limit by name of the cost: counts, bytes, seconds, or units of the user's own.
         """
         return dict(self._limits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the limits that are set.
+
+        Returns:
+            Plain data, which `from_mapping` of `tinynas.utils.schema` reads.
+        """
+        return {name: limit for name, limit in asdict(self).items() if limit not in (None, {})}
 
     def excess(self, cost: Cost) -> dict[str, float]:
         """Return by how much a cost exceeds each limit.
@@ -122,8 +162,9 @@ class Budget:
             Excess by name of the limit, at most 0 where the cost is within the limit.
         """
         excess = {}
+        known = cost.named() if self.own else vars(cost)
         for name, limit in self._limits.items():
-            excess[name] = limit - cost.macs if name == "min_macs" else getattr(cost, name) - limit
+            excess[name] = limit - cost.macs if name == "min_macs" else known[name] - limit
         return excess
 
     def fits(self, cost: Cost) -> bool:
@@ -155,7 +196,9 @@ class Budget:
 
     @cached_property
     def _limits(self) -> dict[str, float]:
-        return {name: limit for name, limit in asdict(self).items() if limit is not None}
+        limits = self.to_dict()
+        limits.pop("own", None)
+        return {**limits, **self.own}
 
     def only(self, names: Collection[str]) -> "Budget":
         """Return the limits of some costs alone.
@@ -166,7 +209,8 @@ class Budget:
         Returns:
             Their limits, as far as they are set.
         """
-        return Budget(**{name: limit for name, limit in self._limits.items() if name in names})  # type: ignore[arg-type]
+        limits = {name: limit for name, limit in self.to_dict().items() if name in names}
+        return Budget(own={name: limit for name, limit in self.own.items() if name in names}, **limits)
 
     def _rules(self, exact: bool) -> Iterator[str]:
         for name, limit in self._limits.items():

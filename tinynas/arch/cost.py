@@ -20,9 +20,9 @@ Counting rules:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..utils.units import format_bytes, format_count, format_seconds
 from .arch import Arch
@@ -52,6 +52,7 @@ class Cost:
         latency: Seconds, by a `MeasuredCosts`.
         peak_sram_vela: Memory of the network that Vela compiles for an Ethos-U, in bytes.
         file_vela: Size of the TFLite file that Vela writes, in bytes.
+        own: Costs of the user's own, by name.
 
     Example:
         >>> from tinynas import cost, load_arch
@@ -73,16 +74,42 @@ class Cost:
     latency: float | None = None
     peak_sram_vela: int | None = None
     file_vela: int | None = None
+    own: Mapping[str, float] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the costs that are known.
 
         Returns:
-            Cost by name of the field.
+            Cost by name of the field; `own` only if there is one.
         """
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value not in (None, {})}
+
+    def named(self) -> dict[str, float]:
+        """Return the costs that are known.
+
+        Returns:
+            Cost by name, those of the user's own among the others.
+        """
+        costs = self.to_dict()
+        costs.pop("own", None)
+        return {**costs, **self.own}
+
+    def with_values(self, values: Mapping[str, float]) -> "Cost":
+        """Return the cost with further values.
+
+        Args:
+            values: Cost by name; what is no field is a cost of the user's own.
+
+        Returns:
+            The cost with all of them.
+        """
+        known = {name: value for name, value in values.items() if name in COSTS}
+        own = {name: value for name, value in values.items() if name not in COSTS}
+        return replace(self, own={**self.own, **own}, **known)  # type: ignore[arg-type]
 
 
+COSTS = tuple(item.name for item in fields(Cost) if item.name != "own")
+BYTES = tuple(name for name in COSTS if name not in ("macs", "params", "latency"))  # the costs in bytes
 MEASURED = ("latency", "peak_sram_vela", "file_vela")  # the costs that no function of the arch returns
 COUNTS = ("macs", "params", "peak_sram", "peak_sram_inplace_dw", "flash")  # the costs that `quick_cost` returns
 
@@ -95,7 +122,7 @@ class MeasuredCosts(Protocol):
         """What tells its figures from those of other sources, so that they are not mixed; empty for this machine's."""
 
     def measure(self, arch: Arch) -> Mapping[str, float]:
-        """Return the costs of one inference of one image by name of the field of `Cost`."""
+        """Return the costs of one inference of one image by name."""
 
 
 def cost(arch: Arch) -> Cost:
@@ -204,7 +231,9 @@ def side_head_costs(features: int, hidden: int, classes: int, held: int) -> list
 
 
 def describe(name: str, value: float) -> str:
-    """Return a cost as text with a unit, such as "256KB" for 262144 of `peak_sram`."""
+    """Return a cost as text with a unit, such as "256KB" for 262144 of `peak_sram`; one of the user's own has none."""
     if name == "latency":
         return format_seconds(value)
-    return format_count(value) if name in ("macs", "params", "min_macs") else format_bytes(value)
+    if name in ("macs", "params", "min_macs"):
+        return format_count(value)
+    return format_bytes(value) if name in BYTES else f"{value:.4g}"

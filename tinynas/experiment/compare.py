@@ -5,77 +5,105 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..arch.cost import Cost
-from ..utils.errors import FileError
+from ..arch.cost_names import cost_title
+from ..utils.errors import FileError, InputError
 from ..utils.io import write
 from ..utils.pareto import Point, hypervolume
+from .compared_costs import CostAxes
 from .comparison import ComparedPoint, ComparedSeries, Comparison
+from .early_exit_folder import CASCADE, SIDENET, EarlyExitFolder
 from .early_exit_report import EarlyExitReport, ThresholdPoint
 from .evaluation_report import EvaluationReport
+from .front_plot import ColouredSeries, coloured_figure
 from .metric_names import axis_label
-from .plots import Series, pareto_plot
-from .results import RetrainMetrics
-from .run_folder import CASCADE, SIDENET, EarlyExitFolder, RunFolder
+from .plots import Series, columns, pareto_plot, render
+from .results import RetrainMetrics, SearchResult
+from .run_folder import RunFolder
+
+_MARKERS = "osD^vPX*"
 
 
-def compare_runs(runs: Sequence[Path], out: Path) -> Comparison:
+def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None = None) -> Comparison:
     """Compare runs and plot them.
 
-    A series is a Pareto front (accuracy on search-val, with the supernet's weights), the networks of a run retrained
-    in one way (accuracy on test), a network at several image sizes, or one with early exits at several thresholds, its
-    MACs those of an average image. Hypervolumes are measured from twice the largest MACs and the lowest accuracy of
-    all points.
+    A series is a Pareto front (accuracy on search-val, with the supernet's weights) of all networks that a search has
+    evaluated, the networks of a run retrained in one way (accuracy on test), a network at several image sizes, or one
+    with early exits at several thresholds, its MACs those of an average image. Hypervolumes are measured from twice the
+    largest costs and the lowest accuracy of all points.
 
     Args:
         runs: Run folders.
         out: The PNG file to write.
+        costs: One cost or two, as `tinynas search --pareto` takes them. None: those of the fronts of the newest
+            searches, if they are the same; MACs otherwise.
 
     Raises:
+        InputError: There is no such cost, it means different ones for the runs' targets, or no network has it.
         FileError: A run has nothing to compare, or one of its files is damaged.
     """
-    series = []
-    for path in runs:
-        prefix = f"{path.resolve().name}: " if len(runs) > 1 else ""
-        for item in _series_of(RunFolder(path)):
-            series.append(replace(item, name=prefix + item.name))
-    reference = _reference(series)
+    folders = [RunFolder(path) for path in runs]
+    axes = CostAxes.of_runs(folders, costs)
+    series, left_out = [], []
+    for run in folders:
+        prefix = f"{run.path.resolve().name}: " if len(runs) > 1 else ""
+        for item in _series_of(run, axes):
+            named = replace(item.with_costs(axes.costs), name=prefix + item.name)
+            if named.points:
+                series.append(named)
+            else:
+                left_out.append(named.name)
+    if not series:
+        raise InputError(f"no network has a known {' and '.join(axes.costs)}; choose another cost")
+    reference = _reference(series, axes.costs)
     measured = []
     for item in series:
-        measured.append(replace(item, hypervolume=hypervolume(item.positions(), reference)))
-    write(out, _plot(measured))
-    return Comparison(series=tuple(measured), reference=reference)
+        measured.append(replace(item, hypervolume=hypervolume(item.positions(axes.costs), reference)))
+    write(out, _plot(measured, axes))
+    return Comparison(
+        series=tuple(measured), reference=reference, costs=axes.costs, units=axes.units, left_out=tuple(left_out)
+    )
 
 
-def _reference(series: Sequence[ComparedSeries]) -> Point:
-    """Return twice the largest MACs and the lowest accuracy of all points."""
-    macs, accuracies = [], []
+def _reference(series: Sequence[ComparedSeries], costs: Sequence[str]) -> Point:
+    """Return twice the largest costs and the lowest accuracy of all points."""
+    points = []
     for item in series:
-        for point in item.points:
-            macs.append(point.macs)
-            accuracies.append(point.accuracy)
-    return 2 * max(macs), min(accuracies)
+        points += item.positions(costs)
+    values = columns(points)
+    reference = [2 * max(column) for column in values]
+    reference[-1] = min(values[-1])
+    return tuple(reference)
 
 
-def _plot(series: Sequence[ComparedSeries]) -> bytes:
+def _plot(series: Sequence[ComparedSeries], axes: CostAxes) -> bytes:
     metric = " or ".join(dict.fromkeys(item.metric for item in series))
-    title = f"{metric} over MACs".replace("accuracy", "Accuracy", 1)
-    drawn = []
-    for item in series:
-        drawn.append(_plot_series(item))
-    return pareto_plot(drawn, title=title, metric=axis_label([item.metric for item in series]))
+    label = axis_label([item.metric for item in series])
+    titles = [cost_title(name, axes.units) for name in axes.costs]
+    if len(axes.costs) > 1:
+        coloured = []
+        for number, item in enumerate(series):
+            label = f"{item.name} ({item.data} {item.split})"
+            marker = _MARKERS[number % len(_MARKERS)]
+            coloured.append(ColouredSeries(label=label, points=item.positions(axes.costs), marker=marker))
+        title = f"{metric} over two costs".replace("accuracy", "Accuracy", 1)
+        return render(coloured_figure(coloured, axes.costs, titles, title=title, metric=label))
+    title = f"{metric} over {titles[0]}".replace("accuracy", "Accuracy", 1)
+    drawn = [_plot_series(item, axes.costs) for item in series]
+    return pareto_plot(drawn, title=title, metric=label, cost=axes.costs[0], cost_label=titles[0])
 
 
-def _plot_series(series: ComparedSeries) -> Series:
+def _plot_series(series: ComparedSeries, costs: Sequence[str]) -> Series:
     """Return the series as it is drawn: accuracies are written beside points that no line joins."""
     label = f"{series.name} ({series.data} {series.split})"
     if series.line:
-        return Series(label=label, points=series.positions(), line=True)
+        return Series(label=label, points=series.positions(costs), line=True)
     marker = "*" if "NetAug" in series.name else "s"
     texts = [f"{point.accuracy:.1f}" for point in series.points]
-    return Series(label=label, points=series.positions(), marker=marker, annotate=texts)
+    return Series(label=label, points=series.positions(costs), marker=marker, annotate=texts)
 
 
-def _series_of(run: RunFolder) -> list[ComparedSeries]:
-    series = _fronts(run) + _retrained(run)
+def _series_of(run: RunFolder, axes: CostAxes) -> list[ComparedSeries]:
+    series = _fronts(run, axes) + _retrained(run, axes)
     for retraining in run.retrainings():
         report = retraining.read_resolutions()
         if report:
@@ -88,18 +116,18 @@ def _series_of(run: RunFolder) -> list[ComparedSeries]:
     return series
 
 
-def _fronts(run: RunFolder) -> list[ComparedSeries]:
-    """Return the Pareto front of the newest search and those of searches with other limits."""
+def _fronts(run: RunFolder, axes: CostAxes) -> list[ComparedSeries]:
+    """Return the Pareto fronts of the newest search and of others; without networks if their costs are not known."""
     series = []
     folders = run.fronts()
     for folder in folders:
         result = folder.read_front()
         points = []
-        for entry in result.front:
+        for entry in axes.front_of(folder.read_evaluations()):
             points.append(_point(entry.accuracy, entry.cost))
         series.append(
             ComparedSeries(
-                name=f"searched ({result.budget.describe()})" if len(folders) > 1 else "searched",
+                name=f"searched ({_search_name(result)})" if len(folders) > 1 else "searched",
                 data=result.data,
                 metric=result.metric,
                 split="search-val",
@@ -110,12 +138,19 @@ def _fronts(run: RunFolder) -> list[ComparedSeries]:
     return series
 
 
-def _retrained(run: RunFolder) -> list[ComparedSeries]:
+def _search_name(result: SearchResult) -> str:
+    """Return what tells a search of a run from the others."""
+    front = "" if result.objectives == ("macs",) else f", front of {' and '.join(result.objectives)}"
+    return result.budget.describe() + front
+
+
+def _retrained(run: RunFolder, axes: CostAxes) -> list[ComparedSeries]:
     """Return a series for every way of retraining and every data set."""
     groups: dict[tuple[str, str, str], list[ComparedPoint]] = {}
     for name, metrics in run.read_metrics().items():
         key = _kind(metrics), metrics.data, metrics.metric
-        groups.setdefault(key, []).append(_point(metrics.accuracy, metrics.cost, name))
+        cost = axes.complete(metrics.cost, run, run.retraining(name))
+        groups.setdefault(key, []).append(_point(metrics.accuracy, cost, name))
     series = []
     for kind, data, metric in sorted(groups, key=_kind_length):
         points = tuple(groups[kind, data, metric])
@@ -192,4 +227,5 @@ def _point(accuracy: float, cost: Cost, name: str = "") -> ComparedPoint:
         peak_sram=cost.peak_sram,
         flash=cost.flash,
         name=name,
+        others=cost.named(),
     )

@@ -1,9 +1,10 @@
 """A comparison of runs as dataclasses: series of networks, each at its accuracy and cost."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..utils.pareto import Point
+from ..utils.pareto import Point, point_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class ComparedPoint:
         peak_sram: Bytes.
         flash: Bytes.
         name: Its name within the series, if it has one.
+        others: Further costs by name.
     """
 
     accuracy: float
@@ -25,17 +27,22 @@ class ComparedPoint:
     peak_sram: int
     flash: int
     name: str = ""
+    others: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def position(self) -> Point:
-        """MACs and accuracy, as they are plotted."""
-        return self.macs, self.accuracy
+    def costs(self) -> dict[str, float]:
+        """Return the costs that are known, by name."""
+        counted = {"macs": self.macs, "params": self.params, "peak_sram": self.peak_sram, "flash": self.flash}
+        return {**counted, **self.others}
+
+    def position(self, costs: Sequence[str]) -> Point:
+        """Return the costs of these names and the accuracy, as they are plotted."""
+        return point_of(self.costs(), costs, self.accuracy)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data; `name` only if there is one."""
-        plain = asdict(self)
-        if not self.name:
-            del plain["name"]
+        """Return plain data: further costs beside the others, `name` only if there is one."""
+        plain: dict[str, Any] = {"accuracy": self.accuracy, **self.costs()}
+        if self.name:
+            plain["name"] = self.name
         return plain
 
 
@@ -50,7 +57,7 @@ class ComparedSeries:
         split: The split of the data set: "search-val" or "test".
         line: Whether they are alternatives to choose from, and are joined by a line.
         points: The networks.
-        hypervolume: What they dominate, in percentage points times decades of MACs.
+        hypervolume: What they dominate, in percentage points times decades of each of the comparison's costs.
     """
 
     name: str
@@ -61,9 +68,18 @@ class ComparedSeries:
     points: tuple[ComparedPoint, ...]
     hypervolume: float = 0.0
 
-    def positions(self) -> list[Point]:
-        """Return MACs and accuracy of every point."""
-        return [point.position for point in self.points]
+    def positions(self, costs: Sequence[str]) -> list[Point]:
+        """Return the costs of these names and the accuracy of every point."""
+        return [point.position(costs) for point in self.points]
+
+    def with_costs(self, costs: Sequence[str]) -> "ComparedSeries":
+        """Return the series with the points of which these costs are known, and no further costs."""
+        points = []
+        for point in self.points:
+            if point.costs().keys() >= set(costs):
+                others = {name: value for name, value in point.others.items() if name in costs}
+                points.append(replace(point, others=others))
+        return replace(self, points=tuple(points))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -84,16 +100,23 @@ class Comparison:
 
     Attributes:
         series: The series, run by run.
-        reference: MACs and accuracy from which hypervolumes are measured.
+        reference: Costs and accuracy from which hypervolumes are measured.
+        costs: Names of the costs, one or two.
+        units: Units of the user's own costs, by name.
+        left_out: Names of series without points whose costs are known.
     """
 
     series: tuple[ComparedSeries, ...]
     reference: Point
+    costs: tuple[str, ...] = ("macs",)
+    units: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        macs, accuracy = self.reference
         return {
             "series": [item.to_dict() for item in self.series],
-            "reference": {"macs": macs, "accuracy": accuracy},
+            "costs": list(self.costs),
+            "reference": dict(zip([*self.costs, "accuracy"], self.reference, strict=True)),
+            "left_out": list(self.left_out),
         }

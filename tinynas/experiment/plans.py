@@ -7,8 +7,6 @@ from typing import Any
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
-from ..arch.latency_table import LatencyTable
-from ..arch.space import SearchSpace
 from ..arch.targets import DEFAULT_TARGET, TARGETS, Target, find_target
 from ..utils.errors import InputError
 from ..utils.io import reserve_folder
@@ -18,11 +16,10 @@ from .config import (
     DATA_HELP,
     DATA_METAVAR,
     RetrainConfig,
-    SupernetConfig,
     skip_unreadable_setting,
 )
-from .run_folder import CASCADE, SIDENET, RetrainFolder, RunFolder
-from .search_settings import SearchSettings
+from .early_exit_folder import CASCADE, SIDENET
+from .run_folder import RetrainFolder, RunFolder
 
 AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the small one's run
@@ -30,49 +27,6 @@ FORMATS = ("onnx", "tflite", "firmware")
 _EXITS = "Early exits"
 _OF_SIDE_HEADS = ("taps", "hidden", "distillation", "temperature", "seed")
 _MODELS_DATA = "the model's"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchPlan:
-    """A search of a run's supernet, which is trained first unless it has been.
-
-    Attributes:
-        space: The search space, if a program made it; otherwise the configuration names it.
-        evaluate: The function of a program that the settings name, if they do; it is called with a network and batches.
-    """
-
-    run: Path
-    config: SupernetConfig
-    space: SearchSpace | None = None
-    evaluate: Callable[..., float] | None = None
-    budget: Budget
-    settings: SearchSettings = field(default_factory=SearchSettings)
-    latency_table: LatencyTable | None = None
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        if self.budget.min_macs is not None and not self.settings.pareto:
-            raise InputError("a range of MACs is for --pareto; add it, or limit --flops from above only")
-        if self.latency_table and self.budget.latency is None:
-            raise InputError(
-                f"--latency-table {self.latency_table.path} has the times that --latency limits, which is missing; "
-                "add --latency"
-            )
-        if self.latency_table and self.target.accelerator:
-            raise InputError(
-                f"the latency on {self.target.name} is Vela's estimate, not a sum of {self.latency_table.path}; remove "
-                "--latency-table, or choose another --target"
-            )
-        if self.budget.latency is not None and not (self.latency_table or self.target.latency):
-            raise InputError(
-                f"target {self.target.name} has no source of latency; add --latency-table with times of your board, or "
-                "choose --target onnxruntime, the time on this machine, or ethos-u55-128"
-            )
-
-    @property
-    def target(self) -> Target:
-        """What the networks are searched for."""
-        return find_target(self.settings.target)
 
 
 @dataclass(frozen=True, kw_only=True)

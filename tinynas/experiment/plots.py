@@ -1,19 +1,24 @@
-"""Plots of accuracy over MACs and of SRAM by layer, as PNG files."""
+"""Plots of accuracy over a cost and of SRAM by layer, as PNG files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
-from math import inf, log10
+from math import floor, log10
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ..arch.cost import BYTES, describe
+from ..arch.cost_names import cost_title
 from ..arch.layer_cost import LayerCost
 from ..utils.fonts import REGULAR, family_of, font_file, font_runs
 from ..utils.pareto import Point, pareto_front
-from ..utils.units import format_count
+
+_MACS_LABEL = "MACs (multiply-accumulates; the FLOPs of mobile-NAS papers)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +27,7 @@ class Series:
 
     Attributes:
         label: Its text in the legend.
-        points: MACs and accuracy in percent of each network.
+        points: The cost, such as MACs, and the accuracy in percent of each network.
         line: Join the points on the Pareto front by steps.
         faint: Draw the points small and transparent.
         marker: Matplotlib's name of the marker.
@@ -38,43 +43,79 @@ class Series:
 
 
 def pareto_plot(
-    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy (%)"
+    series: Sequence[Series],
+    *,
+    title: str,
+    budgets: Sequence[float] = (),
+    metric: str = "accuracy (%)",
+    cost: str = "macs",
+    cost_label: str = "",
 ) -> bytes:
-    """Plot accuracy over MACs as `pareto_figure` does, and return a PNG file."""
-    return render(pareto_figure(series, title=title, budgets=budgets, metric=metric))
+    """Plot accuracy over a cost as `pareto_figure` does, and return a PNG file."""
+    figure = pareto_figure(series, title=title, budgets=budgets, metric=metric, cost=cost, cost_label=cost_label)
+    return render(figure)
 
 
 def pareto_figure(
-    series: Sequence[Series], *, title: str, budgets: Sequence[float] = (), metric: str = "accuracy (%)"
+    series: Sequence[Series],
+    *,
+    title: str,
+    budgets: Sequence[float] = (),
+    metric: str = "accuracy (%)",
+    cost: str = "macs",
+    cost_label: str = "",
 ) -> Figure:
-    """Plot accuracy over MACs (log axis).
+    """Plot accuracy over a cost (log axis).
 
     Args:
         series: What is plotted; at least one of them has points.
         title: Title of the plot.
-        budgets: MACs at which a vertical line is drawn.
+        budgets: Costs at which a vertical line is drawn.
         metric: Name of the metric, with its unit.
+        cost: Name of the cost.
+        cost_label: Label of its axis; by default that of a cost that tinynas counts.
     """
     figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    smallest, largest = inf, max(budgets, default=0)
+    costs: list[float] = []
     for number, item in enumerate(series):
         _draw(axes, item, f"C{number}")
-        for macs, _ in item.points:
-            smallest, largest = min(smallest, macs), max(largest, macs)
+        costs += [point[0] for point in item.points]
+    set_axes(axes, costs, title=title, budgets=budgets, metric=metric, cost=cost, cost_label=cost_label)
+    axes.legend(fontsize=8, loc="best")
+    return figure
+
+
+def set_axes(
+    axes: Axes,
+    costs: Sequence[float],
+    *,
+    title: str,
+    budgets: Sequence[float],
+    metric: str,
+    cost: str,
+    cost_label: str = "",
+) -> None:
+    """Set the limits, ticks and labels of axes for all costs that are drawn, and draw the budgets."""
     for budget in budgets:
-        axes.axvline(budget, color="0.5", linestyle="--", linewidth=1, label=f"budget {format_count(budget)}")
+        axes.axvline(budget, color="0.5", linestyle="--", linewidth=1, label=f"budget {describe(cost, budget)}")
     axes.set_xscale("log")
-    axes.set_xlim(smallest / 1.4, largest * 1.4)
-    axes.xaxis.set_major_formatter(FuncFormatter(_major_label))
-    axes.xaxis.set_minor_formatter(FuncFormatter(_minor_label))
+    axes.set_xlim(min(costs) / 1.4, max(max(costs), max(budgets, default=0)) * 1.4)
+    set_cost_ticks(axes.xaxis, cost)
     axes.tick_params(axis="x", which="minor", labelsize=7)
-    axes.set_xlabel("MACs (multiply-accumulates; the FLOPs of mobile-NAS papers)")
+    axes.set_xlabel(_MACS_LABEL if cost == "macs" else cost_label or cost_title(cost, {}))
     axes.set_ylabel(metric)
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="best")
-    return figure
+
+
+def set_cost_ticks(axis: Axis, cost: str) -> None:
+    """Set the ticks of a log axis of a cost; those of bytes are powers of two."""
+    if cost in BYTES:
+        axis.set_major_locator(LogLocator(base=2))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(partial(_major_label, cost)))
+    axis.set_minor_formatter(FuncFormatter(partial(_minor_label, cost)))
 
 
 def memory_plot(layers: Sequence[LayerCost], *, title: str) -> bytes:
@@ -135,31 +176,27 @@ def set_fonts(text: Text) -> None:
 def _draw(axes: Axes, series: Series, color: str) -> None:
     if not series.points:
         return
-    macs, accuracy = _columns(series.points)
+    costs, accuracy = columns(series.points)
     alpha, size = (0.35, 14) if series.faint else (1.0, 36)
     label = f" {series.label}" if series.label.startswith("_") else series.label  # matplotlib leaves out "_..."
-    axes.scatter(macs, accuracy, color=color, marker=series.marker, label=label, zorder=3, alpha=alpha, s=size)
+    axes.scatter(costs, accuracy, color=color, marker=series.marker, label=label, zorder=3, alpha=alpha, s=size)
     if series.line:
-        steps_x, steps_y = _columns(pareto_front(series.points))
+        steps_x, steps_y = columns(pareto_front(series.points))
         axes.step(steps_x, steps_y, where="post", color=color, linewidth=1.2)
     for text, point in zip(series.annotate, series.points, strict=False):
-        axes.annotate(text, point, xytext=(7, -3), textcoords="offset points", fontsize=7)
+        axes.annotate(text, (point[0], point[-1]), xytext=(7, -3), textcoords="offset points", fontsize=7)
 
 
-def _columns(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    """Return the MACs and the accuracies of the points."""
-    macs, accuracies = [], []
-    for point in points:
-        macs.append(point[0])
-        accuracies.append(point[1])
-    return macs, accuracies
+def columns(points: Sequence[Point]) -> list[list[float]]:
+    """Return the costs of the points, cost by cost, and as the last column the accuracies."""
+    return [list(column) for column in zip(*points, strict=True)]
 
 
-def _major_label(value: float, position: int | None) -> str:
-    return format_count(value)
+def _major_label(cost: str, value: float, position: int | None) -> str:
+    return describe(cost, value)
 
 
-def _minor_label(value: float, position: int | None) -> str:
+def _minor_label(cost: str, value: float, position: int | None) -> str:
     """Return the label of a minor tick on the log axis: only 2 and 5 of every decade have one."""
-    leading = value / 10 ** int(log10(value))
-    return format_count(value) if round(leading, 6) in (2, 5) else ""
+    leading = value / 10 ** floor(log10(value))
+    return describe(cost, value) if round(leading, 6) in (2, 5) else ""

@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from ..arch.cost import Cost
+from ..arch.cost import COSTS, Cost
 from ..tasks.chance import Chance
 from ..utils.errors import FileError, InputError
 from ..utils.io import from_json, json_digest, read_text
@@ -18,8 +18,7 @@ _DIGEST = "sha256"  # key of a result file
 _PERCENT = ("accuracy", "balanced_accuracy", "ap50", "train_accuracy", "mainnet_accuracy")
 _COUNTS = ("bytes", "epochs", "evaluations")
 _MEASURES = ("standard_error", "threshold", "temperature", "seconds")
-_COSTS = tuple(item.name for item in fields(Cost))
-_LARGEST = dict.fromkeys(_COUNTS + _MEASURES + _COSTS, inf) | dict.fromkeys(_PERCENT, 100.0) | {"share": 1.0}
+_LARGEST = dict.fromkeys(_COUNTS + _MEASURES + COSTS, inf) | dict.fromkeys(_PERCENT, 100.0) | {"share": 1.0}
 _ROUNDING = 1e-6  # by which a mean may exceed its largest value
 
 
@@ -110,7 +109,25 @@ def read_cost(values: Mapping[str, Any]) -> Cost:
     Raises:
         InputError: A key is missing, or its value is of the wrong type.
     """
-    return read_fields(Cost, values, "the cost")
+    own = check_mapping(values.get("own", {}), "own")
+    for name, value in own.items():
+        check_value(value, float, f"{name} in the cost")
+    return read_fields(Cost, values, "the cost", own=dict(own))
+
+
+def read_own_costs(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return unit and digest of the user's own costs among the keys of a result, by name.
+
+    Raises:
+        InputError: They are no mappings of text.
+    """
+    sources: dict[str, dict[str, str]] = {}
+    for name, source in check_mapping(values.get("own_costs", {}), "own_costs").items():
+        sources[name] = {}
+        for key, text in check_mapping(source, f"{name} in own_costs").items():
+            check_value(text, str, f"{key} of {name} in own_costs")
+            sources[name][key] = text
+    return sources
 
 
 def with_digest(plain: Mapping[str, Any]) -> dict[str, Any]:

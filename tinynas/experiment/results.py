@@ -3,7 +3,7 @@
 Each class has `to_dict`, whose keys and their order are the file's, and `from_dict`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,9 +13,10 @@ from ..arch.cost import Cost, quick_cost
 from ..arch.targets import COUNTS_ONLY, find_target
 from ..tasks.chance import Chance
 from ..utils.errors import InputError
+from ..utils.pareto import Point, point_of
 from ..utils.schema import check_list, check_mapping, from_mapping
 from .metric_names import format_metric
-from .result_file import read_by_class, read_chance, read_cost, read_fields
+from .result_file import read_by_class, read_chance, read_cost, read_fields, read_own_costs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class FrontEntry:
     accuracy: float
     standard_error: float | None = None
     cost: Cost
+
+    def point(self, costs: Sequence[str]) -> Point:
+        """Return the costs of these names, and the accuracy."""
+        return point_of(self.cost.named(), costs, self.accuracy)
 
     def to_dict(self) -> dict[str, Any]:
         """Return an entry of front.json."""
@@ -66,11 +71,13 @@ class SearchResult:
         data: The data set.
         metric: What accuracies are measured as: "accuracy", "mAP" of detectors, or a program's own function.
         budget: Limits of the search.
+        objectives: Costs of the front; MACs if the most accurate network was searched for.
+        own_costs: Unit and digest of the user's own costs, by name.
         target: Name of the target; of older files, which have none, the one without a runtime.
         latency_table: Digest of the table that latencies are from; None if they were measured, or not limited.
         evaluations: How many networks were evaluated.
         chance: Chance level on search-val; None of detectors.
-        front: Networks that no other beats in both MACs and accuracy, in ascending order of both.
+        front: Networks that no other beats in accuracy and the costs of the front, in ascending order of the first.
         best: Index in `front` of the most accurate network.
     """
 
@@ -78,6 +85,8 @@ class SearchResult:
     data: str
     metric: str = "accuracy"
     budget: Budget
+    objectives: tuple[str, ...] = ("macs",)
+    own_costs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     target: str = COUNTS_ONLY
     latency_table: str | None = None
     evaluations: int = 0
@@ -90,43 +99,36 @@ class SearchResult:
         """The most accurate network."""
         return self.front[self.best]
 
-    def best_within(self, budget: Budget) -> FrontEntry | None:
-        """Return the most accurate network of the front within a budget, or None."""
-        best = None
-        for entry in self.front:
-            if budget.fits(entry.cost) and (best is None or entry.accuracy > best.accuracy):
-                best = entry
-        return best
-
-    def smallest(self, budget: Budget) -> Budget:
-        """Return the smallest value on the front for each limit of a budget."""
-        values = {}
-        for name in budget.limits():
-            values[name] = min(getattr(entry.cost, name) for entry in self.front)
-        return Budget(**values)
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of the user's own costs, by name."""
+        return {name: source.get("unit", "") for name, source in self.own_costs.items()}
 
     def best_yaml(self) -> str:
         """Return the content of best.yaml: the most accurate network, its results in a comment above."""
         entry = self.best_entry
         error = "" if entry.standard_error is None else f" (standard error {entry.standard_error:.2f})"
-        costs = ", ".join(f"{name} {value}" for name, value in entry.cost.to_dict().items())
+        costs = ", ".join(f"{name} {value}" for name, value in entry.cost.named().items())
         return (
             f"# The best of {self.evaluations} networks of {self.space} evaluated on {self.data}:\n"
             f"# {format_metric(self.metric, entry.accuracy)} {self.metric} on search-val{error}; {costs}.\n"
         ) + entry.arch.to_yaml()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of front.json; `chance` only of classifiers, `latency_table` only if there was one."""
+        """Return the content of front.json; `chance` only of classifiers, sources of costs only if there were any."""
         plain = {
             "space": self.space,
             "data": self.data,
             "metric": self.metric,
             "target": self.target,
-            "limits": self.budget.limits(),
+            "limits": self.budget.to_dict(),
+            "objectives": list(self.objectives),
             "evaluations": self.evaluations,
             "front": [entry.to_dict() for entry in self.front],
             "best": self.best,
         }
+        if self.own_costs:
+            plain["own_costs"] = {name: dict(source) for name, source in self.own_costs.items()}
         if self.latency_table is not None:
             plain["latency_table"] = self.latency_table
         if self.chance is not None:
@@ -147,7 +149,20 @@ class SearchResult:
             entries.append(FrontEntry.from_dict(entry))
         budget = from_mapping(Budget, values.get("limits"), "limits")
         chance = read_chance(values)
-        result = read_fields(cls, values, "the file", front=tuple(entries), budget=budget, chance=chance)
+        objectives = tuple(check_list(values.get("objectives", ["macs"]), "objectives"))
+        result = read_fields(
+            cls,
+            values,
+            "the file",
+            front=tuple(entries),
+            budget=budget,
+            chance=chance,
+            objectives=objectives,
+            own_costs=read_own_costs(values),
+        )
+        for name in objectives:
+            if any(name not in entry.cost.named() for entry in entries):
+                raise InputError(f"the front is of {name}, which a network lacks")
         find_target(result.target)
         if not 0 <= result.best < len(entries):
             raise InputError(f"best is {result.best}, but the front has {len(entries)} networks")

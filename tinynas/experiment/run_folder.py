@@ -9,7 +9,8 @@ runs/NAME/
   search.yaml        limits and settings of the newest search, and the digest of its latency table
   study.journal      Optuna studies (JournalStorage)
   front.json, front.png, best.yaml      Pareto front, its plot, the most accurate network on it
-  earlier/LIMITS/    front.json, front.png and best.yaml of searches with other limits, or another latency table
+  evaluations.json   all networks that the newest search has evaluated, with accuracies and costs
+  earlier/LIMITS/    these files of searches with other limits, another front, or other tables of costs
   damaged/           the same, if front.json could not be read
   compare.png        the newest comparison
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
@@ -17,29 +18,26 @@ runs/NAME/
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..arch.arch import Arch
 from ..arch.zoo import load_arch
 from ..utils.errors import FileError
-from ..utils.io import read, write, write_json
-from .early_exit_report import EarlyExitReport
+from ..utils.io import json_digest, read, to_json, write, write_json
+from .early_exit_folder import EarlyExitFolder
+from .evaluated import EvaluatedNetworks
 from .evaluation_report import EvaluationReport
-from .export_report import EarlyExitExportReport
 from .result_file import read_result, with_digest
-from .results import RetrainMetrics, SearchResult
+from .results import FrontEntry, RetrainMetrics, SearchResult
 
 CONFIG = "config.yaml"
 DATA = "data.json"
 FRONT = "front.json"
 BEST = "best.yaml"
 MODEL = "model.safetensors"
-EXITS = "sidenet.safetensors"
+EVALUATIONS = "evaluations.json"
 FIRMWARE = "firmware"  # folder of an export
-EXPORT = "export.json"
-SIDENET = "sidenet"
-CASCADE = "cascade"
 _LOCK = ".training"
 
 
@@ -58,6 +56,7 @@ class RunFolder:
         study: Optuna studies, unless another storage is used.
         front: Pareto front of the newest search.
         front_plot: Its plot.
+        evaluations: All networks that the newest search has evaluated.
         best: The most accurate network on it.
         comparison_plot: The newest comparison.
 
@@ -79,6 +78,7 @@ class RunFolder:
         self.study = path / "study.journal"
         self.front = path / FRONT
         self.front_plot = path / "front.png"
+        self.evaluations = path / EVALUATIONS
         self.best = path / BEST
         self.comparison_plot = path / "compare.png"
 
@@ -97,6 +97,20 @@ class RunFolder:
             FileError: It is missing or damaged.
         """
         return read_result(SearchResult, self.front, advice=f"run the search again with --run {self.path}")
+
+    def read_evaluations(self) -> EvaluatedNetworks:
+        """Read evaluations.json; without it, as in runs of earlier versions, return the networks of front.json.
+
+        Raises:
+            FileError: A file is missing or damaged.
+        """
+        result = self.read_front()
+        if self.evaluations.exists():
+            advice = f"delete it to choose among the networks of {FRONT}"
+            evaluated = read_result(EvaluatedNetworks, self.evaluations, advice=advice)
+            if evaluated.front == json_digest(result.to_dict()):
+                return evaluated
+        return EvaluatedNetworks(networks=result.front)
 
     def read_best(self) -> Arch:
         """Read the network in best.yaml.
@@ -136,17 +150,20 @@ class RunFolder:
                 folders.append(folder)
         return folders
 
-    def write_front(self, result: SearchResult, plot: bytes) -> None:
-        """Write front.json, front.png and best.yaml; those of a search with other limits are kept in earlier/.
+    def write_front(self, result: SearchResult, evaluated: Sequence[FrontEntry], plot: bytes) -> None:
+        """Write evaluations.json, front.json, front.png and best.yaml; those of another search are kept in earlier/.
 
         Args:
             result: Content of front.json.
+            evaluated: Networks of evaluations.json.
             plot: Content of front.png.
 
         Raises:
             FileError: A file cannot be written.
         """
         self._archive_front(result)
+        networks = EvaluatedNetworks(networks=tuple(evaluated), front=json_digest(result.to_dict()))
+        write(self.evaluations, to_json(with_digest(networks.to_dict())) + "\n")
         write(self.front_plot, plot)
         write_json(self.front, with_digest(result.to_dict()))
         write(self.best, result.best_yaml())
@@ -154,7 +171,8 @@ class RunFolder:
     def _archive_front(self, result: SearchResult) -> None:
         """Copy the files of the last search before this result replaces them.
 
-        They are copied to earlier/ if their limits or latency tables differ, to damaged/ if front.json cannot be read.
+        They are copied to earlier/ if the limits, the front's costs or the tables differ, to damaged/ if front.json
+        cannot be read.
         """
         if not self.front.exists():
             return
@@ -163,13 +181,10 @@ class RunFolder:
         except FileError:
             folder = self.path / "damaged"
         else:
-            if (previous.budget, previous.latency_table) == (result.budget, result.latency_table):
+            if _search_of(previous) == _search_of(result):
                 return
-            name = limits_slug(previous.budget.limits()) or "no-limits"
-            if previous.latency_table:
-                name += f"-table-{previous.latency_table[:8]}"
-            folder = self.path / "earlier" / name
-        for path in (self.front, self.front_plot, self.best):
+            folder = self.path / "earlier" / _archive_name(previous)
+        for path in (self.evaluations, self.front, self.front_plot, self.best):
             if path.exists():
                 write(folder / path.name, read(path))
 
@@ -248,7 +263,7 @@ class RetrainFolder:
             return None
         return read_result(EvaluationReport, self.resolutions, advice="recreate it with tinynas eval --resolutions")
 
-    def early_exits(self) -> list["EarlyExitFolder"]:
+    def early_exits(self) -> list[EarlyExitFolder]:
         """Return the folders of early exits on its model, in the order of their names."""
         folders = []
         for path in sorted(self.path.glob("*/sidenet.json")):
@@ -256,43 +271,21 @@ class RetrainFolder:
         return folders
 
 
-class EarlyExitFolder:
-    """The files of a network with early exits.
+def _search_of(result: SearchResult) -> tuple[object, ...]:
+    """Return what tells a search from others whose results are kept."""
+    return result.budget, result.objectives, result.latency_table, result.own_costs
 
-    Attributes:
-        path: The folder.
-        name: Its name: "sidenet" or "cascade", unless the user named it.
-        model: The network.
-        report: What it measured.
-        plot: Accuracy over average MACs.
-        export: What its exported files measured.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.name
-        self.model = path / EXITS
-        self.report = path / "sidenet.json"
-        self.plot = path / "sidenet.png"
-        self.export = path / EXPORT
-
-    def read_report(self) -> EarlyExitReport:
-        """Read sidenet.json.
-
-        Raises:
-            FileError: It is missing or damaged.
-        """
-        return read_result(EarlyExitReport, self.report, advice="recreate it with tinynas sidenet")
-
-    def read_export(self) -> EarlyExitExportReport | None:
-        """Read export.json; None if the network has not been exported.
-
-        Raises:
-            FileError: It is damaged.
-        """
-        if not self.export.exists():
-            return None
-        return read_result(EarlyExitExportReport, self.export, advice="recreate it with tinynas export")
+def _archive_name(result: SearchResult) -> str:
+    """Return the name of the folder in earlier/ for the files of a search."""
+    name = limits_slug(result.budget.limits()) or "no-limits"
+    if result.objectives != ("macs",):
+        name += f"-front-{'-'.join(result.objectives)}"
+    if result.latency_table:
+        name += f"-table-{result.latency_table[:8]}"
+    if result.own_costs:
+        name += f"-own-{json_digest(result.own_costs)[:8]}"
+    return name
 
 
 def limits_slug(limits: Mapping[str, float]) -> str:

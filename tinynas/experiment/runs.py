@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ..utils.errors import FileError
-from .run_folder import MODEL, EarlyExitFolder, RetrainFolder, RunFolder
+from .early_exit_folder import EarlyExitFolder
+from .run_folder import MODEL, RetrainFolder, RunFolder
 
 RUNS = Path("runs")
 

@@ -1,60 +1,23 @@
 """Settings in files: those that runs have saved, and those that a user wrote."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..arch.arch import Arch
-from ..arch.budget import Budget
-from ..arch.latency_table import LatencyTable
-from ..arch.targets import COUNTS_ONLY
 from ..data.identity import DataIdentity
 from ..utils.errors import FileError, InputError
 from ..utils.io import from_json, read_json, read_text, to_json, write_json, write_yaml
 from ..utils.overrides import Overrides
-from ..utils.schema import check_mapping, from_mapping, read_yaml
+from ..utils.schema import check_mapping, read_yaml
 from ..utils.settings import settings_of, with_current_keys
 from .config import RetrainConfig, SupernetConfig
 from .plans import RetrainPlan
 from .recipes import NETWORK_KEYS
 from .run_folder import RetrainFolder, RunFolder
-from .search_settings import SearchSettings
 
 Config = TypeVar("Config")
-LATENCY_DIGEST = "latency_table_digest"  # in search.yaml
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedSearch:
-    """What search.yaml says of a search: limits, settings, and the digest of its latency table, if it had one."""
-
-    budget: Budget = field(default_factory=Budget)
-    settings: SearchSettings = field(default_factory=SearchSettings)
-    latency_digest: str | None = None
-
-    def settings_for(self, budget: Budget) -> SearchSettings:
-        """Return the settings for a search within a budget: the latency table only if latency is limited."""
-        return self.settings if budget.latency is not None else replace(self.settings, latency_table=None)
-
-    def read_latency_table(self, settings: SearchSettings, budget: Budget) -> LatencyTable | None:
-        """Read the latency table of settings, if they have one.
-
-        Raises:
-            FileError: It is not valid, or both searches limit latency and have different sources of it.
-        """
-        table = LatencyTable.read(Path(settings.latency_table)) if settings.latency_table else None
-        digest = table.digest if table else None
-        if None not in (budget.latency, self.budget.latency) and digest != self.latency_digest:
-            raise FileError(
-                f"the search to resume has the latencies of {_latency_source(self.latency_digest)}, these are of "
-                f"{_latency_source(digest)}; restore the table, or search without --resume"
-            )
-        return table
-
-
-def _latency_source(digest: str | None) -> str:
-    return f"a table with digest {digest[:12]}" if digest else "this machine"
 
 
 def save_config(path: Path, config: Mapping[str, Any]) -> None:
@@ -181,33 +144,16 @@ def read_retraining(folder: RetrainFolder) -> RetrainPlan:
         arch = Arch.from_dict(plain.pop("arch", None))
     except InputError as error:
         raise FileError(f"{path} is damaged: {error}") from None
-    return RetrainPlan(folder=folder.path, arch=arch, config=_settings_in(plain, RetrainConfig(), path))
+    return RetrainPlan(folder=folder.path, arch=arch, config=settings_in(plain, RetrainConfig(), path))
 
 
 def read_supernet_config(run: Path) -> SupernetConfig:
     """Read a run's config.yaml. Raises FileError."""
     path = RunFolder(run).config
-    return _settings_in(read_config(path), SupernetConfig(), path)
+    return settings_in(read_config(path), SupernetConfig(), path)
 
 
-def read_search(run: Path) -> SavedSearch:
-    """Read the search.yaml of a run's newest search. Raises FileError."""
-    path = RunFolder(run).search
-    plain = read_config(path)
-    try:
-        budget = from_mapping(Budget, plain.pop("limits", {}), f"limits in {path}")
-    except InputError as error:
-        raise FileError(f"{path} is damaged: {error}") from None
-    digest = plain.pop(LATENCY_DIGEST, None)
-    plain.setdefault("target", COUNTS_ONLY)  # of files that are older than targets
-    return SavedSearch(
-        budget=budget,
-        settings=_settings_in(plain, SearchSettings(), path),
-        latency_digest=None if digest is None else str(digest),
-    )
-
-
-def _settings_in(plain: dict[str, Any], default: Config, path: Path) -> Config:
+def settings_in(plain: dict[str, Any], default: Config, path: Path) -> Config:
     """Return the settings in a file that tinynas wrote, in place of defaults. Raises FileError."""
     try:
         return Overrides.read(plain, type(default), where=str(path)).apply(default)

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+from ..arch.cost_names import split_words
 from ..arch.targets import DEFAULT_TARGET, TARGETS
-from ..utils.errors import InputError
+from ..utils.errors import InputError, unknown
 from ..utils.paths import absolute_path
 from ..utils.settings import check_settings, setting
 from ..utils.units import parse_seconds
 
 SAMPLERS = ("predictor", "tpe", "nsga2", "random")  # implemented in study/samplers.py
+
+HUB_SAMPLER = "optunahub:"  # before the name of a package of OptunaHub
+PROGRAM_SAMPLER = "program:"  # before the class of a sampler that a program has passed
 
 
 def _storage(text: str) -> str:
@@ -19,16 +23,22 @@ def _storage(text: str) -> str:
 class SearchSettings:
     """How a trained supernet is searched."""
 
-    pareto: bool = setting(
-        False, help="Search the whole Pareto front of accuracy and MACs within the limits", group="Search"
+    pareto: tuple[str, ...] = setting(
+        (),
+        help="Search the whole Pareto front of accuracy and one cost or two within the limits: macs, params, sram, "
+        "flash, latency, or one of --cost-table; without a name macs",
+        group="Search",
+        metavar="[COST[,COST]]",
+        default_text="off",
+        parse=split_words,
+        implied="macs",
     )
     trials: int = setting(50, help="Networks to evaluate", group="Search", minimum=1)
     sampler: str = setting(
         "predictor",
-        help="Search algorithm: predictor, tpe, nsga2 or random",
+        help="Search algorithm: predictor, tpe, nsga2, random, or optunahub:PACKAGE, one of OptunaHub",
         group="Search",
         metavar="SAMPLER",
-        choices=SAMPLERS,
     )
     race: bool = setting(
         False,
@@ -72,6 +82,15 @@ class SearchSettings:
         None, help="Name of a program's function that evaluates networks, instead of their accuracy", flag=None
     )
 
+    cost_tables: tuple[str, ...] = setting(
+        (),
+        help="Add up the costs of layers in this CSV file for every network, for --limit and --pareto, see `tinynas "
+        "layers`; may be repeated",
+        group="Limits",
+        flag="cost-table",
+        metavar="FILE",
+    )
+
     def __post_init__(self) -> None:
         check_settings(self)
         if self.evaluate and (self.race or self.workers > 1):
@@ -80,3 +99,5 @@ class SearchSettings:
                 f"networks are evaluated by the function {self.evaluate} of a program, but {reason}; remove "
                 f"{'--race' if self.race else '--workers'}"
             )
+        if self.sampler not in SAMPLERS and not self.sampler.startswith((HUB_SAMPLER, PROGRAM_SAMPLER)):
+            raise unknown("sampler", self.sampler, SAMPLERS)

@@ -14,11 +14,12 @@ from ..early_exit.model import EarlyExitModel, build_cascade
 from ..early_exit.model_file import save_early_exits
 from ..early_exit.sidenet import SideNet
 from ..early_exit.thresholds import NEVER_EXIT, ThresholdSweep, choose, sweep
+from ..experiment.early_exit_folder import EarlyExitFolder
 from ..experiment.early_exit_plot import early_exit_plot
 from ..experiment.early_exit_report import EarlyExitReport, TriedTaps
 from ..experiment.plans import AUTO, SUPERNET, ExitPlan
 from ..experiment.reporter import ProgressReporter
-from ..experiment.run_folder import EarlyExitFolder, RetrainFolder
+from ..experiment.run_folder import RetrainFolder
 from ..models.model_file import Model, read_model
 from ..models.network import example_input
 from ..tasks.registry import TASKS, check_task

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
+from ..experiment.early_exit_folder import EXPORT
 from ..experiment.export_report import EarlyExitExportReport, ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
-from ..experiment.run_folder import EXPORT, RetrainFolder
+from ..experiment.run_folder import RetrainFolder
 from ..utils.io import check_writable, write, write_json
 from .folder_locks import writing_lock
 from .trained_model import load_trained
@@ -43,7 +44,7 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
 
 
 def _search_of(arch: Arch, model: Path) -> tuple[str | None, Budget]:
-    """Return the target and the limits of the search that found a network, if its run's front has the network.
+    """Return the target and the limits of the search that found a network, if a search of its run has evaluated it.
 
     A model lies in a retraining's folder; early exits lie in a folder there.
     """
@@ -53,6 +54,6 @@ def _search_of(arch: Arch, model: Path) -> tuple[str | None, Budget]:
             continue
         for searched in run.fronts():
             result = searched.read_front()
-            if arch in [entry.arch for entry in result.front]:
+            if arch in [entry.arch for entry in searched.read_evaluations().networks]:
                 return result.target, result.budget
     return None, Budget()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..arch.arch import Arch
-from ..arch.latency_table import LONGEST, read_rows, read_time, write_table
+from ..arch.cost_table import LONGEST, read_rows, read_time, write_table
 from ..arch.layers import layers_of_space
 from ..arch.space import SearchSpace
 from ..arch.zoo import load_arch, shipped_networks

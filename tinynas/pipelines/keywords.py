@@ -5,7 +5,7 @@ Each class lists the settings of some configuration classes; what they mean and 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class TrainingKeywords(TypedDict, total=False):
@@ -42,15 +42,16 @@ class SearchKeywords(TrainingKeywords, total=False):
     distillation: float
     largest_warmup_epochs: int
     progressive_shrinking: bool
-    pareto: bool
+    pareto: bool | str | Sequence[str]
     trials: int
-    sampler: str
+    sampler: Any  # a name, or an Optuna sampler
     race: bool
     workers: int
     storage: str | None
     storage_timeout: float
     target: str
     latency_table: str | None
+    cost_tables: Sequence[str]
 
 
 class RetrainKeywords(TrainingKeywords, total=False):

@@ -1,12 +1,13 @@
 """Planning of retrainings: from what a user named to a plan with folder, network and configuration resolved."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..arch.arch import Arch
-from ..arch.budget import Budget
+from ..arch.budget import NO_OWN, Budget
 from ..arch.netaug import family_factors
 from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import load_arch, short_name
@@ -38,8 +39,10 @@ def front_budget(
     params: str | None = None,
     sram: str | None = None,
     flash: str | None = None,
+    latency: str | None = None,
+    own: Mapping[str, float] = NO_OWN,
 ) -> Budget:
-    """Read the limits that choose a network of a run's front.
+    """Read the limits that choose a network of a run.
 
     What `sram` and `flash` limit is decided by what the run's networks were searched for.
 
@@ -50,6 +53,8 @@ def front_budget(
         params: Parameters.
         sram: Memory that an inference takes.
         flash: Memory of the network.
+        latency: Time of one inference.
+        own: Limits of the user's own costs, by name.
 
     Raises:
         InputError: A text is not a count or size.
@@ -59,7 +64,7 @@ def front_budget(
     if source is None and (sram is not None or flash is not None):
         run = Path(target) if target else newest_run(BEST).path
         runtime = RunFolder(run).read_front().target if run.is_dir() else DEFAULT_TARGET
-    return Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=runtime)
+    return Budget.parse(flops=flops, params=params, sram=sram, flash=flash, latency=latency, own=own, target=runtime)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +136,12 @@ def resolve_retraining(
         resume: Whether to continue an interrupted retraining: of this target and name, otherwise the newest.
         task: "detect" makes a detector of a classifier's backbone.
         source: Trained model whose network is trained further, in place of `target`.
-        budget: Limits that choose a network of the run's Pareto front. Without limits it is the most accurate one.
+        budget: Limits that choose among the networks that the run has evaluated. Without limits, the most accurate one.
         recipe: Its network is taken if no other is named; its settings are among the overrides.
         overrides: Settings of `RetrainConfig`.
 
     Raises:
-        BudgetError: No network of the front keeps the limits.
+        BudgetError: No network of the run keeps the limits.
         InputError: The settings contradict each other, or do not fit the network.
         FileError: A run or model is missing or damaged.
     """
@@ -154,7 +159,7 @@ def resolve_retraining(
         return _resolve_model(find_model(source), task, overrides)
     arch = None if run else _named_arch(target, recipe)
     if arch:
-        _check_unused("limits choose a network of a run's Pareto front", limits)
+        _check_unused("limits choose a network of a run", limits)
         data = RetrainConfig.for_task(arch.task).data
         new_run = short_name(target) if target else recipe.name if recipe else ""
         return replace(_resolve(arch, data, task, overrides), new_run=new_run)
@@ -170,7 +175,7 @@ def _named_arch(target: str | None, recipe: RecipeFile | None) -> Arch | None:
 
 def _resolve_run(run: Path, task: str | None, budget: Budget, overrides: Overrides) -> ResolvedRetraining:
     """Resolve a retraining of a run's most accurate network within a budget."""
-    arch, searched = _network_of_front(run, budget), read_supernet_config(run)
+    arch, searched = _network_of_run(run, budget), read_supernet_config(run)
     if searched.skip_unreadable:
         overrides = Overrides.read({"skip_unreadable": True}, RetrainConfig) | overrides
     return replace(_resolve(arch, searched.data, task, overrides, run), budget=budget)
@@ -249,19 +254,19 @@ def _check_weights(config: RetrainConfig, run: Path | None) -> None:
         )
 
 
-def _network_of_front(run: Path, budget: Budget) -> Arch:
-    """Return a run's best network, or the most accurate of its Pareto front within a budget."""
+def _network_of_run(run: Path, budget: Budget) -> Arch:
+    """Return a run's best network, or the most accurate that it has evaluated within a budget."""
     if not budget.limits():
         return RunFolder(run).read_best()
     if budget.min_macs is not None:
         raise InputError("a network is chosen by upper limits; give --flops one count, not a range")
-    result = RunFolder(run).read_front()
-    entry = result.best_within(budget)
+    evaluated = RunFolder(run).read_evaluations()
+    entry = evaluated.best_within(budget)
     if entry is None:
-        smallest = result.smallest(budget)
+        smallest = evaluated.smallest(budget)
         raise BudgetError(
-            f"no network of {run}'s front keeps {budget.describe()}; the smallest values are {smallest.describe()}; "
-            "raise the limits, or search with them"
+            f"no network that {run} has evaluated keeps {budget.describe()}; the smallest values are "
+            f"{smallest.describe()}; raise the limits, or search with them"
         )
     return entry.arch
 

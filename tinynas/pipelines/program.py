@@ -1,6 +1,6 @@
 """tinynas in a Python program: the commands that train, as functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
+from ..arch.own_costs import CostFunction
 from ..arch.space import SearchSpace
 from ..data.datasets import Datasets
 from ..experiment.config import RetrainConfig, SupernetConfig
@@ -28,7 +29,7 @@ from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
 from .program_progress import Progress, reporter_of
 from .program_run import Run
-from .search_planning import plan_search, search_target
+from .search_planning import own_sampler, plan_search, search_target
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -44,6 +45,8 @@ def search(
     flash: Limit = None,
     latency: str | None = None,
     evaluate: Evaluate | None = None,
+    limits: Mapping[str, float] | None = None,
+    costs: Mapping[str, CostFunction] | None = None,
     run: Path | str | None = None,
     resume: bool = False,
     task: str | None = None,
@@ -63,12 +66,14 @@ def search(
         latency: Time of one inference, such as "5ms".
         evaluate: A function of a network, an ordinary module in eval mode, and of search-val's batches (images,
             labels), which returns a number: the higher, the better. It takes the place of the accuracy.
+        limits: Limits of costs of your own, by name: {"energy": 3.0}.
+        costs: Costs of your own, by name: functions of an `Arch` that return a number above 0.
         run: Folder of the run; by default a new one in runs/.
         resume: Continue an interrupted search: that of `run`, or the newest.
         task: "classify" or "detect"; by default that of a program's own data, or of the run.
         device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
         progress: True shows messages and progress as the commands do; an object of yours receives them.
-        **settings: As the options of `tinynas search`.
+        **settings: As the options of `tinynas search`; `sampler` may be a sampler of Optuna.
 
     Returns:
         The run. An interrupted search leaves a run that `resume` continues.
@@ -88,14 +93,19 @@ def search(
     choose_device(device)
     of_program = space if isinstance(space, SearchSpace) else None
     space_name = name_of_space(of_program) if of_program else space and str(space)
+    own, sampler_name = own_sampler(settings.get("sampler"))
     named = {**settings, "space": space_name, "data": data_name(data), "evaluate": name_of(evaluate, "evaluate")}
+    named["sampler"] = sampler_name
     overrides = Overrides.read(without_none(named), SearchSettings, SupernetConfig, where="search()")
     folder = Path(run) if run else None
-    limits = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
-    budget = Budget.parse(**limits, target=search_target(folder, resume=resume, overrides=overrides))
+    texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
+    target = search_target(folder, resume=resume, overrides=overrides)
+    budget = Budget.parse(**texts, own=limits or {}, target=target)
     if task is None and not (folder and folder.exists()) and isinstance(data, Datasets):
         task = data.task
-    plan = plan_search(folder, resume=resume, task=task, budget=budget, overrides=overrides)
+    plan = plan_search(
+        folder, resume=resume, task=task, budget=budget, costs=costs or {}, sampler=own, overrides=overrides
+    )
     plan = replace(plan, space=of_program, evaluate=evaluate)
     with reporter_of(progress) as report:
         search_command.search(plan, report=report)
@@ -114,6 +124,8 @@ def retrain(
     flash: Limit = None,
     loss: LossFunction | None = None,
     recipe: str | Path | None = None,
+    latency: str | None = None,
+    limits: Mapping[str, float] | None = None,
     name: str | None = None,
     resume: bool = False,
     task: str | None = None,
@@ -128,13 +140,15 @@ def retrain(
             name. By default that of the recipe, or the newest run.
         source: A trained model that is trained further, instead of `network`.
         data: The data set: a name, or a program's own; by default that of the run or the model.
-        flops: Multiply-accumulates. Limits choose the best network of the run's front that keeps them.
+        flops: Multiply-accumulates. Limits choose the most accurate network that the run has evaluated within them.
         params: Parameters.
         sram: Memory that an inference takes on the target.
         flash: Memory of the network on the target.
         loss: A function of outputs (N, classes) and labels (N,), which returns a scalar tensor. It takes the place of
             the cross entropy with label smoothing, also beside a teacher and in NetAug's wider networks.
         recipe: A published recipe's name, or a YAML file of settings and their network.
+        latency: Time of one inference, if the search knew it.
+        limits: Limits of costs of your own, by name.
         name: Name of the retraining, which is its folder in the run.
         resume: Continue an interrupted retraining: that of `network` and `name`, or the newest.
         task: "detect" makes a detector of a classifier's backbone.
@@ -146,7 +160,7 @@ def retrain(
         The trained model.
 
     Raises:
-        BudgetError: No network of the front keeps the limits.
+        BudgetError: No network of the run keeps the limits.
         InputError: A setting or a limit is unknown or not valid, or does not suit the network.
         FileError: A file is missing or corrupt.
         TrainingError: The training diverged.
@@ -164,8 +178,8 @@ def retrain(
     overrides = Overrides.read(without_none(named), RetrainConfig, where="retrain()")
     if named_recipe and not resume:
         overrides = named_recipe.overrides_for(source_path) | overrides
-    limits = limit_texts(flops=flops, params=params, sram=sram, flash=flash)
-    budget = front_budget(target, source_path, **limits)
+    texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
+    budget = front_budget(target, source_path, own=limits or {}, **texts)
     plan = plan_retraining(
         target,
         name=name,

@@ -1,9 +1,10 @@
 """Runs and trained models of earlier programs and commands, opened in a Python program."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..experiment.metric_names import axis_label, format_metric
+from ..experiment.metric_names import format_metric
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.runs import find_model
@@ -40,7 +41,7 @@ class Run:
 
     @property
     def front(self) -> tuple[FrontEntry, ...]:
-        """The networks that no other beats in both MACs and accuracy, in ascending order of both."""
+        """The networks that no other beats in accuracy and the costs of the front, in ascending order of the first."""
         return self.result.front
 
     @property
@@ -48,23 +49,20 @@ class Run:
         """The most accurate network."""
         return self.result.best_entry
 
+    @cached_property
+    def evaluations(self) -> tuple[FrontEntry, ...]:
+        """All networks that the search has evaluated; of a run of an earlier version those of the front."""
+        return RunFolder(self.folder).read_evaluations().networks
+
     def plot(self) -> "Figure":
-        """Plot the front.
+        """Plot the front, and all networks that were evaluated.
 
         Returns:
-            A figure of accuracy on search-val over MACs.
+            A figure of accuracy on search-val over the first cost of the front; the second, if any, is the colour.
         """
-        from ..experiment.plots import Series, pareto_figure
+        from ..experiment.front_plot import front_figure
 
-        result = self.result
-        points = [(entry.cost.macs, entry.accuracy) for entry in result.front]
-        budgets = [limit for limit in (result.budget.min_macs, result.budget.macs) if limit]
-        return pareto_figure(
-            [Series(label="Pareto front", points=points, line=True)],
-            title=f"{result.space} on {result.data}: subnets on search-val",
-            budgets=budgets,
-            metric=axis_label([result.metric]),
-        )
+        return front_figure(self.result, self.evaluations)
 
     def models(self) -> list[TrainedModel]:
         """Return the trained models of the run.

@@ -12,11 +12,12 @@ from ..data.identity import DataIdentity
 from ..data.registry import load_data
 from ..data.summary import summarise
 from ..experiment.log import RunLog
-from ..experiment.plans import SearchPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.results import SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_data, save_config, save_data
+from ..experiment.search_plan import SearchPlan
+from ..experiment.search_settings import HUB_SAMPLER
 from ..models.supernet import Supernet
 from ..tasks.losses import Loss
 from ..tasks.registry import TASKS
@@ -33,7 +34,7 @@ from ..utils.io import removed_if_empty, write, write_yaml
 from .folder_locks import supernet_lock
 from .model_data import check_same_data
 from .run_supernet import space_for, space_text
-from .search_limits import feasible_networks
+from .search_limits import check_costs, feasible_networks
 from .search_planning import check_evaluation, search_settings
 
 
@@ -76,7 +77,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
 
     Raises:
         BudgetError: No network of the space is within the budget; raised before anything is trained.
-        FileError: The data set has changed since the run was begun, or the latency table lacks layers of the space.
+        FileError: The data set has changed since the run was begun, or a table of costs lacks layers of the space.
     """
     run, config = RunFolder(plan.run), plan.config
     check_evaluation(plan)
@@ -86,8 +87,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     check_same_data(config.data, identity)
     check_data(run.data, config.data, identity)
     space = space_for(data, text, run.space)
-    if plan.latency_table:
-        plan.latency_table.check_covers(space, config.space)
+    check_costs(plan, space)
     plan.target.check_operators(space.max())
     feasible_networks(plan, space).check()
     check_precision(config.recipe.precision, device())
@@ -97,6 +97,10 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         raise InputError(
             f"--race compares which images are classified correctly, but the networks {task.name}; remove --race"
         )
+    if plan.settings.sampler.startswith(HUB_SAMPLER):
+        from ..study.own_sampler import hub_sampler
+
+        hub_sampler(plan.settings.sampler, seed=recipe.seed)  # before anything is trained
     if recipe.backend == "fused":
         use_backend(Supernet(space).to(device()), recipe, note=_unsaid)  # before anything is written
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
@@ -110,7 +114,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         save_config(run.config, asdict(config))
         save_data(run.data, config.data, identity)
         write(run.space, text)
-        write_yaml(run.search, search_settings(plan))
+        write_yaml(run.search, search_settings(plan, space))
         return _train(training, data), data
 
 

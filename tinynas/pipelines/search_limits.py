@@ -1,22 +1,41 @@
 """The networks that are within a search's limits."""
 
-from ..arch.cost import MEASURED, MeasuredCosts
+from ..arch.cost import MeasuredCosts
+from ..arch.own_costs import AddedCosts
 from ..arch.space import SearchSpace
-from ..experiment.plans import SearchPlan
+from ..experiment.search_plan import SearchPlan
 from ..study.feasible import Feasible
+
+
+def check_costs(plan: SearchPlan, space: SearchSpace) -> None:
+    """Check the user's tables and functions of costs.
+
+    Raises:
+        FileError: A table lacks layers of the space, or a cost is another one than that of the search to resume.
+        InputError: A function returns no cost, or one that the search to resume has is missing.
+    """
+    if plan.latency_table:
+        plan.latency_table.check_covers(space, plan.config.space)
+    for table in plan.own.tables:
+        table.check_covers(space, plan.config.space)
+    plan.resumed.check_own(plan.own.digests(space))
 
 
 def feasible_networks(plan: SearchPlan, space: SearchSpace) -> Feasible:
     """Return the networks of the space within the plan's budget."""
-    return Feasible(space=space, budget=plan.budget, measured=_measured_costs(plan))
+    has_own = plan.latency_table or plan.own.names
+    return Feasible(
+        space=space,
+        budget=plan.budget,
+        added=AddedCosts(plan.own, plan.latency_table, space) if has_own else None,
+        measured=_measured_costs(plan),
+    )
 
 
 def _measured_costs(plan: SearchPlan) -> MeasuredCosts | None:
-    """Return where costs that are not counted come from, if one of them is limited: the plan's table, or the target."""
-    if not plan.budget.only(MEASURED).limits():
+    """Return where costs come from that the target measures, if one of them is limited or a cost of the front."""
+    if not plan.measured:
         return None
-    if plan.latency_table:
-        return plan.latency_table
     from ..deploy.measured_costs import measured_costs
 
     return measured_costs(plan.target, sram=plan.budget.peak_sram_vela)

@@ -1,23 +1,32 @@
 """Planning of searches: from what a user named to a plan with run, supernet, limits and settings resolved."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ..arch.budget import Budget
+from ..arch.cost_table import CostTable
+from ..arch.own_costs import CostFunction, OwnCosts
+from ..arch.space import SearchSpace
 from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import short_name
 from ..experiment.config import SupernetConfig
 from ..experiment.log import last_record
-from ..experiment.plans import SearchPlan
 from ..experiment.run_folder import CONFIG, RunFolder
 from ..experiment.runs import newest_run
-from ..experiment.saved import LATENCY_DIGEST, SavedSearch, read_search, read_supernet_config
+from ..experiment.saved import read_supernet_config
+from ..experiment.saved_search import LATENCY_DIGEST, OWN_DIGESTS, SavedSearch, read_search
+from ..experiment.search_plan import SearchPlan
+from ..experiment.search_settings import PROGRAM_SAMPLER
 from ..utils.errors import FileError, InputError
 from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
+from ..utils.paths import absolute_path
 from .folder_locks import refuse_while_trained
 from .planning import NO_LIMITS, NO_OVERRIDES, new_run_path
+
+NO_COSTS: Mapping[str, CostFunction] = {}
 
 
 def search_target(run: Path | None, *, resume: bool = False, overrides: Overrides = NO_OVERRIDES) -> str:
@@ -41,6 +50,8 @@ def plan_search(
     resume: bool = False,
     task: str | None = None,
     budget: Budget = NO_LIMITS,
+    costs: Mapping[str, CostFunction] = NO_COSTS,
+    sampler: object = None,
     overrides: Overrides = NO_OVERRIDES,
 ) -> SearchPlan:
     """Plan a search in a new run, whose folder is created, or in an existing one, whose supernet is used.
@@ -52,10 +63,12 @@ def plan_search(
         resume: Whether to continue an interrupted search, with its limits and settings.
         task: "classify" or "detect", for the defaults of a new run.
         budget: Limits of the networks.
+        costs: Functions of the user's own costs, by name.
+        sampler: Sampler of a program's own, in place of the setting.
         overrides: Settings of `SupernetConfig` and `SearchSettings`.
 
     Raises:
-        InputError: The settings contradict each other.
+        InputError: The settings contradict each other, or those of the search to resume.
         FileError: There is nothing to resume, the run's supernet is not trained, the latency table is not valid, or
             another one than that of the search to resume.
     """
@@ -73,17 +86,23 @@ def plan_search(
         last = read_search(run)
     budget = budget if budget.limits() else last.budget
     settings = overrides.apply(last.settings_for(budget))
+    settings = replace(settings, cost_tables=tuple(map(absolute_path, settings.cost_tables)))
     if budget is last.budget and settings.target != last.settings.target:
         raise InputError(
             f"the search to resume is for {last.settings.target}, and so are its limits; remove --target "
             f"{settings.target}, or search without --resume"
         )
+    if last != SavedSearch():
+        last.check_pareto(settings.pareto)
     plan = SearchPlan(
         run=run or new_run_path(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
         budget=budget,
         settings=settings,
         latency_table=last.read_latency_table(settings, budget),
+        own=OwnCosts(tables=_read_tables(settings.cost_tables), functions=costs),
+        sampler=sampler,
+        resumed=last,
     )
     return plan if run else replace(plan, run=reserve_folder(plan.run))
 
@@ -109,8 +128,33 @@ def check_evaluation(plan: SearchPlan) -> None:
         )
 
 
-def search_settings(plan: SearchPlan) -> dict[str, Any]:
-    """Return a run's search.yaml: limits and settings, which a resumed search takes over."""
+def own_sampler(sampler: object) -> tuple[object, str | None]:
+    """Return what a program gave as `sampler`: the sampler, None if it is a name; and what the settings call it.
+
+    Raises:
+        InputError: It is neither a name nor a sampler of Optuna.
+    """
+    if sampler is None or isinstance(sampler, str):
+        return None, sampler
+    from ..study.own_sampler import check_sampler
+
+    check_sampler(sampler)
+    return sampler, PROGRAM_SAMPLER + type(sampler).__name__
+
+
+def _read_tables(paths: Sequence[str]) -> tuple[CostTable, ...]:
+    """Read tables of the user's own costs."""
+    tables = []
+    for path in paths:
+        table = CostTable.read(Path(path))
+        if table.cost == "latency":
+            raise InputError(f"{path} has times in microseconds; name it with --latency-table")
+        tables.append(table)
+    return tuple(tables)
+
+
+def search_settings(plan: SearchPlan, space: SearchSpace) -> dict[str, Any]:
+    """Return a run's search.yaml: limits, settings and digests of costs, which a resumed search takes over."""
     settings = asdict(plan.settings)
     del settings["workers"]
     storage = settings.pop("storage")
@@ -120,7 +164,9 @@ def search_settings(plan: SearchPlan) -> dict[str, Any]:
         settings["storage"] = redact_password(storage)
     if plan.latency_table:
         settings[LATENCY_DIGEST] = plan.latency_table.digest
-    return {"limits": plan.budget.limits(), **settings}
+    if plan.own.names:
+        settings[OWN_DIGESTS] = plan.own.digests(space)
+    return {"limits": plan.budget.to_dict(), **settings}
 
 
 def _is_trained(run: Path, config: SupernetConfig) -> bool:

@@ -39,10 +39,12 @@ class SearchProgress:
 
     Args:
         show: Receives the state whenever it has changed.
+        costs: Names of the costs of the front.
     """
 
-    def __init__(self, show: Callable[[SearchState], None]) -> None:
+    def __init__(self, show: Callable[[SearchState], None], costs: Sequence[str] = ("macs",)) -> None:
         self._show = show
+        self._costs = costs
         self._state: SearchState | None = None
         self._evaluated = 0
         self._front: list[Point] = []
@@ -55,10 +57,10 @@ class SearchProgress:
             dropped: How many networks have been dropped in all.
             rejected: How many infeasible samples this process has rejected in all.
         """
-        points = [point(evaluation) for evaluation in new]
+        points = [evaluation.point(self._costs) for evaluation in new]
         self._evaluated += len(points)
         self._front = pareto_front(self._front + points)
-        best = self._front[-1][1] if self._front else None  # the front ascends in accuracy
+        best = max((point[-1] for point in self._front), default=None)
         state = SearchState(
             evaluated=self._evaluated, dropped=dropped, best=best, on_front=len(self._front), rejected=rejected
         )
@@ -109,8 +111,3 @@ class SearchDisplay:
         """Show a message of one line."""
         with self._lock:
             self._report.note(text)
-
-
-def point(evaluation: Evaluation) -> Point:
-    """Return the MACs of an evaluated network and its accuracy in percent."""
-    return evaluation.cost.macs, evaluation.accuracy

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 
-from ..arch.cost import MEASURED
 from ..arch.space import SearchSpace
 from ..data.base import Data
-from ..experiment.metric_names import axis_label
-from ..experiment.plans import SearchPlan
-from ..experiment.plots import Series, pareto_plot
+from ..experiment.evaluated import EvaluatedNetworks, most_accurate
+from ..experiment.front_plot import front_figure
+from ..experiment.plots import render
 from ..experiment.reporter import ProgressReporter
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
+from ..experiment.search_plan import SearchPlan
 from ..kernels.threads import all_threads_for_kernels
 from ..models.model_file import digest
 from ..models.supernet import Supernet
@@ -23,9 +23,8 @@ from ..study.loop import search as search_space
 from ..study.predictor import cross_validated_tau
 from ..study.racing import Race
 from ..tasks.registry import TASKS
-from ..utils.pareto import pareto_front
 from .search_limits import feasible_networks
-from .search_progress import SearchDisplay, SearchProgress, SearchState, point
+from .search_progress import SearchDisplay, SearchProgress, SearchState
 from .search_workers import workers_beside
 
 _MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
@@ -43,12 +42,13 @@ def search_trained(plan: SearchPlan, supernet: Supernet, data: Data, *, report: 
     Returns:
         The Pareto front, as it is written to front.json.
     """
-    if plan.budget.only(MEASURED).limits() and not plan.latency_table:
+    if plan.measured:
         from ..deploy.measured_costs import how_measured
 
         report.note(how_measured(plan.target))
-    display = SearchDisplay(report, plan.settings.trials, metric=plan.settings.evaluate or TASKS[data.task].metric)
-    progress = SearchProgress(partial(display.show, 1))
+    metric = plan.settings.evaluate or TASKS[data.task].metric
+    display = SearchDisplay(report, plan.settings.trials, metric=metric)
+    progress = SearchProgress(partial(display.show, 1), plan.front_costs)
     with workers_beside(plan, supernet, data, display):
         outcome = search_supernet(plan, supernet, data, after_trial=progress.after_trial, note=display.note)
     evaluations = outcome.evaluations
@@ -61,7 +61,7 @@ def search_trained(plan: SearchPlan, supernet: Supernet, data: Data, *, report: 
         report.note(f"search: found no more than {tried} different networks within the limits")
     if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
         _report_predictor(supernet.space, evaluations, report)
-    return _write_front(plan, evaluations, data)
+    return _write_front(plan, supernet.space, evaluations, data)
 
 
 def join_search(plan: SearchPlan, supernet: Supernet, data: Data, *, report: ProgressReporter) -> None:
@@ -76,7 +76,9 @@ def join_search(plan: SearchPlan, supernet: Supernet, data: Data, *, report: Pro
     storage = plan.settings.storage or ""
     is_on_server = "://" in storage and not storage.startswith("sqlite")
     if is_on_server or RunFolder(plan.run).search.exists():  # a file is the first process's where its run is seen
-        search_supernet(plan, supernet, data, after_trial=SearchProgress(_ignore).after_trial, note=report.note)
+        search_supernet(
+            plan, supernet, data, after_trial=SearchProgress(_ignore, plan.front_costs).after_trial, note=report.note
+        )
 
 
 def _ignore(state: SearchState) -> None:
@@ -107,14 +109,14 @@ def search_supernet(
         weights += f" by {plan.settings.evaluate}"
     with all_threads_for_kernels(supernet.fused):
         return search_space(
-            feasible if plan.latency_table else feasible.with_predictor(),
+            feasible.with_predictor(plan.objectives),
             evaluator,
-            race=Race(evaluator, pareto=plan.settings.pareto) if plan.settings.race else None,
+            race=Race(evaluator, feasible, objectives=plan.objectives) if plan.settings.race else None,
             weights=weights,
             storage=plan.settings.storage or str(RunFolder(plan.run).study),
             trials=plan.settings.trials,
-            sampler=plan.settings.sampler,
-            pareto=plan.settings.pareto,
+            sampler=plan.sampler or plan.settings.sampler,
+            objectives=plan.objectives,
             seed=plan.config.recipe.seed,
             after_trial=after_trial,
             note=note,
@@ -132,36 +134,33 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
     report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
 
 
-def _write_front(plan: SearchPlan, evaluations: list[Evaluation], data: Data) -> SearchResult:
+def _write_front(plan: SearchPlan, space: SearchSpace, evaluations: list[Evaluation], data: Data) -> SearchResult:
     """Write the Pareto front of the evaluations, measured on the data set's search-val, into the run."""
-    config, budget, task = plan.config, plan.budget, TASKS[data.task]
+    config, task = plan.config, TASKS[data.task]
     own_metric = plan.settings.evaluate
-    best = pareto_front(evaluations, point)
-    entries = []
-    for evaluation in best:
+    evaluated = []
+    for evaluation in evaluations:
         error = None if own_metric else task.standard_error(evaluation.accuracy, len(data.val))
-        entries.append(
+        evaluated.append(
             FrontEntry(arch=evaluation.arch, accuracy=evaluation.accuracy, standard_error=error, cost=evaluation.cost)
         )
+    front = EvaluatedNetworks(networks=tuple(evaluated)).front_of(plan.front_costs)
+    own_costs = {}
+    for name, digest_of_cost in plan.own.digests(space).items():
+        own_costs[name] = {"unit": plan.own.units[name], "digest": digest_of_cost}
     result = SearchResult(
         space=config.space,
         data=config.data,
         metric=own_metric or task.metric,
-        budget=budget,
+        budget=plan.budget,
+        objectives=plan.front_costs,
+        own_costs=own_costs,
         target=plan.target.name,
         latency_table=plan.latency_table.digest if plan.latency_table else None,
-        evaluations=len(evaluations),
+        evaluations=len(evaluated),
         chance=None if own_metric else task.chance(data.val.labels, data.classes),
-        front=tuple(entries),
-        best=len(entries) - 1,  # the front ascends in accuracy
+        front=tuple(front),
+        best=front.index(most_accurate(front)),
     )
-    series = [
-        Series(label="evaluated", points=list(map(point, evaluations)), faint=True),
-        Series(label="Pareto front", points=list(map(point, best)), line=True),
-    ]
-    title = f"{config.space} on {config.data}: subnets on search-val"
-    budgets = [limit for limit in (budget.min_macs, budget.macs) if limit]
-    RunFolder(plan.run).write_front(
-        result, pareto_plot(series, title=title, budgets=budgets, metric=axis_label([result.metric]))
-    )
+    RunFolder(plan.run).write_front(result, evaluated, render(front_figure(result, evaluated)))
     return result

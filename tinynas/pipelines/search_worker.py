@@ -64,7 +64,7 @@ def _search(task: "WorkerTask", descriptor: int) -> None:
     supernet.to(task.device)
     supernet.fused = task.fused
     use_gpu_layout(supernet)
-    progress = SearchProgress(messages.show)
+    progress = SearchProgress(messages.show, task.plan.front_costs)
     messages.ready()
     with exit_on_sigterm():  # earlier, there is nothing to release
         search_supernet(task.plan, supernet, task.data, after_trial=progress.after_trial, note=messages.note)

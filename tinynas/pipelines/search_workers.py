@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..arch.space import SearchSpace
 from ..data.base import Data
-from ..experiment.plans import SearchPlan
+from ..experiment.search_plan import SearchPlan
 from ..models.supernet import Supernet
 from ..utils.errors import InputError, TinyNASError
 from ..utils.io import from_json, to_json

@@ -11,7 +11,7 @@ Costs are computed from the arch alone, so a network is checked before anything 
 So no network outside the budget is ever evaluated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,8 +20,10 @@ import numpy as np
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.cost import COUNTS, MEASURED, Cost, MeasuredCosts, cost, quick_cost
+from ..arch.own_costs import AddedCosts
 from ..arch.space import SearchSpace
-from ..utils.errors import BudgetError
+from ..utils.errors import BudgetError, InputError
+from ..utils.io import json_digest
 from ..utils.rng import generator
 from .cost_predictor import CostPredictor
 from .descent import Descent
@@ -37,11 +39,13 @@ _PREDICTOR_ARCHS = 24  # that the predictor of measured costs is fitted to, besi
 class Feasible:
     """The archs of a search space that are within a budget; `arch in feasible` tests one.
 
-    Limits are checked in the order of what they take: counts, what the file and its arena take, what is measured.
+    Limits are checked in the order of what they take: counts, what the file and its arena take, what tables add up and
+    functions return, what is measured.
 
     Attributes:
         space: All archs.
         budget: The limits.
+        added: Source of the costs that tables add up and a program's functions return.
         measured: Source of measured costs, needed if one of them is limited. It may be slow: it is used only for archs
             that keep all limits of counted costs, and for the smallest arch of the space.
         predictor: Predicts costs of the source, so that few archs are measured that do not fit. None: none is needed,
@@ -50,6 +54,7 @@ class Feasible:
 
     space: SearchSpace
     budget: Budget
+    added: AddedCosts | None = None
     measured: MeasuredCosts | None = None
     predictor: CostPredictor | None = None
 
@@ -58,6 +63,10 @@ class Feasible:
             return False
         if self._file_limits.limits() and not self._file_limits.fits(cost(arch)):
             return False
+        if self.added and self._added_limits.limits():
+            counted = quick_cost(arch).with_values(self.added.measure(arch))
+            if not self._added_limits.fits(counted):
+                return False
         if not self._measured_limits.limits():
             return True
         if self.predictor and not self._keeps_measured_limits(arch, self.predictor.lower_bounds(arch)):
@@ -65,25 +74,54 @@ class Feasible:
         return self._keeps_measured_limits(arch, self._measure(arch))
 
     def cost_of(self, arch: Arch) -> Cost:
-        """Return the arch's counted cost, with the measured ones if there is a source of them."""
-        return replace(cost(arch), **self._measure(arch))  # type: ignore[arg-type]
+        """Return the arch's counted cost, with the others if there is a source of them."""
+        added = self.added.measure(arch) if self.added else {}
+        return cost(arch).with_values({**added, **self._measure(arch)})
+
+    def values(self, arch: Arch, names: Collection[str]) -> tuple[float, ...]:
+        """Return some costs of an arch; no more is counted or measured than they need.
+
+        Args:
+            arch: The arch.
+            names: Names of costs.
+
+        Raises:
+            InputError: One of them is not above 0, or has no source.
+        """
+        counted = quick_cost(arch) if set(COUNTS).issuperset(names) else cost(arch)
+        if self.added and not set(self.added.names).isdisjoint(names):
+            counted = counted.with_values(self.added.measure(arch))
+        known = counted.named()
+        if not known.keys() >= set(names):
+            known |= self._measure(arch)
+        for name in names:
+            if known.get(name, 0) <= 0:
+                raise InputError(f"{name} of a network is {known.get(name)}, but costs of a front must be above 0")
+        return tuple(float(known[name]) for name in names)
+
+    @property
+    def digest(self) -> str:
+        """What tells the costs that are not counted from those of other sources; empty if there is nothing to tell."""
+        digests = [source.digest for source in (self.added, self.measured) if source and source.digest]
+        return digests[0] if len(digests) == 1 else json_digest(digests) if digests else ""
 
     def _measure(self, arch: Arch) -> Mapping[str, float]:
         return self.measured.measure(arch) if self.measured else {}
 
     def _keeps_measured_limits(self, arch: Arch, measured: Mapping[str, float]) -> bool:
-        return self._measured_limits.fits(replace(quick_cost(arch), **measured))  # type: ignore[arg-type]
+        return self._measured_limits.fits(quick_cost(arch).with_values(measured))
 
-    def with_predictor(self) -> "Feasible":
-        """Return the same archs, with a predictor of measured costs if one of them is limited.
+    def with_predictor(self, objectives: Collection[str] = ()) -> "Feasible":
+        """Return the same archs, with a predictor of measured costs if one of them is limited or of the objectives.
 
         It is fitted to a few archs of all sizes that keep the counted limits, always the same ones, so that processes
         that share a study, and resumed searches, repair alike.
         """
-        if self.measured is None or not self._measured_limits.limits():
+        is_used = self._measured_limits.limits() or not set(MEASURED).isdisjoint(objectives)
+        if self.measured is None or not is_used:
             return self
         rng = generator(0, "cost predictor")
-        counted = replace(self, budget=self.budget.only(set(self.budget.limits()) - {"min_macs"} - set(MEASURED)))
+        counted = replace(self, budget=self.budget.only(set(self.budget.limits()) - {"min_macs"} - self._measured))
         costs = {self.space.min(): self.measured.measure(self.space.min())}
         for _ in range(_PREDICTOR_ARCHS):
             arch = counted.repair(self.space.sample(rng, size_balanced=True), rng)
@@ -113,11 +151,25 @@ class Feasible:
     @cached_property
     def _file_limits(self) -> Budget:
         """The limits of what else is counted."""
-        return self.budget.only(set(self.budget.limits()).difference(_QUICK, MEASURED))
+        return self.budget.only(set(self.budget.limits()).difference(_QUICK, self._added, self._measured))
+
+    @cached_property
+    def _added_limits(self) -> Budget:
+        return self.budget.only(self._added)
 
     @cached_property
     def _measured_limits(self) -> Budget:
-        return self.budget.only(MEASURED)
+        return self.budget.only(self._measured)
+
+    @property
+    def _added(self) -> set[str]:
+        """Names of the costs that tables and functions have."""
+        return set(self.added.names) if self.added else set()
+
+    @property
+    def _measured(self) -> set[str]:
+        """Names of the costs that are measured."""
+        return set(MEASURED) - self._added
 
     @cached_property
     def _upper_limits(self) -> "Feasible":
@@ -127,13 +179,14 @@ class Feasible:
     def check(self) -> None:
         """Raise BudgetError if no arch of the space can fit.
 
-        The smallest arch decides about the upper limits, as no cost decreases with size; the largest one about MACs.
+        The smallest arch decides about the upper limits, as no cost of ours decreases with size; the largest one about
+        MACs. A cost of the user's own may: if the smallest arch exceeds it, random archs are tried as well.
         """
         smallest = self.cost_of(self.space.min())
-        if self.space.min() not in self._upper_limits:
+        if self.space.min() not in self._upper_limits and not self._fits_elsewhere(smallest):
             costs = []
             for name, limit in self._upper_limits.budget.limits().items():
-                costs.append(f"{name} {getattr(smallest, name):,} (limit {limit:,})")
+                costs.append(f"{name} {smallest.named()[name]:,} (limit {limit:,})")
             problem = f"no network of the space fits, the smallest has {', '.join(costs)}"
             raise BudgetError(f"{problem}; raise the limit or change the space")
         largest_macs = quick_cost(self.space.max()).macs
@@ -142,6 +195,17 @@ class Feasible:
                 f"no network of the space has as many as {self.budget.min_macs:,} MACs, the largest has "
                 f"{largest_macs:,}; lower the limit or change the space"
             )
+
+    def _fits_elsewhere(self, smallest: Cost) -> bool:
+        """Return whether another arch than the smallest fits, if that keeps all limits but those of the user's own."""
+        limits = self._upper_limits.budget
+        if not limits.own or not replace(limits, own={}).fits(smallest):
+            return False
+        try:
+            self.sample(generator(0, "own costs"))
+        except BudgetError:
+            return False
+        return True
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw a random arch. Raises BudgetError if there seems to be none."""

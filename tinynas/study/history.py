@@ -6,6 +6,7 @@ from math import isfinite
 
 from ..arch.arch import Arch
 from ..arch.cost import Cost
+from ..utils.pareto import Point, point_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,10 @@ class Evaluation:
     arch: Arch
     accuracy: float
     cost: Cost
+
+    def point(self, objectives: Sequence[str]) -> Point:
+        """Return the costs of these names, and the accuracy."""
+        return point_of(self.cost.named(), objectives, self.accuracy)
 
 
 def is_accuracy(value: object) -> bool:

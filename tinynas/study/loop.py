@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from math import log10
 
+from optuna.samplers import BaseSampler
+
 from ..arch.arch import Arch
-from ..arch.cost import quick_cost
 from ..utils.errors import EvaluationError
 from ..utils.rng import generator
 from ..utils.text import first_line
 from .feasible import Feasible
 from .history import CannotWinError, Evaluation, is_accuracy
 from .index import ESTIMATE, HEARTBEAT, MAX_ATTEMPTS, SURPLUS, Running, SearchOutcome, TrialIndex, failed_because
-from .samplers import SAMPLERS, FeasibleSampler
+from .samplers import FeasibleSampler, make_sampler
 from .shared_study import Retries, SharedStudy
 from .storage import quiet_optuna, storage_errors
 from .study_name import accuracies_of_other_studies, study_name
@@ -50,8 +51,8 @@ def search(
     storage: str,
     trials: int,
     weights: str = "",
-    sampler: str = "predictor",
-    pareto: bool = False,
+    sampler: str | BaseSampler = "predictor",
+    objectives: Sequence[str] = (),
     seed: int = 0,
     after_trial: AfterTrial = _no_callback,
     note: Callable[[str], None] = _no_callback,
@@ -70,8 +71,9 @@ def search(
             budget, source of measured costs and weights.
         trials: Number of networks, including those that the study already has.
         weights: Identifies the weights that are evaluated.
-        sampler: Name of one of `SAMPLERS`.
-        pareto: Search for a Pareto front of accuracy and MACs, instead of the highest accuracy.
+        sampler: As `make_sampler` takes it: a name, or a sampler of Optuna.
+        objectives: Names of one cost or two. Search for the Pareto front of accuracy and these, instead of for the
+            highest accuracy.
         seed: Of the start points and the sampler.
         after_trial: Called after every trial, and while waiting for other workers, with the evaluations that are new
             since the last call and the number of dropped networks, of all workers, and that of infeasible samples here.
@@ -81,17 +83,18 @@ def search(
 
     Raises:
         BudgetError: No network fits.
-        InputError: The storage's URL cannot be used.
+        InputError: The storage's URL cannot be used, or a cost of the front has no source.
         FileError: The study cannot be used.
         EvaluationError: Three networks in a row could not be evaluated here, and as many as were evaluated here.
     """
     feasible.check()
+    feasible.values(feasible.space.min(), objectives)  # before anything is evaluated
     num_options = feasible.space.genes()
     with storage_errors(storage), quiet_optuna(), Worker.at_work() as worker:
         study = SharedStudy(
             storage,
-            study_name(feasible, weights, pareto=pareto),
-            num_values=2 if pareto else 1,
+            study_name(feasible, weights, objectives=objectives),
+            num_values=1 + len(objectives),
             num_options=num_options,
             retries=Retries(url=storage, timeout=storage_timeout, note=note),
         )
@@ -103,8 +106,8 @@ def search(
             evaluate=evaluate,
             race=race,
             trials=trials if num_options else 1,
-            proposals=FeasibleSampler(feasible, SAMPLERS[sampler](feasible, pareto=pareto)),
-            pareto=pareto,
+            proposals=FeasibleSampler(feasible, make_sampler(sampler, feasible, objectives=objectives, seed=seed)),
+            objectives=objectives,
             seed=seed,
             after_trial=after_trial,
             note=note,
@@ -125,7 +128,7 @@ class _Search:
     race: Race | None
     trials: int
     proposals: FeasibleSampler
-    pareto: bool
+    objectives: Sequence[str]
     seed: int
     after_trial: AfterTrial
     note: Callable[[str], None]
@@ -262,8 +265,8 @@ class _Search:
     def _complete(self, trial: Running, accuracy: float) -> None:
         """Finish a trial with its network's accuracy, unless another worker has taken it over meanwhile."""
         values = [accuracy]
-        if self.pareto:
-            values.append(log10(quick_cost(trial.arch).macs))
+        for cost in self.feasible.values(trial.arch, self.objectives):
+            values.append(log10(cost))
         self._count(trial, is_kept=self.study.finish(trial.trial_id, values))
 
     def _count(self, trial: Running, *, is_kept: bool) -> None:

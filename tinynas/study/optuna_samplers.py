@@ -13,14 +13,15 @@ import optuna
 from numpy.typing import NDArray
 from optuna.samplers import NSGAIISampler, TPESampler
 from optuna.storages import InMemoryStorage
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from ..arch.arch import Arch
 from ..arch.space import SearchSpace
+from ..utils.pareto import pareto_front
 from .feasible import Feasible
 from .history import Evaluation, History
-from .shared_study import gene_distributions
+from .shared_study import directions_of, gene_distributions
 from .storage import quiet_optuna
 
 _POPULATION = 20  # of nsga2
@@ -41,22 +42,21 @@ class TPE:
     workers do not propose alike (constant liar).
     """
 
-    def __init__(self, feasible: Feasible, *, pareto: bool) -> None:
-        self._trials = _Trials(feasible.space, pareto=pareto)
-        self._pareto = pareto
+    def __init__(self, feasible: Feasible, *, objectives: Sequence[str]) -> None:
+        self._trials = _Trials(feasible.space, objectives)
+        self._objectives = objectives
         self._genes: list[bytes] = []  # of the evaluations read so far
-        self._accuracies, self._macs = array("d"), array("d")
+        self._points = array("d")  # their costs and accuracies, one after the other
 
     def propose(self, history: History, rng: np.random.Generator) -> Arch | None:
         """Return a network that is likely among the good ones; None while there are few evaluations."""
         evaluations, trials = history.evaluations, self._trials
         for evaluation in evaluations[len(self._genes) :]:
             self._genes.append(trials.genes(evaluation.arch))
-            self._accuracies.append(evaluation.accuracy)
-            self._macs.append(evaluation.cost.macs)
+            self._points.extend(evaluation.point(self._objectives))
         chosen = []
-        macs = np.array(self._macs) if self._pareto else None
-        for i in choose_evaluations(np.array(self._accuracies), macs).tolist():
+        points = np.array(self._points).reshape(-1, len(self._objectives) + 1)
+        for i in choose_evaluations(points).tolist():
             chosen.append(trials.evaluated(i, self._genes[i], evaluations[i]))
         for number, arch in enumerate(history.pending, start=len(evaluations)):
             chosen.append(trials.running(number, trials.genes(arch)))
@@ -72,8 +72,8 @@ class NSGAII:
     Every 20 evaluations are a generation; the parents of the next are the elite of the generation and its parents.
     """
 
-    def __init__(self, feasible: Feasible, *, pareto: bool) -> None:
-        self._trials = _Trials(feasible.space, pareto=pareto)
+    def __init__(self, feasible: Feasible, *, objectives: Sequence[str]) -> None:
+        self._trials = _Trials(feasible.space, objectives)
         self._read = 0  # number of evaluations in `_population` and in generations before it
         self._population: list[FrozenTrial] = []  # the last generation and its parents
 
@@ -109,10 +109,10 @@ class NSGAII:
 class _Trials:
     """Optuna trials of the networks of a space, and studies of them."""
 
-    def __init__(self, space: SearchSpace, *, pareto: bool) -> None:
-        self.space, self._pareto = space, pareto
+    def __init__(self, space: SearchSpace, objectives: Sequence[str]) -> None:
+        self.space, self._objectives = space, objectives
         self.distributions = gene_distributions(space.genes())
-        self._storage = _ListStorage(pareto=pareto)
+        self._storage = _ListStorage(num_values=1 + len(objectives))
 
     def study(self, trials: list[FrozenTrial]) -> Study:
         """Return the study of these trials; the studies returned before have them too."""
@@ -125,7 +125,9 @@ class _Trials:
 
     def evaluated(self, number: int, genes: bytes, evaluation: Evaluation) -> FrozenTrial:
         """Return the trial of an evaluation."""
-        values = [evaluation.accuracy, log10(evaluation.cost.macs)] if self._pareto else [evaluation.accuracy]
+        values = [evaluation.accuracy]
+        for cost in evaluation.point(self._objectives)[:-1]:
+            values.append(log10(cost))
         return self._trial(number, TrialState.COMPLETE, genes, values, generation=0)
 
     def running(self, number: int, genes: bytes = b"", *, generation: int = 0) -> FrozenTrial:
@@ -155,12 +157,11 @@ class _Trials:
 class _ListStorage(InMemoryStorage):
     """A storage with one study, whose trials are a list that can be replaced."""
 
-    def __init__(self, *, pareto: bool) -> None:
+    def __init__(self, *, num_values: int) -> None:
         super().__init__()
         self.trials: list[FrozenTrial] = []
-        directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
         with quiet_optuna():
-            self.create_new_study(directions if pareto else directions[:1], _NAME)
+            self.create_new_study(directions_of(num_values), _NAME)
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -175,20 +176,21 @@ class _ListStorage(InMemoryStorage):
         """Do nothing: a sampler would tell other processes what it proposes."""
 
 
-def choose_evaluations(accuracies: Floats, macs: Floats | None = None) -> Indices:
+def choose_evaluations(points: Floats) -> Indices:
     """Choose the evaluations that TPE reads.
 
     Args:
-        accuracies: Of all evaluations.
-        macs: For a Pareto front; by default, the best are those of the highest accuracies.
+        points: Costs of the front, if one is searched for, and accuracies of all evaluations (N, costs + 1). Without
+            costs, the best are those of the highest accuracies.
 
     Returns:
         The ascending indices of at most 250 evaluations: the 25 best, the 125 newest, and evenly spaced older ones.
     """
-    if len(accuracies) <= _TRIALS:
-        return np.arange(len(accuracies))
-    best = np.argsort(-accuracies, kind="stable")[:_GOOD] if macs is None else _best_of_fronts(accuracies, macs)
-    is_other = np.ones(len(accuracies), bool)
+    if len(points) <= _TRIALS:
+        return np.arange(len(points))
+    has_costs = points.shape[1] > 1
+    best = _best_of_fronts(points) if has_costs else np.argsort(-points[:, 0], kind="stable")[:_GOOD]
+    is_other = np.ones(len(points), bool)
     is_other[best] = False
     others = np.flatnonzero(is_other)
     older, newest = others[:-_NEWEST], others[-_NEWEST:]
@@ -196,21 +198,20 @@ def choose_evaluations(accuracies: Floats, macs: Floats | None = None) -> Indice
     return np.sort(np.concatenate([best, older[spaced], newest]))
 
 
-def _best_of_fronts(accuracies: Floats, macs: Floats) -> Indices:
+def _best_of_fronts(points: Floats) -> Indices:
     """Return the indices of 25 evaluations: of the Pareto front, of what is the front without it, and so on.
 
-    The last of these fronts is thinned evenly along MACs.
+    The last of these fronts is thinned evenly along the first cost.
     """
-    order = np.lexsort((-accuracies, macs))
+    rows: list[list[float]] = points.tolist()
+    left = np.arange(len(points))
     good: list[Indices] = []
     missing = _GOOD
     while missing > 0:
-        best_before = np.maximum.accumulate(accuracies[order])[:-1]
-        on_front = np.append(True, accuracies[order][1:] > best_before)
-        front = order[on_front]
+        front = np.array(pareto_front(left.tolist(), lambda i: tuple(rows[i])))
+        left = np.setdiff1d(left, front, assume_unique=True)
         if len(front) > missing:
             front = front[np.linspace(0, len(front) - 1, missing).round().astype(int)]
         good.append(front)
         missing -= len(front)
-        order = order[~on_front]
     return np.concatenate(good)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from ..arch.arch import Arch
-from ..arch.cost import quick_cost
 from .feasible import Feasible
 from .history import Evaluation, History
 from .mutation import mutate
@@ -28,16 +27,16 @@ _GENERATIONS = 3
 class PredictorSampler:
     """Proposes the network with the highest expected improvement by a predictor fitted to the evaluations so far.
 
-    The first networks are random. For a Pareto front of accuracy and MACs, a largest size is drawn at random for every
-    proposal (log-uniform), and the improvement is the one on the best network up to that many MACs. Pending networks
-    count as evaluated, with their predicted accuracies, so that workers do not propose alike.
+    The first networks are random. For a Pareto front of accuracy and costs, such as MACs, a largest value of each cost
+    is drawn at random for every proposal (log-uniform), and the improvement is the one on the best network within them.
+    Pending networks count as evaluated, with their predicted accuracies, so that workers do not propose alike.
     """
 
-    def __init__(self, feasible: Feasible, *, pareto: bool) -> None:
-        self._feasible, self._pareto = feasible, pareto
+    def __init__(self, feasible: Feasible, *, objectives: Sequence[str]) -> None:
+        self._feasible, self._objectives = feasible, objectives
         self._arch_features = ArchFeatures(feasible.space)
         self._features: list[Features] = []  # (F,) of every evaluation read so far
-        self._accuracies, self._macs = array("d"), array("d")
+        self._points = array("d")  # their costs and accuracies, one after the other
         self._num_fitted = 0
         self._hyperparameters: Hyperparameters | None = None  # fitted to the first `_num_fitted` evaluations
 
@@ -46,9 +45,11 @@ class PredictorSampler:
         self._read(history.evaluations)
         if len(self._features) < _WARM_UP:
             return None
-        accuracies, macs = np.array(self._accuracies), np.array(self._macs)
-        max_macs = _log_uniform(macs, rng) if self._pareto else np.inf
-        points = select_points(accuracies, _MAX_POINTS, preferred=macs <= max_macs)
+        values = np.array(self._points).reshape(len(self._features), -1)
+        costs, accuracies = values[:, :-1], values[:, -1]
+        region = _Region.draw(self._feasible.predicted, self._objectives, costs, rng)
+        is_inside: NDArray[np.bool_] = np.all(costs <= region.largest, axis=1)
+        points = select_points(accuracies, _MAX_POINTS, preferred=is_inside)
         predictor = Predictor(self._fitted_hyperparameters(), self._stack(points), accuracies[points])
         best = accuracies[points[0]]
         if history.pending:
@@ -56,19 +57,17 @@ class PredictorSampler:
             features = self._arch_features(pending)
             fantasies, _ = predictor(features)
             predictor = predictor.with_evaluations(features, fantasies)
-            is_small = [quick_cost(arch).macs <= max_macs for arch in pending]
-            best = fantasies[is_small].max(initial=best)
+            best = fantasies[[arch in region for arch in pending]].max(initial=best)
         improvement = _ExpectedImprovement(self._arch_features, predictor, best)
-        parents = [history.evaluations[i].arch for i in points[:_PARENTS].tolist() if macs[i] <= max_macs]
-        return _evolve(self._feasible, improvement, parents, taken=history.taken, max_macs=max_macs, rng=rng)
+        parents = [history.evaluations[i].arch for i in points[:_PARENTS].tolist() if is_inside[i]]
+        return _evolve(self._feasible, improvement, parents, taken=history.taken, region=region, rng=rng)
 
     def _read(self, evaluations: Sequence[Evaluation]) -> None:
         """Keep what predictors need of the evaluations that are new."""
         new = evaluations[len(self._features) :]
         self._features.extend(self._arch_features([evaluation.arch for evaluation in new]))
         for evaluation in new:
-            self._accuracies.append(evaluation.accuracy)
-            self._macs.append(evaluation.cost.macs)
+            self._points.extend(evaluation.point(self._objectives))
 
     def _stack(self, indices: NDArray[np.intp]) -> Features:
         return np.stack([self._features[i] for i in indices])
@@ -82,11 +81,38 @@ class PredictorSampler:
         while number + number // _GROWTH <= len(self._features):
             number += number // _GROWTH
         if self._hyperparameters is None or number != self._num_fitted:
-            accuracies = np.array(self._accuracies[:number])
+            accuracies = np.array(self._points).reshape(len(self._features), -1)[:number, -1]
             points = select_points(accuracies, _MAX_FITTED)
             self._hyperparameters = Hyperparameters.fit(self._stack(points), accuracies[points])
             self._num_fitted = number
         return self._hyperparameters
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The archs whose costs are no larger than some values; `arch in region` tests one, by predicted costs.
+
+    Attributes:
+        feasible: Where costs come from.
+        names: Names of the costs; without any, all archs are in the region.
+        largest: Largest value of each.
+    """
+
+    feasible: Feasible
+    names: Sequence[str]
+    largest: Sequence[float]
+
+    @classmethod
+    def draw(cls, feasible: Feasible, names: Sequence[str], costs: Floats, rng: np.random.Generator) -> "_Region":
+        """Draw a region with at least one of the evaluations, whose costs (N, costs) are given."""
+        largest = [_log_uniform(column, rng) for column in costs.T]
+        if not (costs <= largest).all(1).any():
+            largest = costs[rng.integers(len(costs))].tolist()
+        return cls(feasible, names, largest)
+
+    def __contains__(self, arch: Arch) -> bool:
+        values = self.feasible.values(arch, self.names)
+        return all(value <= limit for value, limit in zip(values, self.largest, strict=True))
 
 
 @dataclass(frozen=True)
@@ -111,7 +137,7 @@ def _evolve(
     parents: Sequence[Arch],
     *,
     taken: Collection[Arch],
-    max_macs: float,
+    region: _Region,
     rng: np.random.Generator,
 ) -> Arch | None:
     """Return the feasible arch with the highest expected improvement that is not taken, or None if there is none.
@@ -122,7 +148,7 @@ def _evolve(
     for _ in range(_GENERATIONS):
         candidates = []
         for arch in _mutants(feasible, parents, rng):
-            if arch not in taken and arch not in gains and quick_cost(arch).macs <= max_macs:
+            if arch not in taken and arch not in gains and arch in region:
                 candidates.append(arch)
         if candidates:
             gains.update(zip(candidates, improvement(candidates).tolist(), strict=True))
@@ -133,10 +159,10 @@ def _evolve(
     return None
 
 
-def _log_uniform(macs: Floats, rng: np.random.Generator) -> float:
+def _log_uniform(costs: Floats, rng: np.random.Generator) -> float:
     """Draw a number between the smallest and the largest, log-uniform."""
-    low, high = np.log([macs.min(), macs.max()])
-    return max(float(macs.min()), float(np.exp(rng.uniform(low, high))))
+    low, high = np.log([costs.min(), costs.max()])
+    return max(float(costs.min()), float(np.exp(rng.uniform(low, high))))
 
 
 def _mutants(feasible: Feasible, parents: Sequence[Arch], rng: np.random.Generator) -> list[Arch]:

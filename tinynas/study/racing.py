@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..arch.arch import Arch
-from ..arch.cost import quick_cost
 from ..data.subset import SubsetSplit
 from ..tasks.registry import TASKS
 from ..utils.rng import generator
 from .evaluator import SubnetEvaluator
+from .feasible import Feasible
 from .history import CannotWinError, Evaluation
 
 _PARTS = 4  # of search-val
@@ -23,21 +23,24 @@ class Race:
     """Evaluates subnets, unless a part of search-val shows that they cannot win.
 
     A subnet is compared with its opponent: the most accurate network so far, or for a Pareto front the most accurate
-    one with no more MACs. It is dropped after the first, second or third quarter of search-val if it is wrong on more
-    of these images than the opponent by over 3 standard errors of the paired difference (McNemar, 1947). Otherwise its
-    accuracy is that on the whole of search-val. A network as good as its opponent is dropped about once in 300 times.
+    one with no higher costs. It is dropped after the first, second or third quarter of search-val if it is wrong on
+    more of these images than the opponent by over 3 standard errors of the paired difference (McNemar, 1947).
+    Otherwise its accuracy is that on the whole of search-val. A network as good as its opponent is dropped about once
+    in 300 times.
 
     Opponents are networks that this process has evaluated, and those evaluated before it raced its first one, which it
     evaluates again; not those that other processes evaluate meanwhile.
 
     Args:
         evaluator: Evaluates subnets of a classifier.
-        pareto: Whether a Pareto front of accuracy and MACs is searched for.
+        feasible: Where costs of subnets come from.
+        objectives: Names of the costs of the Pareto front, if one is searched for.
     """
 
-    def __init__(self, evaluator: SubnetEvaluator, *, pareto: bool) -> None:
+    def __init__(self, evaluator: SubnetEvaluator, feasible: Feasible, *, objectives: Sequence[str]) -> None:
         self._evaluator = evaluator
-        self._pareto = pareto
+        self._feasible = feasible
+        self._objectives = objectives
         self._parts: list[SubsetSplit] = []
         for indices in balanced_parts(evaluator.val.labels, _PARTS):
             self._parts.append(SubsetSplit(evaluator.val, indices))
@@ -63,10 +66,11 @@ class Race:
 
     def _opponent(self, arch: Arch, evaluations: Sequence[Evaluation]) -> Evaluation | None:
         """Return the first of the most accurate networks that a subnet is compared with; None if there is none."""
-        max_macs = quick_cost(arch).macs
+        largest = self._feasible.values(arch, self._objectives)
         opponent = None
         for number, evaluation in enumerate(evaluations):
-            if self._pareto and evaluation.cost.macs > max_macs:
+            costs = evaluation.point(self._objectives)[:-1]
+            if any(cost > limit for cost, limit in zip(costs, largest, strict=True)):
                 continue
             is_known = number < (self._num_earlier or 0) or evaluation.arch in self._correct
             if is_known and (opponent is None or evaluation.accuracy > opponent.accuracy):

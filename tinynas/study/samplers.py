@@ -1,20 +1,22 @@
 """Which network to evaluate next: Optuna's samplers and our own, restricted to feasible networks not seen before.
 
-To add a sampler, write a class with the method of `Sampler` that is made from a `Feasible` and `pareto`, add a line to
-SAMPLERS, and its name to SAMPLERS in experiment/search_settings.py. FeasibleSampler rejects and repairs what it
+To add a sampler, write a class with the method of `Sampler` that is made from a `Feasible` and the `objectives`, add a
+line to SAMPLERS, and its name to SAMPLERS in experiment/search_settings.py. FeasibleSampler rejects and repairs what it
 proposes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+from optuna.samplers import BaseSampler
 
 from ..arch.arch import Arch
 from .feasible import Feasible
 from .history import History
 from .mutation import mutate
 from .optuna_samplers import NSGAII, TPE
+from .own_sampler import OptunaSampler, hub_sampler
 from .predictor_sampler import PredictorSampler
 
 _SAMPLES = 10  # infeasible ones drawn from the inner sampler before the last one is repaired
@@ -70,12 +72,30 @@ class FeasibleSampler:
 class RandomSampler:
     """Draws every gene uniformly."""
 
-    def __init__(self, feasible: Feasible, *, pareto: bool) -> None:
+    def __init__(self, feasible: Feasible, *, objectives: Sequence[str]) -> None:
         self.space = feasible.space
 
     def propose(self, history: History, rng: np.random.Generator) -> Arch:
         """Return a random network."""
         return self.space.sample(rng)
+
+
+def make_sampler(
+    sampler: str | BaseSampler, feasible: Feasible, *, objectives: Sequence[str], seed: int = 0
+) -> Sampler:
+    """Return a sampler of a search.
+
+    Args:
+        sampler: Name of one of `SAMPLERS`, of a sampler of OptunaHub (see `hub_sampler`), or a sampler of Optuna.
+        feasible: The networks to choose from.
+        objectives: Names of the costs of the front, if one is searched for.
+        seed: Seed of a sampler of OptunaHub.
+    """
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return SAMPLERS[sampler](feasible, objectives=objectives)
+    if isinstance(sampler, str):
+        sampler = hub_sampler(sampler, seed=seed)
+    return OptunaSampler(feasible, sampler, objectives=objectives)
 
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {

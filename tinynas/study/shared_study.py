@@ -72,7 +72,8 @@ class SharedStudy:
     Args:
         url: Path of a journal file, or URL of a database or gRPC proxy.
         name: The study's name.
-        num_values: Values of a trial: accuracy, which is maximised, and for a front log10 MACs, which are minimised.
+        num_values: Values of a trial: accuracy, which is maximised, and for a front log10 of its costs, such as MACs,
+            which are minimised.
         num_options: Number of options of every gene, by its name.
         retries: What to do while the storage cannot be reached.
 
@@ -213,6 +214,11 @@ def gene_distributions(num_options: Mapping[str, int]) -> dict[str, BaseDistribu
     return distributions
 
 
+def directions_of(num_values: int) -> list[StudyDirection]:
+    """Return the directions of a trial's values: accuracy is maximised, costs are minimised."""
+    return [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * (num_values - 1)
+
+
 def _create_study(url: str, name: str, num_values: int) -> optuna.Study:
-    directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][:num_values]
+    directions = directions_of(num_values)
     return optuna.create_study(storage=open_storage(url), study_name=name, directions=directions, load_if_exists=True)

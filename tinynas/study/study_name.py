@@ -1,22 +1,31 @@
 """Names of studies: limits, and the weights evaluated. An accuracy holds in all studies of the same weights."""
 
+from collections.abc import Sequence
+
 from optuna.trial import TrialState
 
 from ..arch.arch import Arch
 from .feasible import Feasible
 from .shared_study import SharedStudy
 
+_MACS = ("macs",)  # the only front of earlier versions, whose studies are continued
 _OF = " of supernet "  # between the limits and the weights
 
 
-def study_name(feasible: Feasible, weights: str, *, pareto: bool) -> str:
+def study_name(feasible: Feasible, weights: str, *, objectives: Sequence[str]) -> str:
     """Return the name of a study, with the limits to the last digit: "macs <= 60000 of supernet 1f3a".
 
-    Figures of a source of measured costs with a digest are another study's than those of one with another digest.
+    A front of other costs is another study, and so are figures of a source of costs with another digest.
+
+    Args:
+        feasible: The networks to choose from.
+        weights: Identifies the weights.
+        objectives: Costs of the front, if one is searched for.
     """
-    prefix = "front, " if pareto else ""
-    source = feasible.measured.digest[:12] if feasible.measured else ""
-    suffix = f" by {source}" if source else ""
+    prefix = f"front of {', '.join(objectives)}, " if objectives else ""
+    if tuple(objectives) == _MACS:
+        prefix = "front, "
+    suffix = f" by {feasible.digest[:12]}" if feasible.digest else ""
     return f"{prefix}{feasible.budget.describe(exact=True)}{suffix}{_OF}{weights}"
 
 

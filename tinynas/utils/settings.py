@@ -34,6 +34,7 @@ class SettingInfo:
         below: Every value must be smaller than this.
         default_text: Replaces the default's value in --help, where that value alone explains little.
         parse: Converts the text of a flag or key to the value.
+        implied: Text that a flag has without a value, and a key that is `true`; without it, a value is needed.
     """
 
     help: str
@@ -49,6 +50,7 @@ class SettingInfo:
     below: float = inf
     default_text: str = ""
     parse: Callable[[str], Any] | None = None
+    implied: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,10 @@ class Setting:
 
         Text such as "4e-5" is a number too, though YAML 1.1 does not read it as one.
         """
+        if self.info.implied and isinstance(value, bool):
+            if not value:
+                return self.field_default
+            value = self.info.implied
         if isinstance(value, str):
             if self.info.parse:
                 return self.info.parse(value)

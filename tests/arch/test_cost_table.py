@@ -7,7 +7,7 @@ from kinds import rectangular_space_of
 from helpers import SPACE, flipped, result_or_error, sampled
 from tinynas import load_space
 from tinynas.arch.cost import MeasuredCosts
-from tinynas.arch.latency_table import LatencyTable, write_table
+from tinynas.arch.cost_table import TIME, CostTable, write_table
 from tinynas.arch.layers import layers_of, layers_of_space
 from tinynas.utils.errors import FileError
 
@@ -22,12 +22,12 @@ def test_table_has_sizes_that_are_not_square(tmp_path):
     write_table(tmp_path / "board.csv", layers, dict.fromkeys(layers, 2.0))
     text = (tmp_path / "board.csv").read_text()
     assert ",2x1,relu6,2\n" in text
-    table = LatencyTable.read(tmp_path / "board.csv")
-    assert set(table.microseconds) == set(layers)
-    assert table.seconds(space.max()) == pytest.approx(2e-6 * len(layers_of(space.max())))
+    table = CostTable.read(tmp_path / "board.csv", column=TIME)
+    assert set(table.values) == set(layers)
+    assert table.total(space.max()) == pytest.approx(2 * len(layers_of(space.max())))
     (tmp_path / "board.csv").write_text(text.replace(",2x1,", ",2x,", 1))
     with pytest.raises(FileError, match="stride must be a whole number of at least 1, but is ''"):
-        LatencyTable.read(tmp_path / "board.csv")
+        CostTable.read(tmp_path / "board.csv", column=TIME)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def rows_of(path):
 
 
 def test_table_adds_up_the_times_of_all_layers(path):
-    table: MeasuredCosts = LatencyTable.read(path)
+    table: MeasuredCosts = CostTable.read(path, column=TIME)
     for number in range(5):
         arch = sampled(SPACE, number)
         assert table.measure(arch) == {"latency": sum(TIMES[layer] for layer in layers_of(arch)) / 1e6}
@@ -52,20 +52,20 @@ def test_table_counts_a_layer_as_often_as_it_runs(path):
     arch = load_space("micro").max()
     layers = layers_of(arch)
     assert len(set(layers)) < len(layers)
-    table = LatencyTable(path=path, microseconds=dict.fromkeys(layers, 1.0))
-    assert table.seconds(arch) == len(layers) / 1e6
+    table = CostTable(path=path, values=dict.fromkeys(layers, 1.0))
+    assert table.total(arch) == len(layers)
 
 
 def test_table_is_the_same_in_another_order_and_another_file(path, tmp_path):
-    table = LatencyTable.read(path)
+    table = CostTable.read(path, column=TIME)
     header, *rows = rows_of(path)
     other = tmp_path / "other.csv"
     other.write_text("\n".join([f"\ufeff{header},remark", *(f"{row},x" for row in reversed(rows))]) + "\n\n")
-    assert LatencyTable.read(other).microseconds == table.microseconds
-    assert LatencyTable.read(other).digest == table.digest
+    assert CostTable.read(other).values == table.values
+    assert CostTable.read(other).digest == table.digest
     rows[3] = rows[3].rpartition(",")[0] + ",7"
     other.write_text("\n".join([header, *rows]))
-    assert LatencyTable.read(other).digest != table.digest
+    assert CostTable.read(other).digest != table.digest
 
 
 def test_table_without_layers_of_an_arch_names_them(path):
@@ -73,11 +73,11 @@ def test_table_without_layers_of_an_arch_names_them(path):
     missing = sorted(set(layers_of(arch)))[:4]
     path.unlink()
     write_table(path, [layer for layer in LAYERS if layer not in missing], TIMES)
-    table = LatencyTable.read(path)
+    table = CostTable.read(path, column=TIME)
     with pytest.raises(
         FileError, match=rf"board.csv lacks 4 of the {len(set(layers_of(arch)))} layers of the network: "
     ):
-        table.seconds(arch)
+        table.total(arch)
     with pytest.raises(
         FileError, match=rf"lacks 4 of the {len(LAYERS)} layers of small with 1 input channels and 3"
     ) as e:
@@ -87,7 +87,7 @@ def test_table_without_layers_of_an_arch_names_them(path):
 
 
 def test_table_covers_its_space_only(path):
-    table = LatencyTable.read(path)
+    table = CostTable.read(path, column=TIME)
     table.check_covers(SPACE, "small")
     with pytest.raises(FileError, match="layers of micro"):
         table.check_covers(load_space("micro"), "micro")
@@ -99,7 +99,7 @@ def test_table_with_empty_and_impossible_times_names_them(path):
         rows[number] = rows[number].rpartition(",")[0] + f",{text}"
     path.write_text("\n".join([header, *rows]))
     with pytest.raises(FileError) as error:
-        LatencyTable.read(path)
+        CostTable.read(path, column=TIME)
     message = str(error.value)
     assert f"no time in microseconds for 5 of {len(LAYERS)} layers: line 2 ({LAYERS[0].describe()}) has '', " in message
     assert "has '-4', line 5" in message
@@ -129,7 +129,7 @@ def test_table_that_is_none_is_an_error_in_a_line(path, change, message):
     lines = change(rows_of(path))
     path.write_text("\n".join(lines))
     with pytest.raises(FileError, match=message.format(last=len(lines))) as error:
-        LatencyTable.read(path)
+        CostTable.read(path, column=TIME)
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -138,7 +138,7 @@ def test_table_with_a_flipped_bit_is_read_or_an_error_in_a_line(path, rng):
     errors = 0
     for bit in rng.integers(8 * len(raw), size=400).tolist():
         path.write_bytes(flipped(raw, bit))
-        result = result_or_error(LatencyTable.read, path)
+        result = result_or_error(CostTable.read, path)
         errors += isinstance(result, FileError)
         assert len(str(result)) < 1000 or not isinstance(result, FileError)
     assert 100 < errors < 400

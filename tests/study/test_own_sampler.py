@@ -60,8 +60,14 @@ def make(name):
         return SAMPLERS[name]()
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("objectives", [(), TWO])
+SLOW = ("gp", TWO)  # minutes
+CASES = [(name, objectives) for objectives in ((), TWO) for name in SAMPLERS]
+
+
+@pytest.mark.parametrize(
+    ("name", "objectives"),
+    [pytest.param(*case, marks=pytest.mark.slow) if case == SLOW else case for case in CASES],
+)
 def test_sampler_of_optuna_searches_within_the_budget(tmp_path, name, objectives):
     if objectives and name in SINGLE:
         pytest.skip("for one objective only")

@@ -235,14 +235,19 @@ def count(
 
         screen.note(how_measured(find_target(target)))
     if plot:
-        from tinynas.experiment.plots import memory_plot
-        from tinynas.utils.io import write
-
-        title = f"{document['name']} at {format_size(pair(network.resolution))}: SRAM in use at every layer"
-        write(plot, memory_plot(list(layer_costs(network)), title=title))
-        note_undrawable(screen, [document["name"]], instead="escapes")
-        screen.note(f"picture: {plot}")
+        _plot_memory(plot, network, document["name"], screen)
     screen.document(document)
+
+
+def _plot_memory(out: Path, network: Arch, name: str, screen: Screen) -> None:
+    """Plot the memory in use at every layer of a network."""
+    from tinynas.experiment.plots import memory_plot
+    from tinynas.utils.io import write
+
+    title = f"{name} at {format_size(pair(network.resolution))}: SRAM in use at every layer"
+    write(out, memory_plot(list(layer_costs(network)), title=title))
+    note_undrawable(screen, [name], instead="escapes")
+    screen.note(f"picture: {out}")
 
 
 @app.command()

@@ -45,7 +45,8 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     limits = result.budget.describe()
     title = f"Pareto front of {result.space} on {result.data} for {result.target}"
     if result.objectives != ("macs",):
-        title += f" by accuracy and {' and '.join(result.objectives)}"
+        costs = [_title(name, result.units) for name in result.objectives]
+        title += f" by {' and '.join([result.metric, *costs])}"
     title += f" ({limits}; {result.evaluations} networks evaluated)"
     screen.table(title, rows)
     best = result.best_entry.accuracy

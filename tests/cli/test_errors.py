@@ -53,7 +53,10 @@ from helpers import ROOT
         (["export", "nothing.safetensors"], "cannot read nothing.safetensors"),
         (["search", "--device", "cuda:77"], "--device cuda:77: "),
         (["cost", "mcunet.yaml"], "cannot read mcunet.yaml"),
-        (["cost", "mcunet-in3", "--resolution", "0"], "`resolution > 0` must hold"),
+        (
+            ["cost", "mcunet-in3", "--resolution", "0"],
+            "a size is a number of pixels such as 96, or height and width such as 96x160, but got '0'",
+        ),
     ],
 )
 def test_cli_answers_bad_input_in_one_line(fails, words, message):

@@ -218,7 +218,7 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
         tinynas.search(run=tmp_path / "none", resume=True)
     with pytest.raises(InputError, match=r"but int8 is off; leave out `int8=False`, or export to tflite"):
         model.export("firmware", int8=False)
-    with pytest.raises(InputError, match=r"a range of MACs is for `pareto=True`; add it, or limit `flops`"):
+    with pytest.raises(InputError, match=r"a range of MACs is for `pareto`; add it, or limit `flops`"):
         tinynas.search(space="micro", data=data, flops="1M:2M")
     with pytest.raises(InputError, match=r"data is of the type list; pass the name of a data set, or a tinynas\.Data"):
         tinynas.search(space="micro", data=samples(4, 0))

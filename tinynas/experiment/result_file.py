@@ -1,6 +1,6 @@
 """Reading of result files, with checks of every value, and the digest that some of them hold."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from json import JSONDecodeError
 from math import inf
@@ -63,13 +63,16 @@ def read_result(cls: type[R], path: Path, *, advice: str) -> R:
     raise FileError(f"{path} is damaged or from an older version of tinynas: {problem}; {advice}")
 
 
-def read_fields(cls: type[T], values: Mapping[str, Any], where: str, **nested: Any) -> T:
+def read_fields(
+    cls: type[T], values: Mapping[str, Any], where: str, *, of_any_range: Collection[str] = (), **nested: Any
+) -> T:
     """Return the dataclass `cls` from those keys that are its fields; other keys are ignored.
 
     Args:
         cls: The dataclass.
         values: Its fields as plain data.
         where: What holds the values, for error messages.
+        of_any_range: Names of figures that may be any number.
         nested: Fields that are already read, and replace their plain data.
 
     Raises:
@@ -84,8 +87,8 @@ def read_fields(cls: type[T], values: Mapping[str, Any], where: str, **nested: A
     check_keys(cls, kept, where)
     check_types(cls, kept, where)
     for name, value in kept.items():
-        if name in _LARGEST:
-            _check_range(value, name, where)
+        if name in _LARGEST and name not in of_any_range:
+            check_range(value, name, where)
     return cls(**kept)
 
 
@@ -99,7 +102,7 @@ def read_by_class(values: Mapping[str, Any]) -> dict[str, float | None]:
     for name, value in by_class.items():
         if value is not None:
             check_value(value, float, f"{name!r} in by_class")
-            _check_range(value, "accuracy", f"{name!r} in by_class")
+            check_range(value, "accuracy", f"{name!r} in by_class")
     return by_class
 
 
@@ -147,7 +150,7 @@ def _check_digest(plain: object, path: Path) -> None:
         )
 
 
-def _check_range(value: float | None, name: str, where: str) -> None:
+def check_range(value: float | None, name: str, where: str) -> None:
     """Raise InputError unless the value, if there is one, is from 0 to the largest of the figures of this name."""
     largest = _LARGEST[name]
     if value is not None and not 0 <= value <= largest + _ROUNDING:

@@ -15,8 +15,8 @@ from ..tasks.chance import Chance
 from ..utils.errors import InputError
 from ..utils.pareto import Point, point_of
 from ..utils.schema import check_list, check_mapping, from_mapping
-from .metric_names import format_metric
-from .result_file import read_by_class, read_chance, read_cost, read_fields, read_own_costs
+from .metric_names import format_metric, is_percent
+from .result_file import check_range, read_by_class, read_chance, read_cost, read_fields, read_own_costs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,9 @@ class FrontEntry:
         values = check_mapping(plain, "an entry of the front")
         arch = Arch.from_dict(values.get("arch"))
         inplace = {"peak_sram_inplace_dw": quick_cost(arch).peak_sram_inplace_dw}  # a file may leave it out
-        return read_fields(cls, values, "an entry of the front", arch=arch, cost=read_cost(inplace | dict(values)))
+        cost = read_cost(inplace | dict(values))
+        any_number = ("accuracy",)  # of a program's own function
+        return read_fields(cls, values, "an entry of the front", of_any_range=any_number, arch=arch, cost=cost)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +165,9 @@ class SearchResult:
         for name in objectives:
             if any(name not in entry.cost.named() for entry in entries):
                 raise InputError(f"the front is of {name}, which a network lacks")
+        if is_percent(result.metric):
+            for entry in result.front:
+                check_range(entry.accuracy, "accuracy", "an entry of the front")
         find_target(result.target)
         if not 0 <= result.best < len(entries):
             raise InputError(f"best is {result.best}, but the front has {len(entries)} networks")

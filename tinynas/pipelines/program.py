@@ -122,10 +122,10 @@ def retrain(
     params: Limit = None,
     sram: Limit = None,
     flash: Limit = None,
-    loss: LossFunction | None = None,
-    recipe: str | Path | None = None,
     latency: str | None = None,
     limits: Mapping[str, float] | None = None,
+    loss: LossFunction | None = None,
+    recipe: str | Path | None = None,
     name: str | None = None,
     resume: bool = False,
     task: str | None = None,
@@ -144,11 +144,11 @@ def retrain(
         params: Parameters.
         sram: Memory that an inference takes on the target.
         flash: Memory of the network on the target.
+        latency: Time of one inference, if the search knew it.
+        limits: Limits of costs of your own, by name.
         loss: A function of outputs (N, classes) and labels (N,), which returns a scalar tensor. It takes the place of
             the cross entropy with label smoothing, also beside a teacher and in NetAug's wider networks.
         recipe: A published recipe's name, or a YAML file of settings and their network.
-        latency: Time of one inference, if the search knew it.
-        limits: Limits of costs of your own, by name.
         name: Name of the retraining, which is its folder in the run.
         resume: Continue an interrupted retraining: that of `network` and `name`, or the newest.
         task: "detect" makes a detector of a classifier's backbone.

@@ -50,3 +50,12 @@ def test_load_space_reads_a_file(tmp_path, space):
     path.write_text(yaml.safe_dump(SMALL))
     assert load_space(path) == space
     assert set(shipped_spaces()) == {"micro", "mobile32", "mcu", "mobile", "detect", "ds-cnn", "vit-tiny"}
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_stages_of_several_depths_have_shortcuts(name):
+    """Otherwise what a stage hands on and what its next block reads would be one feature map, for two purposes."""
+    space = load_space(name)
+    for choices, blocks in zip(space.stages, space.max().stages, strict=True):
+        if len(choices.depth) > 1:
+            assert all(block.residual for block in blocks[1:])

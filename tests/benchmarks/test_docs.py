@@ -16,6 +16,7 @@ SCRIPTS = (
     "samplers",
     "scaling",
     "sidenet",
+    "spaces",
     "speed",
     "target",
     "throughput",

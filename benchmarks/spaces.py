@@ -33,7 +33,7 @@ from tinynas.data.base import Data
 from tinynas.data.registry import load_data, register_data_set
 from tinynas.data.subset import sample_of
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
-from tinynas.experiment.plans import SearchPlan
+from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.pipelines.search import search
 from tinynas.training.recipe import Recipe

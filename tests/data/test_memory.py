@@ -1,7 +1,10 @@
+import pytest
 import torch
 
 from tinynas.data.base import BatchRequest, Normalisation
 from tinynas.data.memory import MemorySplit, hold_out
+from tinynas.data.transforms import center_crop
+from tinynas.utils.sizes import pair
 
 
 def test_memory_split_shifts_and_mirrors():
@@ -36,3 +39,20 @@ def test_hold_out_takes_of_every_class():
     assert labels[second].bincount().tolist() == [10, 1, 1]
     assert sorted(torch.cat([first, second]).tolist()) == list(range(112))
     assert torch.equal(second, hold_out(labels, 0.1, "val")[1])
+
+
+@pytest.mark.parametrize("resolution", [24, (12, 36), (36, 12), (128, 6)])
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (30, 48), (128, 6), (64, 20)])
+def test_memory_split_sees_what_a_prediction_sees(height, width, resolution):
+    """The whole image where it has the network's shape, else its largest central part."""
+    normalise = Normalisation(mean=(0.0, 0.0), std=(1.0, 1.0))
+    rows = torch.linspace(0, 255, height).view(1, -1, 1).expand(1, height, width)
+    columns = torch.linspace(0, 255, width).view(1, 1, -1).expand(1, height, width)
+    image = torch.cat([rows, columns]).round().to(torch.uint8)
+    split = MemorySplit(images=image[None], labels=torch.zeros(1, dtype=torch.int64))
+    ((seen, _),) = split.batches([BatchRequest(torch.tensor([0]), resolution)], normalise)
+    assert seen.shape == (1, 2, *pair(resolution))
+    if (height, width) == pair(resolution):
+        assert torch.equal(seen, normalise(image[None]))
+    predicted = normalise(center_crop(image, resolution, 1.0)[None])
+    assert (seen - predicted).abs().mean() < 0.02

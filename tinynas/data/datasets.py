@@ -34,9 +34,9 @@ class Datasets:
     Every sample is read once, and checked. Up to 1 GiB of pixels are kept in memory; those of a larger data set are
     read again whenever they are needed, on Linux by worker processes. Leave random transforms to tinynas.
 
-    A classifier sees small images of one size, if they are square and kept in memory, as a whole, and augmentation
-    shifts and mirrors them. All others are treated as the files of a folder: it sees the central square, 7/8 of the
-    shorter side, and augmentation crops and mirrors them. A detector sees images as a whole.
+    A classifier sees images of one size, if they are kept in memory, as a whole, or the largest central part of its
+    own aspect ratio, and augmentation shifts and mirrors them. All others are treated as the files of a folder: it sees
+    the central part, 7/8 of the largest, and augmentation crops and mirrors them. A detector sees images as a whole.
 
     Attributes:
         train: Samples to train on.
@@ -102,7 +102,7 @@ class Datasets:
             _check_labels(train.labels, self.classes)
         parts = [train, test] if val is None else [train, test, val]
         train, test, *others = [part.settled(keeps_pixels=reader.keeps_pixels) for part in parts]
-        is_whole = reader.keeps_pixels and _are_equal_squares([train, test, *others])
+        is_whole = reader.keeps_pixels and _are_of_one_size([train, test, *others])
         train, val = (train, *others) if others else self._hold_out(train)
         return Data(
             classes=tuple(self.classes),
@@ -122,13 +122,13 @@ class Datasets:
         return train.subset(remaining.tolist()), train.subset(held_out.tolist())
 
     def _split(self, samples: Samples, *, is_whole: bool) -> Split:
-        """Return samples as a split; a classifier sees images as a whole, or the central square."""
+        """Return samples as a split; a classifier sees images as a whole, or their central part."""
         if self.task == "detect":
             return BoxSplit(read=samples.images, objects=samples.targets, flip=self.flip)
         if not is_whole:
             return ImageSplit(read=samples.images, labels=samples.labels, flip=self.flip)
         images = torch.stack([samples.images(index) for index in range(len(samples.targets))])
-        return MemorySplit(images=images, labels=samples.labels, flip=self.flip, shift=images.shape[-1] // _SHIFT)
+        return MemorySplit(images=images, labels=samples.labels, flip=self.flip, shift=min(images.shape[-2:]) // _SHIFT)
 
 
 def _check_name(name: object) -> None:
@@ -171,10 +171,10 @@ def _check_labels(labels: Tensor, classes: Sequence[str]) -> None:
         raise InputError(f"all {len(labels)} images of train are of the class {classes[first]!r}; add images of others")
 
 
-def _are_equal_squares(parts: Sequence[Samples]) -> bool:
-    """Return whether all images have one size and are square."""
+def _are_of_one_size(parts: Sequence[Samples]) -> bool:
+    """Return whether all images have one size."""
     first = parts[0].images.shape
-    return first is not None and first[1] == first[2] and all(part.images.shape == first for part in parts)
+    return first is not None and all(part.images.shape == first for part in parts)
 
 
 def _normalisation_of(samples: Samples) -> Normalisation:

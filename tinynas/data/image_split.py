@@ -28,7 +28,7 @@ class ImageSplit:
     Attributes:
         read: Maps an index to an image, uint8 (C, H, W).
         labels: Class indices (N,).
-        crop: Evaluation takes the central square whose side is this fraction of the image's shorter side.
+        crop: As in `Data`.
         flip: Whether augmentation mirrors half of the images.
         device: Where the images of batches are.
     """

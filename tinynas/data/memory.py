@@ -12,7 +12,7 @@ from .augmentation import DEFAULT_RANGES
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest
 from .identity import SPLIT_NAMES
-from .transforms import resize
+from .transforms import central_part, resize
 from .trivial_augment import RandomChanges
 
 
@@ -48,10 +48,11 @@ class MemorySplit:
         return replace(self, images=self.images.to(device))
 
     def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
-        """Yield one batch per request: augmented if it has a seed, normalised, then resized."""
+        """Yield one batch per request: augmented if it has a seed, normalised, then resized without distortion."""
         for request in requests:
             images = self._augmented(request)
-            yield resize(normalise(images), request.resolution), self.labels[request.shard_indices]
+            seen = central_part(normalise(images), request.resolution)
+            yield resize(seen, request.resolution), self.labels[request.shard_indices]
 
     def _augmented(self, request: BatchRequest) -> Tensor:
         """Return the images (N, C, H, W) of a request's shard, augmented if it has a seed."""

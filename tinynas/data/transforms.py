@@ -30,6 +30,16 @@ def resize(images: Tensor, resolution: Size) -> Tensor:
     return torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
 
 
+def central_part(images: Tensor, resolution: Size) -> Tensor:
+    """Return the largest central part of images (N, C, H, W) that has a resolution's aspect ratio."""
+    image_height, image_width = images.shape[-2:]
+    height, width = pair(resolution)
+    part_height = min(image_height, max(1, round(image_width * height / width)))
+    part_width = min(image_width, max(1, round(image_height * width / height)))
+    top, left = (image_height - part_height) // 2, (image_width - part_width) // 2
+    return images[:, :, top : top + part_height, left : left + part_width]
+
+
 def center_crop(image: Tensor, resolution: Size, crop: float) -> Tensor:
     """Return the central part of an image (C, H, W), resized to a resolution without distortion.
 

@@ -4,18 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from helpers import images_for
 from pages import DOCS, blocks_of
-from tinynas import SearchSpace, Supernet, augment, cost, load_space
+from tinynas import Arch, SearchSpace, Supernet, augment, cost, load_space
 from tinynas.arch import block_kinds
+from tinynas.arch.blocks import Stem
 from tinynas.arch.lowering import lower
 from tinynas.arch.memory_plan import peak_bytes
 from tinynas.models.profile import recount
+from tinynas.pipelines.block_check import check_blocks
 from tinynas.utils.errors import InputError
 
 PAGE = DOCS / "blocks.md"
@@ -115,3 +119,65 @@ def test_a_kind_is_registered_once_and_right(bottleneck):
     namesake = type("Namesake", (bottleneck,), {})
     with pytest.raises(InputError, match="the name 'bottleneck' belongs to another kind of block, Bottleneck"):
         block_kinds.block("bottleneck")(namesake)
+
+
+def broken(bottleneck, **methods):
+    """The block of the page with other methods, as a kind of its own."""
+    kind = dataclass(frozen=True, kw_only=True)(type("Broken", (bottleneck,), methods))
+    return block_kinds.block("broken")(kind)
+
+
+def lower_with(name="spatial", act="relu", extra=0):
+    def lower(self, lowering, x, prefix):
+        y = lowering.conv_norm(x, f"{prefix}.reduce", self.mid, act="relu")
+        y = lowering.conv_norm(y, f"{prefix}.{name}", self.mid, kernel=self.kernel, stride=self.stride, act=act)
+        y = lowering.conv_norm(y, f"{prefix}.expand", self.out + extra)
+        return lowering.sum(y, x, f"{prefix}.add") if self.residual else y
+
+    return lower
+
+
+def lower_of_kernel_1(self, lowering, x, prefix):
+    y = lowering.conv_norm(x, f"{prefix}.reduce", self.mid, act="relu")
+    y = lowering.conv_norm(y, f"{prefix}.spatial", self.mid, stride=self.stride, act="relu")
+    return lowering.conv_norm(y, f"{prefix}.expand", self.out)
+
+
+def groups_of_another_layer(self, name, inputs, outputs):
+    inputs.read_by(f"{name}.squeeze.conv")
+    outputs.written_by(f"{name}.expand")
+    return iter(())
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"lower": lower_with(name="spacial")}, "`lower` has the layer spacial.conv, which the module lacks"),
+        ({"lower": lower_with(act="")}, "the outputs of `lower` and of the module differ, by up to"),
+        ({"lower": lower_with(extra=1)}, r"`lower` returns \(17, 4, 4\), but by `out` and `stride` it is \(16, 4, 4\)"),
+        ({"lower": lower_of_kernel_1}, "spatial.conv has 16 weights in `lower`, and 144 in the module"),
+        (
+            {"channel_groups": groups_of_another_layer},
+            "`channel_groups` names squeeze.conv.weight, which",
+        ),
+    ],
+)
+def test_a_search_checks_that_a_block_of_ones_own_says_the_same_of_itself(bottleneck, methods, message):
+    kind = broken(bottleneck, **methods)
+    block = kind(out=16, mid=4, kernel=3, stride=2)
+    arch = Arch(resolution=8, in_channels=1, stem=Stem(out=8, stride=1), stages=((block,),))
+    if message is None:
+        check_blocks(arch)
+        return
+    with pytest.raises(
+        InputError, match=f"the block 'broken' contradicts itself: .*{message}.*; mend its class, Broken"
+    ):
+        check_blocks(arch)
+
+
+def test_blocks_of_the_page_agree_with_themselves(bottleneck):
+    for arch in (
+        SearchSpace.from_dict(yaml.safe_load(SPACE)).min(),
+        SearchSpace.from_dict(yaml.safe_load(SPACE)).max(),
+    ):
+        check_blocks(arch)

@@ -70,7 +70,8 @@ def block_kind(name: object, where: str) -> type[Block]:
     if name not in _kinds:
         _load(name)
     if name not in _kinds:
-        raise unknown(f"kind of block in {where}", name, known_kinds())
+        error = unknown(f"kind of block in {where}", name, known_kinds())
+        raise InputError(f"{error}; one of your own must be imported first, or be an entry point of {ENTRY_POINTS}")
     return _kinds[name]
 
 

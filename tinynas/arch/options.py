@@ -85,7 +85,10 @@ class SizeOption(Option):
         """Raise InputError unless all are sizes, and ascend."""
         for option in options:
             check_size(f"{self.key} in {where}", option)
-        check_ascending(self.key, options)
+        try:
+            check_ascending(self.key, options)
+        except InputError as error:
+            raise InputError(f"{error} in {where}; a pair of height and width is a list in the list") from None
 
 
 class NamedOption(Option):

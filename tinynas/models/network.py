@@ -252,7 +252,7 @@ def fold(net: Network, keep: Sequence[str] = ()) -> Network:
     return folded
 
 
-def fold_in_place(net: Network, keep: Sequence[str] = ()) -> None:
+def fold_in_place(net: nn.Module, keep: Sequence[str] = ()) -> None:
     """Fold a network's batch norms as `fold` does, without a copy; it is in eval mode then."""
     net.eval()
     for name, module in net.named_modules():

@@ -37,6 +37,7 @@ from ..training.precision import check_precision
 from ..training.progress import Progress
 from ..utils.distributed import broadcast_weights, device, rank
 from ..utils.io import removed_if_empty, write_json
+from .block_check import check_blocks
 from .folder_locks import retraining_lock
 from .initial_weights import augmented_space, initial_supernet
 from .model_data import check_same_data
@@ -194,6 +195,7 @@ def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     config = plan.config
     data = load_data(config.data, skip_unreadable=config.skip_unreadable)
     check_fits(plan.arch, data)
+    check_blocks(plan.arch)
     folder = RetrainFolder(plan.folder)
     identity = DataIdentity.of(data)
     check_same_data(config.data, identity)

@@ -31,6 +31,7 @@ from ..training.progress import Progress
 from ..utils.distributed import broadcast_from_rank0, broadcast_weights, device, rank
 from ..utils.errors import InputError
 from ..utils.io import removed_if_empty, write, write_yaml
+from .block_check import check_blocks
 from .folder_locks import supernet_lock
 from .model_data import check_same_data
 from .run_supernet import space_for, space_text
@@ -88,6 +89,8 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     check_data(run.data, config.data, identity)
     space = space_for(data, text, run.space)
     check_costs(plan, space)
+    for arch in (space.min(), space.max()):
+        check_blocks(arch)
     plan.target.check_operators(space.max())
     feasible_networks(plan, space).check()
     check_precision(config.recipe.precision, device())

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from kinds import tflite_spaces
 from onnx_memory import Op, alive, buffers, peak
 
 from helpers import sampled, slow_except
 from tinynas import cost, load_arch, load_space
 from tinynas.arch.cost import layer_costs as layers
-from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.arch.zoo import shipped_networks
 
 ARCHS = int(os.environ.get("TINYNAS_ARCHS", "1"))
 
@@ -43,7 +44,7 @@ def orders(steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", tflite_spaces())  # attention has other steps in ONNX
 def test_cost_memory_of_shipped_spaces_is_what_is_alive_in_the_exported_graph(name):
     space, rng = load_space(name), np.random.default_rng(0)
     archs = [space.min(), space.max(), *(space.sample(rng) for _ in range(ARCHS))]

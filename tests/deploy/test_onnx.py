@@ -5,11 +5,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from kinds import tflite_spaces
 from onnx import numpy_helper
 
 from helpers import images_for, model_of, sampled, slow_except
 from tinynas import cost, load_arch, load_space
-from tinynas.arch.zoo import shipped_networks, shipped_spaces
+from tinynas.arch.zoo import shipped_networks
 from tinynas.deploy.exported_file import preprocessing
 from tinynas.deploy.onnx import to_onnx
 from tinynas.utils.errors import InputError
@@ -41,7 +42,7 @@ def flash_of(proto):
     return total
 
 
-@pytest.mark.parametrize("name", slow_except(shipped_spaces(), "micro"))
+@pytest.mark.parametrize("name", slow_except(tflite_spaces(), "micro"))
 def test_to_onnx_exports_every_shipped_space(name):
     space = load_space(name)
     check(space.min())

@@ -11,11 +11,12 @@ from tinynas import Budget
 from tinynas.arch.cost import quick_cost
 from tinynas.study.feasible import Feasible
 from tinynas.study.history import History
-from tinynas.study.optuna_samplers import NSGAII, _best_of_fronts, choose_evaluations
+from tinynas.study.optuna_samplers import NSGAII, _best_of_fronts, choose_evaluations, may_be_best
 from tinynas.utils.pareto import pareto_front
 
 FEASIBLE = Feasible(space=SPACE, budget=Budget())
 DIRECTIONS = ["maximize", "minimize", "minimize"]
+NONE = np.arange(0)
 DISTRIBUTIONS = {name: IntDistribution(0, count - 1) for name, count in SPACE.genes().items()}
 
 
@@ -27,11 +28,11 @@ def test_tpe_reads_all_networks_that_optuna_takes_as_good_ones():
         study.add_trial(create_trial(value=evaluation.accuracy))
     good, _ = _split_trials(study, study.trials, 25)
     accuracies = np.array([evaluation.accuracy for evaluation in evaluations])
-    chosen = choose_evaluations(accuracies[:, None]).tolist()
+    chosen = choose_evaluations(accuracies[:, None], NONE).tolist()
     assert {trial.number for trial in good} <= set(chosen)
     assert set(range(600, 700)) <= set(chosen), "the newest"
     assert len(chosen) == len(set(chosen)) == 250
-    assert len(choose_evaluations(accuracies[:250, None])) == 250
+    assert len(choose_evaluations(accuracies[:250, None], NONE)) == 250
 
 
 def test_tpe_reads_the_front_and_what_is_the_front_without_it():
@@ -39,7 +40,7 @@ def test_tpe_reads_the_front_and_what_is_the_front_without_it():
     accuracies[::10] = np.arange(10, 20)  # a front of 10
     accuracies[1::10] = np.arange(0, 10) + 0.5  # the front without it, of 10
     accuracies[2::5] = -np.arange(20)  # beaten by all before them
-    good = _best_of_fronts(np.stack([macs, accuracies], 1))
+    good = _best_of_fronts(np.stack([macs, accuracies], 1), np.arange(len(macs)))
     assert len(good) == len(set(good.tolist())) == 25
     assert set(good[:10]) == set(range(0, 100, 10))
     assert set(good[10:20]) == set(range(1, 100, 10))
@@ -49,7 +50,7 @@ def test_tpe_reads_the_front_of_two_costs(rng):
     points = np.column_stack([rng.integers(1, 50, 400), rng.integers(1, 50, 400), rng.integers(0, 9, 400)]).astype(
         float
     )
-    good = _best_of_fronts(points)
+    good = _best_of_fronts(points, np.arange(len(points)))
     front = pareto_front(range(400), lambda i: tuple(points[i]))
     assert len(set(good.tolist())) == 25
     assert set(good.tolist()) <= set(front) if len(front) > 25 else set(front) <= set(good.tolist())
@@ -86,3 +87,17 @@ def test_nsga2_mutates_genes_to_any_option():
             seen.setdefault(name, set()).add(index)
     depth = {name: indices for name, indices in seen.items() if name.endswith("depth") or name == "resolution"}
     assert depth == {name: set(range(SPACE.genes()[name])) for name in depth}
+
+
+@pytest.mark.parametrize("num_costs", [1, 2])
+def test_best_of_fronts_are_among_those_that_few_others_beat(num_costs, rng):
+    """Also where evaluations are read some at a time, and those that were left out are not looked at again."""
+    points = rng.integers(0, 40, (600, num_costs + 1)).astype(float)  # with many equal values
+    candidates = NONE
+    for start in range(0, 600, 7):
+        end = min(start + 7, 600)
+        candidates = may_be_best(points[:end], np.append(candidates, np.arange(start, end)))
+        if end >= 25:
+            expected = _best_of_fronts(points[:end], np.arange(end))
+            assert _best_of_fronts(points[:end], candidates).tolist() == expected.tolist()
+    assert len(candidates) < 400

@@ -151,7 +151,7 @@ def test_a_proposal_after_thousands_of_evaluations_takes_as_long_as_after_a_hund
     ratios = []
     for _ in range(5):  # the speed of a busy machine changes: one of a few comparisons side by side is fair
         ratios.append((quickest(len(archs)) - 2e-3) / quickest(100))
-    assert min(ratios) < 3, ratios  # work that grows with the evaluations would be 50 times as much
+    assert min(ratios) < 1.5, ratios  # work that grows with the evaluations would be 50 times as much
 
 
 def test_samplers_are_those_that_the_configuration_allows():

@@ -29,6 +29,7 @@ _GENERATION = "NSGAIISampler:generation"  # system attribute of a trial, by whic
 _TRIALS = 250  # that tpe reads; from 241 on, Optuna takes 25 of them as good, its largest number for one objective
 _GOOD = 25
 _NEWEST = 125
+_READ_AT_ONCE = 250  # evaluations that are compared with the candidates, each with each
 _NAME = "choice"
 
 Floats = NDArray[np.float64]
@@ -47,16 +48,22 @@ class TPE:
         self._objectives = objectives
         self._genes: list[bytes] = []  # of the evaluations read so far
         self._points = array("d")  # their costs and accuracies, one after the other
+        self._candidates: Indices = np.arange(0)  # those of them that may be among the best of a front
 
     def propose(self, history: History, rng: np.random.Generator) -> Arch | None:
         """Return a network that is likely among the good ones; None while there are few evaluations."""
         evaluations, trials = history.evaluations, self._trials
-        for evaluation in evaluations[len(self._genes) :]:
+        first_new = len(self._genes)
+        for evaluation in evaluations[first_new:]:
             self._genes.append(trials.genes(evaluation.arch))
             self._points.extend(evaluation.point(self._objectives))
         chosen = []
         points = np.array(self._points).reshape(-1, len(self._objectives) + 1)
-        for i in choose_evaluations(points).tolist():
+        if self._objectives:
+            for start in range(first_new, len(points), _READ_AT_ONCE):
+                added = np.arange(start, min(start + _READ_AT_ONCE, len(points)))
+                self._candidates = may_be_best(points, np.append(self._candidates, added))
+        for i in choose_evaluations(points, self._candidates).tolist():
             chosen.append(trials.evaluated(i, self._genes[i], evaluations[i]))
         for number, arch in enumerate(history.pending, start=len(evaluations)):
             chosen.append(trials.running(number, trials.genes(arch)))
@@ -176,12 +183,13 @@ class _ListStorage(InMemoryStorage):
         """Do nothing: a sampler would tell other processes what it proposes."""
 
 
-def choose_evaluations(points: Floats) -> Indices:
+def choose_evaluations(points: Floats, candidates: Indices) -> Indices:
     """Choose the evaluations that TPE reads.
 
     Args:
         points: Costs of the front, if one is searched for, and accuracies of all evaluations (N, costs + 1). Without
             costs, the best are those of the highest accuracies.
+        candidates: With costs, the indices that `may_be_best` returns.
 
     Returns:
         The ascending indices of at most 250 evaluations: the 25 best, the 125 newest, and evenly spaced older ones.
@@ -189,7 +197,7 @@ def choose_evaluations(points: Floats) -> Indices:
     if len(points) <= _TRIALS:
         return np.arange(len(points))
     has_costs = points.shape[1] > 1
-    best = _best_of_fronts(points) if has_costs else np.argsort(-points[:, 0], kind="stable")[:_GOOD]
+    best = _best_of_fronts(points, candidates) if has_costs else np.argsort(-points[:, 0], kind="stable")[:_GOOD]
     is_other = np.ones(len(points), bool)
     is_other[best] = False
     others = np.flatnonzero(is_other)
@@ -198,18 +206,40 @@ def choose_evaluations(points: Floats) -> Indices:
     return np.sort(np.concatenate([best, older[spaced], newest]))
 
 
-def _best_of_fronts(points: Floats) -> Indices:
+def may_be_best(points: Floats, among: Indices) -> Indices:
+    """Return the evaluations that fewer than 25 others beat.
+
+    Those that beat an evaluation are on earlier fronts than it, so the best 25 are among these. An evaluation that is
+    not will not be when others are added, and those that beat it suffice to leave out what it beats. So it is enough to
+    compare these and new evaluations.
+
+    Args:
+        points: Costs and accuracies of all evaluations (N, costs + 1).
+        among: Ascending indices of the evaluations to choose from.
+
+    Returns:
+        Ascending indices.
+    """
+    gains = points[among] * np.array([-1.0] * (points.shape[1] - 1) + [1.0])  # (M, costs + 1), the larger, the better
+    as_good = (gains[:, None] >= gains[None]).all(-1)  # (M, M), whether a row's is as good as a column's
+    first = np.arange(len(among))[:, None] < np.arange(len(among))  # of two equal ones, the first is kept
+    beats = as_good & (first | ~as_good.T)
+    kept: Indices = among[beats.sum(0) < _GOOD]
+    return kept
+
+
+def _best_of_fronts(points: Floats, candidates: Indices) -> Indices:
     """Return the indices of 25 evaluations: of the Pareto front, of what is the front without it, and so on.
 
     The last of these fronts is thinned evenly along the first cost.
     """
-    rows: list[list[float]] = points.tolist()
-    left = np.arange(len(points))
+    rows = dict(zip(candidates.tolist(), map(tuple, points[candidates].tolist()), strict=True))
     good: list[Indices] = []
     missing = _GOOD
     while missing > 0:
-        front = np.array(pareto_front(left.tolist(), lambda i: tuple(rows[i])))
-        left = np.setdiff1d(left, front, assume_unique=True)
+        front = np.array(pareto_front(list(rows), rows.__getitem__))
+        for index in front.tolist():
+            del rows[index]
         if len(front) > missing:
             front = front[np.linspace(0, len(front) - 1, missing).round().astype(int)]
         good.append(front)

@@ -4,23 +4,28 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from helpers import images_for
+from helpers import images_for, model_of
 from pages import DOCS, blocks_of
 from tinynas import Arch, SearchSpace, Supernet, augment, cost, load_space
 from tinynas.arch import block_kinds
 from tinynas.arch.blocks import Stem
 from tinynas.arch.lowering import lower
 from tinynas.arch.memory_plan import peak_bytes
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.run_folder import RetrainFolder
+from tinynas.experiment.saved import read_retraining, save_config
+from tinynas.models.model_file import read_model, save_model
 from tinynas.models.profile import recount
 from tinynas.pipelines.block_check import check_blocks
-from tinynas.utils.errors import InputError
+from tinynas.pipelines.run_supernet import space_for
+from tinynas.utils.errors import FileError, InputError
 
 PAGE = DOCS / "blocks.md"
 BLOCK, PROGRAM = [block.text for block in blocks_of(PAGE, "python")]
@@ -91,13 +96,36 @@ def test_commands_know_a_block_of_an_installed_package(tmp_path):
     env["PYTHONPATH"] = str(DOCS.parent)
     refused = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert refused.returncode
-    assert "unknown kind of block in a block of stage 0 'bottleneck'; known: convnext, ds-conv" in refused.stderr
+    assert "'bottleneck' in a block of stage 0 is not registered in this process (known: convnext," in refused.stderr
+
+
+def test_files_of_a_kind_that_is_not_registered_are_not_called_damaged(bottleneck, data, tmp_path, monkeypatch):
+    block = bottleneck(out=4, mid=2, kernel=3)
+    arch = Arch(resolution=8, in_channels=1, classes=2, stem=Stem(out=2), stages=((block,),))
+    save_model(tmp_path / "model.safetensors", model_of(arch))
+    retraining = RetrainFolder(tmp_path)
+    save_config(retraining.config, {"arch": arch.to_dict(), **asdict(RetrainConfig())})
+    (tmp_path / "space.yaml").write_text(SPACE)
+    monkeypatch.delitem(block_kinds._kinds, "bottleneck")
+    readers = {
+        "model.safetensors": read_model,
+        "config.yaml": lambda path: read_retraining(retraining),
+        "space.yaml": lambda path: space_for(data, SPACE, path),
+    }
+    for file, read in readers.items():
+        with pytest.raises(FileError) as error:
+            read(tmp_path / file)
+        assert str(error.value).startswith(f"{tmp_path / file}: the kind of block 'bottleneck' in ")
+        assert str(error.value).endswith("install the package that has it as an entry point of tinynas.blocks")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "conv-next"}, "unknown kind of block in stage 0 'conv-next'; did you mean 'convnext'"),
+        (
+            {"kind": "conv-next"},
+            r"'conv-next' in stage 0 is not registered in this process \(did you mean 'convnext'",
+        ),
         ({"kind": ["vit"]}, "kind in stage 0 must be text"),
         ({"kind": "vit"}, "unknown key in stage 0 'width'"),
         ({"kind": "ds-conv", "expand": 2}, "unknown key in stage 0 'expand'"),

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from ..utils.errors import InputError, unknown
+from ..utils.errors import InputError, UnregisteredError, suggestion
 from ..utils.schema import check_mapping, from_mapping
 from ..utils.sizes import with_sizes
 from .blocks import Block
@@ -63,15 +63,19 @@ def block_kind(name: object, where: str) -> type[Block]:
     """Return the class of a kind of block that is named in `where`.
 
     Raises:
-        InputError: There is no such kind.
+        InputError: It is no name.
+        UnregisteredError: There is no such kind in this process.
     """
     if not isinstance(name, str):
         raise InputError(f"kind in {where} must be text, but is {name!r:.60}")
     if name not in _kinds:
         _load(name)
     if name not in _kinds:
-        error = unknown(f"kind of block in {where}", name, known_kinds())
-        raise InputError(f"{error}; one of your own must be imported first, or be an entry point of {ENTRY_POINTS}")
+        raise UnregisteredError(
+            f"the kind of block {name!r} in {where} is not registered in this process "
+            f"({suggestion(name, known_kinds())}); if it is your own, import the module that registers it, or install "
+            f"the package that has it as an entry point of {ENTRY_POINTS}"
+        )
     return _kinds[name]
 
 

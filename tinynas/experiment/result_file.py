@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from ..arch.cost import COSTS, Cost
 from ..tasks.chance import Chance
-from ..utils.errors import FileError, InputError
+from ..utils.errors import FileError, InputError, file_error
 from ..utils.io import from_json, json_digest, read_text
 from ..utils.schema import check_keys, check_mapping, check_types, check_value
 
@@ -57,10 +57,10 @@ def read_result(cls: type[R], path: Path, *, advice: str) -> R:
         _check_digest(plain, path)
         return cls.from_dict(plain)
     except JSONDecodeError as error:
-        problem = f"{error.msg} in line {error.lineno}"
+        problem: Exception = InputError(f"{error.msg} in line {error.lineno}")
     except (InputError, TypeError, ValueError) as error:
-        problem = str(error)
-    raise FileError(f"{path} is damaged or from an older version of tinynas: {problem}; {advice}")
+        problem = error
+    raise file_error(path, "is damaged or from an older version of tinynas", problem, advice)
 
 
 def read_fields(

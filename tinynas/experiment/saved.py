@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ..arch.arch import Arch
 from ..data.identity import DataIdentity
-from ..utils.errors import FileError, InputError
+from ..utils.errors import FileError, InputError, file_error
 from ..utils.io import from_json, read_json, read_text, to_json, write_json, write_yaml
 from ..utils.overrides import Overrides
 from ..utils.schema import check_mapping, read_yaml
@@ -99,7 +99,7 @@ def check_data(path: Path, name: str, identity: DataIdentity) -> None:
     try:
         before, name_before = DataIdentity.from_dict(plain), plain.get("data")
     except InputError as error:
-        raise FileError(f"{path} is damaged: {error}; {advice}") from None
+        raise file_error(path, "is damaged", error, advice) from None
     changes = before.changes(identity)
     if name_before == name and changes:
         raise FileError(
@@ -143,7 +143,7 @@ def read_retraining(folder: RetrainFolder) -> RetrainPlan:
     try:
         arch = Arch.from_dict(plain.pop("arch", None))
     except InputError as error:
-        raise FileError(f"{path} is damaged: {error}") from None
+        raise file_error(path, "is damaged", error) from None
     return RetrainPlan(folder=folder.path, arch=arch, config=settings_in(plain, RetrainConfig(), path))
 
 
@@ -158,7 +158,7 @@ def settings_in(plain: dict[str, Any], default: Config, path: Path) -> Config:
     try:
         return Overrides.read(plain, type(default), where=str(path)).apply(default)
     except InputError as error:
-        raise FileError(f"{path} is damaged: {error}") from None
+        raise file_error(path, "is damaged", error) from None
 
 
 def _differences(

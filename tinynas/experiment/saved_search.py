@@ -7,7 +7,7 @@ from pathlib import Path
 from ..arch.budget import Budget
 from ..arch.cost_table import TIME, CostTable
 from ..arch.targets import COUNTS_ONLY
-from ..utils.errors import FileError, InputError
+from ..utils.errors import FileError, InputError, file_error
 from ..utils.schema import check_mapping, from_mapping
 from .run_folder import RunFolder
 from .saved import read_config, settings_in
@@ -92,7 +92,7 @@ def read_search(run: Path) -> SavedSearch:
         budget = from_mapping(Budget, plain.pop("limits", {}), f"limits in {path}")
         own_digests = check_mapping(plain.pop(OWN_DIGESTS, {}), f"{OWN_DIGESTS} in {path}")
     except InputError as error:
-        raise FileError(f"{path} is damaged: {error}") from None
+        raise file_error(path, "is damaged", error) from None
     digest = plain.pop(LATENCY_DIGEST, None)
     plain.setdefault("target", COUNTS_ONLY)  # of files that are older than targets
     return SavedSearch(

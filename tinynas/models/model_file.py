@@ -14,7 +14,7 @@ from torch import Tensor
 from ..arch.arch import Arch
 from ..data.base import Normalisation
 from ..data.identity import DataIdentity
-from ..utils.errors import FileError, InputError, TinyNASError, require
+from ..utils.errors import FileError, InputError, TinyNASError, file_error, require
 from ..utils.io import from_json, json_digest, read, to_json, write
 from ..utils.schema import check_list, check_value
 from .network import Network, build
@@ -77,7 +77,8 @@ def read_model(path: Path) -> Model:
     """Read what `save_model` wrote, in eval mode.
 
     Raises:
-        FileError: The file is corrupt, newer than this version reads, or of another kind.
+        FileError: The file is corrupt, newer than this version reads, of another kind, or of blocks that are not
+            registered.
     """
     return read_weights(
         path, _KIND, rebuild, expected="tinynas model", advice="restore the file, or retrain the network"
@@ -115,7 +116,8 @@ def read_weights(
     Args:
         path: The file.
         kind: The kind that it must be of.
-        make: Makes the result from the metadata and the tensors; any error it raises means that the file is corrupt.
+        make: Makes the result from the metadata and the tensors; any error it raises, but that a kind of block is not
+            registered, means that the file is corrupt.
         expected: What the file should hold, for error messages.
         advice: What to do otherwise, for error messages.
 
@@ -137,7 +139,7 @@ def read_weights(
     except FileError:
         raise
     except TinyNASError as error:
-        raise FileError(f"{path} is corrupt: {error}; {advice}") from None
+        raise file_error(path, "is corrupt", error, advice) from None
     except Exception:  # corrupt bytes make safetensors and torch raise almost anything
         if path.suffix in _EXPORTED:
             raise FileError(

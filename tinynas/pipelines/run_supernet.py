@@ -11,7 +11,7 @@ from ..experiment.space_file import space_to_yaml
 from ..models.supernet import Supernet
 from ..tasks.registry import fit_to_data
 from ..training.checkpoint import read_checkpoint
-from ..utils.errors import FileError, TinyNASError
+from ..utils.errors import FileError, TinyNASError, file_error
 from ..utils.io import read_text
 from ..utils.schema import read_yaml
 
@@ -52,7 +52,7 @@ def space_for(data: Data, text: str, path: Path) -> SearchSpace:
         space = SearchSpace.from_dict(read_yaml(text, path.name))
     except TinyNASError as error:
         advice = f"restore it, or delete it and `tinynas search --run {path.parent} --resume` writes it again"
-        raise FileError(f"{path} is damaged: {error}; {advice}") from None
+        raise file_error(path, "is damaged", error, advice) from None
     return fit_to_data(space, data)
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from .text import printable
+
+_SIMILAR = 0.65  # least similarity of names, from 0 to 1: "width" is none of "depth"
 
 
 class TinyNASError(Exception):
@@ -29,6 +32,10 @@ class TinyNASError(Exception):
 
 class InputError(TinyNASError):
     """A name, key or value is not valid."""
+
+
+class UnregisteredError(InputError):
+    """A name is not registered in this process; a file that has it may be in order."""
 
 
 class BudgetError(TinyNASError):
@@ -63,10 +70,28 @@ def unknown(what: str, name: object, known: Iterable[str]) -> InputError:
         >>> unknown("data set", "digit", ["digits", "voc"])
         InputError("unknown data set 'digit'; did you mean 'digits'?")
     """
+    return InputError(f"unknown {what} {str(name)!r}; {suggestion(name, known)}")
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return the known name that is most similar to an unknown one, or all of them, for a message."""
     names = sorted(known)
-    similar = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(names)}"
-    return InputError(f"unknown {what} {str(name)!r}; {hint}")
+    similar = get_close_matches(str(name), names, n=1, cutoff=_SIMILAR)
+    return f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(names)}"
+
+
+def file_error(path: Path, problem: str, error: Exception, advice: str = "") -> FileError:
+    """Return the error for a file whose content was refused.
+
+    Args:
+        path: The file.
+        problem: What is wrong with it, such as "is damaged", unless it only has a name that is not registered.
+        error: Why its content was refused.
+        advice: What to do if it has the problem.
+    """
+    if isinstance(error, UnregisteredError):
+        return FileError(f"{path}: {error}")
+    return FileError(f"{path} {problem}: {error}" + (f"; {advice}" if advice else ""))
 
 
 def require(condition: bool, expression: str, **values: object) -> None:

@@ -46,8 +46,11 @@ def test_datasets_are_read_once_and_split():
             return super().__getitem__(index)
 
     train = Counted(labelled(60))
-    data = Datasets(train=train, test=labelled(9, seed=1), classes=CLASSES).load()
-    assert Counted.read == 60
+    datasets = Datasets(train=train, test=labelled(9, seed=1), classes=CLASSES)
+    assert Counted.read == 1, "the first sample, to be checked at once"
+    data = datasets.load()
+    assert datasets.load() is data
+    assert Counted.read == 1 + 60
     assert (len(data.train), len(data.val), len(data.test)) == (54, 6, 9)
     assert data.val.labels.bincount().tolist() == [2, 2, 2]
     images = torch.cat([data.train.images, data.val.images])
@@ -164,6 +167,13 @@ def test_parts_whose_channels_differ_are_named():
         Datasets(train=labelled(30), test=coloured, classes=CLASSES).load()
 
 
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_first_samples_are_checked_when_datasets_are_made(part):
+    parts = {"train": labelled(9), "val": labelled(9), "test": labelled(9)} | {part: [(IMAGE, 3), (IMAGE, 0)]}
+    with pytest.raises(InputError, match=rf"the label of {part}\[0\] is 3, but there are 3 classes"):
+        Datasets(**parts, classes=CLASSES)
+
+
 def test_training_images_of_a_single_class_are_an_error():
     with pytest.raises(InputError, match="all 30 images of train are of the class 'c'; add images of others"):
         Datasets(train=[(IMAGE, 2)] * 30, test=labelled(9), classes=CLASSES).load()
@@ -257,7 +267,7 @@ def test_large_data_sets_are_read_again_whenever_they_are_needed(tmp_path, monke
     log = tmp_path / "log"
     log.touch()
     data = Datasets(train=Counting(40, log), test=Counting(8), classes=("a", "b")).load()
-    assert len(log.read_text().split()) == 40, "each is read once to be checked"
+    assert len(log.read_text().split()) == 1 + 40, "the first one at once, then each one to be checked"
     assert all(record.pixels is None for record in [*data.train.read.records, *data.test.read.records])
     assert data.normalise == in_memory.normalise
     again = Datasets(train=Counting(40), test=Counting(8), classes=("a", "b")).load()

@@ -84,19 +84,36 @@ class DatasetReader:
         targets, moments = [], []
         for index in _logged(len(dataset), part):
             name = f"{part}[{index}]"
-            value, label = read_sample(dataset, index, name)
-            pixels = to_pixels(value, name)
+            pixels, target = self.sample(dataset, index, name)
             channels, height, width = pixels.shape
-            self._check_channels(name, channels)
             kept_before = self.keeps_pixels
             self._count(pixels.numel(), expected=pixels.numel() * len(dataset) if index == 0 else 0)
             if kept_before and not self.keeps_pixels:
                 records = [record._replace(pixels=None) for record in records]
             kept = pixels if self.keeps_pixels else None
             records.append(ImageRecord(dataset, index, name, (channels, height, width), tensor_digest(pixels), kept))
-            targets.append(self._target(label, pixels, name))
+            targets.append(target)
             moments.append(_moments(pixels))
         return Samples(images=DatasetImages(records), targets=targets, moments=moments)
+
+    def sample(self, dataset: Dataset, index: int, name: str) -> tuple[Tensor, Any]:
+        """Read and check a sample.
+
+        Args:
+            dataset: The samples.
+            index: Of the sample.
+            name: What errors call it, "train[0]".
+
+        Returns:
+            The pixels (C, H, W), uint8, and the class index or the objects (M, 5).
+
+        Raises:
+            InputError: The sample is not as `Datasets` says.
+        """
+        value, label = read_sample(dataset, index, name)
+        pixels = to_pixels(value, name)
+        self._check_channels(name, len(pixels))
+        return pixels, self._target(label, pixels, name)
 
     def _check_channels(self, name: str, channels: int) -> None:
         """Raise InputError unless an image has the channels of the first one that was read."""

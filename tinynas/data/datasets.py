@@ -31,7 +31,8 @@ class Datasets:
     mapping with "boxes" (M, 4), x1, y1, x2, y2 in pixels, and "labels" (M,), class indices from 0. Images are read by
     `to_pixels`; all are grey, or all RGB.
 
-    Every sample is read once, and checked. Up to 1 GiB of pixels are kept in memory; those of a larger data set are
+    The first sample of each part is checked at once; all of them are read once, and checked, by `load`, which a search
+    or a retraining calls. Up to 1 GiB of pixels are kept in memory; those of a larger data set are
     read again whenever they are needed, on Linux by worker processes. Leave random transforms to tinynas.
 
     A classifier sees images of one size, if they are kept in memory, as a whole, or the largest central part of its
@@ -49,7 +50,7 @@ class Datasets:
         flip: Whether augmentation mirrors half of the images.
 
     Raises:
-        InputError: A dataset has no samples or is none, or a setting is not as described above.
+        InputError: A dataset has no samples or is none, or its first sample or a setting is not as described above.
 
     Example:
         >>> import numpy as np
@@ -77,10 +78,13 @@ class Datasets:
             raise InputError(f"0 < val_fraction < 1 must hold, but it is {self.val_fraction}; change it")
         _check_name(self.name)
         _check_classes(self.classes, least=2 if self.task == "classify" else 1)
-        for part, dataset in (("train", self.train), ("test", self.test)):
-            _check_dataset(dataset, part)
+        parts = {"train": self.train, "test": self.test}
         if self.val is not None:
-            _check_dataset(self.val, "val")
+            parts["val"] = self.val
+        reader = DatasetReader(self.task, self.classes)
+        for part, dataset in parts.items():
+            _check_dataset(dataset, part)
+            reader.sample(dataset, 0, f"{part}[0]")
 
     def load(self) -> Data:
         """Read all samples, the first time that it is called.

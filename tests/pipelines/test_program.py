@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import get_type_hints
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 import tinynas
 from helpers import DETECTORS, Interrupting
 from pages import DOCS, blocks_of
+from tinynas.data.registry import DATA_SETS
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.plans import ExportPlan
 from tinynas.experiment.search_settings import SearchSettings
@@ -242,6 +244,26 @@ def test_a_data_set_that_has_changed_is_noticed(run):
         tinynas.retrain(run, data=other, epochs=1)
 
 
+def test_a_data_set_that_another_program_has_is_asked_for(run, model, monkeypatch, tmp_path):
+    """In a process that has not seen it; one that the user named is unknown."""
+    monkeypatch.delitem(DATA_SETS, "brightness")
+    for call, where in (
+        (lambda: tinynas.search(run=run.folder, resume=True), run.folder),
+        (lambda: tinynas.retrain(run), run.folder),
+        (lambda: tinynas.retrain(source=model), model.path),
+        (model.evaluate, model.path),
+    ):
+        with pytest.raises(InputError) as error:
+            call()
+        assert str(error.value) == (
+            f"{where} was made by a Python program with a data set of its own, 'brightness', which exists only there; "
+            "pass it again in Python, as data=..."
+        )
+    for call in (partial(tinynas.retrain, run, data="bright"), partial(tinynas.search, data="bright", run=tmp_path)):
+        with pytest.raises(InputError, match="unknown data set 'bright'; known: cars"):
+            call()
+
+
 def test_keywords_are_the_settings():
     """Each with its type, but those that the functions have as arguments of their own."""
     own = {"space", "data", "to"}
@@ -426,6 +448,11 @@ def test_commands_show_fronts_of_other_objectives_without_percent(data, tmp_path
         ({"race": True}, "evaluated by the function margin of a program, but `race=True` compares images; remove"),
         ({"workers": 2}, "but `workers` are processes, which do not have it; remove `workers`"),
         ({"evaluate": "margin"}, "evaluate is of the type str; pass a function"),
+        (
+            {"evaluate": lambda network, batches: 1.0},
+            "evaluate is a lambda, which has no name for files; pass a function",
+        ),
+        ({"evaluate": partial(margin, top=2)}, "evaluate is a partial, which has no name for files; pass a function"),
     ],
 )
 def test_what_an_objective_of_the_programs_own_excludes(data, tmp_path, settings, message):
@@ -442,12 +469,14 @@ def test_objective_that_has_the_name_of_a_metric_or_returns_no_number_is_an_erro
         InputError, match="evaluate is a function called accuracy, which is a metric of tinynas; rename"
     ):
         tinynas.search(space="micro", data=data, evaluate=accuracy)
+
+    def nothing(network, batches):
+        return None
+
     with pytest.raises(
         EvaluationError, match=r"because: EvaluationError: the function returned None instead of a number"
     ):
-        tinynas.search(
-            space="micro", data=data, run=tmp_path / "run", epochs=1, batch_size=16, evaluate=lambda net, batches: None
-        )
+        tinynas.search(space="micro", data=data, run=tmp_path / "run", epochs=1, batch_size=16, evaluate=nothing)
 
 
 def halved(outputs, labels):
@@ -487,16 +516,28 @@ def test_loss_of_the_programs_own_is_needed_to_resume(run, data):
         assert torch.equal(one, other)
 
 
+def number(outputs, labels):
+    return 1.0
+
+
+def every_output(outputs, labels):
+    return outputs
+
+
+def detached(outputs, labels):
+    return outputs.detach().sum()
+
+
 @pytest.mark.parametrize(
     ("loss", "settings", "message"),
     [
-        (lambda outputs, labels: 1.0, {}, "the loss is of the type float; return a tensor"),
+        (number, {}, "the loss is of the type float; return a tensor"),
         (
-            lambda outputs, labels: outputs,
+            every_output,
             {},
             r"the loss has the shape \(16, 2\) and a gradient; return a single value",
         ),
-        (lambda outputs, labels: outputs.detach().sum(), {}, "and no gradient; return a single value"),
+        (detached, {}, "and no gradient; return a single value"),
         (halved, {"label_smoothing": 0.1}, "label_smoothing is of the cross entropy, but the loss is halved"),
         (halved, {"class_weights": "balanced"}, "class_weights is of the cross entropy, but the loss is"),
     ],

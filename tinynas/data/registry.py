@@ -37,12 +37,13 @@ DATA_SETS: dict[str, LoadDataSet] = {
 SHIPPED = frozenset(DATA_SETS)  # names that no data set of a program may have
 
 
-def load_data(name: str, *, skip_unreadable: bool = False) -> Data:
+def load_data(name: str, *, skip_unreadable: bool = False, named_in: Path | None = None) -> Data:
     """Load a data set. Its image files are all read once, unless they have not changed since an earlier time.
 
     Args:
         name: "NAME" or "NAME:PATH", with a NAME of DATA_SETS.
         skip_unreadable: Leave out image files that cannot be read.
+        named_in: The run or the model that has this data set, if the user has named none.
 
     Raises:
         InputError: The name is empty or unknown, the data set needs a path, or takes none.
@@ -53,6 +54,11 @@ def load_data(name: str, *, skip_unreadable: bool = False) -> Data:
         raise InputError(f"the name of the data set is empty in {name!r}; pass one, such as digits or imagefolder:PATH")
     if kind not in DATA_SETS and Path(name).is_dir():
         raise InputError(f"{name} is a folder; name the kind of data set as well: {_likely_kind(Path(name))}:{name}")
+    if kind not in DATA_SETS and named_in:
+        raise InputError(
+            f"{named_in} was made by a Python program with a data set of its own, {name!r}, which exists only there; "
+            "pass it again in Python, as data=..."
+        )
     if kind not in DATA_SETS:
         raise unknown("data set", kind, DATA_SETS)
     load = DATA_SETS[kind]

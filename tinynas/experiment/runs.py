@@ -1,5 +1,6 @@
 """Find runs, retrainings and models in the folder runs/."""
 
+import time
 from pathlib import Path
 
 from ..utils.errors import FileError
@@ -29,6 +30,11 @@ def unfinished_retrainings(run: RunFolder | None = None, name: str | None = None
                 retrainings.append(retraining)
     retrainings.sort(key=RetrainFolder.begun_at)
     return retrainings
+
+
+def new_run_path(name: str) -> Path:
+    """Return the path of a new run, with the date before its name, to be reserved."""
+    return RUNS / f"{time.strftime('%Y-%m-%d')}-{name}"
 
 
 def newest_run(file: str) -> RunFolder:

@@ -24,7 +24,8 @@ def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool
         InputError: The data set has other classes than the model.
         FileError: The model's own data set has changed, or a file is missing or corrupt.
     """
-    data = replace(load_data(name or model.data, skip_unreadable=skip_unreadable), normalise=model.normalise)
+    data = load_data(name or model.data, skip_unreadable=skip_unreadable, named_in=None if name else path)
+    data = replace(data, normalise=model.normalise)
     if name is None and model.identity is not None:
         changes = model.identity.changes(DataIdentity.of(data))
         if changes:

@@ -1,6 +1,5 @@
 """Planning of retrainings: from what a user named to a plan with folder, network and configuration resolved."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import RecipeFile
 from ..experiment.run_folder import BEST, RunFolder, limits_slug
-from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
+from ..experiment.runs import RUNS, find_model, new_run_path, newest_run, unfinished_retrainings
 from ..experiment.saved import read_retraining, read_supernet_config
 from ..models.model_file import read_model
 from ..models.network import INITS
@@ -77,6 +76,7 @@ class ResolvedRetraining:
         run: The run that it belongs to. None: a new one.
         new_run: The name of a new run.
         budget: Limits by which the network was chosen.
+        data_of: The run or model that has the data set; None if another one was named.
         resumed: The plan of the retraining that is resumed, if it is.
     """
 
@@ -85,13 +85,15 @@ class ResolvedRetraining:
     run: Path | None = None
     new_run: str = ""
     budget: Budget = NO_LIMITS
+    data_of: Path | None = None
     resumed: RetrainPlan | None = None
 
     def plan(self, name: str | None) -> RetrainPlan:
         """Fit the network to the data set, and create the folder of the retraining."""
         if self.resumed:
             return self.resumed
-        arch = fit_to_data(self.arch, load_data(self.config.data, skip_unreadable=self.config.skip_unreadable))
+        data = load_data(self.config.data, skip_unreadable=self.config.skip_unreadable, named_in=self.data_of)
+        arch = fit_to_data(self.arch, data)
         run = self.run or reserve_folder(new_run_path(self.new_run))
         folder = _retraining_folder(run, name, self.config, self.budget)
         return RetrainPlan(folder=folder, arch=arch, config=self.config)
@@ -178,7 +180,8 @@ def _resolve_run(run: Path, task: str | None, budget: Budget, overrides: Overrid
     arch, searched = _network_of_run(run, budget), read_supernet_config(run)
     if searched.skip_unreadable:
         overrides = Overrides.read({"skip_unreadable": True}, RetrainConfig) | overrides
-    return replace(_resolve(arch, searched.data, task, overrides, run), budget=budget)
+    data_of = None if overrides.get("data") else run
+    return replace(_resolve(arch, searched.data, task, overrides, run), budget=budget, data_of=data_of)
 
 
 def _resolve_model(model: Path, task: str | None, overrides: Overrides) -> ResolvedRetraining:
@@ -188,7 +191,8 @@ def _resolve_model(model: Path, task: str | None, overrides: Overrides) -> Resol
     trained = read_model(model)
     overrides = overrides | Overrides.read({"init": str(model)}, RetrainConfig)
     resolved = _resolve(trained.net.arch, trained.data, task, overrides)
-    return replace(resolved, new_run=f"transfer-{resolved.config.data.partition(':')[0]}")
+    data_of = None if overrides.get("data") else model
+    return replace(resolved, new_run=f"transfer-{resolved.config.data.partition(':')[0]}", data_of=data_of)
 
 
 def _resolve_resumed(run: Path | None, arch: Arch | None, name: str | None, overrides: Overrides) -> ResolvedRetraining:
@@ -293,8 +297,3 @@ def _check_unused(reason: str, *options: tuple[str, Any]) -> None:
     for name, value in options:
         if value is not None:
             raise InputError(f"{reason}; remove {name} {value}")
-
-
-def new_run_path(name: str) -> Path:
-    """Return the path of a new run, with the date before its name, to be reserved."""
-    return RUNS / f"{time.strftime('%Y-%m-%d')}-{name}"

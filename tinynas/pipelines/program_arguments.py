@@ -14,6 +14,7 @@ from ..utils.overrides import Overrides
 from .program_model import TrainedModel
 from .program_run import Run
 
+_NAMELESS = ("<lambda>", "partial")  # what Python calls functions that have no name
 Limit = str | int | None  # "50M" or 50_000_000; "256KB" or bytes
 
 
@@ -38,13 +39,16 @@ def name_of(function: Callable[..., Any] | None, argument: str) -> str | None:
     """Return the name of a program's function, by which files know it.
 
     Raises:
-        InputError: It cannot be called, or has the name of a metric of tinynas.
+        InputError: It cannot be called, has no name of its own, or that of a metric of tinynas.
     """
     if function is None:
         return None
     if not callable(function):
         raise InputError(f"{argument} is of the type {type(function).__name__}; pass a function")
-    name = str(getattr(function, "__name__", type(function).__name__)).strip("<>")
+    name = str(getattr(function, "__name__", type(function).__name__))
+    if name in _NAMELESS:
+        kind = name.strip("<>")
+        raise InputError(f"{argument} is a {kind}, which has no name for files; pass a function made by `def`")
     if name in TASK_METRICS:
         raise InputError(f"{argument} is a function called {name}, which is a metric of tinynas; rename it")
     return name

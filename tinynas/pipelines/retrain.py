@@ -193,7 +193,7 @@ class _Retraining:
 def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
     """Load the data and the teacher, and build the networks; nothing is written."""
     config = plan.config
-    data = load_data(config.data, skip_unreadable=config.skip_unreadable)
+    data = load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=plan.folder)
     check_fits(plan.arch, data)
     check_blocks(plan.arch)
     folder = RetrainFolder(plan.folder)

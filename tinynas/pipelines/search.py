@@ -15,7 +15,7 @@ from ..experiment.log import RunLog
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.results import SearchResult
 from ..experiment.run_folder import RunFolder
-from ..experiment.saved import check_data, save_config, save_data
+from ..experiment.saved import check_data, read_supernet_config, save_config, save_data
 from ..experiment.search_plan import SearchPlan
 from ..experiment.search_settings import HUB_SAMPLER
 from ..models.supernet import Supernet
@@ -83,7 +83,9 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     run, config = RunFolder(plan.run), plan.config
     check_evaluation(plan)
     text = broadcast_from_rank0(space_text, plan.run, config.space, plan.space)
-    data = load_data(config.data, skip_unreadable=config.skip_unreadable)
+    is_of_run = run.config.exists() and read_supernet_config(plan.run).data == config.data
+    named_in = plan.run if is_of_run else None
+    data = load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=named_in)
     identity = DataIdentity.of(data)
     check_same_data(config.data, identity)
     check_data(run.data, config.data, identity)

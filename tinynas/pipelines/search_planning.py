@@ -14,7 +14,7 @@ from ..arch.zoo import short_name
 from ..experiment.config import SupernetConfig
 from ..experiment.log import last_record
 from ..experiment.run_folder import CONFIG, RunFolder
-from ..experiment.runs import newest_run
+from ..experiment.runs import new_run_path, newest_run
 from ..experiment.saved import read_supernet_config
 from ..experiment.saved_search import LATENCY_DIGEST, OWN_DIGESTS, SavedSearch, read_search
 from ..experiment.search_plan import SearchPlan
@@ -24,7 +24,7 @@ from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
 from ..utils.paths import absolute_path
 from .folder_locks import refuse_while_trained
-from .planning import NO_LIMITS, NO_OVERRIDES, new_run_path
+from .planning import NO_LIMITS, NO_OVERRIDES
 
 NO_COSTS: Mapping[str, CostFunction] = {}
 

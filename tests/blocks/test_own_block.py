@@ -96,7 +96,7 @@ def test_commands_know_a_block_of_an_installed_package(tmp_path):
     env["PYTHONPATH"] = str(DOCS.parent)
     refused = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert refused.returncode
-    assert "'bottleneck' in a block of stage 0 is not registered in this process (known: convnext," in refused.stderr
+    assert "'bottleneck' in block 0 of stage 0 is not registered in this process (known: convnext," in refused.stderr
 
 
 def test_files_of_a_kind_that_is_not_registered_are_not_called_damaged(bottleneck, data, tmp_path, monkeypatch):
@@ -127,8 +127,8 @@ def test_files_of_a_kind_that_is_not_registered_are_not_called_damaged(bottlenec
             r"'conv-next' in stage 0 is not registered in this process \(did you mean 'convnext'",
         ),
         ({"kind": ["vit"]}, "kind in stage 0 must be text"),
-        ({"kind": "vit"}, "unknown key in stage 0 'width'"),
-        ({"kind": "ds-conv", "expand": 2}, "unknown key in stage 0 'expand'"),
+        ({"kind": "vit"}, "unknown key for vit in stage 0 'width'; known: depth, expand, heads"),
+        ({"kind": "ds-conv", "expand": 2}, "unknown key for ds-conv in stage 0 'expand'"),
         ({"kind": "convnext"}, "stage 0 lacks the key 'expand'"),
     ],
 )

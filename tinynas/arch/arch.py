@@ -11,7 +11,7 @@ import yaml
 
 from ..utils.errors import InputError, require, unknown
 from ..utils.schema import check_keys, check_list, check_mapping, from_mapping
-from ..utils.sizes import Size, check_size, pair, read_size, with_sizes
+from ..utils.sizes import Size, check_size, pair, read_size, with_lists, with_sizes
 from .block_kinds import block_from_dict, block_to_dict
 from .blocks import Block, Stem
 from .checks import is_count
@@ -63,7 +63,7 @@ class Arch:
     def __post_init__(self) -> None:
         check_size("resolution", self.resolution)
         largest = max(pair(self.resolution))
-        require(largest <= MAX_RESOLUTION, f"resolution <= {MAX_RESOLUTION}", resolution=self.resolution)
+        require(largest <= MAX_RESOLUTION, f"resolution <= {MAX_RESOLUTION}", resolution=largest)
         require(is_count(self.in_channels) and self.in_channels > 0, "in_channels > 0", in_channels=self.in_channels)
         require(is_count(self.classes) and self.classes > 0, "classes > 0", classes=self.classes)
         if not self.stages or not all(self.stages):
@@ -183,8 +183,8 @@ class Arch:
             Dicts, lists, strings and numbers, from which `Arch.from_dict` restores the arch. Symmetric padding, the
             default, is left out.
         """
-        plain: dict[str, Any] = _with_lists(asdict(self))
-        plain["stages"] = [[_with_lists(block_to_dict(block)) for block in stage] for stage in self.stages]
+        plain: dict[str, Any] = with_lists(asdict(self))
+        plain["stages"] = [[with_lists(block_to_dict(block)) for block in stage] for stage in self.stages]
         if self.padding == SYMMETRIC:
             del plain["padding"]
         return plain
@@ -243,18 +243,9 @@ def check_padding(padding: str) -> None:
 
 def _stage_from_list(plain: object, where: str) -> tuple[Block, ...]:
     blocks = []
-    for block in check_list(plain, where):
-        blocks.append(block_from_dict(block, f"a block of {where}"))
+    for b, block in enumerate(check_list(plain, where)):
+        blocks.append(block_from_dict(block, f"block {b} of {where}"))
     return tuple(blocks)
-
-
-def _with_lists(value: Any) -> Any:
-    """Return plain data with lists in place of tuples."""
-    if isinstance(value, dict):
-        return {key: _with_lists(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_with_lists(item) for item in value]
-    return value
 
 
 def _flow(plain: object) -> str:

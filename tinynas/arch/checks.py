@@ -1,7 +1,7 @@
 """Checks of the fields of blocks and heads."""
 
 from ..utils.errors import InputError, require, unknown
-from ..utils.sizes import Size, check_size, pair
+from ..utils.sizes import Size, check_size, pair, with_lists
 
 ACTIVATIONS = ("relu", "relu6", "hswish")
 
@@ -14,7 +14,7 @@ def check_conv(kernel: Size, stride: Size, act: str) -> None:
     """
     check_size("kernel", kernel)
     if any(side % 2 == 0 for side in pair(kernel)):
-        raise InputError(f"kernel must be an odd whole number or a pair of them, but is {kernel!r}")
+        raise InputError(f"kernel must be an odd whole number or a pair of them, but is {with_lists(kernel)}")
     check_size("stride", stride)
     check_activation(act)
 
@@ -22,7 +22,7 @@ def check_conv(kernel: Size, stride: Size, act: str) -> None:
 def check_activation(name: str) -> None:
     """Raise InputError if the name is not one of ACTIVATIONS."""
     if name not in ACTIVATIONS:
-        raise unknown("activation", name, ACTIVATIONS)
+        raise unknown("activation in act", name, ACTIVATIONS)
 
 
 def check_channels(name: str, channels: int, *, may_be_none: bool = False) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from ..utils.errors import InputError, require, unknown
+from ..utils.errors import InputError, errors_in, require, unknown
 from ..utils.schema import check_types
-from ..utils.sizes import Size, check_size, read_size
+from ..utils.sizes import Size, check_size, read_size, with_lists
 from .block_kinds import DEFAULT_KIND, block_kind, field_names
 from .blocks import Block
 from .genes import Chooser
@@ -31,7 +31,7 @@ class StemChoices:
     act: str = "relu6"
 
     def __post_init__(self) -> None:
-        check_ascending("stem width", self.width)
+        check_ascending("width", self.width)
 
     def fixed_choices(self, kinds: Sequence[str]) -> "StemChoices":
         """Return the choices with those of these kinds fixed to their largest options."""
@@ -55,7 +55,8 @@ class BlockChoices:
 
     def __post_init__(self) -> None:
         if not self.has_width and self.stride != 1:
-            raise InputError(f"a block without width is residual, with stride 1, but its stride is {self.stride}")
+            stride = with_lists(self.stride)
+            raise InputError(f"blocks without width keep the size of their input: stride must be 1, but is {stride}")
 
     @cached_property
     def has_width(self) -> bool:
@@ -125,15 +126,16 @@ def stage_from_dict(plain: Mapping[str, Any], act: str, where: str) -> StageChoi
     known = {"kind", "depth", "stride"} | options.keys()
     for key in values:
         if key not in known:
-            raise unknown(f"key in {where}", key, sorted(known))
+            raise unknown(f"key for {kind.kind} in {where}", key, sorted(known))
     depth, stride = as_options(values.get("depth", 1)), read_size(values.get("stride", 1))
     check_types(StageChoices, {"depth": depth}, where)
     check_size(f"stride in {where}", stride)
-    check_ascending(f"{where} depth", depth)
+    check_ascending(f"depth in {where}", depth)
     chosen = []
     for option in kind.options:
         chosen.append(_options_of(option, values, where))
-    first = BlockChoices(kind=kind, options=tuple(chosen), stride=stride)
+    with errors_in(where):
+        first = BlockChoices(kind=kind, options=tuple(chosen), stride=stride)
     return StageChoices(depth=depth, blocks=(first, *[first.keeping_channels()] * (depth[-1] - 1)))
 
 

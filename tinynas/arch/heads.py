@@ -182,9 +182,9 @@ class HeadChoices:
 
     def __post_init__(self) -> None:
         if self.conv != (0,):
-            check_ascending("head conv", self.conv)
+            check_ascending("conv", self.conv)
         if self.hidden != (0,):
-            check_ascending("head hidden", self.hidden)
+            check_ascending("hidden", self.hidden)
 
     def with_anchors(self, fit: FitAnchors) -> "HeadChoices":
         """Return the choices themselves: a classifier has no anchors."""
@@ -220,8 +220,8 @@ class DetectorChoices:
     anchors: tuple[float, ...] = DEFAULT_ANCHORS
 
     def __post_init__(self) -> None:
-        check_ascending("head width", self.width)
-        check_ascending("head kernel", self.kernel)
+        check_ascending("width", self.width)
+        check_ascending("kernel", self.kernel)
 
     def with_anchors(self, fit: FitAnchors) -> "DetectorChoices":
         """Return the choices with fitted anchors in place of the default ones; other anchors are kept."""

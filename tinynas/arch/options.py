@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..utils.errors import InputError
 from ..utils.schema import check_value
-from ..utils.sizes import check_size, pair
+from ..utils.sizes import check_size, pair, with_lists
 
 Options = tuple[Any, ...]  # from small to large
 
@@ -54,7 +54,7 @@ class Option:
         for option in options:
             check_value(option, self.kind, f"{self.key} in {where}")
         if options != self.default:
-            check_ascending(self.key, options)
+            check_ascending(f"{self.key} in {where}", options)
 
     def values(self, options: Options, channels: int, decided: Mapping[str, Any], rounding: Rounding) -> Options:
         """Return the values of the field, one for each option.
@@ -86,9 +86,9 @@ class SizeOption(Option):
         for option in options:
             check_size(f"{self.key} in {where}", option)
         try:
-            check_ascending(self.key, options)
+            check_ascending(f"{self.key} in {where}", options)
         except InputError as error:
-            raise InputError(f"{error} in {where}; a pair of height and width is a list in the list") from None
+            raise InputError(f"{error}; a pair of height and width is a list in the list") from None
 
 
 class NamedOption(Option):
@@ -101,7 +101,7 @@ class NamedOption(Option):
         for option in options:
             check_value(option, str, f"{self.key} in {where}")
         if not options:
-            raise InputError(f"a block needs at least one {self.key} to choose from, but {self.key} is empty")
+            raise InputError(f"{self.key} in {where} must be one or more names, but is []")
 
 
 class WidthOption(Option):
@@ -144,8 +144,11 @@ class ReductionOption(Option):
         for option in options:
             check_value(option, float, f"{self.key} in {where}")
         squeezed = [1 / reduction if reduction else 0 for reduction in options]
-        if squeezed != sorted(set(squeezed)):
-            raise InputError(f"{self.key} goes from small to large: 0, then falling reductions, but is {list(options)}")
+        if squeezed != sorted(set(squeezed)) or min(squeezed, default=0) < 0:
+            raise InputError(
+                f"{self.key} in {where} must be 0, which is no such layer, then divisors of its channels that fall, as "
+                f"in [0, 8, 4], but is {list(options)}"
+            )
 
     def values(self, options: Options, channels: int, decided: Mapping[str, Any], rounding: Rounding) -> Options:
         """Return the channels, rounded to multiples of the space's divisor and at least its floor."""
@@ -163,7 +166,7 @@ def check_ascending(name: str, options: Sequence[Any]) -> None:
     previous = 0
     for option in options or [0]:
         if not _is_larger(option, previous):
-            raise InputError(f"{name} options are positive and ascend, but got {list(options)}")
+            raise InputError(f"{name} must be positive and ascend, but is {with_lists(options)}")
         previous = option
 
 

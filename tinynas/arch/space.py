@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from ..utils.errors import InputError, require
+from ..utils.errors import InputError, errors_in, require
 from ..utils.schema import check_keys, check_list, check_mapping, check_types, from_mapping
 from ..utils.sizes import Size, read_size
 from .arch import SYMMETRIC, Arch, check_padding
@@ -67,6 +67,7 @@ class SearchSpace:
         check_padding(self.padding)
         check_ascending("resolution", self.resolution)
         require(self.divisor >= 1, "divisor >= 1", divisor=self.divisor)
+        require(self.se_floor >= 1, "se_floor >= 1", se_floor=self.se_floor)
 
     @property
     def task(self) -> str:
@@ -207,24 +208,33 @@ class SearchSpace:
         """Return the arch of the values that `choose` decides on, gene by gene."""
         resolution = choose("resolution", self.resolution)
         channels = choose("stem.out", self.stem.width)
-        stem = Stem(out=channels, kernel=self.stem.kernel, stride=self.stem.stride, act=self.stem.act)
+        with errors_in("stem"):
+            stem = Stem(out=channels, kernel=self.stem.kernel, stride=self.stem.stride, act=self.stem.act)
         stages = []
         for s, stage in enumerate(self.stages):
             blocks = []
-            for b in range(choose(f"stages.{s}.depth", stage.depth)):
-                name, choices = f"stages.{s}.{b}", stage.blocks[b]
-                blocks.append(choices.compose(name, channels, choose, rounding=self.rounding))
-                channels = blocks[-1].out
+            with errors_in(f"stage {s}"):
+                for b in range(choose(f"stages.{s}.depth", stage.depth)):
+                    name, choices = f"stages.{s}.{b}", stage.blocks[b]
+                    blocks.append(choices.compose(name, channels, choose, rounding=self.rounding))
+                    channels = blocks[-1].out
             stages.append(tuple(blocks))
+        with errors_in("head"):
+            head = self.head.compose(choose)
         return Arch(
             resolution=resolution,
             in_channels=self.in_channels,
             classes=self.classes,
             stem=stem,
             stages=tuple(stages),
-            head=self.head.compose(choose),
+            head=head,
             padding=self.padding,
         )
+
+    def _compose_every_option(self) -> None:
+        """Compose archs that have every option of every gene among them: stem, blocks and head check their fields."""
+        for index in range(max(self._genes.values(), default=1)):
+            self.decode({name: min(index, count - 1) for name, count in self._genes.items()})
 
     @classmethod
     def from_dict(cls, plain: object) -> "SearchSpace":
@@ -254,7 +264,9 @@ class SearchSpace:
         )
         head = {"act": act, **check_mapping(values.get("head", {}), "head")}
         values["head"] = head_choices_from_dict(with_options(head, "conv", "hidden", "width", "kernel"))
-        return cls(**values)
+        space = cls(**values)
+        space._compose_every_option()
+        return space
 
 
 def _values_by_gene(arch: Arch) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
-from ..utils.errors import InputError, unknown
+from ..utils.errors import InputError, errors_in, unknown
 from ..utils.io import read_text
 from ..utils.schema import read_yaml
 from .arch import Arch
@@ -90,7 +90,5 @@ def _load(name: str | Path, what: str, shipped: dict[str, str], from_dict: Calla
         if str(name) not in shipped:
             raise unknown(what, name, shipped)
         return from_dict(read_yaml(shipped[str(name)], str(name)))
-    try:
+    with errors_in(str(path)):
         return from_dict(read_yaml(read_text(path), str(path)))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None

@@ -10,6 +10,7 @@ from ..arch.space import SearchSpace
 from ..arch.zoo import load_space, shipped_spaces
 from ..utils.errors import InputError, TinyNASError
 from ..utils.schema import read_yaml
+from ..utils.sizes import with_lists
 
 CUSTOM = "custom"  # name of a space that a program made
 
@@ -30,7 +31,7 @@ def space_to_yaml(space: SearchSpace) -> str:
     """
     plain = {field.name: getattr(space, field.name) for field in fields(space)}
     plain |= {"stem": asdict(space.stem), "head": asdict(space.head), "stages": list(map(_stage, space.stages))}
-    text = yaml.safe_dump(_with_lists(plain), sort_keys=False, default_flow_style=None, width=120)
+    text = yaml.safe_dump(with_lists(plain), sort_keys=False, default_flow_style=None, width=120)
     try:
         restored = SearchSpace.from_dict(read_yaml(text, "space"))
     except TinyNASError:
@@ -51,12 +52,3 @@ def _stage(stage: StageChoices) -> dict[str, Any]:
         if values and (values != option.default or option.key == "act"):  # an act that is left out is the space's
             plain[option.key] = values
     return plain
-
-
-def _with_lists(value: Any) -> Any:
-    """Return plain data with lists in place of tuples."""
-    if isinstance(value, dict):
-        return {key: _with_lists(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_with_lists(item) for item in value]
-    return value

@@ -1,6 +1,7 @@
 """Errors that the user can fix. Each message is one line: what was wrong with the values, then what to do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -78,6 +79,17 @@ def suggestion(name: object, known: Iterable[str]) -> str:
     names = sorted(known)
     similar = get_close_matches(str(name), names, n=1, cutoff=_SIMILAR)
     return f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(names)}"
+
+
+@contextmanager
+def errors_in(where: str) -> Iterator[None]:
+    """Begin the messages of errors that the body raises about its input with what it is about, such as a file."""
+    try:
+        yield
+    except UnregisteredError as error:
+        raise UnregisteredError(f"{where}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def file_error(path: Path, problem: str, error: Exception, advice: str = "") -> FileError:

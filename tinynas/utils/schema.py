@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from .errors import FileError, InputError, unknown
+from .errors import FileError, InputError, errors_in, unknown
 from .sizes import Size, check_size
 
 T = TypeVar("T")
@@ -31,7 +31,8 @@ def from_mapping(cls: type[T], plain: object, where: str) -> T:
     values = check_mapping(plain, where)
     check_keys(cls, values, where)
     check_types(cls, values, where)
-    return cls(**values)
+    with errors_in(where):
+        return cls(**values)
 
 
 def check_keys(cls: Any, values: Mapping[str, Any], where: str) -> None:

@@ -51,9 +51,20 @@ def check_size(name: str, size: object) -> None:
     """
     sides = size if isinstance(size, tuple) and len(size) == 2 else (size,)
     if not all(type(side) is int and side > 0 for side in sides):
-        raise InputError(f"{name} must be a positive whole number or a pair of height and width, but is {size!r}")
+        raise InputError(
+            f"{name} must be a positive whole number or a pair of height and width, but is {with_lists(size)!r}"
+        )
     if len(sides) == 2 and sides[0] == sides[1]:
         raise InputError(f"{name} {list(sides)} is the same in both directions; write it as the number {sides[0]}")
+
+
+def with_lists(value: Any) -> Any:
+    """Return plain data with lists in place of tuples, as YAML writes pairs."""
+    if isinstance(value, dict):
+        return {key: with_lists(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [with_lists(item) for item in value]
+    return value
 
 
 def with_sizes(plain: Mapping[str, Any]) -> dict[str, Any]:

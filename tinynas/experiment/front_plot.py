@@ -18,6 +18,7 @@ from .results import FrontEntry, SearchResult
 
 _STEPS = 3  # values of the second cost for which the best networks are joined
 _COLOURS = "viridis"
+_SHORT = 45  # characters of a label, two of which fit side by side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,15 @@ def coloured_figure(
     bar = figure.colorbar(ScalarMappable(norm, _COLOURS), ax=axes, label=labels[1])
     set_cost_ticks(bar.ax.yaxis, costs[1])
     bar.ax.tick_params(which="minor", labelsize=7)
-    axes.legend(fontsize=8, loc="lower right")
+    _draw_legend(figure)
     return figure
+
+
+def _draw_legend(figure: Figure) -> None:
+    """Draw the legend below the axes, where it covers no line's end; in two columns, unless labels are long."""
+    legend = figure.legend(fontsize=8, loc="outside lower center")
+    if max(len(text.get_text()) for text in legend.get_texts()) <= _SHORT:
+        legend.set_ncols(2)
 
 
 def _scatter(axes: Axes, series: ColouredSeries, norm: LogNorm) -> None:

@@ -23,12 +23,25 @@ def test_search_takes_a_sampler_of_optuna_and_needs_it_to_resume(tmp_path):
         assert len(run.evaluations) == trials
 
 
+class Single(RandomSampler):
+    """A sampler for one objective only."""
+
+    def sample_relative(self, study, trial, search_space):
+        if len(study.directions) > 1:
+            raise ValueError("one objective only.")
+        return {}
+
+
 def test_samplers_that_cannot_be_used_are_errors_in_a_line(tmp_path):
     run = tmp_path / "run"
     with pytest.raises(InputError, match="workers are processes of their own, which lack the sampler RandomSampler"):
         tinynas.search(sampler=RandomSampler(), workers=2, run=run, **QUICK)
     with pytest.raises(InputError, match="sampler must be a name or a sampler of Optuna, but is 3"):
         tinynas.search(sampler=3, run=run, **QUICK)
+    with pytest.raises(InputError, match=r"sampler is the class RandomSampler; call it: sampler=RandomSampler\(\)"):
+        tinynas.search(sampler=RandomSampler, run=run, **QUICK)
+    with pytest.raises(InputError, match=r"the sampler Single failed: ValueError: one objective only; choose another"):
+        tinynas.search(sampler=Single(), pareto="sram", run=run, **QUICK)
     with pytest.raises(InputError, match="unknown sampler 'randon'; did you mean 'random'"):
         tinynas.search(sampler="randon", run=run, **QUICK)
     with pytest.raises(InputError, match=r"optunahub:samplers/any needs the package optunahub|optunahub cannot load"):

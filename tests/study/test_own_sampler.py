@@ -26,7 +26,7 @@ from tinynas.experiment.search_settings import HUB_SAMPLER
 from tinynas.study.feasible import Feasible
 from tinynas.study.history import History
 from tinynas.study.loop import search
-from tinynas.study.own_sampler import HUB, OptunaSampler, hub_sampler
+from tinynas.study.own_sampler import HUB, OptunaSampler, hub_sampler, try_sampler
 from tinynas.study.samplers import make_sampler
 from tinynas.study.shared_study import gene_distributions
 from tinynas.utils.errors import InputError
@@ -153,6 +153,23 @@ def test_sampler_for_one_objective_is_an_error_in_a_line_in_a_search_for_a_front
             trials=20,
             objectives=("macs",),
         )
+
+
+def test_sampler_that_is_tried_proposes_afterwards_what_it_would_have(hub):
+    history, rng = History(evaluations=(), pending=(), taken=()), np.random.default_rng(0)
+    tried, other = RandomSampler(seed=0), RandomSampler(seed=0)
+    try_sampler(tried, FEASIBLE, objectives=TWO)
+    proposals = []
+    for sampler in (tried, other):
+        proposals.append(OptunaSampler(FEASIBLE, sampler, objectives=TWO).propose(history, rng))
+    assert proposals[0] == proposals[1]
+    try_sampler("optunahub:samplers/any", FEASIBLE, objectives=TWO)
+
+
+def test_sampler_for_one_objective_is_found_by_trying_it():
+    with pytest.raises(InputError, match=r"the sampler CmaEsSampler failed: .*; choose another one"):
+        try_sampler(make("cma-es"), FEASIBLE, objectives=TWO)
+    try_sampler(make("cma-es"), FEASIBLE, objectives=())
 
 
 class Hub(types.ModuleType):

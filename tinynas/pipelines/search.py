@@ -19,6 +19,7 @@ from ..experiment.saved import check_data, read_supernet_config, save_config, sa
 from ..experiment.search_plan import SearchPlan
 from ..experiment.search_settings import HUB_SAMPLER
 from ..models.supernet import Supernet
+from ..study.feasible import Feasible
 from ..tasks.losses import Loss
 from ..tasks.registry import TASKS
 from ..tasks.task import Task
@@ -35,7 +36,7 @@ from .block_check import check_blocks
 from .folder_locks import supernet_lock
 from .model_data import check_same_data
 from .run_supernet import space_for, space_text
-from .search_limits import check_costs, feasible_networks
+from .search_limits import check_costs, feasible_networks, note_other_limits
 from .search_planning import check_evaluation, search_settings
 
 
@@ -94,7 +95,8 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     for arch in (space.min(), space.max()):
         check_blocks(arch)
     plan.target.check_operators(space.max())
-    feasible_networks(plan, space).check()
+    feasible = feasible_networks(plan, space)
+    feasible.check()
     check_precision(config.recipe.precision, device())
     check_augmentation(config.recipe, data)
     task, recipe = TASKS[data.task], config.recipe
@@ -102,15 +104,13 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         raise InputError(
             f"--race compares which images are classified correctly, but the networks {task.name}; remove --race"
         )
-    if plan.settings.sampler.startswith(HUB_SAMPLER):
-        from ..study.own_sampler import hub_sampler
-
-        hub_sampler(plan.settings.sampler, seed=recipe.seed)  # before anything is trained
+    _try_sampler(plan, feasible)
     if recipe.backend == "fused":
         use_backend(Supernet(space).to(device()), recipe, note=_unsaid)  # before anything is written
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     log = RunLog(run.log, tensorboard=plan.tensorboard)
     training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)
+    note_other_limits(plan, report)
     for line in summarise(data, config.data).lines():
         report.note(line)
     if rank() > 0:
@@ -121,6 +121,16 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         write(run.space, text)
         write_yaml(run.search, search_settings(plan, space))
         return _train(training, data), data
+
+
+def _try_sampler(plan: SearchPlan, feasible: Feasible) -> None:
+    """Let the sampler propose a network if it is none of ours. Raises InputError if it cannot in such a search."""
+    sampler = plan.sampler or plan.settings.sampler
+    if isinstance(sampler, str) and not sampler.startswith(HUB_SAMPLER):
+        return
+    from ..study.own_sampler import try_sampler  # Optuna
+
+    try_sampler(sampler, feasible, objectives=plan.objectives, seed=plan.config.recipe.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,10 @@
-"""The networks that are within a search's limits."""
+"""The limits of a search, and the networks that are within them."""
 
 from ..arch.cost import MeasuredCosts
 from ..arch.own_costs import AddedCosts
 from ..arch.space import SearchSpace
+from ..experiment.reporter import ProgressReporter
+from ..experiment.saved_search import SavedSearch
 from ..experiment.search_plan import SearchPlan
 from ..study.feasible import Feasible
 
@@ -12,13 +14,20 @@ def check_costs(plan: SearchPlan, space: SearchSpace) -> None:
 
     Raises:
         FileError: A table lacks layers of the space, or a cost is another one than that of the search to resume.
-        InputError: A function returns no cost, or one that the search to resume has is missing.
+        InputError: A function returns no cost.
     """
     if plan.latency_table:
         plan.latency_table.check_covers(space, plan.config.space)
     for table in plan.own.tables:
         table.check_covers(space, plan.config.space)
     plan.resumed.check_own(plan.own.digests(space))
+
+
+def note_other_limits(plan: SearchPlan, report: ProgressReporter) -> None:
+    """Say so if a search is resumed within other limits than it had."""
+    before = plan.resumed
+    if before != SavedSearch() and before.budget != plan.budget:
+        report.note(f"limits: {plan.budget.describe()}; those of the search to resume were {before.budget.describe()}")
 
 
 def feasible_networks(plan: SearchPlan, space: SearchSpace) -> Feasible:

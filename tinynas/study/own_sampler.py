@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from importlib import import_module
 from math import log10
 from types import ModuleType
@@ -65,8 +67,9 @@ class OptunaSampler:
             self._follow(history)
             trial = self._study.ask(self._distributions)
         except Exception as error:
+            reason = first_line(str(error)).rstrip(".")
             raise InputError(
-                f"the sampler {self._name} failed: {type(error).__name__}: {first_line(str(error))}; choose another one"
+                f"the sampler {self._name} failed: {type(error).__name__}: {reason}; choose another one"
             ) from error
         arch = self._space.decode(trial.params)
         if arch in self._running:
@@ -114,8 +117,30 @@ class _EndlessStudy(Study):
 
 def check_sampler(sampler: object) -> None:
     """Raise InputError unless a program's own sampler is one of Optuna."""
+    if isinstance(sampler, type):
+        raise InputError(f"sampler is the class {sampler.__name__}; call it: sampler={sampler.__name__}()")
     if not isinstance(sampler, BaseSampler):
         raise InputError(f"sampler must be a name or a sampler of Optuna, but is {sampler!r:.60}")
+
+
+def try_sampler(sampler: str | BaseSampler, feasible: Feasible, *, objectives: Sequence[str], seed: int = 0) -> None:
+    """Let a sampler propose a network, before anything is trained. A sampler that can be copied is not changed.
+
+    Args:
+        sampler: Name of a sampler of OptunaHub, or a sampler of Optuna.
+        feasible: The networks to choose from.
+        objectives: Names of the costs of the front, if one is searched for.
+        seed: Seed of a sampler of OptunaHub.
+
+    Raises:
+        InputError: The sampler cannot be made, or failed, such as one for a single objective in a search for a front.
+    """
+    if isinstance(sampler, str):
+        sampler = hub_sampler(sampler, seed=seed)
+    with suppress(Exception):  # what holds locks or connections is tried itself
+        sampler = deepcopy(sampler)
+    nothing = History(evaluations=(), pending=(), taken=())
+    OptunaSampler(feasible, sampler, objectives=objectives).propose(nothing, np.random.default_rng(seed))
 
 
 def hub_sampler(name: str, *, seed: int) -> BaseSampler:

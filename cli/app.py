@@ -101,7 +101,7 @@ def compare(
     folders = runs or [newest_run(FRONT).path]
     out = out or RunFolder(folders[0] if len(folders) == 1 else Path()).comparison_plot
     screen = Screen(as_json)
-    comparison = compare_runs(folders, out, costs=split_words(x) if x else None)
+    comparison = compare_runs(folders, out, costs=None if x is None else split_words(x))
     show_comparison(screen, comparison, out)
     screen.document(comparison.to_dict() | {"picture": str(out)})
 

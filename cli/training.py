@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tinynas.arch.budget import Budget, parse_own_limits
+from tinynas.arch.budget import Budget, split_own_limits
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.recipes import RecipeFile, load_recipe
@@ -85,7 +85,7 @@ def _plan_of_search(
 
 def _parsed(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits of options, those of the user's own costs by name."""
-    return {**limits, "own": parse_own_limits(limits["own"] or [])}
+    return {**limits, "own": split_own_limits(limits["own"] or [])}
 
 
 @opt.settings_options(RetrainConfig)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinynas.arch.cost import describe
-from tinynas.arch.cost_names import cost_title
+from tinynas.arch.cost_names import cost_title, cost_word
 from tinynas.arch.targets import find_target
 from tinynas.experiment.comparison import Comparison
 from tinynas.experiment.metric_names import column_title, format_metric, is_percent
@@ -124,8 +124,8 @@ def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
         f"measured from {' and '.join(references)}"
     )
     if comparison.left_out:
-        names = " and ".join(comparison.costs)
-        screen.note(f"left out, as {names} of their networks are not known: {', '.join(comparison.left_out)}")
+        words = " or no known ".join(map(cost_word, comparison.costs))
+        screen.note(f"left out, as their networks have no known {words}: {', '.join(comparison.left_out)}")
     if len(data_sets) > 1 or len(metrics) > 1:
         screen.note("accuracies on different data sets are not comparable")
     drawn = []

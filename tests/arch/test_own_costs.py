@@ -2,9 +2,9 @@ import pytest
 
 from helpers import SPACE, sampled
 from tinynas import Budget
-from tinynas.arch.budget import parse_own_limits
+from tinynas.arch.budget import split_own_limits
 from tinynas.arch.cost import Cost, cost
-from tinynas.arch.cost_names import cost_named, costs_named
+from tinynas.arch.cost_names import cost_named, cost_word, costs_named
 from tinynas.arch.cost_table import CostTable, write_table
 from tinynas.arch.layers import layers_of, layers_of_space
 from tinynas.arch.own_costs import AddedCosts, OwnCosts
@@ -96,10 +96,21 @@ def test_latency_table_alone_has_its_own_digest(tmp_path):
     assert AddedCosts(OwnCosts(functions={"area": size}), table, SPACE).digest != table.digest
 
 
-@pytest.mark.parametrize("returned", [0, -1.0, float("nan"), float("inf"), None, "many", [1]])
+@pytest.mark.parametrize("returned", [0, -1.0, float("nan"), float("inf"), None, "many", "3", b"3", True, [1]])
 def test_function_that_returns_no_cost_is_an_error_in_a_line(returned):
-    with pytest.raises(InputError, match=r"the function of the cost area must return a finite number above 0, but ret"):
+    with pytest.raises(InputError) as error:
         OwnCosts(functions={"area": lambda arch: returned}).digests(SPACE)
+    assert str(error.value) == (
+        f"the function of the cost area must return a finite number above 0, but returned {returned!r} of the type "
+        f"{type(returned).__name__}"
+    )
+
+
+def test_what_is_no_function_or_has_no_name_is_an_error_in_a_line():
+    with pytest.raises(InputError, match="costs: area is of the type int; pass a function of an Arch that returns"):
+        OwnCosts(functions={"area": 3})
+    with pytest.raises(InputError, match="costs: a cost's name must be letters, digits and _, but is 3"):
+        OwnCosts(functions={3: size})
 
 
 def test_function_that_fails_is_an_error_that_says_why():
@@ -127,10 +138,10 @@ def test_cost_and_budget_hold_own_costs_beside_the_others():
 
 
 def test_limits_of_own_costs_are_read():
-    assert parse_own_limits(["energy=3.5", "area=1e3"]) == {"energy": 3.5, "area": 1000.0}
-    for texts in (["energy"], ["energy=much"], ["energy=1", "energy=2"]):
+    assert split_own_limits(["energy=3.5", "area=1e3"]) == {"energy": "3.5", "area": "1e3"}
+    for texts in (["energy"], ["energy=1", "energy=2"]):
         with pytest.raises(InputError, match=r"cannot read|limited twice"):
-            parse_own_limits(texts)
+            split_own_limits(texts)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -141,6 +152,7 @@ def test_words_mean_what_limits_mean(name):
     assert costs_named(["flops", "energy"], target, own=["energy"]) == ("macs", "energy")
     if target.kernels:
         assert cost_named("arena", target) == target.sram
-    else:
+    assert (cost_word(target.sram), cost_word(target.flash)) == ("sram", "flash")
+    if not target.kernels:
         with pytest.raises(InputError, match=f"{name} has no arena; name sram instead"):
             cost_named("arena", target)

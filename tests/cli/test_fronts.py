@@ -33,7 +33,7 @@ def is_beaten(entry, others, names):
     return False
 
 
-def test_search_for_two_costs_keeps_the_front_and_all_networks(tinynas, fails, words, tmp_path):
+def test_search_for_two_costs_keeps_the_front_and_all_networks(tinynas, fails, words, tmp_path, monkeypatch):
     code, out, err = tinynas(*words, "--pareto", "sram,macs", "--workers", "2", "--json")
     assert code == 0, err
     document = json.loads(out)
@@ -73,6 +73,11 @@ def test_search_for_two_costs_keeps_the_front_and_all_networks(tinynas, fails, w
     assert document["costs"] == costs
     assert list(document["reference"]) == [*costs, "accuracy"]
     assert [series["name"] for series in document["series"]] == ["searched", "retrained"]
+    pictures = []
+    monkeypatch.setattr("tinynas.experiment.compare.render", lambda figure: pictures.append(figure) or b"")
+    code, out, err = tinynas("compare", "run", "--x", "sram,macs")
+    assert code == 0, err
+    assert pictures[0].axes[0].get_ylabel() == "accuracy (%)"
     code, out, err = tinynas("compare", "run", "--x", "sram", "--json")
     assert code == 0, err
     front = json.loads(out)["series"][0]["points"]
@@ -84,6 +89,9 @@ def test_search_for_two_costs_keeps_the_front_and_all_networks(tinynas, fails, w
     assert {(point["peak_sram_tflm"], point["accuracy"]) for point in front} == expected
     assert "unknown cost 'srma'; did you mean 'sram'?" in fails("compare", "run", "--x", "srma")
     assert "no network has a known latency; choose another cost" in fails("compare", "run", "--x", "latency")
+    assert "no network has a known latency and a known macs" in fails("compare", "run", "--x", "latency,macs")
+    assert "expected one cost or two" in fails("compare", "run", "--x", "")
+    assert "keeps sram <= 1KB; the smallest values are sram <= " in fails("retrain", "run", "--sram", "1KB")
     code, out, _ = tinynas("compare", "run", "--x", "flash")
     assert "percentage points x decades of int8 TFLite file that a series dominates" in out
 
@@ -93,11 +101,13 @@ def test_search_for_two_costs_keeps_the_front_and_all_networks(tinynas, fails, w
     [
         ("sram,macs,flash", "a front is of accuracy and at most 2 costs, but got sram,macs,flash"),
         ("srma", "unknown cost 'srma'; did you mean 'sram'?"),
-        ("sram,arena", "sram and arena are the same cost on tflm, peak_sram_tflm; name one of them"),
+        ("sram,arena", "sram and arena are the same cost on tflm; name one of them"),
         ("latency", "target tflm has no source of latency; add --latency-table"),
         ("peak_sram_vela", "target tflm has no peak_sram_vela; choose another --target, or another cost"),
         ("energy", "unknown cost 'energy'"),
-        ("", "unknown cost ''"),
+        ("", "expected one cost or two, like sram,macs, but got ''"),
+        ("sram,", "expected one cost or two, like sram,macs, but got 'sram,'"),
+        ("sram,sram", "sram,sram names a cost twice; name it once"),
     ],
 )
 def test_costs_that_no_front_can_have_are_errors_in_a_line(fails, words, pareto, message, tmp_path):

@@ -99,7 +99,10 @@ def test_search_does_not_resume_with_another_table(tinynas, fails, table):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--limit", "energy=80"], "no cost energy to limit; there is none: name its table with --cost-table"),
+        (["--limit", "energy=80"], "no cost energy to limit; there is none: name its source with --cost-table"),
+        (["--limit", "sram=20KB"], "sram is no cost of your own; limit it with --sram, to a value like 256KB"),
+        (["--limit", "macs=20"], "macs is no cost of your own; limit it with --flops, to a value like 50M"),
+        (["--limit", "energy=80", "--limit", "energy=9"], "energy is limited twice, to 80 and 9; remove one"),
         (["--cost-table", "energy.csv", "--limit", "enrgy=80"], "no cost enrgy to limit; there are energy: name"),
         (["--cost-table", "energy.csv", "--limit", "energy=0.01"], "no network of the space fits, the smallest has"),
         (["--cost-table", "energy.csv", "--cost-table", "energy.csv"], "two sources have the cost energy; remove one"),

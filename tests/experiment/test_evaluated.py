@@ -95,7 +95,7 @@ def test_front_is_all_that_no_network_beats(names):
 
 
 def test_costs_that_were_not_recorded_are_an_error_in_a_line():
-    with pytest.raises(InputError, match="did not record the latency of its networks; search again with it"):
+    with pytest.raises(InputError, match="did not record the latency of its networks; search again with latency as"):
         networks().best_within(Budget(latency=1.0))
     with pytest.raises(InputError, match="did not record the heat"):
         networks().smallest(Budget(own={"heat": 1.0}))

@@ -10,6 +10,7 @@ from helpers import Quiet
 from tinynas import Budget, load
 from tinynas.arch.arena import arena
 from tinynas.arch.cost import cost
+from tinynas.arch.cost_names import cost_word
 from tinynas.arch.lowering import lower
 from tinynas.deploy import tflm_check
 from tinynas.experiment.export_report import ExportReport
@@ -127,7 +128,7 @@ def test_export_keeps_the_limits_of_the_search(searched, model_file, tmp_path):
     assert {name: figure.limit for name, figure in figures.items() if figure.limit} == limits.limits()
     for name, less in {"peak_sram_tflm": counted.peak_sram_tflm - 1, "file_tflite": counted.file_tflite // 2}.items():
         with pytest.raises(
-            BudgetError, match=f"the exported network has {name} .* over the search's limit of {less:,}"
+            BudgetError, match=f"the exported network has {cost_word(name)} .* over the search's limit of {less:,}"
         ):
             export(ExportPlan(model=searched(Budget(**{name: less})), out=tmp_path / "less"), report=Quiet())
         assert not list((tmp_path / "less").iterdir())

@@ -226,8 +226,45 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
         tinynas.search(space="micro", data=samples(4, 0))
     with pytest.raises(BudgetError, match="no network of the space fits"):
         tinynas.search(space="micro", data=data, flops=10)
-    with pytest.raises(FileError, match=r"cannot read nowhere/front\.json: No such file"):
+    (tmp_path / "near").mkdir()
+    with pytest.raises(FileError, match=r"^there is no run folder nowhere; beside it: near"):
         tinynas.open_run("nowhere")
+    with pytest.raises(FileError, match=r"^there is no run folder nea; did you mean near\?$"):
+        tinynas.open_run("nea")
+    with pytest.raises(FileError, match=r"^near has no front\.json; `tinynas search --run near` writes it$"):
+        tinynas.open_run("near")
+
+
+NEAR = {"flop": "flops", "cost": "costs", "limit": "limits", "dat": "data", "devic": "device", "evalute": "evaluate"}
+
+
+@pytest.mark.parametrize(("written", "meant"), NEAR.items())
+def test_misspelt_argument_that_is_no_setting_is_an_error_that_names_it(written, meant):
+    with pytest.raises(InputError, match=rf"^unknown key in search\(\) '{written}'; did you mean '{meant}'\?$"):
+        tinynas.search(**{written: "x"})
+
+
+def test_numbers_of_numpy_are_settings_and_limits(data, tmp_path):
+    quick = {"epochs": np.int64(1), "batch_size": np.int32(16), "trials": np.int64(2), "lr": np.float32(0.05)}
+    limits = {"flops": np.float64(150_000), "params": np.int64(20_000)}
+    run = tinynas.search(space="micro", data=data, run=tmp_path / "run", **quick, **limits)
+    assert run.result.budget.limits() == {"macs": 150_000, "params": 20_000}
+    model = tinynas.retrain(run, data=data, epochs=np.int64(1), netaug=True, width=np.array([1.0, 2.0]))
+    assert model.metrics.netaug
+
+
+@pytest.mark.parametrize("pareto", ["", (), []], ids=repr)
+def test_front_of_no_cost_is_an_error(data, pareto):
+    with pytest.raises(InputError, match=r"^pareto names no cost; name one or two, like pareto='sram,macs', or leave"):
+        tinynas.search(space="micro", data=data, pareto=pareto)
+
+
+def test_resumed_search_says_that_its_limits_are_others(run, data, folder, capsys):
+    shutil.copytree(run.folder, folder / "copy")
+    limits = "limits: macs <= 140K; those of the search to resume were macs <= 150K"
+    for flops, is_said in (("140K", True), (None, False), ("140K", False)):
+        tinynas.search(run=folder / "copy", data=data, resume=True, flops=flops, progress=True)
+        assert (limits in capsys.readouterr().out) == is_said
 
 
 @pytest.mark.parametrize("name", ["a/../../z", "../x", "", " ", "a:b", "digits", "."])

@@ -52,9 +52,10 @@ def test_functions_are_limited_searched_and_written(run, folder):
 
 def test_search_with_functions_needs_them_to_resume(run, folder):
     again = {"run": folder, "resume": True, "trials": 9}
-    with pytest.raises(InputError, match=r"no cost energy to limit; there is none"):
+    message = r"search to resume has costs that are missing: {}; name their sources again with `costs` or `cost_tables`"
+    with pytest.raises(InputError, match=message.format("(energy, depthless|depthless, energy)")):
         tinynas.search(**again)
-    with pytest.raises(InputError, match="unknown cost 'depthless'"):
+    with pytest.raises(InputError, match=message.format("depthless")):
         tinynas.search(costs={"energy": energy}, **again)
     with pytest.raises(FileError, match="the cost energy differs from that of the search to resume: restore its"):
         tinynas.search(costs={"energy": lambda arch: 2 * energy(arch), "depthless": depthless}, **again)
@@ -66,8 +67,26 @@ def test_search_with_functions_needs_them_to_resume(run, folder):
 
 def test_search_with_a_recorded_cost_says_that_it_is_missing(tmp_path):
     tinynas.search(costs={"energy": energy}, run=tmp_path / "run", **QUICK | {"trials": 2})
-    with pytest.raises(InputError, match="the search to resume has the cost energy, which is missing: give its funct"):
+    with pytest.raises(InputError, match="the search to resume has costs that are missing: energy; name their sources"):
         tinynas.search(run=tmp_path / "run", resume=True)
+
+
+def test_costs_and_limits_without_names_or_sources_are_errors_in_a_line(tmp_path):
+    with pytest.raises(
+        InputError, match=r'costs is of the type list; pass values by name: costs=\{"energy": function\}'
+    ):
+        tinynas.search(costs=[energy], **QUICK)
+    for call in (tinynas.search, tinynas.retrain):
+        with pytest.raises(
+            InputError, match=r'limits is of the type list; pass values by name: limits=\{"energy": 3.0\}'
+        ):
+            call(limits=["energy"])
+    with pytest.raises(
+        InputError, match="no cost enrgy to limit; there are energy: name its source with `costs` or `c"
+    ):
+        tinynas.search(costs={"energy": energy}, limits={"enrgy": 3}, run=tmp_path / "run", **QUICK)
+    with pytest.raises(InputError, match="sram is no cost of your own; limit it with `sram`, to a value like 256KB"):
+        tinynas.search(limits={"sram": 20}, **QUICK)
 
 
 def test_workers_cannot_have_functions(tmp_path):

@@ -58,9 +58,18 @@ def test_feasible_repair_always_ends_within_the_budget(budget, seed):
 def test_feasible_check_names_the_smallest_networks_cost():
     smallest = cost(SPACE.min())
     with pytest.raises(
-        BudgetError, match=r"the smallest has macs [\d,]+ \(limit 1,000\), params ([\d,]+) \(limit \1\), peak_sram"
+        BudgetError, match=r"the smallest has macs [\d,]+ \(limit 1,000\), params ([\d,]+) \(limit \1\), sram"
     ):
         Feasible(space=SPACE, budget=Budget(macs=1000, params=smallest.params, peak_sram=64)).check()
+    third = OwnCosts(functions={"energy": third_of})
+    own = Feasible(space=SPACE, budget=Budget(own={"energy": 0.1}), added=AddedCosts(third, None, SPACE))
+    with pytest.raises(BudgetError, match=r"the smallest has energy 0\.3333 \(limit 0\.1\); raise"):
+        own.check()
+
+
+def third_of(arch):
+    """A cost without an end of its digits."""
+    return 1 / 3
 
 
 class Slow:

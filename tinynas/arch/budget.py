@@ -1,40 +1,55 @@
 """Budgets: hard limits of what a network may cost."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 from ..utils.errors import InputError, require
 from ..utils.schema import check_mapping, check_value, from_mapping
 from ..utils.units import parse_bytes, parse_count, parse_seconds
 from .cost import Cost, describe
+from .cost_names import check_own_limit, cost_word
 from .targets import DEFAULT_TARGET, find_target
 
-NO_OWN: Mapping[str, float] = {}
+OwnLimits = Mapping[str, str | float]  # limits of the user's own costs by name, as texts or numbers
+NO_OWN: OwnLimits = {}
 
 
-def parse_own_limits(texts: Iterable[str]) -> dict[str, float]:
-    """Read limits of the user's own costs: "energy=3.5", and so on.
+def split_own_limits(texts: Iterable[str]) -> dict[str, str]:
+    """Split limits of the user's own costs, "energy=3.5" and so on, into names and values.
 
     Raises:
-        InputError: A text is not a name and a number, or a cost is there twice.
+        InputError: A text is not a name and a value, or a cost is there twice.
 
     Example:
-        >>> parse_own_limits(["energy=3.5"])
-        {'energy': 3.5}
+        >>> split_own_limits(["energy=3.5"])
+        {'energy': '3.5'}
     """
-    limits: dict[str, float] = {}
+    limits: dict[str, str] = {}
     for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            limit = float(number)
-        except ValueError:
-            raise InputError(f"cannot read {text!r}: expected a cost's name and its limit, like energy=3.5") from None
+        name, separator, limit = text.partition("=")
+        if not separator:
+            raise InputError(f"cannot read {text!r}: expected a cost's name and its limit, like energy=3.5")
         if name in limits:
-            raise InputError(f"{name} is limited twice, to {limits[name]:g} and {limit:g}; remove one of the two")
+            raise InputError(f"{name} is limited twice, to {limits[name]} and {limit}; remove one of the two")
         limits[name] = limit
     return limits
+
+
+def _own_limit(name: str, limit: object) -> float:
+    """Return the limit of a cost of the user's own. Raises InputError unless it is a finite number above 0."""
+    check_own_limit(name)
+    value = 0.0
+    if isinstance(limit, str | Real) and not isinstance(limit, bool):  # numbers of NumPy are `Real` too
+        with suppress(ValueError):
+            value = float(limit)
+    if not isfinite(value) or value <= 0:
+        raise InputError(f"the limit of {name} must be a finite number above 0, but is {limit!r:.60}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +109,7 @@ class Budget:
         sram: str | None = None,
         flash: str | None = None,
         latency: str | None = None,
-        own: Mapping[str, float] = NO_OWN,
+        own: OwnLimits = NO_OWN,
         target: str = DEFAULT_TARGET,
     ) -> "Budget":
         """Read limits as a command's options have them.
@@ -105,14 +120,15 @@ class Budget:
             sram: Memory that an inference takes: "256KB".
             flash: Memory of the network: "1MB".
             latency: Time of one inference: "5ms".
-            own: Limits of the user's own costs, by name.
+            own: Limits of the user's own costs, by name: numbers above 0.
             target: What runs the network; it decides which costs `sram` and `flash` limit, see `tinynas.arch.targets`.
 
         Returns:
             The budget of these limits.
 
         Raises:
-            InputError: A text is not a count, size or time, the range is empty, or the target is unknown.
+            InputError: A text is not a count, size or time, the range is empty, the target is unknown, or a limit of
+                `own` is no number above 0 or of a cost of tinynas.
 
         Example:
             >>> from tinynas import Budget
@@ -121,7 +137,7 @@ class Budget:
         """
         runtime = find_target(target)
         low, is_range, high = (flops or "").rpartition(":")
-        limits: dict[str, Any] = {"own": dict(own)}
+        limits: dict[str, Any] = {"own": {name: _own_limit(name, limit) for name, limit in own.items()}}
         if flops is not None:
             limits["macs"] = parse_count(high)
         if is_range:
@@ -182,7 +198,8 @@ class Budget:
         """Return the limits as text.
 
         Args:
-            exact: Whether to write every digit, instead of three and a unit.
+            exact: Whether to write every digit and the cost's name, instead of three digits, a unit and the word that
+                limits have for the cost.
 
         Returns:
             All limits in one line.
@@ -190,9 +207,26 @@ class Budget:
         Example:
             >>> from tinynas import Budget
             >>> Budget(macs=300_000, peak_sram=16_384).describe()
-            'macs <= 300K, peak_sram <= 16KB'
+            'macs <= 300K, sram <= 16KB'
         """
         return ", ".join(self._rules(exact)) or "no limits"
+
+    def slug(self) -> str:
+        """Return the limits as a part of a folder's name.
+
+        Returns:
+            Words and values, joined by hyphens.
+
+        Example:
+            >>> from tinynas import Budget
+            >>> Budget(macs=300_000, peak_sram_tflm=16_384, own={"energy": 2.5}).slug()
+            'macs-300000-sram-16384-energy-2.5'
+        """
+        parts = []
+        for name, limit in self._limits.items():
+            value = str(limit) if isinstance(limit, int) else f"{limit:.4g}"
+            parts.append(f"{cost_word(name)}-{value}")
+        return "-".join(parts)
 
     @cached_property
     def _limits(self) -> dict[str, float]:
@@ -215,4 +249,5 @@ class Budget:
     def _rules(self, exact: bool) -> Iterator[str]:
         for name, limit in self._limits.items():
             sign = ">=" if name == "min_macs" else "<="
-            yield f"{name.removeprefix('min_')} {sign} {limit if exact else describe(name, limit)}"
+            shown = name.removeprefix("min_")
+            yield f"{shown} {sign} {limit}" if exact else f"{cost_word(shown)} {sign} {describe(name, limit)}"

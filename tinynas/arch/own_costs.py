@@ -1,6 +1,7 @@
 """Costs of the user's own: added up from tables of layers, or returned by functions of a program."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
@@ -25,15 +26,20 @@ class OwnCosts:
         functions: Functions of an arch, by name of the cost; they return finite numbers above 0.
 
     Raises:
-        InputError: A name is not valid, or there twice.
+        InputError: A name is not valid, or there twice, or what has it is no function.
     """
 
     tables: tuple[CostTable, ...] = ()
     functions: Mapping[str, CostFunction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.functions:
+        for name, function in self.functions.items():
             check_own_name(name, "costs")
+            if not callable(function):
+                raise InputError(
+                    f"costs: {name} is of the type {type(function).__name__}; pass a function of an Arch that returns "
+                    "a number"
+                )
         for number, name in enumerate(self.names):
             if name in self.names[:number]:
                 raise InputError(f"two sources have the cost {name}; remove one, or give it another name")
@@ -105,12 +111,13 @@ def _value(name: str, function: CostFunction, arch: Arch) -> float:
         returned = function(arch)
     except Exception as error:
         raise InputError(f"the function of the cost {name} failed: {type(error).__name__}: {error}") from error
-    try:
-        value = float(returned)
-    except (TypeError, ValueError):
-        value = 0.0
+    value = 0.0
+    if not isinstance(returned, str | bytes | bool):  # of which float() makes numbers
+        with suppress(TypeError, ValueError):
+            value = float(returned)
     if not isfinite(value) or value <= 0:
         raise InputError(
-            f"the function of the cost {name} must return a finite number above 0, but returned {returned!r:.60}"
+            f"the function of the cost {name} must return a finite number above 0, but returned {returned!r:.60} of "
+            f"the type {type(returned).__name__}"
         )
     return value

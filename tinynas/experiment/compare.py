@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..arch.cost import Cost
-from ..arch.cost_names import cost_title
+from ..arch.cost_names import cost_title, cost_word
 from ..utils.errors import FileError, InputError
 from ..utils.io import write
 from ..utils.pareto import Point, hypervolume
@@ -53,7 +53,8 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
             else:
                 left_out.append(named.name)
     if not series:
-        raise InputError(f"no network has a known {' and '.join(axes.costs)}; choose another cost")
+        words = " and a known ".join(map(cost_word, axes.costs))
+        raise InputError(f"no network has a known {words}; choose another cost")
     reference = _reference(series, axes.costs)
     measured = []
     for item in series:
@@ -77,7 +78,7 @@ def _reference(series: Sequence[ComparedSeries], costs: Sequence[str]) -> Point:
 
 def _plot(series: Sequence[ComparedSeries], axes: CostAxes) -> bytes:
     metric = " or ".join(dict.fromkeys(item.metric for item in series))
-    label = axis_label([item.metric for item in series])
+    metric_label = axis_label([item.metric for item in series])
     titles = [cost_title(name, axes.units) for name in axes.costs]
     if len(axes.costs) > 1:
         coloured = []
@@ -86,10 +87,10 @@ def _plot(series: Sequence[ComparedSeries], axes: CostAxes) -> bytes:
             marker = _MARKERS[number % len(_MARKERS)]
             coloured.append(ColouredSeries(label=label, points=item.positions(axes.costs), marker=marker))
         title = f"{metric} over two costs".replace("accuracy", "Accuracy", 1)
-        return render(coloured_figure(coloured, axes.costs, titles, title=title, metric=label))
+        return render(coloured_figure(coloured, axes.costs, titles, title=title, metric=metric_label))
     title = f"{metric} over {titles[0]}".replace("accuracy", "Accuracy", 1)
     drawn = [_plot_series(item, axes.costs) for item in series]
-    return pareto_plot(drawn, title=title, metric=label, cost=axes.costs[0], cost_label=titles[0])
+    return pareto_plot(drawn, title=title, metric=metric_label, cost=axes.costs[0], cost_label=titles[0])
 
 
 def _plot_series(series: ComparedSeries, costs: Sequence[str]) -> Series:
@@ -140,7 +141,7 @@ def _fronts(run: RunFolder, axes: CostAxes) -> list[ComparedSeries]:
 
 def _search_name(result: SearchResult) -> str:
     """Return what tells a search of a run from the others."""
-    front = "" if result.objectives == ("macs",) else f", front of {' and '.join(result.objectives)}"
+    front = "" if result.objectives == ("macs",) else f", front of {' and '.join(map(cost_word, result.objectives))}"
     return result.budget.describe() + front
 
 

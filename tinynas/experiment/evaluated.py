@@ -6,6 +6,7 @@ from typing import Any
 
 from ..arch.budget import Budget
 from ..arch.cost import COSTS
+from ..arch.cost_names import cost_word
 from ..utils.errors import InputError
 from ..utils.pareto import pareto_front
 from ..utils.schema import check_list, check_mapping
@@ -62,8 +63,9 @@ class EvaluatedNetworks:
     def _check_known(self, names: Sequence[str]) -> None:
         for name in names:
             if name != "min_macs" and any(name not in entry.cost.named() for entry in self.networks):
+                word = cost_word(name)
                 raise InputError(
-                    f"the search did not record the {name} of its networks; search again with it as a limit or with "
+                    f"the search did not record the {word} of its networks; search again with {word} as a limit or in "
                     "--pareto"
                 )
 

@@ -18,13 +18,14 @@ runs/NAME/
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..arch.arch import Arch
 from ..arch.zoo import load_arch
 from ..utils.errors import FileError
 from ..utils.io import json_digest, read, to_json, write, write_json
+from ..utils.paths import missing_folder
 from .early_exit_folder import EarlyExitFolder
 from .evaluated import EvaluatedNetworks
 from .evaluation_report import EvaluationReport
@@ -96,6 +97,10 @@ class RunFolder:
         Raises:
             FileError: It is missing or damaged.
         """
+        if not self.path.is_dir():
+            raise missing_folder("run", self.path)
+        if not self.front.exists():
+            raise FileError(f"{self.path} has no {FRONT}; `tinynas search --run {self.path}` writes it")
         return read_result(SearchResult, self.front, advice=f"run the search again with --run {self.path}")
 
     def read_evaluations(self) -> EvaluatedNetworks:
@@ -278,7 +283,8 @@ def _search_of(result: SearchResult) -> tuple[object, ...]:
 
 def _archive_name(result: SearchResult) -> str:
     """Return the name of the folder in earlier/ for the files of a search."""
-    name = limits_slug(result.budget.limits()) or "no-limits"
+    limits = result.budget.limits()
+    name = "-".join(f"{cost}-{limit}" for cost, limit in limits.items()) or "no-limits"
     if result.objectives != ("macs",):
         name += f"-front-{'-'.join(result.objectives)}"
     if result.latency_table:
@@ -286,8 +292,3 @@ def _archive_name(result: SearchResult) -> str:
     if result.own_costs:
         name += f"-own-{json_digest(result.own_costs)[:8]}"
     return name
-
-
-def limits_slug(limits: Mapping[str, float]) -> str:
-    """Return limits as a part of a folder's name: "macs-300000-peak_sram-16384"."""
-    return "-".join(f"{name}-{limit}" for name, limit in limits.items())

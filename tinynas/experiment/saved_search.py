@@ -60,19 +60,25 @@ class SavedSearch:
             before = f"searches the front of accuracy and {names}" if names else "searches no front"
             raise InputError(f"the search to resume {before}; remove --pareto, or search without --resume")
 
+    def check_own_names(self, names: Collection[str]) -> None:
+        """Raise InputError unless a search that resumes this one has all costs of the user's own, by name."""
+        missing = [name for name in self.own_digests if name not in names]
+        if missing:
+            raise InputError(
+                f"the search to resume has costs that are missing: {', '.join(missing)}; name their sources again with "
+                "--cost-table, or resume in the program that has their functions"
+            )
+
     def check_own(self, digests: Mapping[str, str]) -> None:
-        """Raise an error unless a search that resumes this one has the same costs of the user's own.
+        """Raise an error if one of the user's own costs is not that of the search that is resumed.
+
+        Args:
+            digests: Digests of all costs that it has, by name.
 
         Raises:
-            InputError: A cost is missing.
             FileError: A cost is another one.
         """
         for name, digest in self.own_digests.items():
-            if name not in digests:
-                raise InputError(
-                    f"the search to resume has the cost {name}, which is missing: give its function again, with "
-                    "costs=, or its table, with --cost-table"
-                )
             if digests[name] != digest:
                 raise FileError(
                     f"the cost {name} differs from that of the search to resume: restore its table or function, or "

@@ -63,9 +63,7 @@ class SearchPlan:
         for name in self.budget.own:
             if name not in self.own.names:
                 known = f"there are {', '.join(self.own.names)}" if self.own.names else "there is none"
-                raise InputError(
-                    f"no cost {name} to limit; {known}: name its table with --cost-table, or its function with costs="
-                )
+                raise InputError(f"no cost {name} to limit; {known}: name its source with --cost-table")
         if self.own.functions and self.settings.workers > 1:
             raise InputError(
                 f"workers are processes of their own, which lack the function of {', '.join(self.own.functions)}; "

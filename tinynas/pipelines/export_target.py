@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from ..arch.arch import Arch
 from ..arch.arena import arena
 from ..arch.cost import Cost, cost
+from ..arch.cost_names import cost_word
 from ..arch.file_size import tflite_bytes
 from ..arch.lowering import lower
 from ..arch.operators import LoweredNetwork
@@ -48,7 +49,7 @@ class OnTarget:
         for figure in self.figures:
             if figure.is_over:
                 raise BudgetError(
-                    f"the exported network has {figure.name} {figure.largest:,}, over the search's limit of "
+                    f"the exported network has {cost_word(figure.name)} {figure.largest:,}, over the search's limit of "
                     f"{figure.limit:,}; nothing is written, search for {self.plan.target} with a lower limit"
                 )
         return TargetReport(

@@ -1,12 +1,11 @@
 """Planning of retrainings: from what a user named to a plan with folder, network and configuration resolved."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..arch.arch import Arch
-from ..arch.budget import NO_OWN, Budget
+from ..arch.budget import NO_OWN, Budget, OwnLimits
 from ..arch.netaug import family_factors
 from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import load_arch, short_name
@@ -15,7 +14,7 @@ from ..experiment.config import RetrainConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import RecipeFile
-from ..experiment.run_folder import BEST, RunFolder, limits_slug
+from ..experiment.run_folder import BEST, RunFolder
 from ..experiment.runs import RUNS, find_model, new_run_path, newest_run, unfinished_retrainings
 from ..experiment.saved import read_retraining, read_supernet_config
 from ..models.model_file import read_model
@@ -39,7 +38,7 @@ def front_budget(
     sram: str | None = None,
     flash: str | None = None,
     latency: str | None = None,
-    own: Mapping[str, float] = NO_OWN,
+    own: OwnLimits = NO_OWN,
 ) -> Budget:
     """Read the limits that choose a network of a run.
 
@@ -286,7 +285,7 @@ def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budge
     if config.distillation:
         parts.append("teacher")
     if budget.limits():
-        parts.append(limits_slug(budget.limits()))
+        parts.append(budget.slug())
     if config.recipe.seed:
         parts.append(f"seed{config.recipe.seed}")
     return reserve_folder(RunFolder(run).retraining("-".join(parts)).path)

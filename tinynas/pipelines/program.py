@@ -8,7 +8,7 @@ from typing import Unpack
 from torch import Tensor
 
 from ..arch.arch import Arch
-from ..arch.budget import Budget
+from ..arch.budget import Budget, OwnLimits
 from ..arch.own_costs import CostFunction
 from ..arch.space import SearchSpace
 from ..data.datasets import Datasets
@@ -18,12 +18,21 @@ from ..experiment.search_settings import SearchSettings
 from ..experiment.space_file import name_of_space
 from ..study.own_evaluation import Evaluate
 from ..utils.distributed import choose_device
-from ..utils.overrides import Overrides
 from . import retrain as retrain_command
 from . import search as search_command
 from .keywords import RetrainKeywords, SearchKeywords
 from .planning import front_budget, plan_retraining
-from .program_arguments import Limit, limit_texts, loss_name, name_of, path_of, recipe_of, without_none
+from .program_arguments import (
+    Limit,
+    by_name,
+    limit_texts,
+    loss_name,
+    name_of,
+    path_of,
+    read_settings,
+    recipe_of,
+    without_none,
+)
 from .program_data import DataSet, data_name
 from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
@@ -32,6 +41,8 @@ from .program_run import Run
 from .search_planning import own_sampler, plan_search, search_target
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+_LIMIT = '"energy": 3.0'
+_COST = '"energy": function'
 
 
 @keywords_in_errors()
@@ -45,7 +56,7 @@ def search(
     flash: Limit = None,
     latency: str | None = None,
     evaluate: Evaluate | None = None,
-    limits: Mapping[str, float] | None = None,
+    limits: OwnLimits | None = None,
     costs: Mapping[str, CostFunction] | None = None,
     run: Path | str | None = None,
     resume: bool = False,
@@ -96,15 +107,16 @@ def search(
     own, sampler_name = own_sampler(settings.get("sampler"))
     named = {**settings, "space": space_name, "data": data_name(data), "evaluate": name_of(evaluate, "evaluate")}
     named["sampler"] = sampler_name
-    overrides = Overrides.read(without_none(named), SearchSettings, SupernetConfig, where="search()")
+    overrides = read_settings(search, without_none(named), SearchSettings, SupernetConfig)
     folder = Path(run) if run else None
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
     target = search_target(folder, resume=resume, overrides=overrides)
-    budget = Budget.parse(**texts, own=limits or {}, target=target)
+    budget = Budget.parse(**texts, own=by_name("limits", limits, _LIMIT), target=target)
+    functions = by_name("costs", costs, _COST)
     if task is None and not (folder and folder.exists()) and isinstance(data, Datasets):
         task = data.task
     plan = plan_search(
-        folder, resume=resume, task=task, budget=budget, costs=costs or {}, sampler=own, overrides=overrides
+        folder, resume=resume, task=task, budget=budget, costs=functions, sampler=own, overrides=overrides
     )
     plan = replace(plan, space=of_program, evaluate=evaluate)
     with reporter_of(progress) as report:
@@ -123,7 +135,7 @@ def retrain(
     sram: Limit = None,
     flash: Limit = None,
     latency: str | None = None,
-    limits: Mapping[str, float] | None = None,
+    limits: OwnLimits | None = None,
     loss: LossFunction | None = None,
     recipe: str | Path | None = None,
     name: str | None = None,
@@ -175,11 +187,11 @@ def retrain(
     target, model, named_recipe = path_of(network), path_of(source), recipe_of(recipe, network)
     source_path = Path(model) if model else None
     named = {**settings, "data": data_name(data), "loss": loss_name(loss, settings)}
-    overrides = Overrides.read(without_none(named), RetrainConfig, where="retrain()")
+    overrides = read_settings(retrain, without_none(named), RetrainConfig)
     if named_recipe and not resume:
         overrides = named_recipe.overrides_for(source_path) | overrides
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
-    budget = front_budget(target, source_path, own=limits or {}, **texts)
+    budget = front_budget(target, source_path, own=by_name("limits", limits, _LIMIT), **texts)
     plan = plan_retraining(
         target,
         name=name,

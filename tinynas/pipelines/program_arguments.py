@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from ..arch.arch import Arch
 from ..experiment.metric_names import TASK_METRICS
@@ -14,8 +17,10 @@ from ..utils.overrides import Overrides
 from .program_model import TrainedModel
 from .program_run import Run
 
+T = TypeVar("T")
+_KEYWORD = Parameter.KEYWORD_ONLY
 _NAMELESS = ("<lambda>", "partial")  # what Python calls functions that have no name
-Limit = str | int | None  # "50M" or 50_000_000; "256KB" or bytes
+Limit = str | float | None  # "50M" or 50_000_000; "256KB" or bytes
 
 
 def path_of(network: Run | TrainedModel | Arch | Path | str | None) -> str | None:
@@ -67,10 +72,44 @@ def limit_texts(**limits: Limit) -> dict[str, str | None]:
     return {name: None if limit is None else str(limit) for name, limit in limits.items()}
 
 
-def without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that have values, paths as text: None is the default."""
-    named = {}
-    for name, value in settings.items():
-        if value is not None:
-            named[name] = str(value) if isinstance(value, Path) else value
-    return named
+def by_name(argument: str, value: Mapping[str, T] | None, example: str) -> Mapping[str, T]:
+    """Return what a program gave by name, nothing for None. Raises InputError if it is no mapping."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"{argument} is of the type {type(value).__name__}; pass values by name: {argument}={{{example}}}"
+        )
+    return value
+
+
+def without_none(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments that have values: None is the default."""
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def read_settings(function: Callable[..., Any], named: Mapping[str, Any], *configs: Any) -> Overrides:
+    """Return the settings among keyword arguments.
+
+    Args:
+        function: The function that has them. An unknown one may be meant to be any of its arguments.
+        named: Values by name.
+        *configs: Configuration classes that declare the settings.
+
+    Raises:
+        InputError: A keyword argument is unknown, or its value is not valid.
+    """
+    values = {name: _plain(value) for name, value in named.items()}
+    if values.get("pareto") in ("", []):
+        raise InputError("pareto names no cost; name one or two, like pareto='sram,macs', or leave it out")
+    own = [name for name, parameter in signature(function).parameters.items() if parameter.kind is _KEYWORD]
+    return Overrides.read(values, *configs, where=f"{function.__name__}()", others=own)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as settings have it: a path as text, a number of NumPy as one of Python, a tuple as a list."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -25,6 +25,8 @@ _OWN = {  # flags of commands that are no settings, and the keyword arguments th
     "sram": "sram",
     "flash": "flash",
     "latency": "latency",
+    "limit": "limits",
+    "cost-table": "costs` or `cost_tables",  # in backticks each
 }
 
 
@@ -64,9 +66,9 @@ def _keyword(flag: re.Match[str]) -> str:
 @cache
 def _keywords() -> Mapping[str, str]:
     """Return the keyword arguments of flags; a switch's turns it on."""
-    keywords = dict(_OWN)
+    keywords = {}
     for config in (SearchSettings, SupernetConfig, RetrainConfig, ExportPlan):
         for setting in settings_of(config):
             if setting.flag:
                 keywords[setting.flag] = f"{setting.name}=True" if setting.type is bool else setting.name
-    return keywords
+    return keywords | _OWN

@@ -94,13 +94,15 @@ def plan_search(
         )
     if last != SavedSearch():
         last.check_pareto(settings.pareto)
+    own = OwnCosts(tables=_read_tables(settings.cost_tables), functions=costs)
+    last.check_own_names(own.names)
     plan = SearchPlan(
         run=run or new_run_path(f"{short_name(config.space)}-{config.data.partition(':')[0]}"),
         config=config,
         budget=budget,
         settings=settings,
         latency_table=last.read_latency_table(settings, budget),
-        own=OwnCosts(tables=_read_tables(settings.cost_tables), functions=costs),
+        own=own,
         sampler=sampler,
         resumed=last,
     )

@@ -19,7 +19,8 @@ import numpy as np
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
-from ..arch.cost import COUNTS, MEASURED, Cost, MeasuredCosts, cost, quick_cost
+from ..arch.cost import COUNTS, MEASURED, Cost, MeasuredCosts, cost, describe, quick_cost
+from ..arch.cost_names import cost_word
 from ..arch.own_costs import AddedCosts
 from ..arch.space import SearchSpace
 from ..utils.errors import BudgetError, InputError
@@ -186,7 +187,8 @@ class Feasible:
         if self.space.min() not in self._upper_limits and not self._fits_elsewhere(smallest):
             costs = []
             for name, limit in self._upper_limits.budget.limits().items():
-                costs.append(f"{name} {smallest.named()[name]:,} (limit {limit:,})")
+                value = smallest.named()[name]
+                costs.append(f"{cost_word(name)} {_written(name, value)} (limit {_written(name, limit)})")
             problem = f"no network of the space fits, the smallest has {', '.join(costs)}"
             raise BudgetError(f"{problem}; raise the limit or change the space")
         largest_macs = quick_cost(self.space.max()).macs
@@ -282,3 +284,8 @@ class Feasible:
             if arch is not None and arch not in points:
                 points.append(arch)
         return points
+
+
+def _written(name: str, value: float) -> str:
+    """Return a cost as text: a count or bytes with every digit, of others four, or three and a unit."""
+    return f"{value:,}" if isinstance(value, int) else describe(name, value)

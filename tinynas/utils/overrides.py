@@ -1,6 +1,6 @@
 """Overrides: values that flags, configuration files or callers give to settings in place of their defaults."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -24,7 +24,9 @@ class Overrides:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, plain: Mapping[str, object], *configs: Any, where: str = "the settings") -> "Overrides":
+    def read(
+        cls, plain: Mapping[str, object], *configs: Any, where: str = "the settings", others: Iterable[str] = ()
+    ) -> "Overrides":
         """Check values by key and convert them to their settings' types.
 
         Args:
@@ -32,6 +34,7 @@ class Overrides:
                 section's name with a mapping of its settings: {"recipe": {"epochs": 3}}.
             *configs: Configuration classes that declare the settings.
             where: Source of the values, for errors.
+            others: Keys that are no settings and that an unknown one may be meant to be.
 
         Raises:
             InputError: A key is unknown (the nearest one is named), is set twice, or its value has another type.
@@ -41,7 +44,7 @@ class Overrides:
             >>> Overrides.read({"epochs": 3}, Recipe).apply(Recipe()).epochs
             3
         """
-        keys = _Keys(configs)
+        keys = _Keys(configs, others)
         values: dict[str, Any] = {}
         for path, value in keys.flatten(plain, where):
             if path in values:
@@ -107,7 +110,8 @@ def _build(section: Section, values: Mapping[str, Any]) -> Any:
 class _Keys:
     """All names by which the settings of some configuration classes can be set."""
 
-    def __init__(self, configs: tuple[Any, ...]) -> None:
+    def __init__(self, configs: tuple[Any, ...], others: Iterable[str]) -> None:
+        self.others = set(others)  # that are no settings
         self.settings: dict[str, Setting] = {}  # by name, older name and path
         self.sections: dict[str, Section] = {}  # by name and older name
         for config in configs:
@@ -143,5 +147,5 @@ class _Keys:
     def _named(self, key: str, where: str) -> Setting:
         if key not in self.settings:
             names = {setting.name for setting in self.settings.values()}
-            raise unknown(f"key in {where}", key, names | set(self.sections))
+            raise unknown(f"key in {where}", key, names | set(self.sections) | self.others)
         return self.settings[key]

@@ -1,7 +1,10 @@
 """Paths: absolute ones in settings, so that a run can be resumed from any folder; the cache."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
+
+from .errors import FileError, some_names
 
 
 def absolute_path(path: str) -> str:
@@ -28,3 +31,16 @@ def cache_folder() -> Path:
 def utf8_name(name: str) -> str:
     """Return the name of a file or folder read as UTF-8, whatever the locale's encoding; other bytes as surrogates."""
     return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+def missing_folder(what: str, path: Path) -> FileError:
+    """Return the error for a folder that does not exist, which names the most similar one beside it.
+
+    Args:
+        what: What the folder holds, e.g. "run".
+        path: The folder.
+    """
+    beside = sorted([other.name for other in path.parent.glob("*/")])
+    similar = get_close_matches(path.name, beside, n=1)
+    hint = f"did you mean {path.parent / similar[0]}?" if similar else f"beside it: {some_names(beside) or 'none'}"
+    return FileError(f"there is no {what} folder {path}; {hint}")

@@ -29,10 +29,11 @@ from common.netaug_rows import (
     plain_epochs,
     trainings,
 )
+from common.networks import LARGE, budget_network
 from common.paths import PICTURES, supernet_run
 from common.retraining import SEEDS, SIZES, netaug_folder, retrain_network
 from common.stats import by_seed, mean_std, paired_difference, values_of
-from common.supernets import DATA, SUPERNET, searched_arch, trained_supernet
+from common.supernets import DATA, SUPERNET, trained_supernet
 from common.tables import Table
 from common.training_time import epoch_costs, epoch_times, relative_time
 from matplotlib.axes import Axes
@@ -40,9 +41,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tinynas import Arch
-from tinynas.arch.blocks import Stem
-from tinynas.arch.heads import Head
-from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plots import Series, pareto_plot
@@ -57,23 +55,6 @@ CAPTION = (
 )
 IN_CURVES = ("plain", "plain, NetAug's time", "NetAug", "NetAug + teacher", "NetAug, from the supernet")
 CATCH_UP = ("NetAug", "NetAug, in the first half only", "NetAug + teacher", "NetAug, from the supernet")
-
-
-def large_arch() -> dict:
-    """Return a network of over 1M parameters that does not under-fit, as plain data."""
-    stages, channels = [], 16
-    for out, depth in ((24, 1), (64, 2), (160, 3)):
-        blocks = []
-        for number in range(depth):
-            stride = 1 if number else 2
-            blocks.append(
-                InvertedResidual(mid=6 * channels, out=out, kernel=3, stride=stride, residual=number > 0, act="relu6")
-            )
-            channels = out
-        stages.append(tuple(blocks))
-    stem = Stem(out=16, kernel=3, stride=2, act="relu6")
-    head = Head(conv=1280, hidden=0, act="relu6")
-    return Arch(resolution=28, in_channels=1, classes=10, stem=stem, stages=tuple(stages), head=head).to_dict()
 
 
 def configuration(training: Training, arch: Arch, epochs: int) -> RetrainConfig:
@@ -105,17 +86,12 @@ def time_epochs(size: str, arch: Arch) -> dict[str, float]:
     return epoch_times(arch, DATA, batch_size=128, teacher=teacher)
 
 
-def search_arch(size: str) -> dict:
-    """Return the network of a size, as plain data."""
-    return searched_arch(SIZES[size]).to_dict()
-
-
 def measure(cells: Cells) -> None:
     """Measure the missing cells."""
     archs = {}
     for size in SIZES:
-        archs[size] = Arch.from_dict(cells.require(f"arch {size}", search_arch, size))
-    archs["large"] = Arch.from_dict(large_arch())
+        archs[size] = budget_network(size)
+    archs[LARGE] = budget_network(LARGE)
     for size, arch in archs.items():
         cells.require(f"epoch times {size}", time_epochs, size, arch)
     for training in trainings():

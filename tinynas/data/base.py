@@ -207,7 +207,7 @@ class Data:
             seed: Of the order of the images, the resolutions and the augmentation.
             epoch: Epoch number, from 0; each epoch has its own order.
             start: Number of the first batch to yield; the earlier ones are not read.
-            augmentation: "none", "standard" or "strong".
+            augmentation: "none", "light", "standard" or "strong".
             ranges: How far the random changes go.
 
         Raises:
@@ -285,7 +285,7 @@ def _training_requests(
         parts: Indices of the images of every whole batch.
         rngs: Draws the resolution and the seed of the augmentation of every batch.
         resolutions: Image sizes in pixels.
-        augmentation: "none", "standard" or "strong".
+        augmentation: "none", "light", "standard" or "strong".
         ranges: Of the augmentation.
     """
     for indices, rng in zip(parts, rngs, strict=True):

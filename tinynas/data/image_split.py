@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import FileError
-from .augmentation import FILE_CROP_SCALE
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import text_digest
 from .files import ImageFile, ImageFiles
@@ -86,10 +85,11 @@ class ImageSplit:
         """Read an image and resize it, augmented if the request has a seed: uint8 (C, H, W)."""
         if request.seed is None:
             return center_crop(self.read(request.image), request.resolution, self.crop)
-        smallest_area = FILE_CROP_SCALE if request.ranges.crop_scale is None else request.ranges.crop_scale
         torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer
-        crop = RandomCrop.draw(*self.read.size(request.image), request.resolution, smallest_area)
-        if not self.flip:
+        crop = RandomCrop.draw(
+            *self.read.size(request.image), request.resolution, request.ranges.file_crop_scale
+        )
+        if not (self.flip and request.ranges.mirror):
             crop = crop._replace(mirrored=False)
         changed = request.ranges.jitter(self._cropped(request.image, crop))
         if not request.strong:

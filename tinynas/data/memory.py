@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ..utils.errors import InputError
 from ..utils.rng import generator
-from .augmentation import DEFAULT_RANGES
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest
 from .identity import SPLIT_NAMES
@@ -66,7 +65,7 @@ class MemorySplit:
 
     def _change_each(self, images: Tensor, request: BatchRequest) -> Tensor:
         """Crop images (N, C, H, W) of the request's shard at random, and jitter their colours, if a setting says so."""
-        if request.ranges == DEFAULT_RANGES:
+        if not request.ranges.changes_each:
             return images
         assert request.seed is not None
         positions = range(len(request.indices))[request.shard]
@@ -84,13 +83,14 @@ class MemorySplit:
         device = images.device
         batch_size = len(request.indices)
         count, _, height, width = images.shape
-        if self.flip:
+        if self.flip and request.ranges.mirror:
             mirrored = (torch.rand(batch_size, generator=rng)[request.shard] < 0.5).to(device)
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
-        if not self.shift or request.ranges.crop_scale is not None:  # crops take the place of shifts
+        shift = request.ranges.shift(self.shift)
+        if not shift:
             return images
-        padded = torch.nn.functional.pad(images, [self.shift] * 4)
-        shifts = torch.randint(2 * self.shift + 1, (2, batch_size, 1), generator=rng)[:, request.shard]
+        padded = torch.nn.functional.pad(images, [shift] * 4)
+        shifts = torch.randint(2 * shift + 1, (2, batch_size, 1), generator=rng)[:, request.shard]
         top, left = shifts.to(device)
         numbers = torch.arange(count, device=device).view(-1, 1, 1, 1)
         channels = torch.arange(images.shape[1], device=device).view(-1, 1, 1)

@@ -5,18 +5,29 @@ from ..data.base import Data
 from ..utils.errors import InputError
 from .recipe import Recipe
 
+_LIGHT_REACH = 0.5  # of what standard augmentation shifts images, or cuts off them
+
 
 def augmentation_ranges(recipe: Recipe) -> AugmentationRanges:
     """Return how far a recipe's random changes of images go."""
-    return AugmentationRanges(crop_scale=recipe.crop_scale, brightness=recipe.brightness, saturation=recipe.saturation)
+    light = recipe.augmentation == "light"
+    return AugmentationRanges(
+        crop_scale=recipe.crop_scale,
+        brightness=recipe.brightness,
+        saturation=recipe.saturation,
+        mirror=not light,
+        reach=_LIGHT_REACH if light else 1.0,
+    )
 
 
 def check_augmentation(recipe: Recipe, data: Data) -> None:
     """Check that a recipe's augmentation is one for a data set.
 
     Raises:
-        InputError: It has crops of images with boxes, which have their own.
+        InputError: It has crops of images with boxes, which have their own, or light augmentation, which they lack.
     """
+    if recipe.augmentation == "light" and data.task == "detect":
+        raise InputError("augmentation is light, but images with boxes have none, standard or strong; choose another")
     if recipe.crop_scale is not None and data.task == "detect":
         raise InputError(
             f"crop_scale is {recipe.crop_scale:g}, but images with boxes are cropped around their boxes; remove it"

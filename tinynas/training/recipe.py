@@ -6,7 +6,7 @@ from math import cos, pi
 from ..utils.errors import require
 from ..utils.settings import check_settings, setting
 
-AUGMENTATIONS = ("none", "standard", "strong")
+AUGMENTATIONS = ("none", "light", "standard", "strong")
 CLASS_WEIGHTS = ("none", "balanced")
 BACKENDS = ("auto", "fused", "eager")
 PRECISIONS = ("fp32", "bf16", "fp16")  # the last two are mixed precision
@@ -58,7 +58,8 @@ class Recipe:
     )
     augmentation: str = setting(
         "standard",
-        help="Augmentation of training images: none, standard (crops or shifts, mirrored images), or strong",
+        help="Augmentation of training images: none, light (half as far as standard, nothing mirrored; of classifiers "
+        "only), standard (crops or shifts, mirrored images), or strong",
         group=_TRAINING,
         metavar="AUGMENTATION",
         choices=AUGMENTATIONS,

@@ -1,0 +1,118 @@
+"""Which recipe suits a network of which capacity? Plain training on Fashion-MNIST, at 0.1M, 0.3M, 1M and 5.7M MACs.
+
+A row is the defaults of `retrain` in batches of 128 with the fields that it names; initial weights, order of the
+images and data are the same otherwise, paired by seed. Accuracy on search-val (6,000 images) and on a sample of the
+training images decides; test images are not looked at. Seconds are of the whole training, with its evaluations.
+
+Takes about 10 hours on one core. Writes the table `recipes` of docs/results/recipes.md.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.cells import Cells
+from common.command import run_benchmark
+from common.networks import budget_network
+from common.paths import SCRATCH, slug
+from common.retraining import retrain_network
+from common.stats import by_seed, mean_std, paired_difference, values_of
+from common.supernets import DATA
+from common.tables import Table
+
+from tinynas import Arch
+from tinynas.experiment.config import RetrainConfig
+from tinynas.utils.overrides import Overrides
+
+SEEDS = range(3)
+BASE: dict[str, Any] = {"batch_size": 128}
+EPOCHS = {"0.1M": 20, "0.3M": 20, "1M": 20, "large": 10}
+LABELLED = {"0.1M": "0.1M", "0.3M": "0.3M", "1M": "1M", "large": "5.7M"}
+UNREGULARISED: dict[str, Any] = {"augmentation": "none", "label_smoothing": 0.0}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe: the fields that differ from the defaults, and how many times the epochs."""
+
+    change: Mapping[str, Any] = field(default_factory=dict)
+    times: int = 1
+
+    @property
+    def label(self) -> str:
+        """The fields, as a command has them."""
+        flags = []
+        for name, value in self.change.items():
+            flags.append(f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"--{name} {value}")
+        if self.times > 1:
+            flags.append(f"{self.times} times the epochs")
+        return ", ".join(flags) or "defaults"
+
+
+def rows() -> Iterator[Row]:
+    """Yield the recipes in the order in which they run: what decides first."""
+    for times in (1, 2):
+        for smoothing in (0.0, 0.1):
+            for augmentation in ("none", "light", "standard"):
+                yield Row({"augmentation": augmentation, "label_smoothing": smoothing}, times)
+    for change in ({"lr": 0.05}, {"lr": 0.2}, {"weight_decay": 5e-4}, {"dropout": 0.1}, {"init": "kaiming-uniform"}):
+        yield Row(UNREGULARISED | change)
+
+
+def train(size: str, row: Row, seed: int) -> dict:
+    """Return what a training reached: accuracy on search-val and on training images, in percent, and its seconds."""
+    arch = budget_network(size)
+    folder = SCRATCH / slug(f"recipes {cell_name(size, row)} {seed}")
+    metrics = retrain_network(folder, arch, configuration(arch, size, row, seed))
+    *_, last = (folder / "log.jsonl").read_text().splitlines()
+    return {
+        "val": json.loads(last)["val_accuracy"],
+        "train": metrics["train_accuracy"],
+        "seconds": metrics["seconds"],
+    }
+
+
+def configuration(arch: Arch, size: str, row: Row, seed: int) -> RetrainConfig:
+    """Return the settings of a training."""
+    settings = BASE | {"epochs": row.times * EPOCHS[size], "seed": seed} | row.change
+    return Overrides.read(settings, RetrainConfig).apply(RetrainConfig(data=DATA))
+
+
+def cell_name(size: str, row: Row) -> str:
+    """Return the name of a training's cells, without the seed."""
+    return f"{size} {row.label}"
+
+
+def measure(cells: Cells) -> None:
+    """Measure the missing cells."""
+    for seed in SEEDS:
+        for size in EPOCHS:
+            for row in rows():
+                cells.measure(f"{cell_name(size, row)} seed {seed}", train, size, row, seed)
+
+
+def tables(cells: dict) -> list[Table]:
+    """Return the table of the saved cells."""
+    lines = []
+    for size in EPOCHS:
+        base = values_of(by_seed(cells, cell_name(size, Row(UNREGULARISED)), SEEDS), "val")
+        for row in rows():
+            trained = by_seed(cells, cell_name(size, row), SEEDS)
+            if trained:
+                lines.append(table_row(size, row, trained, base))
+    columns = ["MACs", "recipe", "seeds", "search-val %", "train %", "difference to no augmentation, no smoothing", "s"]
+    return [Table(page="recipes", name="recipes", columns=columns, rows=lines)]
+
+
+def table_row(size: str, row: Row, trained: Mapping[int, dict], base: Mapping[int, float]) -> list[str]:
+    """Return the row of a recipe."""
+    val, train_accuracy = values_of(trained, "val"), values_of(trained, "train")
+    seconds = mean_std(list(values_of(trained, "seconds").values()))
+    difference = paired_difference(val, base) if row != Row(UNREGULARISED) else ""
+    values = [mean_std(list(val.values())), mean_std(list(train_accuracy.values())), difference, seconds]
+    return [LABELLED[size], row.label, str(len(trained)), *values]
+
+
+if __name__ == "__main__":
+    run_benchmark("recipes", __doc__, measure=measure, tables=tables)

@@ -10,7 +10,7 @@ from tinynas.data.cached import CachedSplit, cache_bytes, compact
 from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
 from tinynas.data.sources import MemoryImages
-from tinynas.utils.machine import searching
+from tinynas.utils.machine import sharing_machine
 
 
 class CountingSplit(MemorySplit):
@@ -102,5 +102,5 @@ def test_pixels_give_back_the_images_to_the_bit():
 def test_cache_is_a_quarter_of_the_memory_divided_among_searching_processes(monkeypatch):
     monkeypatch.setattr("tinynas.data.cached.available_memory", lambda: 24_000)
     assert cache_bytes(torch.device("cpu")) == 6000
-    with searching(3):
+    with sharing_machine(3):
         assert cache_bytes(torch.device("cpu")) == 2000

@@ -19,7 +19,7 @@ from PIL import Image
 from helpers import SMALL, Quiet, SplitThatFails
 from pictures import PICTURES
 from tinynas.data.memory import MemorySplit
-from tinynas.pipelines import search_workers
+from tinynas.pipelines import worker_processes
 from tinynas.pipelines.search import search
 from tinynas.pipelines.search_progress import SearchDisplay
 from tinynas.study.index import WORKER
@@ -94,7 +94,7 @@ def test_worker_that_fails_is_reported_and_the_search_continues(watched, plan, m
 def run_worker(task):
     """Run a worker, and return what it made known."""
     report = Quiet()
-    worker = search_workers._Worker(2, task, SearchDisplay(report, trials=1))
+    worker = worker_processes.WorkerProcess(2, task, SearchDisplay(report, trials=1), what="the search")
     worker.wait(60)
     worker.kill()
     assert worker.started.is_set()
@@ -128,7 +128,7 @@ def test_worker_that_is_killed_is_reported(replace_worker):
 
 def test_worker_shows_its_messages_and_nothing_else(replace_worker, capfd):
     sent = io.BytesIO()
-    search_workers.WorkerMessages(sent).note("größer")
+    worker_processes.Messages(sent).note("größer")
     replace_worker("echo some warning >&2", f"echo '{sent.getvalue().decode().strip()}'")
     assert run_worker(b"task") == ["worker 2: größer"]
     assert capfd.readouterr() == ("", "")
@@ -136,12 +136,12 @@ def test_worker_shows_its_messages_and_nothing_else(replace_worker, capfd):
 
 def test_worker_that_ignores_sigterm_is_killed_with_its_children(replace_worker, monkeypatch):
     replace_worker("trap '' TERM", "sleep 30 &", "echo '[\"ready\", null]'", "sleep 30", "sleep 30")
-    monkeypatch.setattr(search_workers, "_STOP_SECONDS", 0.5)
+    monkeypatch.setattr(worker_processes, "_STOP_SECONDS", 0.5)
     report = Quiet()
-    worker = search_workers._Worker(2, b"", SearchDisplay(report, trials=1))
+    worker = worker_processes.WorkerProcess(2, b"", SearchDisplay(report, trials=1), what="the search")
     assert worker.started.wait(30)
     begin = time.monotonic()
-    search_workers._stop([worker])  # also waits for the end of the pipe, which the children have
+    worker_processes.stop([worker])  # also waits for the end of the pipe, which the children have
     assert time.monotonic() - begin < 5
     assert report.notes == []
 
@@ -150,7 +150,7 @@ def test_workers_refuse_data_that_cannot_be_sent(watched, plan, monkeypatch):
     val = MemorySplit(images=watched.val.images, labels=watched.val.labels)
     vars(val)["read"] = lambda index: index
     monkeypatch.setattr("tinynas.pipelines.search.load_data", lambda name, **settings: replace(watched, val=val))
-    message = r"the data set digits cannot be sent to other processes \(.*lambda.*\); search with --workers 1"
+    message = r"the data set digits cannot be sent to other processes \(.*lambda.*\); use --workers 1"
     with pytest.raises(InputError, match=message):
         search(plan_for(plan, 2), report=Quiet())
 
@@ -253,7 +253,7 @@ def test_search_that_is_stopped_leaves_nothing(image_search, tmp_path, start, pa
     command = start(*words, "--trials", "100000")
     command.read_until(pattern)
     if pattern.startswith("search"):
-        command.wait_for_loaders("search_worker", 1)
+        command.wait_for_loaders("pipelines.worker", 1)
     number = getattr(signal, name)
     if to_group:
         os.killpg(command.process.pid, number)

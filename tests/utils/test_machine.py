@@ -6,7 +6,7 @@ import pytest
 
 from tinynas.utils import machine
 from tinynas.utils.errors import InputError
-from tinynas.utils.machine import LOADERS_VARIABLE, loader_workers, num_cores, processes_on_machine, searching
+from tinynas.utils.machine import LOADERS_VARIABLE, loader_workers, num_cores, processes_on_machine, sharing_machine
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +22,11 @@ def eight_cores(monkeypatch):
 
 def test_processes_of_the_machine_share_its_cores(eight_cores, monkeypatch):
     assert loader_workers() == 8
-    with searching(3):
+    with sharing_machine(3):
         assert loader_workers() == 2
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert loader_workers() == 2
-    with searching(9):
+    with sharing_machine(9):
         assert processes_on_machine() == 36
         assert loader_workers() == 1, "each has a process that loads"
     assert processes_on_machine() == 4
@@ -39,13 +39,13 @@ def test_many_cores_have_sixteen_loaders(monkeypatch):
 
 def test_number_of_loaders_is_of_each_process(eight_cores, monkeypatch):
     monkeypatch.setenv(LOADERS_VARIABLE, "20")
-    with searching(2):
+    with sharing_machine(2):
         assert loader_workers() == 20
 
 
 def test_processes_that_are_started_know_that_they_share_the_machine():
     program = "from tinynas.utils.machine import processes_on_machine; print(processes_on_machine())"
-    with searching(5):
+    with sharing_machine(5):
         output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
     assert output == "5\n"
 

@@ -61,10 +61,8 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     broadcast_weights(supernet)  # with its statistics: they identify the supernet in the study
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")  # in notebooks, of what Optuna imports
-        from .search_study import (
-            join_search,
-            search_trained,
-        )  # Optuna and what draws pictures: not before the supernet is trained
+        from .search_study import search_trained  # Optuna and what draws pictures: once the supernet is trained
+        from .supernet_search import join_search
 
     if rank() > 0:
         join_search(plan, supernet, data, report=report)

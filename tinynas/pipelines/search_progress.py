@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..experiment.metric_names import format_metric
 from ..experiment.reporter import ProgressReporter
@@ -106,6 +107,11 @@ class SearchDisplay:
                 text = f"best {best} on search-val, {newest.on_front} on the front, {text}"
             self._is_complete = newest.tried >= self._trials
             self._report.advance("search", min(newest.tried, self._trials), self._trials, text)
+
+    def receive(self, number: int, kind: str, content: Any) -> None:
+        """Show the state that a worker has sent."""
+        assert kind == "state"
+        self.show(number, SearchState(**content))
 
     def note(self, text: str) -> None:
         """Show a message of one line."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from .errors import InputError
 
 LOADERS_VARIABLE = "TINYNAS_LOADERS"  # environment variable with the number of loading processes; --loader-workers
-_SEARCHING_VARIABLE = "TINYNAS_SEARCHING"  # with the number of processes that search, set by the one that starts them
+_PROCESSES_VARIABLE = "TINYNAS_PROCESSES"  # with the number of processes of a command, set by the one that starts them
 _MOST_LOADERS = 16  # by default: they read and resize some 5,000 photographs a second
 
 
@@ -41,15 +41,15 @@ def num_cores() -> int:
 
 
 def processes_on_machine() -> int:
-    """Return how many processes of the command share this machine: those of torchrun or of a search."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * int(os.environ.get(_SEARCHING_VARIABLE, "1"))
+    """Return how many processes of the command share this machine: those of torchrun, or of --workers."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * int(os.environ.get(_PROCESSES_VARIABLE, "1"))
 
 
 @contextmanager
-def searching(processes: int) -> Iterator[None]:
-    """Let so many processes of a search share the machine in the body: this one, and those that the body starts."""
-    os.environ[_SEARCHING_VARIABLE] = str(processes)
+def sharing_machine(processes: int) -> Iterator[None]:
+    """Let so many processes of a command share the machine in the body: this one, and those that the body starts."""
+    os.environ[_PROCESSES_VARIABLE] = str(processes)
     try:
         yield
     finally:
-        del os.environ[_SEARCHING_VARIABLE]
+        del os.environ[_PROCESSES_VARIABLE]

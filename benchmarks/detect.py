@@ -48,7 +48,11 @@ SEEDS = range(3)
 RESOLUTION = 96
 RESOLUTIONS = (64, 80, 96, 112, 128)  # at which networks are evaluated
 SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at RESOLUTION
-ROWS = {"plain": {}, "plain, equal passes": {"epochs": 2 * EPOCHS}, "NetAug": {"netaug": True}}
+ROWS = {
+    "plain": {},
+    "plain, equal passes": {"epochs": 2 * EPOCHS},
+    "NetAug": {"netaug": True, "init": "kaiming-uniform"},
+}
 LABELS = {"plain, equal passes": "plain, twice the epochs", "NetAug": "NetAug (the default)"}
 METRICS = ("ap50", "accuracy", "train_accuracy")  # the accuracy of a detector is its mAP
 CAPTION = (

@@ -10,11 +10,13 @@ import typer
 
 from tinynas.arch.budget import Budget, split_own_limits
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.front_settings import FrontSettings
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.recipes import RecipeFile, load_recipe
 from tinynas.experiment.saved import read_config_file
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
+from tinynas.utils.errors import InputError
 from tinynas.utils.overrides import Overrides
 
 from . import options as opt
@@ -88,7 +90,7 @@ def _parsed(limits: Mapping[str, Any]) -> dict[str, Any]:
     return {**limits, "own": split_own_limits(limits["own"] or [])}
 
 
-@opt.settings_options(RetrainConfig)
+@opt.settings_options(FrontSettings, RetrainConfig)
 def retrain(
     target: opt.Target = None,
     *,
@@ -114,31 +116,86 @@ def retrain(
     """Train one network and write the model that is deployed.
 
     Limits choose the most accurate network that the run has evaluated within them; without limits it is the run's best.
-    The data set is that of the run or model that the network comes from, unless another one is named.
+    The data set is that of the run or model that the network comes from, unless another one is named. --front N trains
+    N networks of the run's front instead; run it again to continue where it was interrupted.
     """
-    from tinynas.experiment.run_folder import RetrainFolder
     from tinynas.pipelines.planning import resolve_retraining
-    from tinynas.pipelines.retrain import retrain as run_retrain
-    from tinynas.utils.distributed import broadcast_from_rank0, choose_device, process_group
+    from tinynas.utils.distributed import choose_device
 
     limits = {"flops": flops, "params": params, "sram": sram, "flash": flash, "latency": latency, "own": limit}
     named = {"name": name, "resume": resume, "task": task, "source": source}
     read_request = partial(_read_request, target, named, limits, recipe=recipe, config=config, overrides=overrides)
-    if dry_run:
+    several = overrides.apply(FrontSettings())
+    if several.front is None and dry_run:
         how = read_request()
         show_dry_run(Screen(as_json), resolve_retraining(target, **how), how["recipe"])
         return
     choose_device(device)
+    if several.front is None:
+        _retrain_one(target, read_request, Screen(as_json), tensorboard=tensorboard)
+    else:
+        _check_unused({"--from": source, "--task": task, "--recipe": recipe, "--dry-run": dry_run})
+        _retrain_front(target, several, read_request(), Screen(as_json))
+
+
+def _retrain_one(
+    target: str | None, read_request: Callable[[], dict[str, Any]], screen: Screen, *, tensorboard: bool
+) -> None:
+    """Retrain one network, in all processes of torchrun, and show what it reaches.
+
+    Args:
+        target: A run's folder, or a network. None: the newest run.
+        read_request: Returns what is asked of `plan_retraining`.
+        screen: Shows progress and results.
+        tensorboard: Whether scalars are written for TensorBoard.
+    """
+    from tinynas.experiment.run_folder import RetrainFolder
+    from tinynas.pipelines.retrain import retrain as run_retrain
+    from tinynas.utils.distributed import broadcast_from_rank0, process_group
+
     with process_group():
         plan, settings = broadcast_from_rank0(_plan_of_request, target, read_request)
         plan = replace(plan, tensorboard=tensorboard)
-        with Screen(as_json) as screen:
+        with screen:
             _note_default_data(screen, plan.config.data, settings)
             metrics = run_retrain(plan, report=screen)
     if metrics is None:  # torchrun's first process shows it
         return
     show_metrics(screen, plan.folder, metrics)
     screen.document(metrics.to_dict() | {"model": str(RetrainFolder(plan.folder).model)})
+
+
+def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping[str, Any], screen: Screen) -> None:
+    """Retrain several networks of a run, and compare them.
+
+    Args:
+        target: The run's folder. None: the newest run.
+        settings: Which networks are retrained, in which ways.
+        request: Name, limits and settings, as `_read_request` returns them.
+        screen: Shows progress and results.
+    """
+    from tinynas.experiment.compare import compare_runs
+    from tinynas.experiment.run_folder import FRONT, RunFolder
+    from tinynas.experiment.runs import newest_run
+    from tinynas.pipelines.retrain_front import plan_front, retrain_front
+
+    run = Path(target) if target else newest_run(FRONT).path
+    name, budget, overrides = request["name"] or "front", request["budget"], request["overrides"]
+    plans = plan_front(run, settings, name=name, budget=budget, overrides=overrides)
+    with screen:
+        retrain_front(plans, workers=settings.workers, report=screen)
+    plot = RunFolder(run).comparison_plot
+    comparison = compare_runs([run], plot)
+    show_comparison(screen, comparison, plot)
+    screen.document(comparison.to_dict() | {"picture": str(plot)})
+
+
+def _check_unused(options: Mapping[str, Any]) -> None:
+    """Raise InputError if an option is used that is for a single retraining."""
+    for name, value in options.items():
+        if value:
+            text = name if value is True else f"{name} {value}"
+            raise InputError(f"--front retrains networks of a run, each by the same settings; remove {text}")
 
 
 def _plan_of_request(target: str | None, read_request: Callable[[], dict[str, Any]]) -> tuple[RetrainPlan, Overrides]:
@@ -159,7 +216,7 @@ def _read_request(
     overrides: Overrides,
 ) -> dict[str, Any]:
     """Return what is asked of `plan_retraining`: what was named, and what files say."""
-    from tinynas.pipelines.planning import front_budget
+    from tinynas.pipelines.run_network import front_budget
 
     published = load_recipe(recipe) if recipe else None
     if published and not named["resume"]:

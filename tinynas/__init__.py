@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .models.network import build
     from .models.supernet import Supernet
     from .pipelines.program import retrain, search
+    from .pipelines.program_front import retrain_front
     from .pipelines.program_model import TrainedModel
     from .pipelines.program_run import Run, open_model, open_run
 
@@ -63,6 +64,7 @@ __all__ = [
     "open_model",
     "open_run",
     "retrain",
+    "retrain_front",
     "search",
 ]
 
@@ -81,6 +83,7 @@ _NEEDS_TORCH = {  # names that are imported at first use, so that everything els
     "TrainedModel": "pipelines.program_model.TrainedModel",
     "search": "pipelines.program.search",
     "retrain": "pipelines.program.retrain",
+    "retrain_front": "pipelines.program_front.retrain_front",
     "open_run": "pipelines.program_run.open_run",
     "open_model": "pipelines.program_run.open_model",
 }

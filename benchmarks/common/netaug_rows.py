@@ -10,7 +10,7 @@ from .training_time import STRONG
 EPOCHS = 20
 LARGE_EPOCHS = 10  # of the large network
 NETAUG_TIME = "NetAug's"  # in place of a number of epochs: as many plain ones as take NetAug's time
-NETAUG = {"netaug": True, "expand_until": 1.0}  # the paper's schedule
+NETAUG = {"netaug": True, "expand_until": 1.0, "init": "kaiming-uniform"}  # the paper's schedule
 TEACHER = {"teacher": "supernet"}
 FIRST_HALF = NETAUG | {"expand_until": 0.5}
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tinynas import Supernet, augment, load_arch
-from tinynas.data.augmentation import FILE_CROP_SCALE
+from tinynas.data.augmentation import DEFAULT_RANGES
 from tinynas.data.base import Data
 from tinynas.data.images import read_image
 from tinynas.data.memory import MemorySplit
@@ -81,7 +81,7 @@ def measure_smaller(files: Sequence[str]) -> Iterator[dict]:
         for number, file in enumerate(files):
             torch.manual_seed(number)
             height, width = read_image(file).shape[1:]
-            crop = RandomCrop.draw(height, width, resolution, FILE_CROP_SCALE)
+            crop = RandomCrop.draw(height, width, resolution, DEFAULT_RANGES.file_crop_scale)
             start = time.process_time()
             whole = crop(read_image(file))
             middle = time.process_time()

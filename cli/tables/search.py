@@ -6,7 +6,7 @@ from pathlib import Path
 from tinynas.arch.cost import describe
 from tinynas.arch.cost_names import cost_title, cost_word
 from tinynas.arch.targets import find_target
-from tinynas.experiment.comparison import Comparison
+from tinynas.experiment.comparison import ComparedPoint, Comparison
 from tinynas.experiment.metric_names import column_title, format_metric, is_percent
 from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
 from tinynas.utils.sizes import format_size
@@ -75,6 +75,30 @@ def _value(metric: str, value: float) -> str:
     return percent(value) if is_percent(metric) else format_metric(metric, value)
 
 
+def _value_with_deviation(metric: str, point: ComparedPoint) -> str:
+    """Return the value of a metric, and its standard deviation over seeds: "89.20 ± 0.35 (3 seeds)"."""
+    value = _value(metric, point.accuracy)
+    return value if point.deviation is None else f"{value} ± {point.deviation:.2f} ({point.seeds} seeds)"
+
+
+def show_differences(screen: Screen, comparison: Comparison) -> None:
+    """Show how much more accurate networks are that were retrained in other ways than plain, if there are any."""
+    rows = []
+    for item in comparison.differences:
+        interval = "one seed" if item.half is None else f"{item.mean - item.half:+.2f} to {item.mean + item.half:+.2f}"
+        rows.append(
+            {
+                "series": item.kind,
+                "MACs (FLOPs)": describe("macs", item.macs),
+                "difference to plain": f"{item.mean:+.2f}",
+                "95% interval": interval,
+                "beyond the seeds' spread": "yes" if item.is_beyond_spread else "-",
+            }
+        )
+    if rows:
+        screen.table("Differences to the same network retrained plain, in percentage points, paired by seed", rows)
+
+
 def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
     """Show what a finished retraining measured."""
     row = {f"test {metrics.metric} %": percent(metrics.accuracy)}
@@ -105,7 +129,7 @@ def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
             images += f", {series.metric}"
         for point in series.points:
             row = {"series": name, "name": point.name, "images": images}
-            row[column_title(sorted(metrics))] = _value(series.metric, point.accuracy)
+            row[column_title(sorted(metrics))] = _value_with_deviation(series.metric, point)
             row |= cost_cells(point)
             for cost in comparison.costs:
                 if cost not in COST_TITLES:
@@ -114,6 +138,7 @@ def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
             rows.append(row)
             name, volume = "", ""
     screen.table("Comparison", rows, left=3)
+    show_differences(screen, comparison)
     decades, references = [], [f"{comparison.reference[-1]:.1f}%"]
     for name, value in zip(comparison.costs, comparison.reference, strict=False):
         title = cost_title(name, comparison.units)

@@ -1,6 +1,6 @@
 """Tables of settings: every setting of a configuration class with its key, flag, defaults and help, as Markdown."""
 
-from tinynas.experiment import config, plans, search_settings
+from tinynas.experiment import config, front_settings, plans, search_settings
 from tinynas.utils.settings import SettingRow, rows
 
 HEADER = "| `config.yaml` | flag | default | what it does |\n|---|---|---|---|"
@@ -11,7 +11,8 @@ def table(class_name: str) -> str:
     """Return the table of a class of settings, or of the settings of a plan, which no file has."""
     of_files = getattr(config, class_name, None) or getattr(search_settings, class_name, None)
     if of_files is None:
-        return "\n".join([HEADER_WITHOUT_FILE, *map(row, rows(getattr(plans, class_name)))])
+        without_file = getattr(plans, class_name, None) or getattr(front_settings, class_name)
+        return "\n".join([HEADER_WITHOUT_FILE, *map(row, rows(without_file))])
     lines = [HEADER]
     for setting in rows(of_files):
         lines.append(f"| `{setting.key}` {row(setting)}")

@@ -130,3 +130,45 @@ def test_retrain_command_reads_a_retrainings_config(searched, watched, tinynas, 
     assert after.pop("netaug")["num_augmented"] == 1
     assert after == before
     assert "config.yaml 'space'" in fails("retrain", searched, "--config", searched / "config.yaml")
+
+
+@pytest.mark.slow
+def test_front_is_retrained_by_workers_to_the_bits_of_one_process(tinynas, fails, tmp_path):
+    code, _, err = tinynas(
+        "search", "--space", "micro", "--flops", "300K", "--epochs", "1", "--trials", "9", "--run", "r"
+    )
+    assert code == 0, err
+    words = ["retrain", "r", "--front", "2", "--both", "--epochs", "1", "--seeds", "2"]
+    code, out, err = tinynas(*words, "--workers", "2", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    plain, netaug = (item for item in document["series"] if item["split"] == "test")
+    assert [len(plain["points"]), len(netaug["points"])] == [2, 2]
+    assert {point["seeds"] for point in plain["points"] + netaug["points"]} == {2}
+    assert [item["seeds"] for item in document["differences"]] == [2, 2]
+    assert (tmp_path / document["picture"]).exists()
+    code, _, err = tinynas(*words, "--name", "alone")
+    assert code == 0, err
+    models = sorted(tmp_path.glob("r/retrain/front-*/model.safetensors"))
+    assert len(models) == 8
+    for model in models:
+        alone = model.parent.with_name(model.parent.name.replace("front-", "alone-", 1)) / model.name
+        assert load_file(alone).keys() == load_file(model).keys()
+        assert all(torch.equal(tensor, load_file(model)[name]) for name, tensor in load_file(alone).items())
+    assert "2 here; choose another --name" in fails(*words[:-3], "2", "--workers", "2")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--both"], "are for several networks; add --front N"),
+        (
+            ["--front", "2", "--task", "detect"],
+            "--front retrains networks of a run, each by the same settings; remove --task",
+        ),
+        (["--front", "2", "--dry-run"], "remove --dry-run"),
+        (["--front", "2", "--netaug"], "netaug is a way of training here"),
+    ],
+)
+def test_options_that_do_not_go_with_a_front_are_refused(searched, fails, words, message):
+    assert message in fails("retrain", searched, *words)

@@ -301,7 +301,7 @@ def test_retrain_with_class_weights_trains_other_weights(data, space, tmp_path, 
     save_model(model, Model(net=build(arch), data="small", classes=data.classes, normalise=data.normalise))
     base = RetrainConfig(recipe=RECIPE)
     if training == "netaug":
-        base = base.with_netaug(NetAug())
+        base = replace(base, netaug=NetAug())
     if training == "teacher":
         base = replace(base, distillation=Distillation(teacher=str(model)))
     states = {}

@@ -86,9 +86,7 @@ class ImageSplit:
         if request.seed is None:
             return center_crop(self.read(request.image), request.resolution, self.crop)
         torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer
-        crop = RandomCrop.draw(
-            *self.read.size(request.image), request.resolution, request.ranges.file_crop_scale
-        )
+        crop = RandomCrop.draw(*self.read.size(request.image), request.resolution, request.ranges.file_crop_scale)
         if not (self.flip and request.ranges.mirror):
             crop = crop._replace(mirrored=False)
         changed = request.ranges.jitter(self._cropped(request.image, crop))

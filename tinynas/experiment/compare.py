@@ -8,16 +8,17 @@ from ..arch.cost import Cost
 from ..arch.cost_names import cost_title, cost_word
 from ..utils.errors import FileError, InputError
 from ..utils.io import write
-from ..utils.pareto import Point, hypervolume
+from ..utils.pareto import Point
 from .compared_costs import CostAxes
 from .comparison import ComparedPoint, ComparedSeries, Comparison
 from .early_exit_folder import CASCADE, SIDENET, EarlyExitFolder
 from .early_exit_report import EarlyExitReport, ThresholdPoint
 from .evaluation_report import EvaluationReport
+from .finished import differences, finished_networks
 from .front_plot import ColouredSeries, coloured_figure
 from .metric_names import axis_label
 from .plots import Series, columns, pareto_plot, render
-from .results import RetrainMetrics, SearchResult
+from .results import SearchResult
 from .run_folder import RunFolder
 
 _MARKERS = "osD^vPX*"
@@ -29,7 +30,8 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
     A series is a Pareto front (accuracy on search-val, with the supernet's weights) of all networks that a search has
     evaluated, the networks of a run retrained in one way (accuracy on test), a network at several image sizes, or one
     with early exits at several thresholds, its MACs those of an average image. Hypervolumes are measured from twice the
-    largest costs and the lowest accuracy of all points.
+    largest costs and the lowest accuracy of all points; those of networks retrained in several ways count the networks
+    that are retrained in all of them.
 
     Args:
         runs: Run folders.
@@ -43,9 +45,11 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
     """
     folders = [RunFolder(path) for path in runs]
     axes = CostAxes.of_runs(folders, costs)
-    series, left_out = [], []
+    series, left_out, differing = [], [], []
     for run in folders:
         prefix = f"{run.path.resolve().name}: " if len(runs) > 1 else ""
+        for difference in differences(finished_networks(run)):
+            differing.append(replace(difference, kind=prefix + difference.kind))
         for item in _series_of(run, axes):
             named = replace(item.with_costs(axes.costs), name=prefix + item.name)
             if named.points:
@@ -56,12 +60,15 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
         words = " and a known ".join(map(cost_word, axes.costs))
         raise InputError(f"no network has a known {words}; choose another cost")
     reference = _reference(series, axes.costs)
-    measured = []
-    for item in series:
-        measured.append(replace(item, hypervolume=hypervolume(item.positions(axes.costs), reference)))
+    measured = [replace(item, hypervolume=item.dominated(axes.costs, reference)) for item in series]
     write(out, _plot(measured, axes))
     return Comparison(
-        series=tuple(measured), reference=reference, costs=axes.costs, units=axes.units, left_out=tuple(left_out)
+        series=tuple(measured),
+        differences=tuple(differing),
+        reference=reference,
+        costs=axes.costs,
+        units=axes.units,
+        left_out=tuple(left_out),
     )
 
 
@@ -96,9 +103,10 @@ def _plot(series: Sequence[ComparedSeries], axes: CostAxes) -> bytes:
 def _plot_series(series: ComparedSeries, costs: Sequence[str]) -> Series:
     """Return the series as it is drawn: accuracies are written beside points that no line joins."""
     label = f"{series.name} ({series.data} {series.split})"
+    marker = "*" if "NetAug" in series.name else "s" if series.split == "test" else "o"
     if series.line:
-        return Series(label=label, points=series.positions(costs), line=True)
-    marker = "*" if "NetAug" in series.name else "s"
+        deviations = [point.deviation or 0.0 for point in series.points]
+        return Series(label=label, points=series.positions(costs), line=True, marker=marker, deviations=deviations)
     texts = [f"{point.accuracy:.1f}" for point in series.points]
     return Series(label=label, points=series.positions(costs), marker=marker, annotate=texts)
 
@@ -148,30 +156,37 @@ def _search_name(result: SearchResult) -> str:
 def _retrained(run: RunFolder, axes: CostAxes) -> list[ComparedSeries]:
     """Return a series for every way of retraining and every data set."""
     groups: dict[tuple[str, str, str], list[ComparedPoint]] = {}
-    for name, metrics in run.read_metrics().items():
-        key = _kind(metrics), metrics.data, metrics.metric
-        cost = axes.complete(metrics.cost, run, run.retraining(name))
-        groups.setdefault(key, []).append(_point(metrics.accuracy, cost, name))
+    for network in finished_networks(run):
+        cost = axes.complete(network.cost, run, network.folder)
+        point = replace(
+            _point(network.accuracy, cost, network.name),
+            network=network.network,
+            deviation=network.deviation,
+            seeds=len(network.accuracies),
+        )
+        groups.setdefault((network.kind, network.data, network.metric), []).append(point)
     series = []
-    for kind, data, metric in sorted(groups, key=_kind_length):
-        points = tuple(groups[kind, data, metric])
-        series.append(ComparedSeries(name=kind, data=data, metric=metric, split="test", line=False, points=points))
+    for (kind, data, metric), networks in groups.items():
+        others = [other for key, other in groups.items() if key[1:] == (data, metric)]
+        points = _measured_alike(networks, others)
+        line = len({point.network for point in points}) > 1
+        series.append(
+            ComparedSeries(name=kind, data=data, metric=metric, split="test", line=line, points=tuple(points))
+        )
     return series
 
 
-def _kind(metrics: RetrainMetrics) -> str:
-    """Return how a network was retrained."""
-    kind = "retrained"
-    if metrics.netaug:
-        kind += " + NetAug"
-    if metrics.teacher:
-        kind += " + teacher"
-    return kind
+def _measured_alike(points: Sequence[ComparedPoint], series: Sequence[Sequence[ComparedPoint]]) -> list[ComparedPoint]:
+    """Return points of which those count whose networks are in all series; all count if the series have none in common.
 
-
-def _kind_length(key: tuple[str, str, str]) -> int:
-    """Order ways of retraining from plain to NetAug with a teacher: the longer the name, the more it has."""
-    return len(key[0])
+    Args:
+        points: Points of one of the series.
+        series: Points of all series.
+    """
+    common = {point.network for point in points}
+    for others in series:
+        common &= {point.network for point in others}
+    return [replace(point, is_measured=point.network in common or not common) for point in points]
 
 
 def _resized(network: str, report: EvaluationReport) -> ComparedSeries:

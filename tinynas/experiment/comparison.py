@@ -1,10 +1,10 @@
 """A comparison of runs as dataclasses: series of networks, each at its accuracy and cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..utils.pareto import Point, point_of
+from ..utils.pareto import Point, hypervolume, point_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,10 @@ class ComparedPoint:
         peak_sram: Bytes.
         flash: Bytes.
         name: Its name within the series, if it has one.
+        network: What tells its network from others, if that is known.
+        deviation: Standard deviation of the accuracy over seeds, in percentage points; None of a single seed.
+        seeds: From how many seeds the accuracy is the mean.
+        is_measured: Whether the hypervolume of its series counts it.
         others: Further costs by name.
     """
 
@@ -27,6 +31,10 @@ class ComparedPoint:
     peak_sram: int
     flash: int
     name: str = ""
+    network: str = ""
+    deviation: float | None = None
+    seeds: int = 1
+    is_measured: bool = True
     others: Mapping[str, float] = field(default_factory=dict)
 
     def costs(self) -> dict[str, float]:
@@ -39,8 +47,10 @@ class ComparedPoint:
         return point_of(self.costs(), costs, self.accuracy)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data: further costs beside the others, `name` only if there is one."""
+        """Return plain data: further costs beside the others, `name` and the spread over seeds only if there are."""
         plain: dict[str, Any] = {"accuracy": self.accuracy, **self.costs()}
+        if self.deviation is not None:
+            plain |= {"deviation": self.deviation, "seeds": self.seeds}
         if self.name:
             plain["name"] = self.name
         return plain
@@ -72,6 +82,10 @@ class ComparedSeries:
         """Return the costs of these names and the accuracy of every point."""
         return [point.position(costs) for point in self.points]
 
+    def dominated(self, costs: Sequence[str], reference: Point) -> float:
+        """Return the hypervolume of the points that count, from a reference."""
+        return hypervolume([point.position(costs) for point in self.points if point.is_measured], reference)
+
     def with_costs(self, costs: Sequence[str]) -> "ComparedSeries":
         """Return the series with the points of which these costs are known, and no further costs."""
         points = []
@@ -95,11 +109,40 @@ class ComparedSeries:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How much more accurate a network is that was retrained in some way than the same one that was retrained plain.
+
+    Attributes:
+        kind: The way.
+        macs: Multiply-accumulates of the network.
+        mean: Mean of the differences, paired by seed, in percentage points.
+        half: Half of the mean's 95% interval, in percentage points; None of a single seed.
+        seeds: How many seeds both have.
+    """
+
+    kind: str
+    macs: float
+    mean: float
+    half: float | None
+    seeds: int
+
+    @property
+    def is_beyond_spread(self) -> bool:
+        """Whether the interval does not contain 0."""
+        return self.half is not None and abs(self.mean) > self.half
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Series of one or more runs.
 
     Attributes:
         series: The series, run by run.
+        differences: Of the networks that were retrained in several ways.
         reference: Costs and accuracy from which hypervolumes are measured.
         costs: Names of the costs, one or two.
         units: Units of the user's own costs, by name.
@@ -107,6 +150,7 @@ class Comparison:
     """
 
     series: tuple[ComparedSeries, ...]
+    differences: tuple[Difference, ...] = ()
     reference: Point
     costs: tuple[str, ...] = ("macs",)
     units: Mapping[str, str] = field(default_factory=dict)
@@ -119,4 +163,5 @@ class Comparison:
             "costs": list(self.costs),
             "reference": dict(zip([*self.costs, "accuracy"], self.reference, strict=True)),
             "left_out": list(self.left_out),
+            "differences": [item.to_dict() for item in self.differences],
         }

@@ -1,7 +1,7 @@
 """Configurations of a supernet's training and of a retraining: all settings, and their defaults by task."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -216,16 +216,7 @@ class RetrainConfig:
     @classmethod
     def variants(cls) -> dict[str, "RetrainConfig"]:
         """Return the defaults that --help and the docs show, by case."""
-        plain = _RETRAIN_DEFAULTS["classify"]
-        return {
-            "classification": plain,
-            "detection": _RETRAIN_DEFAULTS["detect"],
-            "with --netaug": plain.with_netaug(NetAug()),
-        }
-
-    def with_netaug(self, netaug: NetAug) -> "RetrainConfig":
-        """Return the configuration with NetAug, and with the initial weights that suit it."""
-        return replace(self, netaug=netaug, init="kaiming-uniform")
+        return {"classification": _RETRAIN_DEFAULTS["classify"], "detection": _RETRAIN_DEFAULTS["detect"]}
 
 
 _SUPERNET_DEFAULTS = {

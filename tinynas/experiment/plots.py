@@ -32,6 +32,7 @@ class Series:
         faint: Draw the points small and transparent.
         marker: Matplotlib's name of the marker.
         annotate: A text beside each point.
+        deviations: Standard deviation of each point's accuracy, drawn as an error bar; 0 has none.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Series:
     faint: bool = False
     marker: str = "o"
     annotate: Sequence[str] = ()
+    deviations: Sequence[float] = ()
 
 
 def pareto_plot(
@@ -183,6 +185,8 @@ def _draw(axes: Axes, series: Series, color: str) -> None:
     if series.line:
         steps_x, steps_y = columns(pareto_front(series.points))
         axes.step(steps_x, steps_y, where="post", color=color, linewidth=1.2)
+    if any(series.deviations):
+        axes.errorbar(costs, accuracy, yerr=series.deviations, fmt="none", ecolor=color, capsize=3, linewidth=1)
     for text, point in zip(series.annotate, series.points, strict=False):
         axes.annotate(text, (point[0], point[-1]), xytext=(7, -3), textcoords="offset points", fontsize=7)
 

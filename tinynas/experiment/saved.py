@@ -31,6 +31,30 @@ def save_config(path: Path, config: Mapping[str, Any]) -> None:
     """
     plain = from_json(to_json(config))
     written = read_config(path) if path.exists() else {}
+    _check_config(path, written, plain, advice="choose another folder")
+    if written != plain:
+        write_yaml(path, plain)
+
+
+def check_retraining(plan: RetrainPlan) -> None:
+    """Check that the folder of a retraining, if anything was trained there, has the same settings.
+
+    Raises:
+        FileError: It has another value for a setting.
+    """
+    folder = RetrainFolder(plan.folder)
+    if folder.is_trained():
+        plain = from_json(to_json(_settings_of(plan)))
+        advice = "choose another --name for these retrainings, or delete the folder"
+        _check_config(folder.config, read_config(folder.config), plain, advice=advice)
+
+
+def _check_config(path: Path, written: Mapping[str, Any], plain: Mapping[str, Any], *, advice: str) -> None:
+    """Check that the settings of a file are those that are requested; it may be empty, or lack newer ones.
+
+    Raises:
+        FileError: The file has another value for a setting.
+    """
     existing = with_current_keys(with_current_keys(written, SupernetConfig), RetrainConfig)
     if written:
         for config_class in (SupernetConfig, RetrainConfig):
@@ -38,10 +62,13 @@ def save_config(path: Path, config: Mapping[str, Any]) -> None:
     for key, value, requested in _differences(existing, plain):
         raise FileError(
             f"{path.parent} has another configuration: {key} is {_shortened(value)} there, "
-            f"{_shortened(requested)} here; choose another folder"
+            f"{_shortened(requested)} here; {advice}"
         )
-    if written != plain:
-        write_yaml(path, plain)
+
+
+def _settings_of(plan: RetrainPlan) -> dict[str, Any]:
+    """Return the content of a retraining's config.yaml."""
+    return {"arch": plan.arch.to_dict(), **asdict(plan.config)}
 
 
 def _add_missing(existing: dict[str, Any], requested: Mapping[str, Any], config_class: Any) -> None:
@@ -82,7 +109,7 @@ def save_retraining(plan: RetrainPlan, identity: DataIdentity) -> None:
     folder = RetrainFolder(plan.folder)
     if not folder.is_trained():
         folder.discard_settings()
-    save_config(folder.config, {"arch": plan.arch.to_dict(), **asdict(plan.config)})
+    save_config(folder.config, _settings_of(plan))
     save_data(folder.data, plan.config.data, identity)
 
 

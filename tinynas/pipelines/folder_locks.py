@@ -7,7 +7,7 @@ from pathlib import Path
 from ..experiment.reporter import ProgressReporter
 from ..experiment.run_folder import RetrainFolder, RunFolder
 from ..utils.distributed import world_size
-from ..utils.errors import FileError
+from ..utils.errors import BusyError, FileError
 from ..utils.locks import exclusive_lock
 
 
@@ -51,12 +51,12 @@ def retraining_lock(retraining: RetrainFolder) -> Iterator[None]:
     """Let one process train in a retraining's folder.
 
     Raises:
-        FileError: Another process does.
+        BusyError: Another process does.
     """
 
     def refuse(holder: str) -> None:
         """Refuse to train beside another process."""
-        raise FileError(
+        raise BusyError(
             f"{retraining.path} is being trained by {holder}; wait until that has ended, or choose another --name"
         )
 

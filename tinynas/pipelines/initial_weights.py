@@ -64,9 +64,7 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
 
 def _fresh_init(config: RetrainConfig) -> str:
     """Return how weights are initialised that no trained network provides."""
-    if config.init in INITS:
-        return config.init
-    return "kaiming-normal" if config.netaug is None else "kaiming-uniform"
+    return config.init if config.init in INITS else str(RetrainConfig().init)
 
 
 def _adopt_model(supernet: Supernet, path: Path, arch: Arch, data: Data) -> None:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ..arch.arch import Arch
-from ..arch.budget import NO_OWN, Budget, OwnLimits
+from ..arch.budget import Budget
 from ..arch.netaug import family_factors
-from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import load_arch, short_name
 from ..data.registry import load_data
-from ..experiment.config import RetrainConfig
+from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import RecipeFile
@@ -20,49 +19,14 @@ from ..experiment.saved import read_retraining, read_supernet_config
 from ..models.model_file import read_model
 from ..models.network import INITS
 from ..tasks.registry import fit_to_data, task_named
-from ..utils.errors import BudgetError, FileError, InputError, unknown
+from ..utils.errors import FileError, InputError, unknown
 from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
+from .run_network import network_of_run
 
 SUPERNET = "supernet"  # in place of a model's file: the run's supernet
 NO_LIMITS = Budget()
 NO_OVERRIDES = Overrides()
-
-
-def front_budget(
-    target: str | None,
-    source: Path | None,
-    *,
-    flops: str | None = None,
-    params: str | None = None,
-    sram: str | None = None,
-    flash: str | None = None,
-    latency: str | None = None,
-    own: OwnLimits = NO_OWN,
-) -> Budget:
-    """Read the limits that choose a network of a run.
-
-    What `sram` and `flash` limit is decided by what the run's networks were searched for.
-
-    Args:
-        target: A run's folder, or another network than a run's. None: the newest run.
-        source: Trained model that is trained further, in place of `target`.
-        flops: As in `Budget.parse`, like the others.
-        params: Parameters.
-        sram: Memory that an inference takes.
-        flash: Memory of the network.
-        latency: Time of one inference.
-        own: Limits of the user's own costs, by name.
-
-    Raises:
-        InputError: A text is not a count or size.
-        FileError: There is no run, or its front.json is damaged.
-    """
-    runtime = DEFAULT_TARGET
-    if source is None and (sram is not None or flash is not None):
-        run = Path(target) if target else newest_run(BEST).path
-        runtime = RunFolder(run).read_front().target if run.is_dir() else DEFAULT_TARGET
-    return Budget.parse(flops=flops, params=params, sram=sram, flash=flash, latency=latency, own=own, target=runtime)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +140,29 @@ def _named_arch(target: str | None, recipe: RecipeFile | None) -> Arch | None:
 
 def _resolve_run(run: Path, task: str | None, budget: Budget, overrides: Overrides) -> ResolvedRetraining:
     """Resolve a retraining of a run's most accurate network within a budget."""
-    arch, searched = _network_of_run(run, budget), read_supernet_config(run)
+    data_of = None if overrides.get("data") else run
+    searched, overrides = _with_settings_of_run(run, overrides)
+    resolved = _resolve(network_of_run(run, budget), searched.data, task, overrides, run)
+    return replace(resolved, budget=budget, data_of=data_of)
+
+
+def retraining_config(run: Path, arch: Arch, overrides: Overrides) -> RetrainConfig:
+    """Return the settings with which a network of a run is retrained, on the run's data set unless another is named.
+
+    Raises:
+        InputError: The settings contradict each other, or do not fit the network.
+        FileError: The run has no readable config.yaml.
+    """
+    searched, overrides = _with_settings_of_run(run, overrides)
+    return _resolve(arch, searched.data, None, overrides, run).config
+
+
+def _with_settings_of_run(run: Path, overrides: Overrides) -> tuple[SupernetConfig, Overrides]:
+    """Return the settings of a run's supernet, and overrides with those that its retrainings share."""
+    searched = read_supernet_config(run)
     if searched.skip_unreadable:
         overrides = Overrides.read({"skip_unreadable": True}, RetrainConfig) | overrides
-    data_of = None if overrides.get("data") else run
-    return replace(_resolve(arch, searched.data, task, overrides, run), budget=budget, data_of=data_of)
+    return searched, overrides
 
 
 def _resolve_model(model: Path, task: str | None, overrides: Overrides) -> ResolvedRetraining:
@@ -217,7 +199,7 @@ def default_config(arch: Arch, data: str, *, netaug: bool) -> RetrainConfig:
     if not netaug:
         return config
     width, expand = family_factors(arch)
-    return config.with_netaug(NetAug(width=width, expand=expand))
+    return replace(config, netaug=NetAug(width=width, expand=expand))
 
 
 def _resolve(
@@ -255,23 +237,6 @@ def _check_weights(config: RetrainConfig, run: Path | None) -> None:
             f"the supernet of {run} was trained on {trained_on}, the network is for {config.data}; "
             "remove --data, or choose other weights than supernet"
         )
-
-
-def _network_of_run(run: Path, budget: Budget) -> Arch:
-    """Return a run's best network, or the most accurate that it has evaluated within a budget."""
-    if not budget.limits():
-        return RunFolder(run).read_best()
-    if budget.min_macs is not None:
-        raise InputError("a network is chosen by upper limits; give --flops one count, not a range")
-    evaluated = RunFolder(run).read_evaluations()
-    entry = evaluated.best_within(budget)
-    if entry is None:
-        smallest = evaluated.smallest(budget)
-        raise BudgetError(
-            f"no network that {run} has evaluated keeps {budget.describe()}; the smallest values are "
-            f"{smallest.describe()}; raise the limits, or search with them"
-        )
-    return entry.arch
 
 
 def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget = NO_LIMITS) -> Path:

@@ -21,7 +21,7 @@ from ..utils.distributed import choose_device
 from . import retrain as retrain_command
 from . import search as search_command
 from .keywords import RetrainKeywords, SearchKeywords
-from .planning import front_budget, plan_retraining
+from .planning import plan_retraining
 from .program_arguments import (
     Limit,
     by_name,
@@ -38,6 +38,7 @@ from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
 from .program_progress import Progress, reporter_of
 from .program_run import Run
+from .run_network import front_budget
 from .search_planning import own_sampler, plan_search, search_target
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]

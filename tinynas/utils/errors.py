@@ -47,6 +47,10 @@ class FileError(TinyNASError):
     """A file or folder is missing, corrupt, or belongs to something else."""
 
 
+class BusyError(FileError):
+    """Another process is at work in a folder."""
+
+
 class TrainingError(TinyNASError):
     """Training cannot continue."""
 

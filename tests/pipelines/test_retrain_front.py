@@ -1,0 +1,153 @@
+import re
+from dataclasses import asdict
+
+import pytest
+
+from helpers import Quiet
+from tinynas.arch.budget import Budget
+from tinynas.arch.cost import Cost
+from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.front_settings import FrontSettings
+from tinynas.experiment.results import FrontEntry
+from tinynas.experiment.run_folder import RetrainFolder, RunFolder
+from tinynas.pipelines.folder_locks import retraining_lock
+from tinynas.pipelines.retrain_front import plan_front, retrain_front, spread_over_front
+from tinynas.utils.errors import BudgetError, FileError, InputError, TrainingError
+from tinynas.utils.overrides import Overrides
+
+QUICK = {"epochs": 1, "batch_size": 16}
+
+
+def planned(run, *, budget=None, name="front", settings=None, **front):
+    overrides = Overrides.read(QUICK | (settings or {}), RetrainConfig)
+    return plan_front(run, FrontSettings(**front), name=name, budget=budget or Budget(), overrides=overrides)
+
+
+def entries_at(arch, *macs):
+    entries = []
+    for number, value in enumerate(macs):
+        counted = Cost(macs=value, params=1, peak_sram=1, peak_sram_inplace_dw=1, flash=1)
+        entries.append(FrontEntry(arch=arch, accuracy=50.0 + number, cost=counted))
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"),
+    [
+        (1, [10_000]),
+        (2, [1, 10_000]),
+        (3, [1, 100, 10_000]),
+        (4, [1, 30, 300, 10_000]),
+        (9, [1, 2, 30, 100, 300, 10_000]),
+    ],
+)
+def test_networks_are_spread_evenly_over_a_log_scale(space, count, chosen):
+    entries = entries_at(space.min(), 1, 2, 30, 100, 300, 10_000)
+    assert [entry.cost.macs for entry in spread_over_front(entries, count, cost="macs")] == chosen
+
+
+def test_every_network_is_planned_in_every_way_with_every_seed(searched):
+    settings = {"teacher_weight": 0.9, "teacher": "supernet", "expand_until": 1.0, "seed": 3}
+    plans = planned(searched, front=2, methods=("plain", "netaug", "teacher"), seeds=2, settings=settings)
+    assert [plan.config.recipe.seed for plan in plans] == [3] * 6 + [4] * 6
+    assert len({plan.folder for plan in plans}) == 12
+    plain, netaug, teacher = plans[:3]
+    assert len({plan.arch for plan in plans[:3]}) == 1
+    assert plans[3].arch != plain.arch
+    assert (plain.config.netaug, plain.config.distillation) == (None, None)
+    assert (netaug.config.netaug.expand_until, netaug.config.distillation) == (1.0, None)
+    assert (teacher.config.netaug, teacher.config.distillation.teacher_weight) == (None, 0.9)
+    for plan in plans[1:3]:
+        alike = asdict(plain.config) | {"netaug": None, "distillation": None}
+        assert asdict(plan.config) | {"netaug": None, "distillation": None} == alike, "nothing else differs"
+    assert plain.folder.name.startswith("front-")
+    assert plain.folder.name.endswith("-plain-seed3")
+    (both,) = {plan.folder.name.rpartition("-")[2] for plan in planned(searched, front=1, methods=("netaug+teacher",))}
+    assert both == "teacher"
+
+
+def test_limits_leave_out_networks_of_the_front(searched):
+    smallest, *_, largest = RunFolder(searched).read_front().front
+    plans = planned(searched, front=9, budget=Budget(macs=largest.cost.macs - 1))
+    assert smallest.arch in [plan.arch for plan in plans]
+    assert largest.arch not in [plan.arch for plan in plans]
+    with pytest.raises(BudgetError, match=r"no network of the front of .* keeps macs <= 1; raise the limits"):
+        planned(searched, front=9, budget=Budget(macs=1))
+
+
+def test_front_is_retrained_once_and_continued_where_it_stopped(searched):
+    plans = planned(searched, front=2, both=True)
+    retrain_front(plans, report=Quiet())
+    folders = [RetrainFolder(plan.folder) for plan in plans]
+    weights = [folder.model.read_bytes() for folder in folders]
+    times = [folder.model.stat().st_mtime_ns for folder in folders]
+    folders[1].metrics.unlink()
+    folders[1].model.unlink()
+    report = Quiet()
+    retrain_front(plans, report=report)
+    assert report.notes[0] == "4 retrainings, of which 3 are finished"
+    assert [folder.model.read_bytes() for folder in folders] == weights
+    kept = [folder.model.stat().st_mtime_ns == time for folder, time in zip(folders, times, strict=True)]
+    assert kept == [True, False, True, True]
+
+
+def test_folders_of_other_settings_are_refused_before_anything_is_trained(searched):
+    first, second = planned(searched, front=2)
+    retrain_front([second], report=Quiet())
+    with pytest.raises(FileError, match=r"recipe.epochs is 1 there, 2 here; choose another --name"):
+        planned(searched, front=2, settings={"epochs": 2})
+    assert not first.folder.exists()
+    names = {plan.folder.name[:5] for plan in planned(searched, front=2, name="other", settings={"epochs": 2})}
+    assert names == {"other"}
+
+
+def test_retraining_that_another_process_is_at_is_left_to_it(searched):
+    plans = planned(searched, front=2)
+    message = re.escape(f"1 retraining of 2 did not finish ({plans[0].folder.name})")
+    with retraining_lock(RetrainFolder(plans[0].folder)), pytest.raises(TrainingError, match=message):
+        retrain_front(plans, report=Quiet())
+    assert RetrainFolder(plans[1].folder).is_finished()
+
+
+def test_retraining_that_diverges_leaves_the_others(searched, monkeypatch):
+    plans = planned(searched, front=2)
+
+    def diverge(plan, *, report):
+        if plan is plans[0]:
+            raise TrainingError("ten steps were skipped")
+        return carry_out(plan, report=report)
+
+    from tinynas.pipelines.retrain import retrain as carry_out
+
+    monkeypatch.setattr("tinynas.pipelines.retrain_front.retrain", diverge)
+    report = Quiet()
+    with pytest.raises(TrainingError, match="1 retraining of 2 did not finish"):
+        retrain_front(plans, report=report)
+    assert f"{plans[0].folder.name}: ten steps were skipped" in report.notes
+    assert RetrainFolder(plans[1].folder).is_finished()
+
+
+@pytest.mark.parametrize(
+    ("front", "message"),
+    [
+        ({"methods": ("plain", "netaugg"), "front": 1}, "unknown way of training 'netaugg'; did you mean 'netaug'"),
+        ({"methods": ("plain", "plain"), "front": 1}, "names each way of training once, but is plain,plain"),
+        ({"methods": (), "front": 1}, "names each way of training once, but is empty"),
+        ({"methods": ("netaug",), "both": True, "front": 1}, "both is plain,netaug, but methods is netaug"),
+        ({"both": True}, "are for several networks; add --front N"),
+        ({"front": 0}, "front"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(front, message):
+    with pytest.raises(InputError, match=message):
+        FrontSettings(**front)
+
+
+def test_netaug_is_a_way_of_training_not_a_setting(searched):
+    with pytest.raises(InputError, match="netaug is a way of training here"):
+        planned(searched, front=1, settings={"netaug": True})
+
+
+def test_front_needs_a_searched_run(tmp_path):
+    with pytest.raises(FileError, match="there is no searched run"):
+        planned(tmp_path / "none", front=1)

@@ -1,0 +1,275 @@
+"""Retraining of several networks of a run, spread over its Pareto front, in several ways and with several seeds."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import log
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..arch.budget import Budget
+from ..data.registry import load_data
+from ..experiment.config import RetrainConfig
+from ..experiment.front_settings import NETAUG, TEACHER, FrontSettings
+from ..experiment.plans import RetrainPlan
+from ..experiment.reporter import ProgressReporter
+from ..experiment.results import FrontEntry
+from ..experiment.run_folder import RetrainFolder, RunFolder
+from ..experiment.saved import check_retraining
+from ..tasks.registry import fit_to_data
+from ..utils.errors import BudgetError, BusyError, FileError, InputError, TrainingError
+from ..utils.io import json_digest
+from ..utils.overrides import Overrides
+from ..utils.processes import exit_on_sigterm
+from ..utils.text import counted
+from ..utils.units import format_count
+from .planning import SUPERNET, retraining_config
+from .retrain import retrain
+from .worker_processes import Messages, workers_beside
+
+_DIGEST = 4  # characters of a network's digest in the names of its retrainings
+
+
+def plan_front(
+    run: Path, settings: FrontSettings, *, name: str = "front", budget: Budget, overrides: Overrides
+) -> list[RetrainPlan]:
+    """Plan the retrainings of networks of a run: every network, in every way, with every seed.
+
+    The smallest and the largest network of the front are among them; the others are those nearest to even steps of the
+    front's first cost, on a log scale. Those of the first seed come first.
+
+    Args:
+        run: The run's folder.
+        settings: How many networks, which ways, how many seeds.
+        name: How the names of the retrainings' folders begin.
+        budget: Limits of the networks.
+        overrides: Settings of `RetrainConfig`, the same for all; `seed` is the first seed.
+
+    Raises:
+        BudgetError: No network of the front keeps the limits.
+        InputError: The settings contradict each other, or do not fit the networks.
+        FileError: The run has no front, or a retraining of this name was trained with other settings.
+    """
+    assert settings.front is not None
+    if not RunFolder(run).front.exists():
+        raise FileError(
+            f"there is no searched run {run}, whose front has the networks; search it first, or leave out --front"
+        )
+    if overrides.get("netaug") is not None:
+        raise InputError(f"netaug is a way of training here: remove it, and add --methods plain,{NETAUG} or --both")
+    front = RunFolder(run).read_front()
+    entries = [entry for entry in front.front if budget.fits(entry.cost)]
+    if not entries:
+        raise BudgetError(f"no network of the front of {run} keeps {budget.describe()}; raise the limits")
+    first_seed = overrides.get("recipe.seed") or 0
+    plans = []
+    for seed in range(first_seed, first_seed + settings.seeds):
+        for entry in spread_over_front(entries, settings.front, cost=front.objectives[0]):
+            for method in settings.ways:
+                of_seed = _of_method(method, overrides) | Overrides.read({"seed": seed}, RetrainConfig)
+                plans.append(_plan(run, entry, f"{name}-{_label(entry)}-{method.replace('+', '-')}", of_seed))
+    for plan in plans:
+        check_retraining(plan)
+    return plans
+
+
+def spread_over_front(entries: Sequence[FrontEntry], count: int, *, cost: str) -> list[FrontEntry]:
+    """Return so many networks of a front, or all if it has fewer, evenly spread over a cost on a log scale.
+
+    Args:
+        entries: The front, in ascending order of the cost.
+        count: How many networks; of one only, the most accurate.
+        cost: Name of the cost.
+
+    Returns:
+        The networks in ascending order of the cost, the smallest and the largest among them.
+    """
+    if count == 1:
+        return [max(entries, key=_accuracy)]
+    positions = [log(entry.cost.named()[cost]) for entry in entries]
+    step = (positions[-1] - positions[0]) / (count - 1)
+    left = dict(enumerate(positions))
+    chosen = []
+    for number in range(min(count, len(entries))):
+        nearest = _nearest(left, positions[0] + number * step)
+        del left[nearest]
+        chosen.append(nearest)
+    return [entries[index] for index in sorted(chosen)]
+
+
+def _nearest(positions: Mapping[int, float], wanted: float) -> int:
+    """Return the index of the position nearest to one."""
+    distances = {index: abs(position - wanted) for index, position in positions.items()}
+    return min(distances, key=distances.__getitem__)
+
+
+def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: ProgressReporter) -> None:
+    """Carry out retrainings: those that are finished are kept, interrupted ones are resumed.
+
+    One that another process is at, of this command or of another one, is left to it.
+
+    Args:
+        plans: The retrainings, in the order in which they are carried out.
+        workers: How many processes retrain, each one network at a time.
+        report: Receives messages and progress.
+
+    Raises:
+        InputError: As `retrain` does, or the data set cannot be sent to another process.
+        FileError: As `retrain` does.
+        TrainingError: Some diverged; all others have been carried out.
+    """
+    unfinished = [plan for plan in plans if not RetrainFolder(plan.folder).is_finished()]
+    report.note(f"{counted(len(plans), 'retraining')}, of which {len(plans) - len(unfinished)} are finished")
+    processes = min(workers, len(unfinished))
+    if processes > 1:
+        display = _Display(report)
+        make_task = partial(RetrainTask, plans=unfinished)
+        with workers_beside(make_task, processes, display, what="the others' work"):
+            _carry_out(unfinished, report=_NotesOnce(display), note=display.note)
+    else:
+        _carry_out(unfinished, report=_NotesOnce(report), note=report.note)
+    left = [plan.folder.name for plan in unfinished if not RetrainFolder(plan.folder).is_finished()]
+    if left:
+        raise TrainingError(
+            f"{counted(len(left), 'retraining')} of {len(plans)} did not finish ({', '.join(left)}); run the command "
+            "again to continue them; delete the folders of those that diverge, and choose other settings"
+        )
+
+
+def _carry_out(plans: Sequence[RetrainPlan], *, report: ProgressReporter, note: Callable[[str], None]) -> None:
+    """Carry out retrainings one after the other, but those that are finished or that another process is at.
+
+    Args:
+        plans: The retrainings.
+        report: Receives the messages and progress of each.
+        note: Shows why one could not be carried out.
+    """
+    for plan in plans:
+        folder = RetrainFolder(plan.folder)
+        if folder.is_finished():
+            continue
+        try:
+            retrain(plan, report=report)
+        except BusyError:
+            continue
+        except TrainingError as error:
+            note(f"{folder.name}: {error}")
+
+
+@dataclass(frozen=True)
+class RetrainTask:
+    """What a worker is sent.
+
+    Attributes:
+        threads: Number of threads of torch.
+        plans: The retrainings.
+    """
+
+    threads: int
+    plans: Sequence[RetrainPlan]
+
+    def run(self, messages: Messages) -> None:
+        """Carry out the retrainings that no other process is at."""
+        torch.set_num_threads(self.threads)
+        messages.ready()
+        with exit_on_sigterm():
+            _carry_out(self.plans, report=_Sender(messages), note=messages.note)
+
+
+class _Sender:
+    """A `ProgressReporter` that sends what it receives, without the messages that every retraining begins with.
+
+    Args:
+        messages: Sends it to the process that started this worker.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+
+    def note(self, text: str) -> None:
+        """Leave the message out: the first process shows those of its own retrainings."""
+
+    def advance(self, task: str, done: int, total: int, text: str) -> None:
+        """Send the progress."""
+        self._messages.send("progress", [task, done, total, text])
+
+
+class _NotesOnce:
+    """A `ProgressReporter` that shows every message once: retrainings of the same data begin with the same ones.
+
+    Args:
+        report: Receives messages and progress.
+    """
+
+    def __init__(self, report: ProgressReporter) -> None:
+        self._report = report
+        self._shown: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """Show a message of one line, unless it has been shown."""
+        if text not in self._shown:
+            self._shown.add(text)
+            self._report.note(text)
+
+    def advance(self, task: str, done: int, total: int, text: str) -> None:
+        """Show the progress of a retraining."""
+        self._report.advance(task, done, total, text)
+
+
+class _Display:
+    """Reports the progress of all processes that retrain together; its methods may be called in any thread.
+
+    Args:
+        report: Receives it.
+    """
+
+    def __init__(self, report: ProgressReporter) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        """Show a message of one line."""
+        with self._lock:
+            self._report.note(text)
+
+    def advance(self, task: str, done: int, total: int, text: str) -> None:
+        """Show the progress of a retraining."""
+        with self._lock:
+            self._report.advance(task, done, total, text)
+
+    def receive(self, number: int, kind: str, content: Any) -> None:
+        """Show the progress that a worker has sent."""
+        assert kind == "progress"
+        self.advance(*content)
+
+
+def _plan(run: Path, entry: FrontEntry, name: str, overrides: Overrides) -> RetrainPlan:
+    """Return the plan of one retraining; its folder's name ends with the seed unless that is 0."""
+    config = retraining_config(run, entry.arch, overrides)
+    arch = fit_to_data(entry.arch, load_data(config.data, skip_unreadable=config.skip_unreadable))
+    seed = config.recipe.seed
+    folder = RunFolder(run).retraining(f"{name}-seed{seed}" if seed else name)
+    return RetrainPlan(folder=folder.path, arch=arch, config=config)
+
+
+def _of_method(method: str, overrides: Overrides) -> Overrides:
+    """Return the settings of a way of training: without those of NetAug or of a teacher if it has none."""
+    parts = method.split("+")
+    teacher = overrides.get("distillation.teacher") or SUPERNET
+    switches = {"netaug": NETAUG in parts, "distillation": TEACHER in parts}
+    changed = overrides | Overrides(switches)
+    if TEACHER in parts:
+        changed = changed | Overrides.read({"teacher": teacher}, RetrainConfig)
+    return changed
+
+
+def _label(entry: FrontEntry) -> str:
+    """Return what tells a network from the others in the names of its retrainings: its MACs and a digest."""
+    return f"{format_count(entry.cost.macs)}-{json_digest(entry.arch.to_dict())[:_DIGEST]}"
+
+
+def _accuracy(entry: FrontEntry) -> float:
+    return entry.accuracy

@@ -42,6 +42,7 @@ from .tables.models import show_evaluation, show_predictions
 from .tables.networks import show_cost, show_spaces, show_targets
 from .tables.search import show_comparison
 from .training import quickstart, retrain, search
+from .tune import tune
 
 app = typer.Typer(
     help="Neural architecture search for networks that must fit on small devices.",
@@ -273,6 +274,7 @@ def targets(as_json: AsJson = False) -> None:
 app.command()(layers)
 app.command()(fit_latency)
 app.command()(quickstart)
+app.command()(tune)
 app.command()(storage_proxy)
 
 

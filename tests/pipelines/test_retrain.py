@@ -153,7 +153,7 @@ def test_retrain_distils_into_augmented_networks_only_if_requested(watched, spac
         losses.update(target=loss, augmented=augmented_loss or loss)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinynas.pipelines.retrain.NetAugObjective", noted)
+    monkeypatch.setattr("tinynas.pipelines.retraining.NetAugObjective", noted)
     with pytest.raises(KeyboardInterrupt):
         retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
     images = watched.normalise(watched.train.images[:4])
@@ -218,7 +218,7 @@ def test_name_of_a_retraining_that_failed_before_it_trained_can_be_used_again(se
     short = {"batch_size": 48, "warmup_epochs": 0.0}
     plan = plan_retraining(str(searched), name="again", overrides=overrides(epochs=7, **short))
     with monkeypatch.context() as patch:
-        patch.setattr("tinynas.pipelines.retrain.train", failed)
+        patch.setattr("tinynas.pipelines.retraining.train", failed)
         with pytest.raises(RuntimeError, match="the first batch"):
             retrain(plan, report=Quiet())
     assert sorted(path.name for path in plan.folder.iterdir()) == ["config.yaml", "data.json"]
@@ -296,7 +296,7 @@ def test_retrain_with_class_weights_trains_other_weights(data, space, tmp_path, 
     images, labels = data.train.images, data.train.labels
     kept = (labels > 0) | (torch.arange(len(labels)) % 9 > 0)
     uneven = replace(data, train=MemorySplit(images=images[kept], labels=labels[kept]))
-    monkeypatch.setattr("tinynas.pipelines.retrain.load_data", lambda name, **settings: uneven)
+    monkeypatch.setattr("tinynas.pipelines.retraining.load_data", lambda name, **settings: uneven)
     arch, model = replace(space.min(), resolution=12), tmp_path / "teacher.safetensors"
     save_model(model, Model(net=build(arch), data="small", classes=data.classes, normalise=data.normalise))
     base = RetrainConfig(recipe=RECIPE)

@@ -19,7 +19,8 @@ from tinynas.models.model_file import read_model
 from tinynas.models.supernet import extract_calibrated
 from tinynas.pipelines.initial_weights import augmented_space
 from tinynas.pipelines.recalibration import RecalibrationImages
-from tinynas.pipelines.retrain import _Retraining, retrain
+from tinynas.pipelines.retrain import retrain
+from tinynas.pipelines.retraining import Retraining
 from tinynas.tasks.registry import fit_to_data
 from tinynas.training.checkpoint import read_checkpoint
 from tinynas.utils.errors import InputError
@@ -151,7 +152,7 @@ def test_retrain_without_recalibration_keeps_the_running_statistics(watched, spa
 
 @pytest.mark.parametrize(("first", "expected"), [(1, [0, 1]), (2, [1])])
 def test_retrain_sorts_from_the_epoch_of_the_setting(watched, space, tmp_path, monkeypatch, first, expected):
-    sorted_at, before_epoch = [], _Retraining.before_epoch
+    sorted_at, before_epoch = [], Retraining.before_epoch
     epochs = []
 
     def noted_epoch(training, epoch, optimizer):
@@ -162,7 +163,7 @@ def test_retrain_sorts_from_the_epoch_of_the_setting(watched, space, tmp_path, m
         assert only_expanded
         sorted_at.append(epochs[-1])
 
-    monkeypatch.setattr(_Retraining, "before_epoch", noted_epoch)
+    monkeypatch.setattr(Retraining, "before_epoch", noted_epoch)
     monkeypatch.setattr(Supernet, "sort_channels", noted)
     netaug = NetAug(sort=True, sorted_channels="expanded", sort_from_epoch=first)  # widths: half of the epochs
     retrain(plan_of(space, tmp_path / "r", netaug=netaug, recipe=replace(RECIPE, epochs=4)), report=Quiet())

@@ -25,6 +25,28 @@ class NullReporter:
         """Ignore the progress."""
 
 
+class NotesOnce:
+    """A `ProgressReporter` that shows every message once: trainings on the same data begin with the same ones.
+
+    Args:
+        report: Receives messages and progress.
+    """
+
+    def __init__(self, report: ProgressReporter) -> None:
+        self._report = report
+        self._shown: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """Show a message of one line, unless it has been shown."""
+        if text not in self._shown:
+            self._shown.add(text)
+            self._report.note(text)
+
+    def advance(self, task: str, done: int, total: int, text: str) -> None:
+        """Show the progress of a task."""
+        self._report.advance(task, done, total, text)
+
+
 def log_progress(reporter: ProgressReporter, task: str, progress: Progress) -> None:
     """Report the progress of a training under the name `task`."""
     loss = "-" if progress.loss is None else f"{progress.loss:.3f}"

@@ -20,7 +20,7 @@ from .run_folder import RetrainFolder, RunFolder
 Config = TypeVar("Config")
 
 
-def save_config(path: Path, config: Mapping[str, Any]) -> None:
+def save_config(path: Path, config: Mapping[str, Any], *, advice: str = "choose another folder") -> None:
     """Write a config.yaml, or check that an existing one agrees with the settings.
 
     Settings that the file of an older version lacks are added: they have their defaults, with which that version
@@ -31,7 +31,7 @@ def save_config(path: Path, config: Mapping[str, Any]) -> None:
     """
     plain = from_json(to_json(config))
     written = read_config(path) if path.exists() else {}
-    _check_config(path, written, plain, advice="choose another folder")
+    _check_config(path, written, plain, advice=advice)
     if written != plain:
         write_yaml(path, plain)
 

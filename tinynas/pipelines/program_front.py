@@ -9,10 +9,9 @@ from ..experiment.front_settings import FrontSettings
 from ..experiment.run_folder import RetrainFolder
 from ..utils.distributed import choose_device
 from ..utils.errors import InputError
-from ..utils.overrides import Overrides
 from .keywords import RetrainKeywords
 from .planning import NO_LIMITS
-from .program_arguments import path_of, without_none
+from .program_arguments import path_of, read_settings, without_none
 from .program_data import DataSet, data_name
 from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
@@ -71,9 +70,7 @@ def retrain_front(
         raise InputError(
             "a program's own data set is in this process only, but --workers are processes; remove workers"
         )
-    overrides = Overrides.read(
-        without_none({**settings, "data": data_name(data)}), RetrainConfig, where="retrain_front()"
-    )
+    overrides = read_settings(retrain_front, without_none({**settings, "data": data_name(data)}), RetrainConfig)
     several = FrontSettings(front=front, methods=tuple(methods), seeds=seeds, workers=workers)
     plans = plan_front(Path(str(path_of(run))), several, name=name, budget=NO_LIMITS, overrides=overrides)
     with reporter_of(progress) as report:

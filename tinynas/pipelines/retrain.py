@@ -3,46 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-from torch.optim import Optimizer
-
-from ..arch.arch import Arch
 from ..arch.cost import cost
-from ..arch.space import SearchSpace
-from ..data.base import Data, Split
-from ..data.identity import DataIdentity
-from ..data.joined import with_search_val_in_train
-from ..data.registry import load_data
-from ..data.subset import sample_of
-from ..data.summary import summarise
-from ..experiment.log import RunLog, highest, last_record
+from ..experiment.log import last_record
 from ..experiment.plans import RetrainPlan
-from ..experiment.reporter import ProgressReporter, log_progress, log_record
+from ..experiment.reporter import ProgressReporter
 from ..experiment.results import RetrainMetrics
 from ..experiment.run_folder import RetrainFolder
-from ..experiment.saved import check_data, save_retraining
-from ..models.model_file import Model, read_model, save_model
+from ..experiment.saved import save_retraining
+from ..models.model_file import Model, save_model
 from ..models.network import Network
-from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.data_parallel import evaluate_together
-from ..tasks.losses import Loss
-from ..tasks.registry import TASKS, check_fits
-from ..tasks.task import Task
-from ..training.augmentation import check_augmentation
-from ..training.backend import use_backend
 from ..training.divergence import check_finite
-from ..training.loop import train
-from ..training.objectives import NetAugObjective, Objective, PlainObjective
-from ..training.precision import check_precision
-from ..training.progress import Progress
-from ..utils.distributed import broadcast_weights, device, rank
+from ..utils.distributed import rank
 from ..utils.io import removed_if_empty, write_json
-from .block_check import check_blocks
 from .folder_locks import retraining_lock
-from .initial_weights import augmented_space, initial_supernet
-from .model_data import check_same_data
-from .recalibration import RecalibrationImages
-from .teachers import losses_with_teacher
+from .retraining import Retraining, prepare_retraining
 
 
 def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | None:
@@ -64,14 +39,14 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
     """
     folder = RetrainFolder(plan.folder)
     with removed_if_empty(*plan.own_folders):
-        training = _prepare(plan, report)
+        training = prepare_retraining(plan, report)
     if rank() > 0:
-        _train(training)
+        training.train()
         _measure(training, training.final_network())
         return None
     with retraining_lock(folder):
         save_retraining(plan, training.identity)
-        _train(training)
+        training.train()
         model = _finalize(training)
         save_model(folder.model, model)
         metrics = _metrics(training, _measure(training, model.net))
@@ -79,174 +54,7 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
     return metrics
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Retraining:
-    """A retraining that is ready to start: the plan, and what was loaded and built for it."""
-
-    plan: RetrainPlan
-    task: Task
-    data: Data
-    identity: DataIdentity
-    recalibration: RecalibrationImages
-    supernet: Supernet  # the target and, with NetAug, the networks around it
-    loss: Loss[Any]  # of the target
-    augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
-    log: RunLog
-    report: ProgressReporter
-
-    @property
-    def arch(self) -> Arch:
-        """The target."""
-        return self.plan.arch
-
-    def space(self, epoch: int) -> SearchSpace:
-        """Return the networks that are trained in an epoch."""
-        return augmented_space(self.arch, self.plan.config.netaug, epoch / self.plan.config.recipe.epochs)
-
-    def objective(self, epoch: int) -> Objective:
-        """Return the objective of an epoch."""
-        netaug, space = self.plan.config.netaug, self.space(epoch)
-        if netaug is None or space.min() == space.max():
-            return PlainObjective(self.arch, self.loss)
-        return NetAugObjective(
-            self.arch,
-            space,
-            self.loss,
-            augmented_loss=self.augmented_loss,
-            num_augmented=netaug.num_augmented,
-            alpha=netaug.alpha,
-            every=netaug.every,
-        )
-
-    def before_epoch(self, epoch: int, optimizer: Optimizer) -> None:
-        """Sort channels by importance, if the plan says so, before an epoch that augments widths.
-
-        By default not before the first: fresh weights have no order, and those of a trained network are in front.
-        """
-        netaug = self.plan.config.netaug
-        if netaug is None or not netaug.sort or epoch + 1 < netaug.sort_from_epoch:
-            return
-        if len(self.space(epoch).stem.width) > 1:
-            self.supernet.sort_channels(optimizer, only_expanded=netaug.sorted_channels == "expanded")
-
-    def after_step(self, progress: Progress) -> None:
-        """Report progress; after an epoch also log it, with the accuracy on search-val unless that is trained on.
-
-        All processes measure it, the first one writes and reports.
-        """
-        if rank() == 0:
-            log_progress(self.report, self.plan.folder.name, progress)
-        if not progress.ends_epoch:
-            return
-        record = log_record(progress)
-        if not self.plan.config.train_on_all:
-            net = self.extract()
-            accuracy = self.evaluate_on_sample(self.supernet.runner(net), self.data.val)
-            record["val_accuracy"] = accuracy
-            self.keep_if_best(net, accuracy, progress.step)
-        if rank() == 0:
-            self.log.add(record)
-
-    def evaluate_on_sample(self, model: nn.Module, split: Split) -> float:
-        """Return the accuracy of the target on a split, or on a sample of as many images as the plan says."""
-        sample = sample_of(split, self.plan.config.eval_images)
-        return float(evaluate_together(self.task, model, self.arch, self.data, sample)["accuracy"])
-
-    def keep_if_best(self, net: Network, accuracy: float, step: int) -> None:
-        """Write the network of an epoch to a file, in the first process, if the best is kept and it is that so far.
-
-        The log has the accuracies of the earlier epochs, also of those before a training was resumed.
-        """
-        if rank() > 0 or self.plan.config.keep == "last":
-            return
-        folder = RetrainFolder(self.plan.folder)
-        if accuracy > highest(folder.log, "val_accuracy", before=step):
-            save_model(folder.best_model, self.model(net))
-
-    def extract(self) -> Network:
-        """Return the target as a network of its own in eval mode, recalibrated unless the plan has no images for it."""
-        if self.plan.config.recalibration_images == 0:
-            return self.supernet.extract(self.arch).eval()
-        return extract_calibrated(self.supernet, self.arch, self.recalibration)
-
-    def final_network(self) -> Network:
-        """Return the target that is delivered, in all processes: that of the last epoch, or of the best one."""
-        net = self.extract()
-        if self.plan.config.keep == "best":
-            if rank() == 0:
-                net.load_state_dict(read_model(RetrainFolder(self.plan.folder).best_model).net.state_dict())
-            broadcast_weights(net)
-        return net
-
-    def model(self, net: Network) -> Model:
-        """Return a trained target with what is needed to use it."""
-        return Model(
-            net=net,
-            data=self.plan.config.data,
-            classes=self.data.classes,
-            normalise=self.data.normalise,
-            crop=self.data.crop,
-            identity=self.identity,
-        )
-
-
-def _prepare(plan: RetrainPlan, report: ProgressReporter) -> _Retraining:
-    """Load the data and the teacher, and build the networks; nothing is written."""
-    config = plan.config
-    data = load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=plan.folder)
-    check_fits(plan.arch, data)
-    check_blocks(plan.arch)
-    folder = RetrainFolder(plan.folder)
-    identity = DataIdentity.of(data)
-    check_same_data(config.data, identity)
-    check_data(folder.run.data, config.data, identity)
-    if folder.is_trained():
-        check_data(folder.data, config.data, identity)
-    check_augmentation(config.recipe, data)
-    for line in summarise(data, config.data).lines(brief=folder.run.data.exists()):
-        report.note(line)
-    if config.train_on_all:
-        data = with_search_val_in_train(data)
-        report.note(
-            f"trains on all {len(data.train):,} training images, search-val included: no accuracy on search-val is "
-            "measured, and the last weights are kept"
-        )
-    supernet = initial_supernet(plan, data).to(device())
-    loss, augmented_loss = losses_with_teacher(plan, data)
-    check_precision(config.recipe.precision, device())
-    use_backend(supernet, config.recipe, note=report.note)
-    log = RunLog(folder.log, tensorboard=plan.tensorboard)
-    data = data.to(device())
-    return _Retraining(
-        plan=plan,
-        task=TASKS[plan.arch.task],
-        data=data,
-        identity=identity,
-        recalibration=RecalibrationImages.of(plan, data),
-        supernet=supernet,
-        loss=loss,
-        augmented_loss=augmented_loss,
-        log=log,
-        report=report,
-    )
-
-
-def _train(training: _Retraining) -> None:
-    """Train the target and, with NetAug, the networks around it."""
-    train(
-        training.supernet,
-        training.objective,
-        training.data,
-        training.plan.config.recipe,
-        resolutions=(training.arch.resolution,),
-        checkpoint=RetrainFolder(training.plan.folder).checkpoint,
-        before_epoch=training.before_epoch,
-        after_step=training.after_step,
-        note=training.report.note,
-    )
-
-
-def _finalize(training: _Retraining) -> Model:
+def _finalize(training: Retraining) -> Model:
     """Extract the trained target with what is needed to use it.
 
     Raises:
@@ -265,13 +73,13 @@ class _Scores:
     train_accuracy: float
 
 
-def _measure(training: _Retraining, net: Network) -> _Scores:
+def _measure(training: Retraining, net: Network) -> _Scores:
     """Measure the final network on the test split and on training images; all processes do it together."""
     test = evaluate_together(training.task, net, training.arch, training.data, training.data.test)
     return _Scores(test=test, train_accuracy=training.evaluate_on_sample(net, training.data.train))
 
 
-def _metrics(training: _Retraining, scores: _Scores) -> RetrainMetrics:
+def _metrics(training: Retraining, scores: _Scores) -> RetrainMetrics:
     """Return what the retraining reports."""
     config, arch = training.plan.config, training.arch
     return RetrainMetrics(

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from ..arch.budget import Budget
+from ..data.base import Data
 from ..data.registry import load_data
 from ..experiment.config import RetrainConfig
-from ..experiment.front_settings import NETAUG, TEACHER, FrontSettings
+from ..experiment.front_settings import NETAUG, PLAIN, TEACHER, FrontSettings
 from ..experiment.plans import RetrainPlan
-from ..experiment.reporter import ProgressReporter
+from ..experiment.reporter import NotesOnce, ProgressReporter
 from ..experiment.results import FrontEntry
 from ..experiment.run_folder import RetrainFolder, RunFolder
 from ..experiment.saved import check_retraining
@@ -64,13 +65,16 @@ def plan_front(
     entries = [entry for entry in front.front if budget.fits(entry.cost)]
     if not entries:
         raise BudgetError(f"no network of the front of {run} keeps {budget.describe()}; raise the limits")
+    chosen = spread_over_front(entries, settings.front, cost=front.objectives[0])
+    data = _load_data(run, chosen[0], overrides)
     first_seed = overrides.get("recipe.seed") or 0
     plans = []
     for seed in range(first_seed, first_seed + settings.seeds):
-        for entry in spread_over_front(entries, settings.front, cost=front.objectives[0]):
+        for entry in chosen:
             for method in settings.ways:
                 of_seed = _of_method(method, overrides) | Overrides.read({"seed": seed}, RetrainConfig)
-                plans.append(_plan(run, entry, f"{name}-{_label(entry)}-{method.replace('+', '-')}", of_seed))
+                label = f"{name}-{_label(entry)}-{method.replace('+', '-')}"
+                plans.append(_plan(RunFolder(run), label, entry, data, of_seed))
     for plan in plans:
         check_retraining(plan)
     return plans
@@ -128,9 +132,9 @@ def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: Pro
         display = _Display(report)
         make_task = partial(RetrainTask, plans=unfinished)
         with workers_beside(make_task, processes, display, what="the others' work"):
-            _carry_out(unfinished, report=_NotesOnce(display), note=display.note)
+            _carry_out(unfinished, report=NotesOnce(display), note=display.note)
     else:
-        _carry_out(unfinished, report=_NotesOnce(report), note=report.note)
+        _carry_out(unfinished, report=NotesOnce(report), note=report.note)
     left = [plan.folder.name for plan in unfinished if not RetrainFolder(plan.folder).is_finished()]
     if left:
         raise TrainingError(
@@ -197,28 +201,6 @@ class _Sender:
         self._messages.send("progress", [task, done, total, text])
 
 
-class _NotesOnce:
-    """A `ProgressReporter` that shows every message once: retrainings of the same data begin with the same ones.
-
-    Args:
-        report: Receives messages and progress.
-    """
-
-    def __init__(self, report: ProgressReporter) -> None:
-        self._report = report
-        self._shown: set[str] = set()
-
-    def note(self, text: str) -> None:
-        """Show a message of one line, unless it has been shown."""
-        if text not in self._shown:
-            self._shown.add(text)
-            self._report.note(text)
-
-    def advance(self, task: str, done: int, total: int, text: str) -> None:
-        """Show the progress of a retraining."""
-        self._report.advance(task, done, total, text)
-
-
 class _Display:
     """Reports the progress of all processes that retrain together; its methods may be called in any thread.
 
@@ -246,13 +228,19 @@ class _Display:
         self.advance(*content)
 
 
-def _plan(run: Path, entry: FrontEntry, name: str, overrides: Overrides) -> RetrainPlan:
+def _load_data(run: Path, entry: FrontEntry, overrides: Overrides) -> Data:
+    """Load the data set of the retrainings."""
+    config = retraining_config(run, entry.arch, _of_method(PLAIN, overrides))
+    named_in = None if overrides.get("data") else run
+    return load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=named_in)
+
+
+def _plan(run: RunFolder, label: str, entry: FrontEntry, data: Data, overrides: Overrides) -> RetrainPlan:
     """Return the plan of one retraining; its folder's name ends with the seed unless that is 0."""
-    config = retraining_config(run, entry.arch, overrides)
-    arch = fit_to_data(entry.arch, load_data(config.data, skip_unreadable=config.skip_unreadable))
+    config = retraining_config(run.path, entry.arch, overrides)
     seed = config.recipe.seed
-    folder = RunFolder(run).retraining(f"{name}-seed{seed}" if seed else name)
-    return RetrainPlan(folder=folder.path, arch=arch, config=config)
+    folder = run.retraining(f"{label}-seed{seed}" if seed else label)
+    return RetrainPlan(folder=folder.path, arch=fit_to_data(entry.arch, data), config=config)
 
 
 def _of_method(method: str, overrides: Overrides) -> Overrides:

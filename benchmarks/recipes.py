@@ -10,6 +10,7 @@ Takes about 10 hours on one core. Writes the table `recipes` of docs/results/rec
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any
 
 from common.cells import Cells
@@ -108,7 +109,7 @@ def tables(cells: dict) -> list[Table]:
 def table_row(size: str, row: Row, trained: Mapping[int, dict], base: Mapping[int, float]) -> list[str]:
     """Return the row of a recipe."""
     val, train_accuracy = values_of(trained, "val"), values_of(trained, "train")
-    seconds = mean_std(list(values_of(trained, "seconds").values()))
+    seconds = f"{mean(values_of(trained, 'seconds').values()):.0f}"
     difference = paired_difference(val, base) if row != Row(UNREGULARISED) else ""
     values = [mean_std(list(val.values())), mean_std(list(train_accuracy.values())), difference, seconds]
     return [LABELLED[size], row.label, str(len(trained)), *values]

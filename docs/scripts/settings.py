@@ -1,18 +1,22 @@
 """Tables of settings: every setting of a configuration class with its key, flag, defaults and help, as Markdown."""
 
-from tinynas.experiment import config, front_settings, plans, search_settings
+from tinynas.experiment import config, front_settings, plans, search_settings, tune_settings
 from tinynas.utils.settings import SettingRow, rows
 
 HEADER = "| `config.yaml` | flag | default | what it does |\n|---|---|---|---|"
 HEADER_WITHOUT_FILE = "| flag | default | what it does |\n|---|---|---|"
 
 
+_OF_FILES = (config, search_settings)
+_WITHOUT_FILE = (plans, front_settings, tune_settings)
+
+
 def table(class_name: str) -> str:
     """Return the table of a class of settings, or of the settings of a plan, which no file has."""
-    of_files = getattr(config, class_name, None) or getattr(search_settings, class_name, None)
-    if of_files is None:
-        without_file = getattr(plans, class_name, None) or getattr(front_settings, class_name)
-        return "\n".join([HEADER_WITHOUT_FILE, *map(row, rows(without_file))])
+    for module in _WITHOUT_FILE:
+        if class_name in vars(module) and vars(module)[class_name].__module__ == module.__name__:
+            return "\n".join([HEADER_WITHOUT_FILE, *map(row, rows(vars(module)[class_name]))])
+    (of_files,) = {vars(module)[class_name] for module in _OF_FILES if class_name in vars(module)}
     lines = [HEADER]
     for setting in rows(of_files):
         lines.append(f"| `{setting.key}` {row(setting)}")

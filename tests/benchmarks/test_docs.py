@@ -13,6 +13,7 @@ SCRIPTS = (
     "load",
     "netaug",
     "ranking",
+    "recipes",
     "samplers",
     "scaling",
     "sidenet",

@@ -1,0 +1,31 @@
+import json
+
+import pytest
+
+
+@pytest.fixture
+def quick(searched, monkeypatch):
+    monkeypatch.chdir(searched.parent)
+    return ["tune", searched, "--trials", "3", "--epochs", "2", "--batch-size", "16"]
+
+
+def test_tune_command_shows_the_recipes_and_what_comes_next(quick, watched, tinynas):
+    code, out, err = tinynas(*quick, "--dropout", "0")
+    assert code == 0, err
+    assert "Recipes tried: 3" in out
+    assert "augmentation" in out
+    assert "dropout" not in out.split("Recipes tried")[1].split("written to")[0]
+    assert "tune/recipe.yaml: the best recipe; next: tinynas retrain" in out
+
+
+def test_tune_command_prints_json(quick, watched, tinynas):
+    code, out, err = tinynas(*quick, "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert len(document["tried"]) == 3
+    assert document["tried"][0]["is_complete"]
+    assert document["recipe"].endswith("tune/recipe.yaml")
+
+
+def test_tune_command_refuses_limits_that_no_network_keeps(quick, watched, fails):
+    assert "no network that" in fails(*quick, "--flops", "1")

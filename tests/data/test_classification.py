@@ -1,45 +1,12 @@
 import gzip
 import json
 from functools import partial
-from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
-import torch
-from sklearn.datasets import load_digits
 
-from tinynas.data.classification import _read_digits as read_digits
 from tinynas.data.registry import load_data
 from tinynas.utils.errors import FileError
-
-
-def test_digits_has_three_splits_that_do_not_overlap():
-    digits = load_data("digits")
-    sizes = [len(split.labels) for split in (digits.train, digits.val, digits.test)]
-    assert sum(sizes) == 1797
-    assert sizes == [1079, 359, 359]
-    assert digits.channels == 1
-    for split in (digits.train, digits.val, digits.test):
-        assert split.labels.bincount().min() > 0.09 * len(split.labels)
-
-
-def test_digits_are_those_of_scikit_learn():
-    bunch = load_digits()
-    assert torch.equal(read_digits(), torch.from_numpy(np.c_[bunch.data, bunch.target]).long())
-
-
-def test_digits_that_are_missing_are_an_error(monkeypatch, tmp_path):
-    for found in (None, ModuleSpec("sklearn", None, origin=str(tmp_path / "__init__.py"))):
-        monkeypatch.setattr("tinynas.data.classification.find_spec", lambda name, found=found: found)
-        with pytest.raises(FileError, match="digits is not where scikit-learn has it; install scikit-learn again"):
-            read_digits()
-
-
-def test_digits_normalised_for_training_have_mean_0_and_deviation_1():
-    digits = load_data("digits")
-    images = torch.cat([x for x, _ in digits.evaluation_batches(digits.train, 32)])
-    assert images.mean().abs() < 0.01
-    assert (images.std() - 1).abs() < 0.01
 
 
 @pytest.mark.parametrize("layout", ["flat", "torchvision", "unpacked"])

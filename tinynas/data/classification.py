@@ -1,51 +1,24 @@
-"""Classification data sets: from packages, files on this machine, torchvision's downloads."""
+"""Classification data sets: from files on this machine, and torchvision's downloads."""
 
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..utils.errors import FileError
 from ..utils.paths import cache_folder
-from .base import Data, LabelledBatch, Normalisation
+from .base import Data, LabelledBatch
 from .labelled_files import Sample, labelled_files
-from .memory import MemorySplit, hold_out
-from .paths import refuse_path
+from .memory import class_indices, in_memory
 
 CACHE = cache_folder()  # where torchvision's downloads go
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
 _FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-
-
-def digits(path: Path | None) -> Data:
-    """Load scikit-learn's 1,797 real images of handwritten digits, 8x8, enlarged to 32x32."""
-    refuse_path("digits", path, "it comes with scikit-learn")
-    rows = _read_digits()
-    pixels = rows[:, :-1].view(-1, 1, 8, 8).float() * (255 / 16)
-    images = torch.nn.functional.interpolate(pixels, (32, 32), mode="bilinear").round().to(torch.uint8)
-    labels = rows[:, -1]
-    train, test = hold_out(labels, 0.2, "test")
-    return _in_memory(tuple("0123456789"), (images[train], labels[train]), (images[test], labels[test]), 0.25, shift=3)
-
-
-def _read_digits() -> Tensor:
-    """Return the rows (1797, 65) of scikit-learn's file, 64 pixels from 0 to 16 and a label, without importing it.
-
-    Raises:
-        FileError: scikit-learn or its file is missing.
-    """
-    package = find_spec("sklearn")
-    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
-    if file is None or not file.is_file():
-        raise FileError("the data set digits is not where scikit-learn has it; install scikit-learn again")
-    return _labels(np.loadtxt(file, delimiter=","))
 
 
 def fashion_mnist(path: Path | None) -> Data:
@@ -62,7 +35,7 @@ def fashion_mnist(path: Path | None) -> Data:
             FashionMNIST(str(CACHE), download=True)
         folder = CACHE / "FashionMNIST" / "raw"
     train, test = _idx_images(folder, "train"), _idx_images(folder, "t10k")
-    return _in_memory(_FASHION_CLASSES, train, test, 0.1, shift=2, flip=True)
+    return in_memory(_FASHION_CLASSES, train, test, 0.1, shift=2, flip=True)
 
 
 def _fashion_mnist_folder(path: Path | None) -> Path | None:
@@ -91,35 +64,12 @@ def _cifar(name: str, torchvision_name: str, path: Path | None) -> Data:
     root, download = str(path or CACHE), path is None
     with _download_errors(name):
         train, test = cls(root, train=True, download=download), cls(root, train=False, download=download)
-    return _in_memory(tuple(train.classes), _cifar_images(train), _cifar_images(test), 0.1, shift=4, flip=True)
+    return in_memory(tuple(train.classes), _cifar_images(train), _cifar_images(test), 0.1, shift=4, flip=True)
 
 
 def _cifar_images(dataset: Any) -> LabelledBatch:
     """Return all images (N, 3, 32, 32) and labels (N,) of a torchvision data set."""
-    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), _labels(dataset.targets)
-
-
-def _in_memory(
-    classes: tuple[str, ...],
-    train: LabelledBatch,
-    test: LabelledBatch,
-    val_fraction: float,
-    *,
-    shift: int,
-    flip: bool = False,
-) -> Data:
-    """Return a data set of images uint8 (N, C, H, W), a fraction of the training images held out as search-val."""
-    images, labels = train
-    remaining, held_out = hold_out(labels, val_fraction, "val")
-    train_images = images[remaining]
-    pixels = train_images.float().div_(255)
-    return Data(
-        classes=classes,
-        normalise=Normalisation(mean=_rounded(pixels.mean((0, 2, 3))), std=_rounded(pixels.std((0, 2, 3)))),
-        train=MemorySplit(images=train_images, labels=labels[remaining], flip=flip, shift=shift),
-        val=MemorySplit(images=images[held_out], labels=labels[held_out]),
-        test=MemorySplit(images=test[0], labels=test[1]),
-    )
+    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), class_indices(dataset.targets)
 
 
 def food101(path: Path | None) -> Data:
@@ -178,7 +128,7 @@ def _download_errors(name: str) -> Iterator[None]:
 def _idx_images(folder: Path, part: str) -> LabelledBatch:
     """Return all images (N, 1, H, W) and labels (N,) of a part of Fashion-MNIST."""
     images = torch.from_numpy(_read_idx(folder, f"{part}-images-idx3"))
-    return images[:, None], _labels(_read_idx(folder, f"{part}-labels-idx1"))
+    return images[:, None], class_indices(_read_idx(folder, f"{part}-labels-idx1"))
 
 
 def _idx_file(folder: Path, name: str) -> Path | None:
@@ -200,11 +150,3 @@ def _read_idx(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         return np.frombuffer(content, np.uint8, offset=4 + 4 * num_dims).reshape(shape).copy()
     except (OSError, EOFError, zlib.error, ValueError, IndexError):
         raise FileError(f"{file} is damaged or not an IDX file; download it again") from None
-
-
-def _labels(values: Any) -> Tensor:
-    return torch.as_tensor(np.asarray(values), dtype=torch.int64)
-
-
-def _rounded(values: Tensor) -> tuple[float, ...]:
-    return tuple(round(value, 4) for value in values.tolist())

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..utils.errors import InputError
 from ..utils.rng import generator
-from .base import BatchRequest, LabelledBatch, Normalisation
+from .base import BatchRequest, Data, LabelledBatch, Normalisation
 from .digest import tensor_digest
 from .identity import SPLIT_NAMES
 from .transforms import central_part, resize
@@ -131,3 +133,44 @@ def hold_out(labels: Tensor, fraction: float, purpose: str) -> tuple[Tensor, Ten
     remaining = torch.ones(len(labels), dtype=torch.bool)
     remaining[held_out] = False
     return remaining.nonzero().flatten(), held_out
+
+
+def in_memory(
+    classes: tuple[str, ...],
+    train: LabelledBatch,
+    test: LabelledBatch,
+    val_fraction: float,
+    *,
+    shift: int,
+    flip: bool = False,
+) -> Data:
+    """Return a data set of images in memory, a fraction of the training images held out as search-val.
+
+    Args:
+        classes: Names of the classes.
+        train: Images uint8 (N, C, H, W) and class indices (N,).
+        test: The same of the test split.
+        val_fraction: Fraction of the training images of every class.
+        shift: Largest shift of the augmentation, in pixels.
+        flip: Whether augmentation mirrors half of the images.
+    """
+    images, labels = train
+    remaining, held_out = hold_out(labels, val_fraction, "val")
+    train_images = images[remaining]
+    pixels = train_images.float().div_(255)
+    return Data(
+        classes=classes,
+        normalise=Normalisation(mean=_rounded(pixels.mean((0, 2, 3))), std=_rounded(pixels.std((0, 2, 3)))),
+        train=MemorySplit(images=train_images, labels=labels[remaining], flip=flip, shift=shift),
+        val=MemorySplit(images=images[held_out], labels=labels[held_out]),
+        test=MemorySplit(images=test[0], labels=test[1]),
+    )
+
+
+def class_indices(values: Any) -> Tensor:
+    """Return labels (N,) as int64."""
+    return torch.as_tensor(np.asarray(values), dtype=torch.int64)
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(value, 4) for value in values.tolist())

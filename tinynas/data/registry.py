@@ -1,7 +1,7 @@
 """Data sets by name. To add one, write a function that loads it and add a line to DATA_SETS.
 
 The function takes the PATH of "NAME:PATH", or None, and returns a `Data`. Existing ones to start from: `digits` in
-classification.py and `image_folder` in folder.py; for detection `scattered_digits` in scattered.py and `voc` in voc.py.
+packaged.py and `image_folder` in folder.py; for detection `scattered_digits` in scattered.py and `voc` in voc.py.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ..utils.errors import InputError, unknown
 from .base import Data
-from .classification import cars, cifar10, cifar100, digits, fashion_mnist, flowers102, food101, pets
+from .classification import cars, cifar10, cifar100, fashion_mnist, flowers102, food101, pets
 from .coco import coco
 from .folder import image_folder
+from .packaged import digits, elpv, mnist_5k
 from .readable import readable
 from .scattered import scattered_digits, scattered_fashion
 from .voc import voc
@@ -21,6 +22,8 @@ LoadDataSet = Callable[[Path | None], Data]
 
 DATA_SETS: dict[str, LoadDataSet] = {
     "digits": digits,
+    "mnist-5k": mnist_5k,
+    "elpv": elpv,
     "fashion-mnist": fashion_mnist,
     "cifar10": cifar10,
     "cifar100": cifar100,

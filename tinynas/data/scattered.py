@@ -16,7 +16,8 @@ from torch.nn.functional import interpolate
 from ..utils.rng import generator
 from .base import BatchRequest, Data, Normalisation, Split
 from .boxes import BoxSplit
-from .classification import digits, fashion_mnist
+from .classification import fashion_mnist
+from .packaged import digits
 from .paths import refuse_path
 from .sources import MemoryImages
 

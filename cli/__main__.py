@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import NoReturn, TextIO
 
@@ -28,7 +29,7 @@ def _run() -> None:
         app(prog_name="tinynas")
     except SystemExit as end:
         if end.code in _STOPPED:
-            print(f"tinynas: {_STOPPED[end.code]}; add --resume to continue from the last checkpoint", file=sys.stderr)
+            print(f"tinynas: {_STOPPED[end.code]}; {_how_to_continue(sys.argv)}", file=sys.stderr)
         raise
     except UnicodeEncodeError as error:
         _fail(
@@ -45,6 +46,12 @@ def _run() -> None:
         if explained is None:
             raise
         _fail(explained)
+
+
+def _how_to_continue(words: Sequence[str]) -> str:
+    """Return what continues an interrupted command."""
+    again = "tune" in words[1:2] or any(word.split("=")[0] == "--front" for word in words)
+    return f"{'run it again' if again else 'add --resume'} to continue from the last checkpoint"
 
 
 def _fail(error: object) -> NoReturn:

@@ -182,6 +182,9 @@ def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping
     run = Path(target) if target else newest_run(FRONT).path
     name, budget, overrides = request["name"] or "front", request["budget"], request["overrides"]
     plans = plan_front(run, settings, name=name, budget=budget, overrides=overrides)
+    networks = len({plan.arch for plan in plans})
+    if settings.front and networks < settings.front:
+        screen.note(f"the front has {networks} networks within the limits; {settings.front} were asked for")
     with screen:
         retrain_front(plans, workers=settings.workers, report=screen)
     plot = RunFolder(run).comparison_plot

@@ -1,6 +1,6 @@
 """Tables of searches, retrainings and comparisons."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tinynas.arch.cost import describe
@@ -75,6 +75,13 @@ def _value(metric: str, value: float) -> str:
     return percent(value) if is_percent(metric) else format_metric(metric, value)
 
 
+def _unit(metrics: Collection[str]) -> str:
+    """Return the unit of metrics: percentage points, unless one is a program's own function."""
+    if all(map(is_percent, metrics)):
+        return "percentage points"
+    return " or ".join("percentage points" if is_percent(metric) else metric for metric in sorted(metrics))
+
+
 def _value_with_deviation(metric: str, point: ComparedPoint) -> str:
     """Return the value of a metric, and its standard deviation over seeds: "89.20 ± 0.35 (3 seeds)"."""
     value = _value(metric, point.accuracy)
@@ -139,13 +146,14 @@ def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:
             name, volume = "", ""
     screen.table("Comparison", rows, left=3)
     show_differences(screen, comparison)
-    decades, references = [], [f"{comparison.reference[-1]:.1f}%"]
-    for name, value in zip(comparison.costs, comparison.reference, strict=False):
+    decades = []
+    references = [" or ".join(format_metric(metric, value, digits=1) for metric, value in comparison.lowest.items())]
+    for name, value in zip(comparison.costs, comparison.reference, strict=True):
         title = cost_title(name, comparison.units)
         decades.append(f"decades of {title}")
         references.append(f"{describe(name, value)} {title}" if name == "macs" else f"{title} {describe(name, value)}")
     screen.note(
-        f"hypervolume: percentage points x {' x '.join(decades)} that a series dominates, "
+        f"hypervolume: {_unit(metrics)} x {' x '.join(decades)} that a series dominates, "
         f"measured from {' and '.join(references)}"
     )
     if comparison.left_out:

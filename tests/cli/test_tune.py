@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from tinynas.cli.__main__ import _how_to_continue
 
 
 @pytest.fixture
@@ -29,3 +30,11 @@ def test_tune_command_prints_json(quick, watched, tinynas):
 
 def test_tune_command_refuses_limits_that_no_network_keeps(quick, watched, fails):
     assert "no network that" in fails(*quick, "--flops", "1")
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [(["tune"], "run it again"), (["retrain", "r", "--front=2"], "run it again"), (["search"], "add --resume")],
+)
+def test_interrupted_command_says_what_continues_it(words, advice):
+    assert _how_to_continue(["tinynas", *words]) == f"{advice} to continue from the last checkpoint"

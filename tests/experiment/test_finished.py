@@ -25,7 +25,7 @@ TEACHER = Distillation(teacher="supernet")
 def finish(tmp_path, data):
     """Writes the files of a finished retraining."""
 
-    def write(name, arch, accuracy, *, seed=0, epochs=20, netaug=None, distillation=None):
+    def write(name, arch, accuracy, *, seed=0, epochs=20, netaug=None, distillation=None, metric="accuracy"):
         config = RetrainConfig(
             recipe=Recipe(seed=seed, epochs=epochs), netaug=netaug, distillation=distillation, data="small"
         )
@@ -33,6 +33,7 @@ def finish(tmp_path, data):
         plan = RetrainPlan(folder=folder.path, arch=arch, config=config)
         save_retraining(plan, DataIdentity.of(data))
         metrics = RetrainMetrics(
+            metric=metric,
             accuracy=accuracy,
             train_accuracy=accuracy,
             cost=cost(arch),
@@ -120,3 +121,16 @@ def test_retrainings_of_earlier_versions_without_settings_are_networks_of_their_
         finish(name, archs[0], 80.0)
         RunFolder(tmp_path).retraining(name).config.unlink()
     assert len(finished_networks(RunFolder(tmp_path))) == 2
+
+
+def test_hypervolumes_are_measured_from_the_lowest_value_of_each_metric(finish, archs, tmp_path):
+    small, large = archs
+    finish("small", small, 80.0)
+    finish("large", large, 90.0)
+    alone = compare_runs([tmp_path], tmp_path / "compare.png")
+    assert alone.to_dict()["reference"]["accuracy"] == 80.0
+    finish("other", large, 0.4, metric="mAP")
+    accuracy, other = compare_runs([tmp_path], tmp_path / "compare.png").series
+    assert accuracy.hypervolume == pytest.approx(alone.series[0].hypervolume)
+    assert other.hypervolume == 0.0
+    assert compare_runs([tmp_path], tmp_path / "compare.png").to_dict()["reference"]["mAP"] == 0.4

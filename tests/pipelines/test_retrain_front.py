@@ -11,7 +11,9 @@ from tinynas.experiment.front_settings import FrontSettings
 from tinynas.experiment.results import FrontEntry
 from tinynas.experiment.run_folder import RetrainFolder, RunFolder
 from tinynas.pipelines.folder_locks import retraining_lock
+from tinynas.pipelines.program_front import retrain_front as retrain_program
 from tinynas.pipelines.retrain_front import plan_front, retrain_front, spread_over_front
+from tinynas.pipelines.tune import plan_tuning
 from tinynas.utils.errors import BudgetError, FileError, InputError, TrainingError
 from tinynas.utils.overrides import Overrides
 
@@ -85,7 +87,7 @@ def test_front_is_retrained_once_and_continued_where_it_stopped(searched):
     folders[1].model.unlink()
     report = Quiet()
     retrain_front(plans, report=report)
-    assert report.notes[0] == "4 retrainings, of which 3 are finished"
+    assert report.notes[0] == "retrainings of 2 networks: 4, of which finished: 3"
     assert [folder.model.read_bytes() for folder in folders] == weights
     kept = [folder.model.stat().st_mtime_ns == time for folder, time in zip(folders, times, strict=True)]
     assert kept == [True, False, True, True]
@@ -132,7 +134,7 @@ def test_retraining_that_diverges_leaves_the_others(searched, monkeypatch):
     [
         ({"methods": ("plain", "netaugg"), "front": 1}, "unknown way of training 'netaugg'; did you mean 'netaug'"),
         ({"methods": ("plain", "plain"), "front": 1}, "names each way of training once, but is plain,plain"),
-        ({"methods": (), "front": 1}, "names each way of training once, but is empty"),
+        ({"methods": (), "front": 1}, "methods is empty; name one way of training or more: plain, netaug, teacher"),
         ({"methods": ("netaug",), "both": True, "front": 1}, "both is plain,netaug, but methods is netaug"),
         ({"both": True}, "are for several networks; add --front N"),
         ({"front": 0}, "front"),
@@ -151,3 +153,30 @@ def test_netaug_is_a_way_of_training_not_a_setting(searched):
 def test_front_needs_a_searched_run(tmp_path):
     with pytest.raises(FileError, match="there is no searched run"):
         planned(tmp_path / "none", front=1)
+
+
+def test_limits_that_the_search_did_not_record_are_refused(searched):
+    for budget in (Budget(latency=0.005), Budget(own={"energy": 3.0})):
+        with pytest.raises(InputError, match=r"the search did not record the (latency|energy) of its networks"):
+            planned(searched, front=1, budget=budget)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../x"])
+def test_name_is_that_of_one_folder(searched, name):
+    with pytest.raises(InputError, match="a name must be that of one folder"):
+        planned(searched, front=1, name=name)
+    with pytest.raises(InputError, match="a name must be that of one folder"):
+        plan_tuning(searched, name=name, trials=1, budget=Budget(), overrides=Overrides())
+
+
+def test_program_names_ways_as_text_and_limits_by_keyword(searched):
+    smallest = RunFolder(searched).read_front().front[0]
+    models = retrain_program(searched, front=9, methods="plain,netaug", flops=smallest.cost.macs, **QUICK)
+    assert [(model.cost.macs, model.metrics.netaug) for model in models] == [
+        (smallest.cost.macs, False),
+        (smallest.cost.macs, True),
+    ]
+    with pytest.raises(InputError, match="run is of the type Arch; pass a run, or its folder"):
+        retrain_program(smallest.arch, front=1)
+    with pytest.raises(InputError, match="add `methods` plain,netaug or `both=True`"):
+        retrain_program(searched, front=1, netaug=True)

@@ -30,8 +30,8 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
     A series is a Pareto front (accuracy on search-val, with the supernet's weights) of all networks that a search has
     evaluated, the networks of a run retrained in one way (accuracy on test), a network at several image sizes, or one
     with early exits at several thresholds, its MACs those of an average image. Hypervolumes are measured from twice the
-    largest costs and the lowest accuracy of all points; those of networks retrained in several ways count the networks
-    that are retrained in all of them.
+    largest costs of all points, and the lowest accuracy of those of the same metric. Of networks retrained in several
+    ways, they count those that are retrained in all of them.
 
     Args:
         runs: Run folders.
@@ -59,28 +59,34 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
     if not series:
         words = " and a known ".join(map(cost_word, axes.costs))
         raise InputError(f"no network has a known {words}; choose another cost")
-    reference = _reference(series, axes.costs)
-    measured = [replace(item, hypervolume=item.dominated(axes.costs, reference)) for item in series]
+    reference, lowest = _references(series, axes.costs)
+    measured = []
+    for item in series:
+        volume = item.dominated(axes.costs, (*reference, lowest[item.metric]))
+        measured.append(replace(item, hypervolume=volume))
     write(out, _plot(measured, axes))
     return Comparison(
         series=tuple(measured),
         differences=tuple(differing),
         reference=reference,
+        lowest=lowest,
         costs=axes.costs,
         units=axes.units,
         left_out=tuple(left_out),
     )
 
 
-def _reference(series: Sequence[ComparedSeries], costs: Sequence[str]) -> Point:
-    """Return twice the largest costs and the lowest accuracy of all points."""
-    points = []
+def _references(series: Sequence[ComparedSeries], costs: Sequence[str]) -> tuple[Point, dict[str, float]]:
+    """Return twice the largest costs of all points, and the lowest accuracy of each metric."""
+    points: list[Point] = []
+    lowest: dict[str, float] = {}
     for item in series:
-        points += item.positions(costs)
-    values = columns(points)
-    reference = [2 * max(column) for column in values]
-    reference[-1] = min(values[-1])
-    return tuple(reference)
+        positions = item.positions(costs)
+        points += positions
+        for *_, accuracy in positions:
+            lowest[item.metric] = min(accuracy, lowest.get(item.metric, accuracy))
+    largest = [2 * max(column) for column in columns(points)[:-1]]
+    return tuple(largest), lowest
 
 
 def _plot(series: Sequence[ComparedSeries], axes: CostAxes) -> bytes:

@@ -143,7 +143,8 @@ class Comparison:
     Attributes:
         series: The series, run by run.
         differences: Of the networks that were retrained in several ways.
-        reference: Costs and accuracy from which hypervolumes are measured.
+        reference: Costs from which hypervolumes are measured.
+        lowest: Accuracies from which they are measured, by metric.
         costs: Names of the costs, one or two.
         units: Units of the user's own costs, by name.
         left_out: Names of series without points whose costs are known.
@@ -152,6 +153,7 @@ class Comparison:
     series: tuple[ComparedSeries, ...]
     differences: tuple[Difference, ...] = ()
     reference: Point
+    lowest: Mapping[str, float]
     costs: tuple[str, ...] = ("macs",)
     units: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
@@ -161,7 +163,13 @@ class Comparison:
         return {
             "series": [item.to_dict() for item in self.series],
             "costs": list(self.costs),
-            "reference": dict(zip([*self.costs, "accuracy"], self.reference, strict=True)),
+            "reference": dict(zip(self.costs, self.reference, strict=True)) | self._lowest_by_key(),
             "left_out": list(self.left_out),
             "differences": [item.to_dict() for item in self.differences],
         }
+
+    def _lowest_by_key(self) -> dict[str, float]:
+        """Return the lowest accuracies: of several metrics by their names, of a single one as "accuracy"."""
+        if len(self.lowest) > 1:
+            return dict(self.lowest)
+        return dict(zip(["accuracy"], self.lowest.values(), strict=True))

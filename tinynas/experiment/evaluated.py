@@ -31,9 +31,17 @@ class EvaluatedNetworks:
         Raises:
             InputError: A limited cost is not known of the networks.
         """
-        self._check_known(list(budget.limits()))
-        within = [entry for entry in self.networks if budget.fits(entry.cost)]
+        within = self.within(budget)
         return most_accurate(within) if within else None
+
+    def within(self, budget: Budget) -> list[FrontEntry]:
+        """Return the networks within a budget.
+
+        Raises:
+            InputError: A limited cost is not known of the networks.
+        """
+        self._check_known(list(budget.limits()))
+        return [entry for entry in self.networks if budget.fits(entry.cost)]
 
     def smallest(self, budget: Budget) -> Budget:
         """Return the smallest value for each limit of a budget.

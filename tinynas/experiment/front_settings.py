@@ -45,8 +45,10 @@ class FrontSettings:
         for method in self.methods:
             if method not in METHODS:
                 raise unknown("way of training", method, METHODS)
-        if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise InputError(f"methods names each way of training once, but is {','.join(self.methods) or 'empty'}")
+        if not self.methods:
+            raise InputError(f"methods is empty; name one way of training or more: {', '.join(METHODS)}")
+        if len(set(self.methods)) < len(self.methods):
+            raise InputError(f"methods names each way of training once, but is {','.join(self.methods)}")
         if self.both and self.methods != (PLAIN,):
             raise InputError(f"both is plain,netaug, but methods is {','.join(self.methods)}; remove one of the two")
         is_default = self.ways == (PLAIN,) and self.seeds == 1 and self.workers == 1

@@ -110,8 +110,7 @@ def resolve_retraining(
         InputError: The settings contradict each other, or do not fit the network.
         FileError: A run or model is missing or damaged.
     """
-    if name is not None and (name != Path(name).name or name in ("", "..")):
-        raise InputError(f"a name must be that of one folder, but is {name!r}")
+    check_name(name)
     run = Path(target) if target and Path(target).is_dir() else None
     if target and not run and Path(target).parent.name and not Path(target).suffix:
         raise FileError(f"there is no run folder {target}; `tinynas retrain` takes the newest run")
@@ -191,6 +190,12 @@ def _resolve_resumed(run: Path | None, arch: Arch | None, name: str | None, over
         raise FileError(f"{plan.folder} is a retraining without NetAug; resume it without --netaug")
     plan = replace(plan, config=overrides.apply(plan.config))
     return ResolvedRetraining(arch=plan.arch, config=plan.config, resumed=plan)
+
+
+def check_name(name: str | None) -> None:
+    """Raise InputError if a name is given that is not that of one folder."""
+    if name is not None and (name != Path(name).name or name in ("", "..")):
+        raise InputError(f"a name must be that of one folder, but is {name!r}")
 
 
 def default_config(arch: Arch, data: str, *, netaug: bool) -> RetrainConfig:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from ..experiment.config import RetrainConfig, SupernetConfig
+from ..experiment.front_settings import FrontSettings
 from ..experiment.plans import ExportPlan
 from ..experiment.search_settings import SearchSettings
 from ..utils.errors import TinyNASError
@@ -67,7 +68,7 @@ def _keyword(flag: re.Match[str]) -> str:
 def _keywords() -> Mapping[str, str]:
     """Return the keyword arguments of flags; a switch's turns it on."""
     keywords = {}
-    for config in (SearchSettings, SupernetConfig, RetrainConfig, ExportPlan):
+    for config in (SearchSettings, SupernetConfig, RetrainConfig, ExportPlan, FrontSettings):
         for setting in settings_of(config):
             if setting.flag:
                 keywords[setting.flag] = f"{setting.name}=True" if setting.type is bool else setting.name

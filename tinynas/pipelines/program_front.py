@@ -1,17 +1,17 @@
 """Retraining of several networks of a run, in a Python program."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
 
+from ..arch.cost_names import split_words
 from ..experiment.config import RetrainConfig
 from ..experiment.front_settings import FrontSettings
 from ..experiment.run_folder import RetrainFolder
 from ..utils.distributed import choose_device
 from ..utils.errors import InputError
 from .keywords import RetrainKeywords
-from .planning import NO_LIMITS
-from .program_arguments import path_of, read_settings, without_none
+from .program_arguments import Limit, by_name, limit_texts, read_settings, without_none
 from .program_data import DataSet, data_name
 from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
@@ -19,6 +19,7 @@ from .program_progress import Progress, reporter_of
 from .program_run import Run
 from .retrain_front import plan_front
 from .retrain_front import retrain_front as carry_out
+from .run_network import front_budget
 
 
 @keywords_in_errors()
@@ -26,10 +27,16 @@ def retrain_front(
     run: Run | Path | str,
     *,
     front: int,
-    methods: Sequence[str] = ("plain",),
+    methods: str | Sequence[str] = ("plain",),
     seeds: int = 1,
     workers: int = 1,
     data: DataSet | None = None,
+    flops: Limit = None,
+    params: Limit = None,
+    sram: Limit = None,
+    flash: Limit = None,
+    latency: str | None = None,
+    limits: Mapping[str, float] | None = None,
     name: str = "front",
     device: str = "auto",
     progress: Progress = False,
@@ -42,10 +49,17 @@ def retrain_front(
     Args:
         run: The run, or its folder.
         front: How many networks, the smallest and the largest of the front among them.
-        methods: Ways in which every network is retrained: plain, netaug, teacher, netaug+teacher.
+        methods: Ways in which every network is retrained: plain, netaug, teacher, netaug+teacher; a list, or a text
+            such as "plain,netaug".
         seeds: How often, with seeds from `seed` on.
         workers: How many processes retrain on this machine; 1 for a program's own data set.
         data: The data set: a name, or a program's own; by default that of the run.
+        flops: Multiply-accumulates, at most, of the networks of the front that are retrained.
+        params: Parameters.
+        sram: Memory that an inference takes on the target.
+        flash: Memory of the network on the target.
+        latency: Time of one inference, if the search knew it.
+        limits: Limits of costs of your own, by name.
         name: How the names of the retrainings begin.
         device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
         progress: True shows messages and progress as the commands do; an object of yours receives them.
@@ -55,6 +69,7 @@ def retrain_front(
         The trained models: those of the first seed first, and of every network in the order of `methods`.
 
     Raises:
+        BudgetError: No network of the front keeps the limits.
         InputError: A setting is unknown or not valid, or does not suit the networks.
         FileError: The run was not searched, a file is corrupt, or a folder has a retraining with other settings.
         TrainingError: A training diverged, or another process is at it; all others have been carried out.
@@ -71,8 +86,21 @@ def retrain_front(
             "a program's own data set is in this process only, but --workers are processes; remove workers"
         )
     overrides = read_settings(retrain_front, without_none({**settings, "data": data_name(data)}), RetrainConfig)
-    several = FrontSettings(front=front, methods=tuple(methods), seeds=seeds, workers=workers)
-    plans = plan_front(Path(str(path_of(run))), several, name=name, budget=NO_LIMITS, overrides=overrides)
+    ways = split_words(methods) if isinstance(methods, str) else tuple(methods)
+    several = FrontSettings(front=front, methods=ways, seeds=seeds, workers=workers)
+    texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
+    folder = _folder_of(run)
+    budget = front_budget(str(folder), None, own=by_name("limits", limits, '"energy": 3.0'), **texts)
+    plans = plan_front(folder, several, name=name, budget=budget, overrides=overrides)
     with reporter_of(progress) as report:
         carry_out(plans, workers=workers, report=report)
     return [TrainedModel(RetrainFolder(plan.folder).model) for plan in plans]
+
+
+def _folder_of(run: Run | Path | str) -> Path:
+    """Return the folder of a run. Raises InputError if it is something else."""
+    if isinstance(run, Run):
+        return run.folder
+    if isinstance(run, (Path, str)):
+        return Path(run)
+    raise InputError(f"run is of the type {type(run).__name__}; pass a run, or its folder")

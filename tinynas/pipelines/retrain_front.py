@@ -14,6 +14,7 @@ from ..arch.budget import Budget
 from ..data.base import Data
 from ..data.registry import load_data
 from ..experiment.config import RetrainConfig
+from ..experiment.evaluated import EvaluatedNetworks
 from ..experiment.front_settings import NETAUG, PLAIN, TEACHER, FrontSettings
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import NotesOnce, ProgressReporter
@@ -27,7 +28,7 @@ from ..utils.overrides import Overrides
 from ..utils.processes import exit_on_sigterm
 from ..utils.text import counted
 from ..utils.units import format_count
-from .planning import SUPERNET, retraining_config
+from .planning import SUPERNET, check_name, retraining_config
 from .retrain import retrain
 from .worker_processes import Messages, workers_beside
 
@@ -55,6 +56,7 @@ def plan_front(
         FileError: The run has no front, or a retraining of this name was trained with other settings.
     """
     assert settings.front is not None
+    check_name(name)
     if not RunFolder(run).front.exists():
         raise FileError(
             f"there is no searched run {run}, whose front has the networks; search it first, or leave out --front"
@@ -62,7 +64,7 @@ def plan_front(
     if overrides.get("netaug") is not None:
         raise InputError(f"netaug is a way of training here: remove it, and add --methods plain,{NETAUG} or --both")
     front = RunFolder(run).read_front()
-    entries = [entry for entry in front.front if budget.fits(entry.cost)]
+    entries = EvaluatedNetworks(networks=front.front).within(budget)
     if not entries:
         raise BudgetError(f"no network of the front of {run} keeps {budget.describe()}; raise the limits")
     chosen = spread_over_front(entries, settings.front, cost=front.objectives[0])
@@ -126,7 +128,8 @@ def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: Pro
         TrainingError: Some diverged; all others have been carried out.
     """
     unfinished = [plan for plan in plans if not RetrainFolder(plan.folder).is_finished()]
-    report.note(f"{counted(len(plans), 'retraining')}, of which {len(plans) - len(unfinished)} are finished")
+    networks = counted(len({plan.arch for plan in plans}), "network")
+    report.note(f"retrainings of {networks}: {len(plans)}, of which finished: {len(plans) - len(unfinished)}")
     processes = min(workers, len(unfinished))
     if processes > 1:
         display = _Display(report)

@@ -24,7 +24,7 @@ from ..utils.io import from_json, json_digest, to_json, write_yaml
 from ..utils.locks import exclusive_lock
 from ..utils.overrides import Overrides
 from ..utils.settings import settings_of
-from .planning import retraining_config
+from .planning import check_name, retraining_config
 from .retraining import prepare_retraining
 from .run_network import network_of_run
 
@@ -94,6 +94,7 @@ def plan_tuning(run: Path, *, name: str, trials: int, budget: Budget, overrides:
         InputError: The settings contradict each other, or leave nothing to tune.
         FileError: The run is not searched, or one of its files is damaged.
     """
+    check_name(name)
     arch = network_of_run(run, budget)
     config = retraining_config(run, arch, overrides)
     if config.train_on_all:

@@ -140,8 +140,9 @@ def _named_arch(target: str | None, recipe: RecipeFile | None) -> Arch | None:
 def _resolve_run(run: Path, task: str | None, budget: Budget, overrides: Overrides) -> ResolvedRetraining:
     """Resolve a retraining of a run's most accurate network within a budget."""
     data_of = None if overrides.get("data") else run
+    arch = network_of_run(run, budget)
     searched, overrides = _with_settings_of_run(run, overrides)
-    resolved = _resolve(network_of_run(run, budget), searched.data, task, overrides, run)
+    resolved = _resolve(arch, searched.data, task, overrides, run)
     return replace(resolved, budget=budget, data_of=data_of)
 
 

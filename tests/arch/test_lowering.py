@@ -10,10 +10,12 @@ from tinynas import build, cost, load_arch, load_space
 from tinynas.arch.arch import Arch
 from tinynas.arch.blocks import Stem
 from tinynas.arch.lowering import lower
+from tinynas.arch.lowering_steps import Lowering
 from tinynas.arch.memory_plan import peak_bytes
 from tinynas.arch.operators import CONVOLUTIONS, TensorSpec
 from tinynas.arch.zoo import shipped_networks
 from tinynas.blocks.inverted_residual import InvertedResidual
+from tinynas.utils.errors import InputError
 
 
 def check_counts(arch):
@@ -151,3 +153,11 @@ def test_lower_of_a_detector_has_two_outputs(detectors):
     kinds = Counter(operator.kind for operator in network.operators)
     assert kinds["RESIZE_NEAREST_NEIGHBOR"] == 1
     assert kinds["MUL"] == kinds["MEAN"]  # of squeeze-excite only
+
+
+def test_lowering_refuses_activations_that_it_does_not_know_or_cannot_fuse():
+    lowering, x = Lowering(turned=False), TensorSpec(name="images", shape=(1, 8, 8, 4))
+    with pytest.raises(InputError, match="unknown activation in act 'swish'; did you mean 'hswish'"):
+        lowering.sum(x, x, "sum", act="swish")
+    with pytest.raises(InputError, match="unknown activation in act 'hswish'; known: relu, relu6"):
+        lowering.conv(x, "conv", 4, layer="conv", activation="hswish")

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinds import space_of
 
 from helpers import images_for, model_of
 from pages import DOCS, blocks_of
 from tinynas import Arch, SearchSpace, Supernet, augment, cost, load_space
 from tinynas.arch import block_kinds
-from tinynas.arch.blocks import Stem
+from tinynas.arch.blocks import Block, Stem
 from tinynas.arch.lowering import lower
 from tinynas.arch.memory_plan import peak_bytes
+from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.run_folder import RetrainFolder
 from tinynas.experiment.saved import read_retraining, save_config
+from tinynas.models.layers import ConvNorm
 from tinynas.models.model_file import read_model, save_model
 from tinynas.models.profile import recount
 from tinynas.pipelines.block_check import check_blocks
@@ -75,28 +78,57 @@ def indented(text):
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 
-def test_commands_know_a_block_of_an_installed_package(tmp_path):
-    """Installed as pip installs it: a package, and the metadata with its entry points."""
-    installed = tmp_path / "site-packages"
-    package, metadata = installed / "my_package", installed / "my_package-1.0.dist-info"
-    for folder in (package, metadata):
-        folder.mkdir(parents=True)
+def install(folder, source):
+    """A package with a block in its source, as pip installs it: a package, and the metadata with its entry points."""
+    package, metadata = folder / "my_package", folder / "my_package-1.0.dist-info"
+    for made in (package, metadata):
+        made.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "bottleneck.py").write_text(BLOCK)
+    (package / "bottleneck.py").write_text(source)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     assert ENTRY_POINT.startswith('[project.entry-points."tinynas.blocks"]\n')
     name, target = ENTRY_POINT.splitlines()[1].replace('"', "").split(" = ")
     (metadata / "entry_points.txt").write_text(f"[tinynas.blocks]\n{name} = {target}\n")
+
+
+def cost_with(folder, *installed):
+    """`tinynas cost` of a network of the block, with packages of these folders."""
     block = "{kind: bottleneck, out: 8, mid: 4, kernel: 3}"
-    (tmp_path / "arch.yaml").write_text(f"resolution: 8\nstem: {{out: 4}}\nstages:\n- - {block}\n")
+    (folder / "arch.yaml").write_text(f"resolution: 8\nstem: {{out: 4}}\nstages:\n- - {block}\n")
     command = [sys.executable, "-m", "tinynas.cli", "cost", "arch.yaml", "--json"]
-    env = os.environ | {"PYTHONPATH": f"{installed}{os.pathsep}{DOCS.parent}"}
-    counted = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    assert json.loads(counted.stdout)["macs"] > 0
-    env["PYTHONPATH"] = str(DOCS.parent)
-    refused = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*installed, DOCS.parent]))}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_commands_know_a_block_of_an_installed_package(tmp_path):
+    install(tmp_path / "site-packages", BLOCK)
+    assert json.loads(cost_with(tmp_path, tmp_path / "site-packages").stdout)["macs"] > 0
+    refused = cost_with(tmp_path)
     assert refused.returncode
     assert "'bottleneck' in block 0 of stage 0 is not registered in this process (known: convnext," in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            f"import nosuchthing\n{BLOCK}",
+            "cannot be imported from its entry point my_package.bottleneck: ModuleNotFoundError: No module named "
+            "'nosuchthing' ({file}:1); mend that package",
+        ),
+        (
+            BLOCK.replace("self.mid, act", "self.mdi, act", 1),
+            "the block 'bottleneck' failed in `lower`: AttributeError: 'Bottleneck' object has no attribute 'mdi' "
+            "({file}:30); mend its class, Bottleneck",
+        ),
+    ],
+)
+def test_commands_say_in_one_line_where_the_code_of_an_installed_block_fails(tmp_path, wrong, message):
+    install(tmp_path / "site-packages", wrong)
+    failed = cost_with(tmp_path, tmp_path / "site-packages")
+    assert (failed.returncode, len(failed.stderr.splitlines())) == (1, 1)
+    file = tmp_path / "site-packages" / "my_package" / "bottleneck.py"
+    assert message.format(file=file) in failed.stderr
 
 
 def test_files_of_a_kind_that_is_not_registered_are_not_called_damaged(bottleneck, data, tmp_path, monkeypatch):
@@ -194,18 +226,74 @@ def test_a_search_checks_that_a_block_of_ones_own_says_the_same_of_itself(bottle
     kind = broken(bottleneck, **methods)
     block = kind(out=16, mid=4, kernel=3, stride=2)
     arch = Arch(resolution=8, in_channels=1, stem=Stem(out=8, stride=1), stages=((block,),))
-    if message is None:
-        check_blocks(arch)
-        return
-    with pytest.raises(
-        InputError, match=f"the block 'broken' contradicts itself: .*{message}.*; mend its class, Broken"
-    ):
+    message = f"the block 'broken' contradicts itself: .*{message}.*; mend its class, Broken"
+    with pytest.raises(InputError, match=message):
         check_blocks(arch)
 
 
 def test_blocks_of_the_page_agree_with_themselves(bottleneck):
-    for arch in (
-        SearchSpace.from_dict(yaml.safe_load(SPACE)).min(),
-        SearchSpace.from_dict(yaml.safe_load(SPACE)).max(),
-    ):
+    space = SearchSpace.from_dict(yaml.safe_load(SPACE))
+    for arch in (space.min(), space.max()):
         check_blocks(arch)
+
+
+def misspelt(self, *arguments):
+    raise NameError("no such name")
+
+
+def of_unknown_activation(self, channels):
+    return ConvNorm(channels, self.out, act="rleu")
+
+
+def line_of(function, offset=1):
+    return f"{__file__}:{function.__code__.co_firstlineno + offset}"
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"lower": misspelt}, f"failed in `lower`: NameError: no such name ({line_of(misspelt)})"),
+        ({"module": misspelt}, f"failed in `module`: NameError: no such name ({line_of(misspelt)})"),
+        ({"channel_groups": misspelt}, f"failed in `channel_groups`: NameError: no such name ({line_of(misspelt)})"),
+        ({"check": misspelt}, f"failed in `check`: NameError: no such name ({line_of(misspelt)})"),
+        ({"__post_init__": misspelt}, f"failed in `__post_init__`: NameError: no such name ({line_of(misspelt)})"),
+        ({"lower": lambda self: None}, "failed in `lower`: TypeError: "),
+        (
+            {"lower": lower_with(act="rleu")},
+            "failed in `lower`: InputError: unknown activation in act 'rleu'; did you mean 'relu'? "
+            f"({line_of(lower_with(), 2)})",
+        ),
+        (
+            {"module": of_unknown_activation},
+            "failed in `module`: InputError: unknown activation in act 'rleu'; did you mean 'relu'? "
+            f"({line_of(of_unknown_activation)})",
+        ),
+    ],
+)
+def test_exceptions_of_a_block_of_ones_own_are_one_line_that_says_where(bottleneck, methods, message):
+    broken(bottleneck, __module__=__name__, **methods)
+    stage = {"kind": "broken", "width": 16, "expand": 0.5, "kernel": 3}
+    with pytest.raises(InputError) as error:
+        check_blocks(SearchSpace.from_dict({"resolution": 8, "stem": {"width": 8}, "stages": [stage]}).min())
+    assert f"the block 'broken' {message}" in str(error.value)
+    assert str(error.value).endswith("; mend its class, Broken")
+
+
+def test_values_that_a_block_of_ones_own_refuses_are_named_in_its_own_words(bottleneck):
+    def check(self, channels):
+        raise InputError("mid must be even")
+
+    kind = broken(bottleneck, check=check)
+    with pytest.raises(InputError, match=r"^mid must be even$"):
+        Arch(resolution=8, stem=Stem(out=8), stages=((kind(out=16, mid=3, kernel=3),),))
+
+
+def test_exceptions_of_shipped_blocks_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr(InvertedResidual, "lower", misspelt)
+    with pytest.raises(NameError, match=r"^no such name$"):
+        lower(space_of("inverted-residual").sample(np.random.default_rng(0)))
+
+
+def test_a_kind_that_lacks_a_method_is_refused(bottleneck):
+    with pytest.raises(InputError, match="the block 'broken' lacks lower, as every block has; add it to its class"):
+        broken(bottleneck, lower=Block.lower)

@@ -16,6 +16,7 @@ from .block_kinds import block_from_dict, block_to_dict
 from .blocks import Block, Stem
 from .checks import is_count
 from .heads import AnyHead, DetectorHead, FitAnchors, Head, detector_head, detector_taps, head_from_dict
+from .own_code import errors_of_block
 
 MAX_RESOLUTION = 2048  # pixels; so that a wrong number takes no gigabytes
 PADDINGS = SYMMETRIC, SAME = "symmetric", "same"
@@ -78,7 +79,8 @@ class Arch:
         channels = self.stem.out
         for stage in self.stages:
             for block in stage:
-                block.check(channels)
+                with errors_of_block(type(block), "check"):
+                    block.check(channels)
                 channels = block.out
 
     def _check_square_detector(self) -> None:

@@ -11,6 +11,7 @@ from ..utils.errors import InputError, UnregisteredError, suggestion
 from ..utils.schema import check_mapping, from_mapping
 from ..utils.sizes import with_sizes
 from .blocks import Block
+from .own_code import describe, errors_of_block
 
 BlockType = TypeVar("BlockType", bound=type[Block])
 
@@ -64,7 +65,7 @@ def block_kind(name: object, where: str) -> type[Block]:
 
     Raises:
         InputError: It is no name.
-        UnregisteredError: There is no such kind in this process.
+        UnregisteredError: There is no such kind in this process, or the entry point that has it fails.
     """
     if not isinstance(name, str):
         raise InputError(f"kind in {where} must be text, but is {name!r:.60}")
@@ -91,7 +92,9 @@ def block_from_dict(plain: object, where: str) -> Block:
         InputError: The kind is unknown, a key is unknown or missing, or a value is impossible.
     """
     values = with_sizes(check_mapping(plain, where))
-    return from_mapping(block_kind(values.pop("kind", DEFAULT_KIND), where), values, where)
+    kind = block_kind(values.pop("kind", DEFAULT_KIND), where)
+    with errors_of_block(kind, "__post_init__"):
+        return from_mapping(kind, values, where)
 
 
 def block_to_dict(block: Block) -> dict[str, Any]:
@@ -113,13 +116,23 @@ def _load(name: str) -> None:
         import_module(f"{package}.blocks.{name.replace('-', '_')}")
         return
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:
+            raise UnregisteredError(
+                f"the kind of block {name!r} cannot be imported from its entry point {entry.value}: "
+                f"{describe(error, entry.module.partition('.')[0])}; mend that package"
+            ) from error
 
 
 def _check_class(name: str, kind: type) -> None:
     is_frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
     if not issubclass(kind, Block) or not is_frozen:
         raise InputError(f"the block {name!r} must be a frozen dataclass that derives from tinynas.Block")
+    if missing := " and ".join(sorted(kind.__abstractmethods__)):
+        raise InputError(
+            f"the block {name!r} lacks {missing}, as every block has; add it to its class, {kind.__name__}"
+        )
     for option in kind.options:
         if option.field not in field_names(kind):
             raise InputError(f"the block {name!r} has an option of {option.field!r}, which is not one of its fields")

@@ -1,5 +1,7 @@
 """Checks of the fields of blocks and heads."""
 
+from collections.abc import Sequence
+
 from ..utils.errors import InputError, require, unknown
 from ..utils.sizes import Size, check_size, pair, with_lists
 
@@ -19,10 +21,10 @@ def check_conv(kernel: Size, stride: Size, act: str) -> None:
     check_activation(act)
 
 
-def check_activation(name: str) -> None:
-    """Raise InputError if the name is not one of ACTIVATIONS."""
-    if name not in ACTIVATIONS:
-        raise unknown("activation in act", name, ACTIVATIONS)
+def check_activation(name: str, known: Sequence[str] = ACTIVATIONS) -> None:
+    """Raise InputError if the name is not one of the known ones."""
+    if name not in known:
+        raise unknown("activation in act", name, known)
 
 
 def check_channels(name: str, channels: int, *, may_be_none: bool = False) -> None:

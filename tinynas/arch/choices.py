@@ -12,6 +12,7 @@ from .block_kinds import DEFAULT_KIND, block_kind, field_names
 from .blocks import Block
 from .genes import Chooser
 from .options import Option, Options, Rounding, check_ascending, largest_if
+from .own_code import errors_of_block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,5 +170,6 @@ def _block(kind: Any, stride: Size, keeps_channels: bool, *chosen: tuple[str, An
         fields["stride"] = stride
     if "residual" in known:
         fields["residual"] = keeps_channels
-    block: Block = kind(**fields)
+    with errors_of_block(kind, "__post_init__"):
+        block: Block = kind(**fields)
     return block

@@ -23,6 +23,7 @@ from .heads import AnyHead, DetectorHead, Head
 from .layer_cost import FeatureMap
 from .lowering_steps import Lowering
 from .operators import LoweredNetwork, TensorSpec
+from .own_code import errors_of_block
 
 INPUT_NAME = "images"
 
@@ -71,9 +72,14 @@ def lower_block(block: Block, x: TensorSpec, name: str, *, turned: bool) -> Lowe
         x: What it reads.
         name: Its name in the network, with which those of its operators begin.
         turned: Whether kernels are turned, as in networks of padding "same".
+
+    Raises:
+        UnregisteredError: The block is the user's own, and raised an exception.
     """
     lowering = Lowering(turned=turned)
-    return lowering.finish([x], [block.lower(lowering, x, name)])
+    with errors_of_block(type(block), "lower"):
+        output = block.lower(lowering, x, name)
+    return lowering.finish([x], [output])
 
 
 def lower_head(head: AnyHead, maps: Sequence[TensorSpec], classes: int) -> LoweredNetwork:

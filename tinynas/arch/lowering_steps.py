@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..utils.sizes import Size, pair
+from .checks import check_activation
 from .layer_cost import output_size
 from .operators import LoweredNetwork, Operator, TensorSpec
 
@@ -31,7 +32,9 @@ class Lowering:
     def add(
         self, kind: str, name: str, inputs: Sequence[TensorSpec], shape: Sequence[int], **fields: Any
     ) -> TensorSpec:
-        """Append an operator with further fields of `Operator`."""
+        """Append an operator with further fields of `Operator`. Raises InputError for an unknown activation."""
+        if fused := fields.get("activation"):
+            check_activation(fused, _FUSED)
         output = TensorSpec(name=name, shape=tuple(shape))
         self.operators.append(Operator(name=name, kind=kind, inputs=tuple(inputs), output=output, **fields))
         return output
@@ -101,7 +104,13 @@ class Lowering:
         return self.add("FULLY_CONNECTED", name, [x], (1, features), layer=name)
 
     def activate(self, x: TensorSpec, act: str) -> TensorSpec:
-        """Append an activation that is an operator of its own; one that is fused into the operator before is not."""
+        """Append an activation that is an operator of its own; one that is fused into the operator before is not.
+
+        Raises:
+            InputError: The activation is unknown.
+        """
+        if act:
+            check_activation(act)
         if act not in _OPERATORS:
             return x
         return self.add(_OPERATORS[act], f"{x.name}.act", [x], x.shape, overwritable=(0,))

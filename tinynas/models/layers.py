@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arch.checks import check_activation
 from ..kernels.program import Map, NotCoveredError, ProgramBuilder
 from ..utils.distributed import shard, world_size
 from ..utils.sizes import Size, pair
@@ -27,6 +28,14 @@ def without_initial_values() -> Iterator[None]:
     finally:
         for kind, method in zip(kinds, methods, strict=True):
             kind.reset_parameters = method
+
+
+def activation(name: str) -> nn.Module:
+    """Return the layer of an activation, the identity for "". Raises InputError if the name is unknown."""
+    if not name:
+        return nn.Identity()
+    check_activation(name)
+    return ACTIVATIONS[name](inplace=True)
 
 
 class PointwiseConv(nn.Conv2d):
@@ -63,7 +72,7 @@ class ConvNorm(nn.Module):
             padding = height // 2, width // 2
             self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
         self.norm = BatchNorm(out_channels)
-        self.act = ACTIVATIONS[act](inplace=True) if act else nn.Identity()
+        self.act = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the layers."""
@@ -125,7 +134,7 @@ class Chain(nn.Module):
         for name in self.layer_names:
             self.add_module(name, layers[name])
         self.shortcut = shortcut
-        self.act = ACTIVATIONS[act](inplace=True) if act else nn.Identity()
+        self.act = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the layers, add the shortcut and activate the sum."""

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..arch.arch import SAME, Arch
+from ..arch.blocks import Block
 from ..arch.channels import ChannelGroup
+from ..arch.own_code import errors_of_block
 from ..kernels.program import Map, ProgramBuilder
 from ..utils.errors import unknown
 from .heads import HEAD_MODULES, HeadModule
@@ -181,10 +183,21 @@ def module_specs(arch: Arch) -> Iterator[ModuleSpec]:
     channels = stem.out
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
-            yield ModuleSpec(f"stages.{s}.{b}", type(block).module, (block, channels))
+            yield ModuleSpec(f"stages.{s}.{b}", block_module, (block, channels))
             channels = block.out
     tapped = tuple(arch.stages[s][-1].out for s in arch.taps())
     yield ModuleSpec("head", HEAD_MODULES[type(arch.head)], (arch.head, tapped, arch.classes))
+
+
+def block_module(block: Block, channels: int) -> nn.Module:
+    """Build the module of a block for so many input channels.
+
+    Raises:
+        UnregisteredError: The block is the user's own, and raised an exception.
+    """
+    with errors_of_block(type(block), "module"):
+        module: nn.Module = block.module(channels)
+    return module
 
 
 def build(

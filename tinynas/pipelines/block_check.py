@@ -12,8 +12,9 @@ from ..arch.channels import ChannelGroup
 from ..arch.layer_cost import FeatureMap
 from ..arch.lowering import lower_block, map_spec
 from ..arch.operators import LoweredNetwork
+from ..arch.own_code import errors_of_block
 from ..deploy.lowered_run import layer_weights, run_lowered
-from ..models.network import fold_in_place
+from ..models.network import block_module, fold_in_place
 from ..utils.errors import InputError
 
 _NAME = "block"  # of the block in a network of nothing else
@@ -25,7 +26,7 @@ def check_blocks(arch: Arch) -> None:
 
     Raises:
         InputError: A block's operators and its module differ in a layer, in the output's shape or values, or its
-            channel groups name tensors that the module lacks.
+            channel groups name tensors that the module lacks; or one of them raises an exception.
     """
     feature_map = FeatureMap.of(arch.in_channels, arch.resolution).after(arch.stem.out, arch.stem.stride)
     checked = set()
@@ -40,7 +41,7 @@ def check_blocks(arch: Arch) -> None:
 
 def _check(block: Block, feature_map: FeatureMap) -> None:
     lowered = lower_block(block, map_spec(feature_map), _NAME, turned=False)
-    net = nn.ModuleDict({_NAME: block.module(feature_map.channels)}).eval()
+    net = nn.ModuleDict({_NAME: block_module(block, feature_map.channels)}).eval()
     for problem in _problems(block, lowered, net, feature_map):
         name = type(block).__name__
         raise InputError(f"the block {block.kind!r} contradicts itself: {problem}; mend its class, {name}")
@@ -57,7 +58,7 @@ def _problems(block: Block, lowered: LoweredNetwork, net: nn.ModuleDict, feature
         if name not in tensors:
             yield f"`channel_groups` names {_own(name)}, which the module lacks"
     x = torch.randn(2, feature_map.channels, feature_map.height, feature_map.width)
-    with torch.no_grad():
+    with torch.no_grad(), errors_of_block(type(block), "forward"):
         expected = net[_NAME](x)
     _, height, width, channels = lowered.outputs[0].shape
     declared = tuple(feature_map.after(block.out, block.stride))
@@ -88,7 +89,8 @@ def _different_values(
 def _grouped(block: Block) -> Iterator[str]:
     """Yield the names of all tensors in the block's channel groups."""
     inputs, outputs = ChannelGroup(), ChannelGroup()
-    groups = list(block.channel_groups(_NAME, inputs, inputs if block.residual else outputs))
+    with errors_of_block(type(block), "channel_groups"):
+        groups = list(block.channel_groups(_NAME, inputs, inputs if block.residual else outputs))
     for group in (inputs, outputs, *groups):
         for name, _ in group.writers + group.readers:
             yield name

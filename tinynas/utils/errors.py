@@ -36,7 +36,7 @@ class InputError(TinyNASError):
 
 
 class UnregisteredError(InputError):
-    """A name is not registered in this process; a file that has it may be in order."""
+    """A name is not registered in this process, or the user's code behind it fails; a file with it may be in order."""
 
 
 class BudgetError(TinyNASError):

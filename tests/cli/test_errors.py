@@ -45,6 +45,7 @@ from helpers import ROOT
         (["retrain", "mcunet-in3", "--resume"], "no unfinished retraining in runs"),
         (["retrain", "runs/nothing"], "there is no run folder runs/nothing"),
         (["retrain", "mcunet-in33"], "did you mean 'mcunet-in3'?"),
+        (["retrain", "nosuch"], "unknown network 'nosuch', and there is no run folder of that name; known: mcunet-"),
         (["retrain", "."], "has no best.yaml"),
         (["compare", "nothing"], "nothing to compare in nothing"),
         (["eval", "nothing.safetensors"], "cannot read nothing.safetensors"),

@@ -31,7 +31,10 @@ def test_quickstart_command_leaves_a_run_for_every_other_command(tinynas, tmp_pa
     assert [row["int8"] for row in json.loads(out)["files"]] == [False, False, True]
     assert "warning: model.int8.onnx loses" in err
     code, out, err = tinynas("export", "--to", "onnx", "--out", "deploy/model.onnx")
-    assert (code, err) == (1, "tinynas: cannot write to deploy/model.onnx: File exists; choose another folder\n")
+    assert (code, err) == (
+        1,
+        "tinynas: deploy/model.onnx is a file, but a folder is needed there; choose another folder\n",
+    )
     code, out, err = tinynas("compare")
     assert code == 0
     assert "hypervolume" in out

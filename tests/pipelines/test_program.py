@@ -25,7 +25,7 @@ from tinynas.experiment.plans import ExportPlan
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.pipelines import keywords
 from tinynas.training.recipe import Recipe
-from tinynas.utils.errors import BudgetError, EvaluationError, FileError, InputError
+from tinynas.utils.errors import BudgetError, FileError, InputError
 from tinynas.utils.settings import settings_of
 
 
@@ -227,10 +227,13 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
     with pytest.raises(BudgetError, match="no network of the space fits"):
         tinynas.search(space="micro", data=data, flops=10)
     (tmp_path / "near").mkdir()
-    with pytest.raises(FileError, match=r"^there is no run folder nowhere; beside it: near"):
+    (tmp_path / "near" / "front.json").touch()
+    (tmp_path / "nearer").mkdir()
+    with pytest.raises(FileError, match=r"^there is no run folder nowhere; beside it: near$"):
         tinynas.open_run("nowhere")
     with pytest.raises(FileError, match=r"^there is no run folder nea; did you mean near\?$"):
         tinynas.open_run("nea")
+    (tmp_path / "near" / "front.json").unlink()
     with pytest.raises(FileError, match=r"^near has no front\.json; `tinynas search --run near` writes it$"):
         tinynas.open_run("near")
 
@@ -242,6 +245,28 @@ NEAR = {"flop": "flops", "cost": "costs", "limit": "limits", "dat": "data", "dev
 def test_misspelt_argument_that_is_no_setting_is_an_error_that_names_it(written, meant):
     with pytest.raises(InputError, match=rf"^unknown key in search\(\) '{written}'; did you mean '{meant}'\?$"):
         tinynas.search(**{written: "x"})
+
+
+def test_arguments_that_a_call_lacks_or_does_not_know_are_errors_that_name_them(run, model):
+    samples_of = {"train": samples(4, 0), "classes": ["a", "b"]}
+    with pytest.raises(InputError, match=r"^unknown key in Data\(\) 'trian'; did you mean 'train'\?$"):
+        tinynas.Data(trian=samples(4, 0), test=samples(4, 0), classes=["a", "b"])
+    with pytest.raises(InputError, match=r"^Data\(\): missing a required (keyword-only )?argument: 'test'"):
+        tinynas.Data(**samples_of)
+    with pytest.raises(InputError, match=r"^unknown key in retrain_front\(\) 'fornt'; did you mean 'front'\?$"):
+        tinynas.retrain_front(run, epochs=1, fornt=2)
+    with pytest.raises(InputError, match=r"^retrain_front\(\): missing a required (keyword-only )?argument: 'front'"):
+        tinynas.retrain_front(run, epochs=1)
+    with pytest.raises(InputError, match=r"^search\(\): too many positional arguments"):
+        tinynas.search("micro")
+    with pytest.raises(InputError, match=r"^unknown key in evaluate\(\) 'dat'; did you mean 'data'\?$"):
+        model.evaluate(dat="digits")
+
+
+def test_a_run_that_is_a_file_is_refused(data, tmp_path):
+    (tmp_path / "late.py").touch()
+    with pytest.raises(FileError, match=r"late\.py is a file, but a folder is needed there; choose another folder$"):
+        tinynas.search(space="micro", data=data, run=tmp_path / "late.py", epochs=1, trials=1)
 
 
 def test_numbers_of_numpy_are_settings_and_limits(data, tmp_path):
@@ -508,12 +533,18 @@ def test_objective_that_has_the_name_of_a_metric_or_returns_no_number_is_an_erro
         tinynas.search(space="micro", data=data, evaluate=accuracy)
 
     def nothing(network, batches):
-        return None
+        nothing.calls += 1
+        return "0.9"
 
-    with pytest.raises(
-        EvaluationError, match=r"because: EvaluationError: the function returned None instead of a number"
-    ):
+    nothing.calls = 0
+
+    message = (
+        r"^the function nothing of evaluate must return a number, but returned '0\.9' of the type str; correct it, "
+        r"then continue with `resume=True`$"
+    )
+    with pytest.raises(InputError, match=message):
         tinynas.search(space="micro", data=data, run=tmp_path / "run", epochs=1, batch_size=16, evaluate=nothing)
+    assert nothing.calls == 1
 
 
 def halved(outputs, labels):

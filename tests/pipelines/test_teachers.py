@@ -57,8 +57,10 @@ def test_load_teacher_names_what_differs_in_a_teacher_that_does_not_fit(model, d
     other = replace(data, normalise=replace(data.normalise, mean=(0.9,)))
     with pytest.raises(InputError, match="must normalise images alike"):
         load_teacher(str(path), tmp_path, arch, other)
-    with pytest.raises(FileError, match=r"nowhere\.safetensors"):
+    with pytest.raises(FileError, match=r"'nowhere\.safetensors' is neither supernet, torchvision:NAME nor a file"):
         load_teacher("nowhere.safetensors", tmp_path, arch, data)
+    with pytest.raises(FileError, match=r"'suprnet' is neither .*; did you mean 'supernet'\?$"):
+        load_teacher("suprnet", tmp_path, arch, data)
 
 
 def test_load_teacher_refuses_a_teacher_of_other_classes(model, data, tmp_path):

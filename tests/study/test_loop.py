@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers import SMALL, SPACE, budgets, run_search, score
 from tinynas import Budget, SearchSpace, cost
 from tinynas.study.feasible import Feasible
-from tinynas.study.history import CannotWinError
+from tinynas.study.history import CannotWinError, NoNumberError
 from tinynas.study.index import TrialIndex, failed_because
 from tinynas.study.loop import search
 from tinynas.study.samplers import SAMPLERS
@@ -271,6 +271,20 @@ def test_search_ends_if_every_evaluation_raises(tmp_path):
     assert "\n" not in str(error.value)
     assert len(calls) == 7, "two networks three times, and a third"
     assert len(run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=5)) == 5
+
+
+def test_search_ends_at_once_if_a_function_returns_no_number_and_is_continued_when_it_does(tmp_path):
+    calls = []
+
+    def evaluate(arch):
+        calls.append(arch)
+        raise NoNumberError("it returned text")
+
+    with pytest.raises(NoNumberError, match=r"^it returned text$"):
+        run_search(SPACE, Budget(), evaluate, journal=tmp_path / "j", trials=20)
+    assert len(calls) == 1
+    continued = run_search(SPACE, Budget(), score, journal=tmp_path / "j", trials=5)
+    assert calls[0] in [evaluation.arch for evaluation in continued]
 
 
 def test_search_reports_each_evaluation_once(tmp_path):

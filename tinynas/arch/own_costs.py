@@ -1,13 +1,13 @@
 """Costs of the user's own: added up from tables of layers, or returned by functions of a program."""
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
 
 from ..utils.errors import InputError
 from ..utils.io import json_digest
+from ..utils.numbers import as_number
 from .arch import Arch
 from .cost_names import check_own_name
 from .cost_table import CostTable
@@ -111,11 +111,8 @@ def _value(name: str, function: CostFunction, arch: Arch) -> float:
         returned = function(arch)
     except Exception as error:
         raise InputError(f"the function of the cost {name} failed: {type(error).__name__}: {error}") from error
-    value = 0.0
-    if not isinstance(returned, str | bytes | bool):  # of which float() makes numbers
-        with suppress(TypeError, ValueError):
-            value = float(returned)
-    if not isfinite(value) or value <= 0:
+    value = as_number(returned)
+    if value is None or not isfinite(value) or value <= 0:
         raise InputError(
             f"the function of the cost {name} must return a finite number above 0, but returned {returned!r:.60} of "
             f"the type {type(returned).__name__}"

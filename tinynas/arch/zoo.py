@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
-from ..utils.errors import InputError, errors_in, unknown
+from ..utils.errors import InputError, errors_in, suggestion
 from ..utils.io import read_text
 from ..utils.schema import read_yaml
 from .arch import Arch
@@ -55,7 +55,8 @@ def load_arch(name: str | Path) -> Arch:
         >>> load_arch("mobilenet-v2-tiny").resolution
         144
     """
-    return _load(name, "network", shipped_networks(), Arch.from_dict)
+    is_nothing = "" if Path(name).exists() else ", and there is no run folder of that name"
+    return _load(name, "network", shipped_networks(), Arch.from_dict, hint=is_nothing)
 
 
 def short_name(name: str | Path) -> str:
@@ -82,13 +83,13 @@ def _shipped(folder: str) -> dict[str, str]:
     return dict(sorted(texts.items()))
 
 
-def _load(name: str | Path, what: str, shipped: dict[str, str], from_dict: Callable[[object], T]) -> T:
+def _load(name: str | Path, what: str, shipped: dict[str, str], from_dict: Callable[[object], T], hint: str = "") -> T:
     path = Path(name)
     if path.suffix not in _SUFFIXES:
         if path.suffix and path.is_file():
             raise InputError(f"{path} is not a YAML file of a {what}; name one, or a shipped {what}")
         if str(name) not in shipped:
-            raise unknown(what, name, shipped)
+            raise InputError(f"unknown {what} {str(name)!r}{hint}; {suggestion(name, shipped)}")
         return from_dict(read_yaml(shipped[str(name)], str(name)))
     with errors_in(str(path)):
         return from_dict(read_yaml(read_text(path), str(path)))

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..utils.arguments import checks_arguments
 from ..utils.errors import InputError
 from .base import Data, Normalisation, Split
 from .boxes import BoxSplit
@@ -23,6 +24,7 @@ _SMALLEST_DEVIATION = 0.01  # of a channel: images of a single value are not div
 _WHITE = 255
 
 
+@checks_arguments("Data")
 @dataclass(frozen=True, kw_only=True)
 class Datasets:
     """The datasets of a program that together are a data set for tinynas.
@@ -50,7 +52,8 @@ class Datasets:
         flip: Whether augmentation mirrors half of the images.
 
     Raises:
-        InputError: A dataset has no samples or is none, or its first sample or a setting is not as described above.
+        InputError: An argument is missing or unknown, a dataset has no samples or is none, or its first sample or a
+            setting is not as described above.
 
     Example:
         >>> import numpy as np

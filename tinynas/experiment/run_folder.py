@@ -98,7 +98,7 @@ class RunFolder:
             FileError: It is missing or damaged.
         """
         if not self.path.is_dir():
-            raise missing_folder("run", self.path)
+            raise missing_folder("run", self.path, FRONT)
         if not self.front.exists():
             raise FileError(f"{self.path} has no {FRONT}; `tinynas search --run {self.path}` writes it")
         return read_result(SearchResult, self.front, advice=f"run the search again with --run {self.path}")

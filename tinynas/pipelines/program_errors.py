@@ -1,17 +1,20 @@
 """Errors of functions for Python programs: they name keyword arguments where those of commands name flags."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from typing import ParamSpec, TypeVar
 
 from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.front_settings import FrontSettings
 from ..experiment.plans import ExportPlan
 from ..experiment.search_settings import SearchSettings
+from ..utils.arguments import check_arguments
 from ..utils.errors import TinyNASError
 from ..utils.settings import settings_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _FLAG = re.compile(r"--(no-)?([a-z][a-z0-9-]*[a-z0-9])")
 _OWN = {  # flags of commands that are no settings, and the keyword arguments that they are in Python
     "run": "run",
@@ -31,14 +34,25 @@ _OWN = {  # flags of commands that are no settings, and the keyword arguments th
 }
 
 
-@contextmanager
-def keywords_in_errors() -> Iterator[None]:
-    """Replace flags in the messages of errors that the body raises by keyword arguments: --device by `device`."""
-    try:
-        yield
-    except TinyNASError as error:
-        error.args = (with_keywords(str(error)),)
-        raise
+def keywords_in_errors() -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator of functions for programs, which replaces flags in errors by keywords: --device by `device`.
+
+    Arguments that the function lacks or does not know are errors of one line, too.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def called(*args: P.args, **named: P.kwargs) -> T:
+            try:
+                check_arguments(function, function.__name__, args, named)
+                return function(*args, **named)
+            except TinyNASError as error:
+                error.args = (with_keywords(str(error)),)
+                raise
+
+        return called
+
+    return decorate
 
 
 def with_keywords(message: str) -> str:

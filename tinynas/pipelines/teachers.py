@@ -19,7 +19,7 @@ from ..tasks.losses import FunctionLoss, Loss, TeacherLoss
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..utils.distributed import broadcast_from_rank0, device
-from ..utils.errors import FileError, InputError
+from ..utils.errors import FileError, InputError, suggestion
 from ..utils.sizes import Size, format_size
 from ..utils.text import first_line
 from .model_data import some_of
@@ -47,8 +47,11 @@ def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
         net: nn.Module = largest_subnet(run, arch.resolution, data).cpu()
     elif name.startswith("torchvision:"):
         net = _load_from_torchvision(name, arch)
-    else:
+    elif Path(name).exists():
         net = _load_model(Path(name), arch, data)
+    else:
+        hint = suggestion(name, ("supernet", "torchvision:NAME"))
+        raise FileError(f"the teacher {name!r} is neither supernet, torchvision:NAME nor a file; {hint}")
     _check_outputs(name, net.eval(), arch)
     if isinstance(net, Network):
         net = fold(net)  # the same outputs, in two thirds of the time

@@ -6,6 +6,7 @@ from math import isfinite
 
 from ..arch.arch import Arch
 from ..arch.cost import Cost
+from ..utils.errors import InputError
 from ..utils.pareto import Point, point_of
 
 
@@ -28,6 +29,10 @@ def is_accuracy(value: object) -> bool:
         return isfinite(value)  # type: ignore[arg-type]
     except TypeError:
         return False
+
+
+class NoNumberError(InputError):
+    """A function of the user's returned no number: that ends a search, as it is no fault of a network."""
 
 
 class CannotWinError(Exception):

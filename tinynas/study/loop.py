@@ -19,7 +19,7 @@ from ..utils.errors import EvaluationError
 from ..utils.rng import generator
 from ..utils.text import first_line
 from .feasible import Feasible
-from .history import CannotWinError, Evaluation, is_accuracy
+from .history import CannotWinError, Evaluation, NoNumberError, is_accuracy
 from .index import ESTIMATE, HEARTBEAT, MAX_ATTEMPTS, SURPLUS, Running, SearchOutcome, TrialIndex, failed_because
 from .samplers import FeasibleSampler, make_sampler
 from .shared_study import Retries, SharedStudy
@@ -65,7 +65,7 @@ def search(
         feasible: The networks to choose from.
         evaluate: Returns the accuracy of a network in percent. Not called for what a study of the same weights has. A
             network for which it raises an exception is tried three times in all; one for which it returns NaN, an
-            infinity or no number, once.
+            infinity or no number, once. A NoNumberError ends the search.
         race: Called instead of `evaluate`, with the evaluations so far; raises CannotWinError to drop a network.
         storage: Path of a journal file, or URL of a database or gRPC proxy (grpc://HOST:PORT), with a study for each
             budget, source of measured costs and weights.
@@ -84,6 +84,7 @@ def search(
     Raises:
         BudgetError: No network fits.
         InputError: The storage's URL cannot be used, or a cost of the front has no source.
+        NoNumberError: `evaluate` raised it.
         FileError: The study cannot be used.
         EvaluationError: Three networks in a row could not be evaluated here, and as many as were evaluated here.
     """
@@ -251,12 +252,12 @@ class _Search:
             except CannotWinError as loss:
                 self._count(trial, is_kept=self.study.prune(trial.trial_id, {ESTIMATE: loss.estimate}))
                 return
-            except Exception as error:
+            except BaseException as error:
+                if isinstance(error, NoNumberError) or not isinstance(error, Exception):  # no fault of the network
+                    self.study.release(trial.trial_id)
+                    raise
                 self._record_failure(trial, f"{type(error).__name__}: {first_line(str(error))}", error=error)
                 return
-            except BaseException:
-                self.study.release(trial.trial_id)
-                raise
         if not is_accuracy(accuracy):
             self._record_failure(trial, f"the accuracy is {accuracy!r}, not a finite number", final=True)
             return

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from ..arch.arch import Arch
 from ..data.base import Data, Split
-from ..utils.errors import EvaluationError
+from ..utils.numbers import as_number
 from ..utils.sizes import Size
+from .history import NoNumberError
 
 LabelledBatches = Iterable[tuple[Tensor, Tensor]]
 Evaluate = Callable[[nn.Module, LabelledBatches], float]  # higher is better
@@ -46,17 +47,21 @@ class OwnMetric:
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
+        self._name = getattr(evaluate, "__name__", type(evaluate).__name__)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, arch: Arch, data: Data, split: Split, *, batch_size: int) -> float:
         """Return the value for a model of an arch on a split.
 
         Raises:
-            EvaluationError: The function returned no number.
+            NoNumberError: The function returned no number.
         """
         device = next(model.parameters()).device
         value: object = self._evaluate(model.eval(), SplitBatches(data, split, arch.resolution, batch_size, device))
-        try:
-            return float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            raise EvaluationError(f"the function returned {value!r} instead of a number") from None
+        number = as_number(value)
+        if number is None:
+            raise NoNumberError(
+                f"the function {self._name} of evaluate must return a number, but returned {value!r:.60} of the type "
+                f"{type(value).__name__}; correct it, then continue with --resume"
+            )
+        return number

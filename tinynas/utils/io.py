@@ -34,7 +34,7 @@ def write(path: Path, content: str | bytes) -> None:
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
@@ -69,10 +69,21 @@ def _remove_leftovers(path: Path) -> None:
                 leftover.unlink()
 
 
+def make_folder(folder: Path) -> None:
+    """Create the folder if it is missing. Raises OSError if it cannot be, FileError if a file is in its place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        for path in (folder, *folder.parents):
+            if path.is_file():
+                raise FileError(f"{path} is a file, but a folder is needed there; choose another folder") from None
+        raise
+
+
 def check_writable(folder: Path) -> None:
     """Create the folder if it is missing. Raises FileError unless files can be written in it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -89,7 +100,7 @@ def reserve_folder(path: Path) -> Path:
     """
     folder, number = path, 2
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         while True:
             try:
                 folder.mkdir()
@@ -196,7 +207,7 @@ def read_json(path: Path, *, advice: str = "restore or recreate it") -> Any:
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append a record to a JSON-lines file, creating it and its folder if missing. Raises FileError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with open(path, "a", encoding="utf-8") as file:
             file.write(to_json(record) + "\n")
     except OSError as error:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import FileError
-from .io import from_json, read_text, write_json
+from .io import from_json, make_folder, read_text, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def exclusive_lock(path: Path, command: str, on_held: Callable[[str], None]) -> 
 
     lock, record = FileLock(path), path.with_name(f"{path.name}.json")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock.acquire(blocking=False)
     except Timeout:
         on_held(_describe_holder(record))

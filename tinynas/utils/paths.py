@@ -33,14 +33,15 @@ def utf8_name(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
-def missing_folder(what: str, path: Path) -> FileError:
+def missing_folder(what: str, path: Path, file: str) -> FileError:
     """Return the error for a folder that does not exist, which names the most similar one beside it.
 
     Args:
         what: What the folder holds, e.g. "run".
         path: The folder.
+        file: Name of a file that every such folder holds; others are not named.
     """
-    beside = sorted([other.name for other in path.parent.glob("*/")])
+    beside = sorted([other.parent.name for other in path.parent.glob(f"*/{file}")])
     similar = get_close_matches(path.name, beside, n=1)
     hint = f"did you mean {path.parent / similar[0]}?" if similar else f"beside it: {some_names(beside) or 'none'}"
     return FileError(f"there is no {what} folder {path}; {hint}")

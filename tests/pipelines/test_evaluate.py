@@ -30,7 +30,7 @@ def test_retrain_and_evaluate_with_a_class_without_test_images(data, space, tmp_
     numbers, labels = torch.arange(30), data.test.labels
     kept = (labels == 0) | (labels == 1) & (numbers % 2 == 1)
     few = replace(data, test=MemorySplit(images=data.test.images[kept], labels=labels[kept]))
-    for module in ("retrain", "model_data"):
+    for module in ("retraining", "model_data"):
         monkeypatch.setattr(f"tinynas.pipelines.{module}.load_data", lambda name, **settings: few)
     retrain(RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=RetrainConfig(recipe=RECIPE)), report=Quiet())
     metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())

@@ -110,5 +110,5 @@ def test_errors(tmp_path):
     with pytest.raises(InputError, match="the resolution must be from 1 to 2048 pixels, but is 0; choose another"):
         inspect_data("digits", tmp_path / "data.png", resolution=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileError, match="cannot write"):
+    with pytest.raises(FileError, match="is a file, but a folder is needed there; choose another folder"):
         inspect_data("digits", tmp_path / "file" / "data.png")

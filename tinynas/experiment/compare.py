@@ -83,8 +83,8 @@ def _references(series: Sequence[ComparedSeries], costs: Sequence[str]) -> tuple
     for item in series:
         positions = item.positions(costs)
         points += positions
-        for *_, accuracy in positions:
-            lowest[item.metric] = min(accuracy, lowest.get(item.metric, accuracy))
+        for position in positions:
+            lowest[item.metric] = min(position[-1], lowest.get(item.metric, position[-1]))
     largest = [2 * max(column) for column in columns(points)[:-1]]
     return tuple(largest), lowest
 

@@ -90,6 +90,8 @@ def search_workers_beside(plan: SearchPlan, supernet: Supernet, data: Data, disp
             fused=supernet.fused,
         )
 
-    display.note(f"search: starting {counted(count - 1, 'worker')} beside this process")
-    with workers_beside(make_task, count, display, what="the search", end_seconds=_END_SECONDS):
+    announcement = f"search: starting {counted(count - 1, 'worker')} beside this process"
+    with workers_beside(
+        make_task, count, display, what="the search", announcement=announcement, end_seconds=_END_SECONDS
+    ):
         yield

@@ -76,6 +76,7 @@ def workers_beside(
     display: WorkerDisplay,
     *,
     what: str,
+    announcement: str = "",
     end_seconds: float | None = None,
 ) -> Iterator[None]:
     """Run all but one of some processes as workers beside the body, the threads of torch divided up.
@@ -85,6 +86,7 @@ def workers_beside(
         processes: How many processes work in all.
         display: Shows what they report.
         what: What goes on without a worker that has failed: "the search".
+        announcement: Shown when their task is ready, before they start; empty: nothing is.
         end_seconds: How long to wait for the workers when the body has ended; then they are interrupted. None: as long
             as they take.
 
@@ -94,6 +96,8 @@ def workers_beside(
     threads = torch.get_num_threads()
     threads_per_worker = max(1, threads // processes)
     content = _pickled(make_task(threads_per_worker))
+    if announcement:
+        display.note(announcement)
     workers: list[WorkerProcess] = []
     try:
         with sharing_machine(processes):

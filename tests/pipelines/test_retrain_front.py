@@ -1,4 +1,4 @@
-import re
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import pytest
@@ -103,12 +103,26 @@ def test_folders_of_other_settings_are_refused_before_anything_is_trained(search
     assert names == {"other"}
 
 
-def test_retraining_that_another_process_is_at_is_left_to_it(searched):
+def test_retraining_that_another_process_is_at_is_waited_for_and_taken_over_if_that_has_stopped(searched):
     plans = planned(searched, front=2)
-    message = re.escape(f"1 retraining of 2 did not finish ({plans[0].folder.name})")
-    with retraining_lock(RetrainFolder(plans[0].folder)), pytest.raises(TrainingError, match=message):
-        retrain_front(plans, report=Quiet())
-    assert RetrainFolder(plans[1].folder).is_finished()
+    first, second = (RetrainFolder(plan.folder) for plan in plans)
+    lock = ExitStack()
+    lock.enter_context(retraining_lock(first))
+
+    class Watching(Quiet):
+        """Ends the other process when it is waited for."""
+
+        def note(self, text):
+            super().note(text)
+            if text.startswith("waiting for"):
+                assert second.is_finished()
+                assert not first.is_trained()
+                lock.close()
+
+    report = Watching()
+    retrain_front(plans, report=report)
+    assert [note for note in report.notes if note.startswith("waiting for tinynas retrain")]
+    assert first.is_finished()
 
 
 def test_retraining_that_diverges_leaves_the_others(searched, monkeypatch):

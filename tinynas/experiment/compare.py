@@ -14,7 +14,7 @@ from .comparison import ComparedPoint, ComparedSeries, Comparison
 from .early_exit_folder import CASCADE, SIDENET, EarlyExitFolder
 from .early_exit_report import EarlyExitReport, ThresholdPoint
 from .evaluation_report import EvaluationReport
-from .finished import differences, finished_networks
+from .finished import FinishedNetwork, differences, finished_networks
 from .front_plot import ColouredSeries, coloured_figure
 from .metric_names import axis_label
 from .plots import Series, columns, pareto_plot, render
@@ -48,9 +48,10 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
     series, left_out, differing = [], [], []
     for run in folders:
         prefix = f"{run.path.resolve().name}: " if len(runs) > 1 else ""
-        for difference in differences(finished_networks(run)):
+        finished = finished_networks(run)
+        for difference in differences(finished):
             differing.append(replace(difference, kind=prefix + difference.kind))
-        for item in _series_of(run, axes):
+        for item in _series_of(run, finished, axes):
             named = replace(item.with_costs(axes.costs), name=prefix + item.name)
             if named.points:
                 series.append(named)
@@ -117,8 +118,8 @@ def _plot_series(series: ComparedSeries, costs: Sequence[str]) -> Series:
     return Series(label=label, points=series.positions(costs), marker=marker, annotate=texts)
 
 
-def _series_of(run: RunFolder, axes: CostAxes) -> list[ComparedSeries]:
-    series = _fronts(run, axes) + _retrained(run, axes)
+def _series_of(run: RunFolder, finished: Sequence[FinishedNetwork], axes: CostAxes) -> list[ComparedSeries]:
+    series = _fronts(run, axes) + _retrained(run, finished, axes)
     for retraining in run.retrainings():
         report = retraining.read_resolutions()
         if report:
@@ -159,10 +160,10 @@ def _search_name(result: SearchResult) -> str:
     return result.budget.describe() + front
 
 
-def _retrained(run: RunFolder, axes: CostAxes) -> list[ComparedSeries]:
+def _retrained(run: RunFolder, finished: Sequence[FinishedNetwork], axes: CostAxes) -> list[ComparedSeries]:
     """Return a series for every way of retraining and every data set."""
     groups: dict[tuple[str, str, str], list[ComparedPoint]] = {}
-    for network in finished_networks(run):
+    for network in finished:
         cost = axes.complete(network.cost, run, network.folder)
         point = replace(
             _point(network.accuracy, cost, network.name),

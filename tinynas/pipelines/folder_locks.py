@@ -64,6 +64,17 @@ def retraining_lock(retraining: RetrainFolder) -> Iterator[None]:
         yield
 
 
+def wait_until_trained(retraining: RetrainFolder, report: ProgressReporter) -> None:
+    """Wait while another process trains in a retraining's folder, and report which one it is."""
+
+    def report_holder(holder: str) -> None:
+        """Report who trains there."""
+        report.note(f"waiting for {holder}, which trains {retraining.path}")
+
+    with exclusive_lock(retraining.lock, "tinynas retrain", report_holder):
+        pass
+
+
 @contextmanager
 def writing_lock(folder: Path, command: str, report: ProgressReporter) -> Iterator[None]:
     """Let one process at a time write the files of an export or of early exits, so that all are of one of them.

@@ -28,6 +28,7 @@ from .program_arguments import (
     limit_texts,
     loss_name,
     name_of,
+    own_limits,
     path_of,
     read_settings,
     recipe_of,
@@ -42,7 +43,6 @@ from .run_network import front_budget
 from .search_planning import own_sampler, plan_search, search_target
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-_LIMIT = '"energy": 3.0'
 _COST = '"energy": function'
 
 
@@ -112,7 +112,7 @@ def search(
     folder = Path(run) if run else None
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
     target = search_target(folder, resume=resume, overrides=overrides)
-    budget = Budget.parse(**texts, own=by_name("limits", limits, _LIMIT), target=target)
+    budget = Budget.parse(**texts, own=own_limits(limits), target=target)
     functions = by_name("costs", costs, _COST)
     if task is None and not (folder and folder.exists()) and isinstance(data, Datasets):
         task = data.task
@@ -192,7 +192,7 @@ def retrain(
     if named_recipe and not resume:
         overrides = named_recipe.overrides_for(source_path) | overrides
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
-    budget = front_budget(target, source_path, own=by_name("limits", limits, _LIMIT), **texts)
+    budget = front_budget(target, source_path, own=own_limits(limits), **texts)
     plan = plan_retraining(
         target,
         name=name,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..arch.arch import Arch
+from ..arch.budget import OwnLimits
 from ..experiment.metric_names import TASK_METRICS
 from ..experiment.recipes import RecipeFile, load_recipe
 from ..experiment.space_file import CUSTOM
@@ -81,6 +82,11 @@ def by_name(argument: str, value: Mapping[str, T] | None, example: str) -> Mappi
             f"{argument} is of the type {type(value).__name__}; pass values by name: {argument}={{{example}}}"
         )
     return value
+
+
+def own_limits(limits: OwnLimits | None) -> OwnLimits:
+    """Return limits of costs of the program's own, by name, nothing for None. Raises InputError if it is no mapping."""
+    return by_name("limits", limits, '"energy": 3.0')
 
 
 def without_none(named: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Retraining of several networks of a run, in a Python program."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
+from ..arch.budget import OwnLimits
 from ..arch.cost_names import split_words
 from ..experiment.config import RetrainConfig
 from ..experiment.front_settings import FrontSettings
@@ -11,7 +12,7 @@ from ..experiment.run_folder import RetrainFolder
 from ..utils.distributed import choose_device
 from ..utils.errors import InputError
 from .keywords import RetrainKeywords
-from .program_arguments import Limit, by_name, limit_texts, read_settings, without_none
+from .program_arguments import Limit, limit_texts, own_limits, read_settings, without_none
 from .program_data import DataSet, data_name
 from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
@@ -36,7 +37,7 @@ def retrain_front(
     sram: Limit = None,
     flash: Limit = None,
     latency: str | None = None,
-    limits: Mapping[str, float] | None = None,
+    limits: OwnLimits | None = None,
     name: str = "front",
     device: str = "auto",
     progress: Progress = False,
@@ -90,7 +91,7 @@ def retrain_front(
     several = FrontSettings(front=front, methods=ways, seeds=seeds, workers=workers)
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
     folder = _folder_of(run)
-    budget = front_budget(str(folder), None, own=by_name("limits", limits, '"energy": 3.0'), **texts)
+    budget = front_budget(str(folder), None, own=own_limits(limits), **texts)
     plans = plan_front(folder, several, name=name, budget=budget, overrides=overrides)
     with reporter_of(progress) as report:
         carry_out(plans, workers=workers, report=report)

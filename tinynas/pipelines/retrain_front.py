@@ -28,6 +28,7 @@ from ..utils.overrides import Overrides
 from ..utils.processes import exit_on_sigterm
 from ..utils.text import counted
 from ..utils.units import format_count
+from .folder_locks import wait_until_trained
 from .planning import SUPERNET, check_name, retraining_config
 from .retrain import retrain
 from .worker_processes import Messages, workers_beside
@@ -115,7 +116,8 @@ def _nearest(positions: Mapping[int, float], wanted: float) -> int:
 def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: ProgressReporter) -> None:
     """Carry out retrainings: those that are finished are kept, interrupted ones are resumed.
 
-    One that another process is at, of this command or of another one, is left to it.
+    One that another process is at, of this command or of another one, is left to it; at the end this process waits for
+    it, and carries it out if the other one has stopped.
 
     Args:
         plans: The retrainings, in the order in which they are carried out.
@@ -131,13 +133,17 @@ def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: Pro
     networks = counted(len({plan.arch for plan in plans}), "network")
     report.note(f"retrainings of {networks}: {len(plans)}, of which finished: {len(plans) - len(unfinished)}")
     processes = min(workers, len(unfinished))
+    display = _Display(report)
+    once = NotesOnce(display)
     if processes > 1:
-        display = _Display(report)
         make_task = partial(RetrainTask, plans=unfinished)
         with workers_beside(make_task, processes, display, what="the others' work"):
-            _carry_out(unfinished, report=NotesOnce(display), note=display.note)
+            busy = _carry_out(unfinished, report=once, note=display.note)
     else:
-        _carry_out(unfinished, report=NotesOnce(report), note=report.note)
+        busy = _carry_out(unfinished, report=once, note=display.note)
+    for plan in busy:
+        wait_until_trained(RetrainFolder(plan.folder), display)
+    _carry_out(busy, report=once, note=display.note)
     left = [plan.folder.name for plan in unfinished if not RetrainFolder(plan.folder).is_finished()]
     if left:
         raise TrainingError(
@@ -146,14 +152,20 @@ def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: Pro
         )
 
 
-def _carry_out(plans: Sequence[RetrainPlan], *, report: ProgressReporter, note: Callable[[str], None]) -> None:
+def _carry_out(
+    plans: Sequence[RetrainPlan], *, report: ProgressReporter, note: Callable[[str], None]
+) -> list[RetrainPlan]:
     """Carry out retrainings one after the other, but those that are finished or that another process is at.
 
     Args:
         plans: The retrainings.
         report: Receives the messages and progress of each.
         note: Shows why one could not be carried out.
+
+    Returns:
+        Those that another process was at.
     """
+    busy = []
     for plan in plans:
         folder = RetrainFolder(plan.folder)
         if folder.is_finished():
@@ -161,9 +173,10 @@ def _carry_out(plans: Sequence[RetrainPlan], *, report: ProgressReporter, note: 
         try:
             retrain(plan, report=report)
         except BusyError:
-            continue
+            busy.append(plan)
         except TrainingError as error:
             note(f"{folder.name}: {error}")
+    return busy
 
 
 @dataclass(frozen=True)
@@ -177,6 +190,9 @@ class RetrainTask:
 
     threads: int
     plans: Sequence[RetrainPlan]
+
+    def __str__(self) -> str:
+        return f"the plans of {counted(len(self.plans), 'retraining')}"
 
     def run(self, messages: Messages) -> None:
         """Carry out the retrainings that no other process is at."""

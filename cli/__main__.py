@@ -50,7 +50,7 @@ def _run() -> None:
 
 def _how_to_continue(words: Sequence[str]) -> str:
     """Return what continues an interrupted command."""
-    again = "tune" in words[1:2] or any(word.split("=")[0] == "--front" for word in words)
+    again = words[1:2] in (["tune"], ["reproduce"]) or any(word.split("=")[0] == "--front" for word in words)
     return f"{'run it again' if again else 'add --resume'} to continue from the last checkpoint"
 
 

@@ -33,6 +33,7 @@ from .options import (
     SkipUnreadable,
     settings_options,
 )
+from .reproduce import reproduce
 from .screen import Screen
 from .storage import storage_proxy
 from .tables.cells import note_undrawable
@@ -271,11 +272,8 @@ def targets(as_json: AsJson = False) -> None:
     screen.document([asdict(target) for target in TARGETS.values()])
 
 
-app.command()(layers)
-app.command()(fit_latency)
-app.command()(quickstart)
-app.command()(tune)
-app.command()(storage_proxy)
+for command in (layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
+    app.command()(command)
 
 
 def _measured(

@@ -189,20 +189,25 @@ def with_implied_values(args: Sequence[str]) -> list[str]:
     return complete
 
 
-def settings_options(*configs: Any) -> Callable[[Command], Command]:
+def settings_options(*configs: Any, without: Sequence[str] = ()) -> Callable[[Command], Command]:
     """Give a command an option for every setting of some configuration classes, in place of its `overrides`.
 
     The decorated command receives the values of the options that were used as one `Overrides`. Older names of settings
     become hidden options.
+
+    Args:
+        *configs: Configuration classes that declare the settings.
+        without: Paths of settings that get no option.
     """
-    return partial(_with_options, configs)
+    return partial(_with_options, configs, without)
 
 
-def _with_options(configs: tuple[Any, ...], command: Command) -> Command:
+def _with_options(configs: tuple[Any, ...], without: Sequence[str], command: Command) -> Command:
     options: list[_Option] = []
     for config in configs:
         for row in rows(config):
-            options += _options_of(row)
+            if row.key not in without:
+                options += _options_of(row)
 
     @wraps(command)
     def run(**arguments: Any) -> None:

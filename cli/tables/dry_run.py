@@ -1,7 +1,7 @@
 """Tables of a dry run: every field of a retraining, beside the authors' of its recipe."""
 
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 from tinynas.arch.arch import Arch
 from tinynas.experiment.authors import Authors, ComparedField, compare_with_authors
@@ -24,11 +24,22 @@ class Resolved(Protocol):
 
 
 def show_dry_run(screen: Screen, resolved: Resolved, recipe: RecipeFile | None) -> None:
-    """Show the fields of a retraining: those of settings, then those that no setting changes; and why they differ."""
+    """Show the fields of a retraining, and that nothing was done."""
+    content = show_fields(screen, resolved, recipe, title=f"Retraining on {resolved.config.data}, resolved")
+    screen.note("nothing was trained or written")
+    screen.document(content)
+
+
+def show_fields(screen: Screen, resolved: Resolved, recipe: RecipeFile | None, *, title: str) -> dict[str, Any]:
+    """Show the fields of a retraining: those of settings, then those that no setting changes; and why they differ.
+
+    Returns:
+        The network and the fields as plain data.
+    """
     authors = recipe.authors if recipe else None
     compared = compare_with_authors(resolved.arch, resolved.config, authors)
     settings = [field for field in compared if field.is_setting]
-    screen.table(f"Retraining on {resolved.config.data}, resolved", _rows(settings, authors), left=5)
+    screen.table(title, _rows(settings, authors), left=5)
     others = [field for field in compared if not field.is_setting]
     if others:
         screen.table("What no setting changes", _rows(others, authors), left=5)
@@ -36,8 +47,7 @@ def show_dry_run(screen: Screen, resolved: Resolved, recipe: RecipeFile | None) 
         screen.note(f"the network is not that of the recipe {recipe.name}")
     if authors:
         _note_differences(screen, compared, authors)
-    screen.note("nothing was trained or written")
-    screen.document({"network": resolved.arch.to_dict(), "fields": [asdict(field) for field in compared]})
+    return {"network": resolved.arch.to_dict(), "fields": [asdict(field) for field in compared]}
 
 
 def _rows(fields: list[ComparedField], authors: Authors | None) -> list[Row]:

@@ -5,9 +5,8 @@ import re
 
 import pytest
 import yaml
-from PIL import Image
 
-from helpers import ROOT, TINY, model_of
+from helpers import ROOT, TINY, image_folder_of, model_of
 from tinynas import load, load_arch
 from tinynas.models.model_file import save_model
 
@@ -15,16 +14,7 @@ from tinynas.models.model_file import save_model
 @pytest.fixture
 def imagenet(tmp_path):
     """40 images in ImageNet's layout."""
-    for part, count in (("train", 16), ("val", 4)):
-        for number, label in enumerate(("n01440764", "n01443537")):
-            folder = tmp_path / "imagenet" / part / label
-            folder.mkdir(parents=True)
-            for image in range(count):
-                colour = [40 + 9 * image, 90, 200 - 9 * image]
-                Image.new("RGB", (60 + image, 48), tuple(colour[number:] + colour[:number])).save(
-                    folder / f"{label}_{image}.JPEG"
-                )
-    return f"imagefolder:{tmp_path / 'imagenet'}"
+    return f"imagefolder:{image_folder_of(tmp_path)}"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 The facts stand in recipes/authors/*.yaml, each with the file of the authors' repository that has it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
@@ -89,11 +89,28 @@ class Authors:
         repository: Address of their code.
         commit: Its commit.
         fields: The fields of their training.
+        baseline: Fields that the plain training has instead which they compare theirs with, if that is known.
+        not_in_baseline: Names of fields that the plain training does not have.
     """
 
     repository: str
     commit: str
     fields: tuple[AuthorsField, ...]
+    baseline: tuple[AuthorsField, ...] = ()
+    not_in_baseline: tuple[str, ...] = ()
+
+    def of_baseline(self) -> "Authors":
+        """Return what they trained the plain baseline with."""
+        return self.without(self.not_in_baseline).with_fields(self.baseline)
+
+    def with_fields(self, fields: Iterable[AuthorsField]) -> "Authors":
+        """Return the same training with other fields in place of those of their names."""
+        other = {field.name: field for field in fields}
+        return replace(self, fields=tuple(other.get(field.name, field) for field in self.fields))
+
+    def without(self, names: Collection[str]) -> "Authors":
+        """Return the same training, of which some fields are not known or have no meaning."""
+        return replace(self, fields=tuple(field for field in self.fields if field.name not in names))
 
 
 def read_authors(recipe: str) -> Authors:
@@ -108,17 +125,20 @@ def read_authors(recipe: str) -> Authors:
         plain = check_mapping(read_yaml(entry.read_text("utf-8"), entry.name), entry.name)
         for recipes in check_list(plain["sets"], "sets"):
             if recipe in recipes["scripts"]:
-                fields = tuple(_fields_of(recipes, recipe))
+                baseline = recipes.get("baseline", {"fields": [], "without": []})
                 return Authors(
-                    repository=f"{plain['repository']}/{plain['folder']}", commit=plain["commit"], fields=fields
+                    repository=f"{plain['repository']}/{plain['folder']}",
+                    commit=plain["commit"],
+                    fields=tuple(_fields_of(recipes["fields"], recipe, recipes["scripts"][recipe])),
+                    baseline=tuple(_fields_of(baseline["fields"], recipe, recipes["scripts"][recipe])),
+                    not_in_baseline=tuple(baseline["without"]),
                 )
     raise InputError(f"nothing is known about the authors of {recipe!r}; remove the key authors from the recipe")
 
 
-def _fields_of(recipes: Mapping[str, Any], recipe: str) -> Iterator[AuthorsField]:
-    """Yield the fields that apply to a recipe."""
-    script = recipes["scripts"][recipe]
-    for plain in recipes["fields"]:
+def _fields_of(fields: Iterable[Mapping[str, Any]], recipe: str, script: str) -> Iterator[AuthorsField]:
+    """Yield the fields that apply to a recipe, whose script this is."""
+    for plain in fields:
         value, written = plain["value"], plain.get("written", "")
         if isinstance(value, dict):
             if recipe not in value:

@@ -1,6 +1,6 @@
 """Recipes as files: a network, and the settings to train it with. Those of published trainings come with tinynas."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -48,6 +48,18 @@ class RecipeFile:
         """
         self.check_model(source)
         return self.overrides.without("init") if source else self.overrides
+
+    def baseline(self) -> "RecipeFile":
+        """Return the recipe of the plain training that the authors compare theirs with.
+
+        Raises:
+            InputError: Nothing is known about it.
+        """
+        if self.authors is None or not self.authors.baseline:
+            raise InputError(f"nothing is known about a plain training beside the recipe {self.name}")
+        settings = {field.name: field.value for field in self.authors.baseline if field.is_setting}
+        overrides = self.overrides | Overrides.read(settings, RetrainConfig)
+        return replace(self, overrides=overrides, authors=self.authors.of_baseline())
 
 
 def shipped_recipes() -> dict[str, str]:

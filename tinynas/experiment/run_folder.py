@@ -13,6 +13,7 @@ runs/NAME/
   earlier/LIMITS/    these files of searches with other limits, another front, or other tables of costs
   damaged/           the same, if front.json could not be read
   compare.png        the newest comparison
+  reproduction.json, reproduction.md    trainings of a paper beside the authors' figures
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
                      resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
@@ -60,6 +61,8 @@ class RunFolder:
         evaluations: All networks that the newest search has evaluated.
         best: The most accurate network on it.
         comparison_plot: The newest comparison.
+        reproduction: Trainings of a paper beside the authors' figures.
+        reproduction_page: The same as a page.
 
     Example:
         >>> run = RunFolder(Path("runs/digits"))
@@ -82,6 +85,8 @@ class RunFolder:
         self.evaluations = path / EVALUATIONS
         self.best = path / BEST
         self.comparison_plot = path / "compare.png"
+        self.reproduction = path / "reproduction.json"
+        self.reproduction_page = path / "reproduction.md"
 
     def retraining(self, name: str) -> "RetrainFolder":
         """Return the folder of a retraining, which need not exist."""

@@ -36,8 +36,14 @@ def save_config(path: Path, config: Mapping[str, Any], *, advice: str = "choose 
         write_yaml(path, plain)
 
 
-def check_retraining(plan: RetrainPlan) -> None:
+def check_retraining(
+    plan: RetrainPlan, *, advice: str = "choose another --name for these retrainings, or delete the folder"
+) -> None:
     """Check that the folder of a retraining, if anything was trained there, has the same settings.
+
+    Args:
+        plan: The retraining.
+        advice: What the user can do if it has others.
 
     Raises:
         FileError: It has another value for a setting.
@@ -45,7 +51,6 @@ def check_retraining(plan: RetrainPlan) -> None:
     folder = RetrainFolder(plan.folder)
     if folder.is_trained():
         plain = from_json(to_json(_settings_of(plan)))
-        advice = "choose another --name for these retrainings, or delete the folder"
         _check_config(folder.config, read_config(folder.config), plain, advice=advice)
 
 

@@ -35,9 +35,12 @@ def generated(kind: str, name: str) -> str:
         return (ROOT / name).read_text().replace("](docs/", "](")
     if name == "commands":
         return commands.reference()
+    if name == "published":
+        return recipe_tables.published()
     what, _, class_name = name.partition(" ")
     if what == "settings":
         return settings.table(class_name)
     if what == "recipes":
         return recipe_tables.tables(class_name)
-    raise ValueError(f"unknown marker {name!r} in a page; known: commands, settings CLASS, recipes PREFIX")
+    known = "commands, published, settings CLASS, recipes PREFIX"
+    raise ValueError(f"unknown marker {name!r} in a page; known: {known}")

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from tinynas.experiment.authors import RESOLUTION, ComparedField, compare_with_authors
+from tinynas.experiment.published import Figures, read_published
 from tinynas.experiment.recipes import load_recipe, shipped_recipes
+from tinynas.experiment.reproduction import METHODS
 from tinynas.pipelines.planning import default_config
 
 Column = Mapping[str, ComparedField]  # a field, by recipe
@@ -84,3 +86,25 @@ def files(source: str) -> str:
 def line(cells: Sequence[str]) -> str:
     """Return a row of a table."""
     return f"| {' | '.join(cells)} |"
+
+
+def published() -> str:
+    """Return the tables of what the authors publish: accuracies, then gains over plain training."""
+    known = read_published()
+    accuracies = table_of_figures(known.accuracies, "top-1 in percent", signed=False)
+    gains = table_of_figures(known.gains, "percentage points over plain", signed=True)
+    return f"{accuracies}\n\n{gains}"
+
+
+def table_of_figures(figures: Figures, unit: str, *, signed: bool) -> str:
+    """Return a table of figures: a row for each network and data set, a column for each way of training."""
+    methods = [method for method in METHODS if any(method in row for sets in figures.values() for row in sets.values())]
+    lines = [line(["network", f"data set, {unit}", *methods]), "|---|---|" + "---|" * len(methods)]
+    for network, by_set in figures.items():
+        for data_set, values in by_set.items():
+            cells = []
+            for method in methods:
+                value = values.get(method)
+                cells.append("-" if value is None else f"{value:+.1f}" if signed else f"{value:.1f}")
+            lines.append(line([f"`{network}`", data_set, *cells]))
+    return "\n".join(lines)

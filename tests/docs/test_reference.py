@@ -37,6 +37,15 @@ def test_package_picture_is_of_the_code():
     assert packages.PICTURE.read_text() == packages.draw(), "run python docs/scripts/packages.py"
 
 
+def test_published_figures_are_in_tables():
+    text = script_of_docs("recipe_tables").published()
+    lines = text.splitlines()
+    assert "| `mobilenet-v2-tiny` | imagenet | 51.7 | 52.8 | 53.3 | 54.4 |" in lines
+    assert "| `mcunet` | imagenet | 61.5 | - | 62.7 | - |" in lines
+    assert "| `mobilenet-v2-w0.35` | cars | -2.2 | +1.5 | +2.9 |" in lines
+    assert "<!-- generate: published -->" in (DOCS / "recipes.md").read_text()
+
+
 def yaml_examples():
     return [yaml.safe_load(block.text) for block in blocks_of(DOCS / "search-spaces.md", "yaml")]
 

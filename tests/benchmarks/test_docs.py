@@ -21,6 +21,7 @@ SCRIPTS = (
     "speed",
     "target",
     "throughput",
+    "transfer",
 )
 MARKER = re.compile(r"<!-- begin:(\S+) -->")
 

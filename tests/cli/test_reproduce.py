@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 
+import pytest
 from tinynas.cli.reproduce import _NETWORKS
 
 from helpers import image_folder_of
@@ -30,6 +33,41 @@ def test_reproduce_trains_shows_the_table_and_writes_it(tinynas, tmp_path):
     document = json.loads(out)
     assert document["run"].endswith("reproduce-netaug-mobilenet-v2-tiny")
     assert document["trainings"] == json.loads((run / "reproduction.json").read_text())["trainings"]
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_train_together_and_one_shows_the_table(tmp_path):
+    image_folder_of(tmp_path)
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "tinynas.cli",
+    ]
+    words = [
+        *torchrun,
+        *WORDS,
+        "--device",
+        "cpu",
+        "--part",
+        "imagenet",
+        "--data",
+        "imagefolder:images",
+        *QUICK,
+        "--json",
+    ]
+    documents = []
+    for _ in range(2):
+        done = subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True)
+        documents.append(json.loads(done.stdout))
+    assert [training["method"] for training in documents[0]["trainings"]] == ["plain", "netaug"]
+    assert documents[1] == documents[0], "the second time nothing is trained"
+    for name in ("imagenet-plain", "imagenet-netaug"):
+        (log,) = (tmp_path / "runs").glob(f"*/retrain/{name}/log.jsonl")
+        assert log.read_text().count("\n") == 1
 
 
 def test_dry_run_shows_every_training_beside_the_authors_and_writes_nothing(tinynas, tmp_path):

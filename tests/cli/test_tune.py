@@ -34,7 +34,12 @@ def test_tune_command_refuses_limits_that_no_network_keeps(quick, watched, fails
 
 @pytest.mark.parametrize(
     ("words", "advice"),
-    [(["tune"], "run it again"), (["retrain", "r", "--front=2"], "run it again"), (["search"], "add --resume")],
+    [
+        (["tune"], "run it again"),
+        (["reproduce", "netaug"], "run it again"),
+        (["retrain", "r", "--front=2"], "run it again"),
+        (["search"], "add --resume"),
+    ],
 )
 def test_interrupted_command_says_what_continues_it(words, advice):
     assert _how_to_continue(["tinynas", *words]) == f"{advice} to continue from the last checkpoint"

@@ -152,7 +152,9 @@ def test_search_writes_a_study_that_opens_in_optuna_with_its_constraints(tmp_pat
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    run_search(SPACE, Budget(macs=60_000, flash=10_000), score, journal=tmp_path / "j", trials=10, weights="abc")
+    run_search(
+        SPACE, Budget(macs=60_000, flash=10_000), score, journal=tmp_path / "j", trials=10, weights="supernet abc"
+    )
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
     study = optuna.load_study(study_name="macs <= 60000, flash <= 10000 of supernet abc", storage=storage)
     assert len(study.trials) == 10
@@ -360,7 +362,11 @@ def race_against_best(calls):
 
 def raced_search(path, race, *, trials=30, macs=60_000, **settings):
     feasible = Feasible(space=SPACE, budget=Budget(macs=macs))
-    return search(feasible, score, race=race, storage=str(path), trials=trials, **settings)
+
+    def evaluate_or_drop(arch, attempt):
+        return race(arch, attempt.evaluations)
+
+    return search(feasible, score, evaluate_or_drop=evaluate_or_drop, storage=str(path), trials=trials, **settings)
 
 
 def test_search_counts_dropped_networks_and_has_no_accuracy_of_them(tmp_path):

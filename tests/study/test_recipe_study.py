@@ -53,7 +53,7 @@ def test_recipes_get_better_and_those_that_fall_behind_are_dropped(open_study):
     best = max(complete, key=lambda recipe: recipe.accuracy)
     assert best.accuracy > tried[0].accuracy
     assert best.values["recipe.augmentation"] == "none"
-    assert train.epochs == sum(recipe.epochs for recipe in tried) < 24 * EPOCHS / 2
+    assert train.epochs == sum(recipe.epochs for recipe in tried) < 24 * EPOCHS * 2 / 3
 
 
 def test_study_that_is_opened_again_proposes_what_it_would_have(open_study, tmp_path):

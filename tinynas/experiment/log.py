@@ -68,10 +68,20 @@ def last_record(path: Path) -> dict[str, Any]:
     Raises:
         FileError: The file cannot be read.
     """
-    for line in reversed(read_text(path).splitlines()):
+    return next(reversed(records(path)), {})
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """Return the complete records of a log.jsonl.
+
+    Raises:
+        FileError: The file cannot be read.
+    """
+    complete = []
+    for line in read_text(path).splitlines():
         if _step_of(line) < float("inf"):
-            return dict(from_json(line))
-    return {}
+            complete.append(dict(from_json(line)))
+    return complete
 
 
 def highest(path: Path, figure: str, *, before: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..arch.arch import Arch
 from ..data.base import Data
 from ..experiment.reporter import ProgressReporter
 from ..experiment.run_folder import RunFolder
@@ -9,7 +10,9 @@ from ..experiment.search_plan import SearchPlan
 from ..kernels.threads import all_threads_for_kernels
 from ..models.model_file import digest
 from ..models.supernet import Supernet
+from ..study.attempt import Attempt, EvaluateOrDrop
 from ..study.evaluator import SubnetEvaluator
+from ..study.feasible import Feasible
 from ..study.index import SearchOutcome
 from ..study.loop import AfterTrial
 from ..study.loop import search as search_space
@@ -58,14 +61,14 @@ def search_supernet(
     """
     feasible = feasible_networks(plan, supernet.space)
     evaluator = SubnetEvaluator(supernet, data, note=note, evaluate=plan.evaluate)
-    weights = digest(supernet.state_dict())[:12]
+    weights = f"supernet {digest(supernet.state_dict())[:12]}"
     if plan.settings.evaluate:
         weights += f" by {plan.settings.evaluate}"
     with all_threads_for_kernels(supernet.fused):
         return search_space(
             feasible.with_predictor(plan.objectives),
             evaluator,
-            race=Race(evaluator, feasible, objectives=plan.objectives) if plan.settings.race else None,
+            evaluate_or_drop=_race(plan, evaluator, feasible) if plan.settings.race else None,
             weights=weights,
             storage=plan.settings.storage or str(RunFolder(plan.run).study),
             trials=plan.settings.trials,
@@ -76,3 +79,14 @@ def search_supernet(
             note=note,
             storage_timeout=plan.settings.storage_timeout,
         )
+
+
+def _race(plan: SearchPlan, evaluator: SubnetEvaluator, feasible: Feasible) -> EvaluateOrDrop:
+    """Return what races networks."""
+    race = Race(evaluator, feasible, objectives=plan.objectives)
+
+    def evaluate_or_drop(arch: Arch, attempt: Attempt) -> float:
+        """Return the accuracy of a network, unless it cannot win."""
+        return race(arch, attempt.evaluations)
+
+    return evaluate_or_drop

@@ -5,21 +5,18 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..data.registry import load_data
 from ..experiment.config import RetrainConfig
-from ..experiment.log import last_record
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import NotesOnce, ProgressReporter
-from ..experiment.run_folder import RetrainFolder
-from ..experiment.saved import save_config, save_retraining
-from ..study.recipe_study import TUNED, AfterEpoch, DroppedError, RecipeStudy, TriedRecipe
+from ..experiment.saved import save_config
+from ..study.recipe_study import TUNED, AfterEpoch, RecipeStudy, TriedRecipe
 from ..tasks.registry import fit_to_data
-from ..utils.errors import BusyError, InputError, TrainingError
+from ..utils.errors import BusyError, InputError
 from ..utils.io import from_json, json_digest, to_json, write_yaml
 from ..utils.locks import exclusive_lock
 from ..utils.overrides import Overrides
@@ -27,6 +24,7 @@ from ..utils.settings import settings_of
 from .planning import check_name, retraining_config
 from .retraining import prepare_retraining
 from .run_network import network_of_run
+from .short_training import train_for_accuracy
 
 _DIGEST = 8  # characters of a recipe's digest in the name of its training's folder
 _ON_IMAGES = ("recipe.augmentation",)  # settings that detectors have otherwise
@@ -169,15 +167,5 @@ def _rank(recipe: TriedRecipe) -> tuple[bool, float]:
 
 
 def _train(plan: TunePlan, report: ProgressReporter, values: Mapping[str, Any], after_epoch: AfterEpoch) -> float:
-    """Train by a recipe, and return the accuracy on search-val. Its files are deleted, unless it is interrupted."""
-    retraining = plan.retraining(values)
-    training = prepare_retraining(retraining, report, after_epoch=after_epoch)
-    save_retraining(retraining, training.identity)
-    try:
-        training.train()
-    except (DroppedError, TrainingError):
-        rmtree(retraining.folder)
-        raise
-    accuracy = last_record(RetrainFolder(retraining.folder).log)["val_accuracy"]
-    rmtree(retraining.folder)
-    return float(accuracy)
+    """Train by a recipe, and return the accuracy on search-val."""
+    return train_for_accuracy(prepare_retraining(plan.retraining(values), report, after_epoch=after_epoch))

@@ -35,11 +35,15 @@ class NoNumberError(InputError):
     """A function of the user's returned no number: that ends a search, as it is no fault of a network."""
 
 
-class CannotWinError(Exception):
-    """A network was dropped after a part of search-val, as another one is clearly better.
+class DroppedError(Exception):
+    """A training or a network is not worth going on with, as others are better."""
+
+
+class CannotWinError(DroppedError):
+    """A network was dropped after a part of search-val or of its training, as others are clearly better.
 
     Args:
-        estimate: Its estimated accuracy in percent, lower than that of the other network.
+        estimate: Its estimated accuracy in percent, no higher than that of the best network.
     """
 
     def __init__(self, estimate: float) -> None:

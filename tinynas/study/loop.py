@@ -15,16 +15,17 @@ from math import log10
 from optuna.samplers import BaseSampler
 
 from ..arch.arch import Arch
-from ..utils.errors import EvaluationError
+from ..utils.errors import EvaluationError, TrainingError
 from ..utils.rng import generator
 from ..utils.text import first_line
+from .attempt import Attempt, EvaluateOrDrop, without_attempt
 from .feasible import Feasible
 from .history import CannotWinError, Evaluation, NoNumberError, is_accuracy
 from .index import ESTIMATE, HEARTBEAT, MAX_ATTEMPTS, SURPLUS, Running, SearchOutcome, TrialIndex, failed_because
 from .samplers import FeasibleSampler, make_sampler
 from .shared_study import Retries, SharedStudy
 from .storage import quiet_optuna, storage_errors
-from .study_name import accuracies_of_other_studies, study_name
+from .study_name import evaluated_in_other_studies, study_name
 from .workers import Heartbeat, Liveness, Worker
 
 STORAGE_TIMEOUT = 600.0  # seconds
@@ -36,7 +37,6 @@ _PATIENCE = 5.0  # seconds of waiting before it is said
 _MAX_FAILURES = 3  # networks in a row, before this process has evaluated more than that
 
 AfterTrial = Callable[[Sequence[Evaluation], int, int], None]
-Race = Callable[[Arch, Sequence[Evaluation]], float]
 
 
 def _no_callback(*arguments: object) -> None:
@@ -47,7 +47,7 @@ def search(
     feasible: Feasible,
     evaluate: Callable[[Arch], float],
     *,
-    race: Race | None = None,
+    evaluate_or_drop: EvaluateOrDrop | None = None,
     storage: str,
     trials: int,
     weights: str = "",
@@ -65,12 +65,12 @@ def search(
         feasible: The networks to choose from.
         evaluate: Returns the accuracy of a network in percent. Not called for what a study of the same weights has. A
             network for which it raises an exception is tried three times in all; one for which it returns NaN, an
-            infinity or no number, once. A NoNumberError ends the search.
-        race: Called instead of `evaluate`, with the evaluations so far; raises CannotWinError to drop a network.
+            infinity or no number, or raises a TrainingError, once. A NoNumberError ends the search.
+        evaluate_or_drop: Called instead of `evaluate`, with the attempt; raises CannotWinError to drop a network.
         storage: Path of a journal file, or URL of a database or gRPC proxy (grpc://HOST:PORT), with a study for each
             budget, source of measured costs and weights.
         trials: Number of networks, including those that the study already has.
-        weights: Identifies the weights that are evaluated.
+        weights: Identifies the weights that are evaluated: "supernet 1f3a".
         sampler: As `make_sampler` takes it: a name, or a sampler of Optuna.
         objectives: Names of one cost or two. Search for the Pareto front of accuracy and these, instead of for the
             highest accuracy.
@@ -104,8 +104,7 @@ def search(
             index=TrialIndex(study, feasible.space),
             worker=worker,
             feasible=feasible,
-            evaluate=evaluate,
-            race=race,
+            evaluate=evaluate_or_drop or without_attempt(evaluate),
             trials=trials if num_options else 1,
             proposals=FeasibleSampler(feasible, make_sampler(sampler, feasible, objectives=objectives, seed=seed)),
             objectives=objectives,
@@ -125,8 +124,7 @@ class _Search:
     index: TrialIndex  # of the study
     worker: Worker  # this process
     feasible: Feasible
-    evaluate: Callable[[Arch], float]
-    race: Race | None
+    evaluate: EvaluateOrDrop  # or what evaluates always
     trials: int
     proposals: FeasibleSampler
     objectives: Sequence[str]
@@ -140,7 +138,7 @@ class _Search:
         self.liveness = Liveness(grace=self.grace, interval=self.interval)
         rng = generator(self.seed, "start points")
         self.start_points = self.feasible.start_points(min(_START_POINTS, self.trials), rng)
-        self.reusable = accuracies_of_other_studies(self.study, self.feasible)
+        self.evaluated_before = evaluated_in_other_studies(self.study, self.feasible)
         self._num_reported = 0
         self._random = random.Random(self.worker.id)
         self._num_evaluated = 0  # by this process
@@ -245,10 +243,12 @@ class _Search:
 
     def _evaluate(self, trial: Running) -> None:
         """Evaluate the network of a trial, unless its accuracy is known, and finish the trial."""
-        accuracy: object = self.reusable.get(trial.arch)
-        if accuracy is None:
+        attempt = Attempt(evaluations=self.index.evaluations, study=self.study, trial_id=trial.trial_id)
+        if trial.arch in self.evaluated_before:
+            accuracy: object = attempt.repeat(self.evaluated_before[trial.arch])
+        else:
             try:
-                accuracy = self.race(trial.arch, self.index.evaluations) if self.race else self.evaluate(trial.arch)
+                accuracy = self.evaluate(trial.arch, attempt)
             except CannotWinError as loss:
                 self._count(trial, is_kept=self.study.prune(trial.trial_id, {ESTIMATE: loss.estimate}))
                 return
@@ -256,7 +256,8 @@ class _Search:
                 if isinstance(error, NoNumberError) or not isinstance(error, Exception):  # no fault of the network
                     self.study.release(trial.trial_id)
                     raise
-                self._record_failure(trial, f"{type(error).__name__}: {first_line(str(error))}", error=error)
+                reason, final = first_line(str(error)), isinstance(error, TrainingError)
+                self._record_failure(trial, f"{type(error).__name__}: {reason}", final=final, error=error)
                 return
         if not is_accuracy(accuracy):
             self._record_failure(trial, f"the accuracy is {accuracy!r}, not a finite number", final=True)

@@ -6,12 +6,13 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.pruners import SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..utils.errors import TrainingError
 from ..utils.rng import generator
+from .halving import Halving
+from .history import DroppedError
 from .storage import open_storage, quiet_optuna, storage_errors
 
 TUNED: Mapping[str, BaseDistribution] = {  # ranges by the paths of settings of a retraining
@@ -21,14 +22,8 @@ TUNED: Mapping[str, BaseDistribution] = {  # ranges by the paths of settings of 
     "recipe.augmentation": CategoricalDistribution(("none", "light", "standard")),
     "dropout": FloatDistribution(0.0, 0.3, step=0.1),
 }
-_HALVINGS = 2  # a third of the recipes goes on after a ninth of the epochs, and a ninth after a third
-_FACTOR = 3
 _NAME = "recipe"
 _DIVERGED = "diverged"  # attribute of a trial whose training has
-
-
-class DroppedError(Exception):
-    """A training is not worth going on with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +70,10 @@ class RecipeStudy:
         self._path = path
         self._ranges = dict(ranges)
         self._seed = seed
-        pruner = SuccessiveHalvingPruner(
-            min_resource=max(1, epochs // _FACTOR**_HALVINGS), reduction_factor=_FACTOR, bootstrap_count=0
-        )
+        self._halving = Halving(epochs)
         with quiet_optuna(), storage_errors(path, ValueError, KeyError):
             self._study = optuna.create_study(
-                storage=open_storage(path), study_name=_NAME, direction="maximize", pruner=pruner, load_if_exists=True
+                storage=open_storage(path), study_name=_NAME, direction="maximize", load_if_exists=True
             )
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 self._study.tell(trial.number, state=TrialState.FAIL)
@@ -107,7 +100,7 @@ class RecipeStudy:
         self._study.sampler = TPESampler(seed=draws, multivariate=True)
         with quiet_optuna():
             trial = self._study.ask(self._ranges)
-            after_epoch = _AfterEpoch(trial)
+            after_epoch = _AfterEpoch(trial, self._halving)
             try:
                 accuracy = train(trial.params, after_epoch)
             except DroppedError:
@@ -124,15 +117,18 @@ class _AfterEpoch:
 
     Args:
         trial: The trial.
+        halving: Decides which are dropped.
     """
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, halving: Halving) -> None:
         self._trial = trial
+        self._halving = halving
 
     def __call__(self, epochs: int, accuracy: float) -> None:
         """Report an accuracy. Raises DroppedError."""
         self._trial.report(accuracy, epochs)
-        if self._trial.should_prune():
+        study = self._trial.study
+        if self._halving.stops(study, study._storage.get_trial(self._trial._trial_id)):
             raise DroppedError
 
 

@@ -5,6 +5,7 @@ A trial takes two writes: one creates it, running, with its genes and all attrib
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -17,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..utils.errors import FileError
+from .halving import Halving
 from .journal import JournalFileStorage
 from .storage import failure_reason, is_transient, open_storage, redact_password
 
@@ -89,6 +91,7 @@ class SharedStudy:
         self._retries = retries
         self._distributions = gene_distributions(num_options)
         study = retries.call(lambda: _create_study(url, name, num_values))
+        self._study = study
         self._storage: BaseStorage = study._storage
         self._id: int = study._study_id
 
@@ -189,6 +192,35 @@ class SharedStudy:
             return True
 
         return self._retries.call(mark)
+
+    def report(self, trial_id: int, step: int, value: float) -> bool:
+        """Set an intermediate value of a running trial; return whether no other process had finished the trial."""
+
+        def write() -> bool:
+            try:
+                self._storage.set_trial_intermediate_value(trial_id, step, value)
+            except UpdateFinishedTrialError:
+                return False
+            return True
+
+        return self._retries.call(write)
+
+    def copy_reports(self, trial_id: int, other: FrozenTrial) -> None:
+        """Give a running trial the intermediate values of another one, also those that successive halving compares."""
+
+        def write() -> None:
+            with suppress(UpdateFinishedTrialError):  # another process has taken it over
+                for step, value in other.intermediate_values.items():
+                    self._storage.set_trial_intermediate_value(trial_id, step, value)
+                for name, value in Halving.compared(other).items():
+                    self._storage.set_trial_system_attr(trial_id, name, value)
+
+        self._retries.call(write)
+
+    def stops(self, trial_id: int, halving: Halving) -> bool:
+        """Return whether successive halving stops a running trial after what it has reported last."""
+        trial = self._retries.call(lambda: self._storage.get_trial(trial_id))  # once: asking again changes nothing
+        return self._retries.call(lambda: halving.stops(self._study, trial))
 
     def release(self, trial_id: int) -> None:
         """Fail a trial that this process will not evaluate, as it was interrupted. Errors are ignored."""

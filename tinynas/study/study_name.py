@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from ..arch.arch import Arch
 from .feasible import Feasible
 from .shared_study import SharedStudy
 
 _MACS = ("macs",)  # the only front of earlier versions, whose studies are continued
-_OF = " of supernet "  # between the limits and the weights
+_OF = " of "  # between the limits and the weights
 
 
 def study_name(feasible: Feasible, weights: str, *, objectives: Sequence[str]) -> str:
@@ -19,7 +19,7 @@ def study_name(feasible: Feasible, weights: str, *, objectives: Sequence[str]) -
 
     Args:
         feasible: The networks to choose from.
-        weights: Identifies the weights.
+        weights: Identifies the weights: "supernet 1f3a".
         objectives: Costs of the front, if one is searched for.
     """
     prefix = f"front of {', '.join(objectives)}, " if objectives else ""
@@ -29,15 +29,15 @@ def study_name(feasible: Feasible, weights: str, *, objectives: Sequence[str]) -
     return f"{prefix}{feasible.budget.describe(exact=True)}{suffix}{_OF}{weights}"
 
 
-def accuracies_of_other_studies(study: SharedStudy, feasible: Feasible) -> dict[Arch, float]:
-    """Return the accuracies of networks that other studies of the same weights have, with other limits."""
-    _, _, weights = study.name.partition(_OF)
+def evaluated_in_other_studies(study: SharedStudy, feasible: Feasible) -> dict[Arch, FrozenTrial]:
+    """Return the trials of evaluated networks that other studies of the same weights have, with other limits."""
+    _, _, weights = study.name.rpartition(_OF)
 
     def has_same_weights(name: str) -> bool:
-        return name.partition(_OF)[2] == weights
+        return name.rpartition(_OF)[2] == weights
 
-    accuracies = {}
+    evaluated = {}
     for trial in study.trials_of_other_studies(has_same_weights):
         if trial.state == TrialState.COMPLETE and study.has_genes(trial):
-            accuracies[feasible.space.decode(trial.params)] = float(trial.values[0])
-    return accuracies
+            evaluated[feasible.space.decode(trial.params)] = trial
+    return evaluated

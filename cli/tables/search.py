@@ -10,6 +10,7 @@ from tinynas.experiment.comparison import ComparedPoint, Comparison
 from tinynas.experiment.metric_names import column_title, format_metric, is_percent
 from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
 from tinynas.utils.sizes import format_size
+from tinynas.utils.text import counted
 
 from ..screen import Screen
 from .cells import (
@@ -47,10 +48,12 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     if result.objectives != ("macs",):
         costs = [_title(name, result.units) for name in result.objectives]
         title += f" by {' and '.join([result.metric, *costs])}"
-    title += f" ({limits}; {result.evaluations} networks evaluated)"
+    how = "evaluated" if result.trained_epochs is None else f"trained for {counted(result.trained_epochs, 'epoch')}"
+    title += f" ({limits}; {result.evaluations} networks {how})"
     screen.table(title, rows)
     best = result.best_entry.accuracy
-    advice = "check the labels, or train the supernet for more --epochs or with another --lr"
+    trained = "supernet" if result.trained_epochs is None else "networks"
+    advice = f"check the labels, or train the {trained} for more --epochs or with another --lr"
     warn_if_untrained(screen, result.metric, best, result.chance, split="search-val", advice=advice)
     note_undrawable(screen, [result.space, result.data], instead="escapes")
     screen.note(

@@ -7,7 +7,7 @@ from helpers import SMALL
 
 
 def test_search_command_resumes_with_its_limits(tinynas, tmp_path, monkeypatch):
-    from tinynas.pipelines import supernet_search as searching
+    from tinynas.pipelines import network_search as searching
 
     space = tmp_path / "small.yaml"
     space.write_text(yaml.safe_dump(SMALL))

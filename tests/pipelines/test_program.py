@@ -328,7 +328,7 @@ def test_a_data_set_that_another_program_has_is_asked_for(run, model, monkeypatc
 
 def test_keywords_are_the_settings():
     """Each with its type, but those that the functions have as arguments of their own."""
-    own = {"space", "data", "to"}
+    own = {"space", "data", "evaluate", "to"}
     for hints, configs in (
         (keywords.TrainingKeywords, (Recipe,)),
         (keywords.SearchKeywords, (SearchSettings, SupernetConfig)),
@@ -509,7 +509,7 @@ def test_commands_show_fronts_of_other_objectives_without_percent(data, tmp_path
     [
         ({"race": True}, "evaluated by the function margin of a program, but `race=True` compares images; remove"),
         ({"workers": 2}, "but `workers` are processes, which do not have it; remove `workers`"),
-        ({"evaluate": "margin"}, "evaluate is of the type str; pass a function"),
+        ({"evaluate": "margin"}, "^evaluate is 'margin'; pass a function, or one of 'supernet', 'train'$"),
         (
             {"evaluate": lambda network, batches: 1.0},
             "evaluate is a lambda, which has no name for files; pass a function",

@@ -1,7 +1,7 @@
 """Configurations of a supernet's training and of a retraining: all settings, and their defaults by task."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,6 +19,13 @@ DATA_HELP = (
 DATA_METAVAR = "NAME[:PATH]"
 SKIP_UNREADABLE_HELP = "Leave out images that cannot be read, instead of stopping"
 KEPT_WEIGHTS = ("last", "best")
+OF_SUPERNET = (  # settings that have no effect where networks are trained one by one
+    "num_random_subnets",
+    "size_balanced_sampling",
+    "distillation",
+    "largest_warmup_epochs",
+    "progressive_shrinking",
+)
 _SUPERNET, _TEACHER, _START = "Supernet", "Teacher", "Initial weights"
 
 
@@ -29,7 +36,7 @@ def skip_unreadable_setting() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetConfig:
-    """How a run's supernet is trained, and on what; a run's config.yaml."""
+    """How a run's supernet is trained, or each of its networks, and on what; a run's config.yaml."""
 
     space: str = setting("mobile32", help="Search space, see `tinynas spaces`", group=_SUPERNET, metavar="NAME|FILE")
     data: str = setting("digits", help=DATA_HELP, metavar=DATA_METAVAR, parse=with_absolute_path)
@@ -80,14 +87,27 @@ class SupernetConfig:
         )
 
     @classmethod
-    def for_task(cls, task: str) -> "SupernetConfig":
-        """Return the defaults for a task, "classify" or "detect". Raises InputError."""
-        return _for_task(_SUPERNET_DEFAULTS, task)
+    def for_task(cls, task: str, *, with_supernet: bool = True) -> "SupernetConfig":
+        """Return the defaults for a task, "classify" or "detect"; without a supernet the recipe is a retraining's.
+
+        Raises:
+            InputError: There is no such task.
+        """
+        config = _for_task(_SUPERNET_DEFAULTS, task)
+        return config if with_supernet else replace(config, recipe=_for_task(_RETRAIN_DEFAULTS, task).recipe)
 
     @classmethod
     def variants(cls) -> dict[str, "SupernetConfig"]:
         """Return the defaults that --help and the docs show, by case."""
         return {"classification": _SUPERNET_DEFAULTS["classify"], "detection": _SUPERNET_DEFAULTS["detect"]}
+
+    def to_dict(self, *, with_supernet: bool = True) -> dict[str, Any]:
+        """Return the content of a config.yaml; of a run without a supernet, without the settings of one."""
+        plain = asdict(self)
+        if not with_supernet:
+            for name in OF_SUPERNET:
+                del plain[name]
+        return plain
 
     def fixed_choices(self, epoch: int) -> tuple[str, ...]:
         """Return the kinds of choices that are not yet elastic in an epoch, counted from 0.

@@ -25,8 +25,8 @@ class FrontEntry:
 
     Attributes:
         arch: The network.
-        accuracy: The task's metric on search-val, with the supernet's weights, in percent; or the value of a program's
-            own function.
+        accuracy: The task's metric on search-val in percent, with the supernet's weights or its own; or the value of a
+            program's own function.
         standard_error: Of the accuracy, in percentage points, if it is known.
         cost: Counted cost, and latency if that was limited.
     """
@@ -78,6 +78,7 @@ class SearchResult:
         target: Name of the target; of older files, which have none, the one without a runtime.
         latency_table: Digest of the table that latencies are from; None if they were measured, or not limited.
         evaluations: How many networks were evaluated.
+        trained_epochs: For how many epochs each of them was trained; None: they have the weights of a supernet.
         chance: Chance level on search-val; None of detectors.
         front: Networks that no other beats in accuracy and the costs of the front, in ascending order of the first.
         best: Index in `front` of the most accurate network.
@@ -92,6 +93,7 @@ class SearchResult:
     target: str = COUNTS_ONLY
     latency_table: str | None = None
     evaluations: int = 0
+    trained_epochs: int | None = None
     chance: Chance | None = None
     front: tuple[FrontEntry, ...]
     best: int
@@ -129,6 +131,8 @@ class SearchResult:
             "front": [entry.to_dict() for entry in self.front],
             "best": self.best,
         }
+        if self.trained_epochs is not None:
+            plain["trained_epochs"] = self.trained_epochs
         if self.own_costs:
             plain["own_costs"] = {name: dict(source) for name, source in self.own_costs.items()}
         if self.latency_table is not None:

@@ -14,6 +14,7 @@ runs/NAME/
   damaged/           the same, if front.json could not be read
   compare.png        the newest comparison
   reproduction.json, reproduction.md    trainings of a paper beside the authors' figures
+  candidates/        networks that a search without a supernet is training
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
                      resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
@@ -63,6 +64,7 @@ class RunFolder:
         comparison_plot: The newest comparison.
         reproduction: Trainings of a paper beside the authors' figures.
         reproduction_page: The same as a page.
+        candidates: Folders of the networks that a search without a supernet is training.
 
     Example:
         >>> run = RunFolder(Path("runs/digits"))
@@ -87,6 +89,7 @@ class RunFolder:
         self.comparison_plot = path / "compare.png"
         self.reproduction = path / "reproduction.json"
         self.reproduction_page = path / "reproduction.md"
+        self.candidates = path / "candidates"
 
     def retraining(self, name: str) -> "RetrainFolder":
         """Return the folder of a retraining, which need not exist."""

@@ -11,7 +11,7 @@ from ..utils.errors import FileError, InputError, file_error
 from ..utils.schema import check_mapping, from_mapping
 from .run_folder import RunFolder
 from .saved import read_config, settings_in
-from .search_settings import SearchSettings
+from .search_settings import SUPERNET, SearchSettings
 
 LATENCY_DIGEST = "latency_table_digest"  # in search.yaml
 OWN_DIGESTS = "own_cost_digests"
@@ -101,9 +101,15 @@ def read_search(run: Path) -> SavedSearch:
         raise file_error(path, "is damaged", error) from None
     digest = plain.pop(LATENCY_DIGEST, None)
     plain.setdefault("target", COUNTS_ONLY)  # of files that are older than targets
+    plain["evaluate"] = plain.get("evaluate") or SUPERNET  # which older files write as null
     return SavedSearch(
         budget=budget,
         settings=settings_in(plain, SearchSettings(), path),
         latency_digest=None if digest is None else str(digest),
         own_digests={name: str(text) for name, text in own_digests.items()},
     )
+
+
+def trains_networks(run: Path) -> bool:
+    """Return whether a run has no supernet, as its search trains networks one by one. Raises FileError."""
+    return RunFolder(run).search.exists() and read_search(run).settings.trains

@@ -1,4 +1,4 @@
-"""Settings of a search: how a trained supernet is searched, and for which target."""
+"""Settings of a search: how networks are evaluated and chosen, and for which target."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from ..utils.units import parse_seconds
 
 SAMPLERS = ("predictor", "tpe", "nsga2", "random")  # implemented in study/samplers.py
 
+WAYS = SUPERNET, TRAIN = "supernet", "train"  # to evaluate networks
 HUB_SAMPLER = "optunahub:"  # before the name of a package of OptunaHub
 PROGRAM_SAMPLER = "program:"  # before the class of a sampler that a program has passed
 
@@ -21,7 +22,7 @@ def _storage(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How a trained supernet is searched."""
+    """How networks are searched for."""
 
     pareto: tuple[str, ...] = setting(
         (),
@@ -39,6 +40,13 @@ class SearchSettings:
         help="Search algorithm: predictor, tpe, nsga2, random, or optunahub:PACKAGE, one of OptunaHub",
         group="Search",
         metavar="SAMPLER",
+    )
+    evaluate: str = setting(
+        SUPERNET,
+        help="How networks are evaluated: supernet, with the weights of a supernet; train, each trained from scratch, "
+        "those that fall behind for a part of the epochs only",
+        group="Search",
+        metavar="WAY",
     )
     race: bool = setting(
         False,
@@ -78,10 +86,6 @@ class SearchSettings:
         default_text="by the target",
         parse=absolute_path,
     )
-    evaluate: str | None = setting(
-        None, help="Name of a program's function that evaluates networks, instead of their accuracy", flag=None
-    )
-
     cost_tables: tuple[str, ...] = setting(
         (),
         help="Add up the costs of layers in this CSV file for every network, for --limit and --pareto, see `tinynas "
@@ -93,11 +97,23 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.evaluate and (self.race or self.workers > 1):
+        if self.own_metric and (self.race or self.workers > 1):
             reason = "--race compares images" if self.race else "--workers are processes, which do not have it"
             raise InputError(
-                f"networks are evaluated by the function {self.evaluate} of a program, but {reason}; remove "
+                f"networks are evaluated by the function {self.own_metric} of a program, but {reason}; remove "
                 f"{'--race' if self.race else '--workers'}"
             )
+        if self.trains and self.race:
+            raise InputError("--race evaluates networks with the weights of a supernet; remove it, or --evaluate train")
         if self.sampler not in SAMPLERS and not self.sampler.startswith((HUB_SAMPLER, PROGRAM_SAMPLER)):
             raise unknown("sampler", self.sampler, SAMPLERS)
+
+    @property
+    def trains(self) -> bool:
+        """Whether every network is trained from scratch, and there is no supernet."""
+        return self.evaluate == TRAIN
+
+    @property
+    def own_metric(self) -> str | None:
+        """Name of the program's function that evaluates networks with the supernet's weights; None: the accuracy."""
+        return None if self.evaluate in WAYS else self.evaluate

@@ -16,6 +16,7 @@ from ..experiment.recipes import RecipeFile
 from ..experiment.run_folder import BEST, RunFolder
 from ..experiment.runs import RUNS, find_model, new_run_path, newest_run, unfinished_retrainings
 from ..experiment.saved import read_retraining, read_supernet_config
+from ..experiment.saved_search import trains_networks
 from ..models.model_file import read_model
 from ..models.network import INITS
 from ..tasks.registry import fit_to_data, task_named
@@ -235,6 +236,10 @@ def _check_weights(config: RetrainConfig, run: Path | None) -> None:
     teacher = config.distillation.teacher if config.distillation else None
     if SUPERNET not in (config.init, teacher):
         return
+    if run and trains_networks(run):
+        raise InputError(
+            f"{run} has no supernet to start or learn from, its networks are trained one by one; choose other weights"
+        )
     if run is None or not RunFolder(run).supernet.exists():
         raise InputError("only a searched run has a supernet to start or learn from; choose other weights")
     trained_on = read_supernet_config(run).data

@@ -27,7 +27,7 @@ from .program_arguments import (
     by_name,
     limit_texts,
     loss_name,
-    name_of,
+    own_evaluation,
     own_limits,
     path_of,
     read_settings,
@@ -56,7 +56,7 @@ def search(
     sram: Limit = None,
     flash: Limit = None,
     latency: str | None = None,
-    evaluate: Evaluate | None = None,
+    evaluate: Evaluate | str | None = None,
     limits: OwnLimits | None = None,
     costs: Mapping[str, CostFunction] | None = None,
     run: Path | str | None = None,
@@ -66,7 +66,7 @@ def search(
     progress: Progress = False,
     **settings: Unpack[SearchKeywords],
 ) -> Run:
-    """Train a supernet and search it within limits, as `tinynas search` does.
+    """Train a supernet and search it within limits, or train networks one by one, as `tinynas search` does.
 
     Args:
         space: Search space: a shipped one's name, the path of a YAML file, or a space of the program.
@@ -77,7 +77,8 @@ def search(
         flash: Memory of the network on the target.
         latency: Time of one inference, such as "5ms".
         evaluate: A function of a network, an ordinary module in eval mode, and of search-val's batches (images,
-            labels), which returns a number: the higher, the better. It takes the place of the accuracy.
+            labels), which returns a number: the higher, the better. It takes the place of the accuracy. Or "train":
+            there is no supernet, and every network is trained from scratch.
         limits: Limits of costs of your own, by name: {"energy": 3.0}.
         costs: Costs of your own, by name: functions of an `Arch` that return a number above 0.
         run: Folder of the run; by default a new one in runs/.
@@ -106,8 +107,8 @@ def search(
     of_program = space if isinstance(space, SearchSpace) else None
     space_name = name_of_space(of_program) if of_program else space and str(space)
     own, sampler_name = own_sampler(settings.get("sampler"))
-    named = {**settings, "space": space_name, "data": data_name(data), "evaluate": name_of(evaluate, "evaluate")}
-    named["sampler"] = sampler_name
+    function, way = own_evaluation(evaluate)
+    named = {**settings, "space": space_name, "data": data_name(data), "evaluate": way, "sampler": sampler_name}
     overrides = read_settings(search, without_none(named), SearchSettings, SupernetConfig)
     folder = Path(run) if run else None
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
@@ -119,7 +120,7 @@ def search(
     plan = plan_search(
         folder, resume=resume, task=task, budget=budget, costs=functions, sampler=own, overrides=overrides
     )
-    plan = replace(plan, space=of_program, evaluate=evaluate)
+    plan = replace(plan, space=of_program, evaluate=function)
     with reporter_of(progress) as report:
         search_command.search(plan, report=report)
     return Run(plan.run)

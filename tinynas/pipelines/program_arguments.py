@@ -12,7 +12,9 @@ from ..arch.arch import Arch
 from ..arch.budget import OwnLimits
 from ..experiment.metric_names import TASK_METRICS
 from ..experiment.recipes import RecipeFile, load_recipe
+from ..experiment.search_settings import WAYS
 from ..experiment.space_file import CUSTOM
+from ..study.own_evaluation import Evaluate
 from ..utils.errors import InputError
 from ..utils.overrides import Overrides
 from .program_model import TrainedModel
@@ -58,6 +60,22 @@ def name_of(function: Callable[..., Any] | None, argument: str) -> str | None:
     if name in TASK_METRICS:
         raise InputError(f"{argument} is a function called {name}, which is a metric of tinynas; rename it")
     return name
+
+
+def own_evaluation(evaluate: Evaluate | str | None) -> tuple[Evaluate | None, str | None]:
+    """Return what a program gave as `evaluate`: the function, None if it is a name; and what the settings call it.
+
+    Raises:
+        InputError: It is neither a way to evaluate networks nor a function, or the function has the name of a way.
+    """
+    if isinstance(evaluate, str):
+        if evaluate not in WAYS:
+            raise InputError(f"evaluate is {evaluate!r}; pass a function, or one of {', '.join(map(repr, WAYS))}")
+        return None, evaluate
+    name = name_of(evaluate, "evaluate")
+    if name in WAYS:
+        raise InputError(f"evaluate is a function called {name}, which is a way to evaluate networks; rename it")
+    return evaluate, name
 
 
 def loss_name(function: Callable[..., Any] | None, settings: Mapping[str, Any]) -> str | None:

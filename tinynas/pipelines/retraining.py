@@ -210,11 +210,36 @@ def prepare_retraining(plan: RetrainPlan, report: ProgressReporter, *, after_epo
             f"trains on all {len(data.train):,} training images, search-val included: no accuracy on search-val is "
             "measured, and the last weights are kept"
         )
+    return build_retraining(plan, data, identity, report, after_epoch=after_epoch)
+
+
+def build_retraining(
+    plan: RetrainPlan,
+    data: Data,
+    identity: DataIdentity,
+    report: ProgressReporter,
+    *,
+    after_epoch: AfterEpoch = _ignore,
+) -> Retraining:
+    """Build the networks and load the teacher of a retraining on data that is loaded and checked; nothing is written.
+
+    Args:
+        plan: The retraining.
+        data: The data set, on any device.
+        identity: Its classes, images and labels.
+        report: As in `prepare_retraining`.
+        after_epoch: As there.
+
+    Raises:
+        InputError: The teacher or the initial weights do not suit the network.
+        FileError: A file is missing or corrupt.
+    """
+    config = plan.config
     supernet = initial_supernet(plan, data).to(device())
     loss, augmented_loss = losses_with_teacher(plan, data)
     check_precision(config.recipe.precision, device())
     use_backend(supernet, config.recipe, note=report.note)
-    log = RunLog(folder.log, tensorboard=plan.tensorboard)
+    log = RunLog(RetrainFolder(plan.folder).log, tensorboard=plan.tensorboard)
     data = data.to(device())
     return Retraining(
         plan=plan,

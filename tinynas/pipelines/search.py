@@ -1,7 +1,7 @@
-"""The search command: train a run's supernet, then search it."""
+"""The search command: train a run's supernet, then search it; or search networks that are trained one by one."""
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from ..training.loop import train
 from ..training.objectives import LargestObjective, Objective, SandwichObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
-from ..utils.distributed import broadcast_from_rank0, broadcast_weights, device, rank
+from ..utils.distributed import broadcast_from_rank0, broadcast_weights, device, rank, world_size
 from ..utils.errors import InputError
 from ..utils.io import removed_if_empty, write, write_yaml
 from .block_check import check_blocks
@@ -42,6 +42,8 @@ from .search_planning import check_evaluation, search_settings
 
 def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None:
     """Train the run's supernet unless it is trained, search it within the budget, and write the Pareto front.
+
+    If the plan's networks are trained from scratch, there is no supernet.
 
     An interrupted search resumes where it stopped; several processes may search one run together. Under torchrun all
     processes train, and those that reach the study search: all if it is on a server, else those that see the run's
@@ -56,18 +58,21 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
         FileError: A file is missing or corrupt, or the run has other settings.
         TrainingError: The training diverged.
     """
+    if plan.settings.trains:
+        return _search_by_training(plan, report=report)
     with removed_if_empty(plan.run):
         supernet, data = train_supernet(plan, report=report)
     broadcast_weights(supernet)  # with its statistics: they identify the supernet in the study
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")  # in notebooks, of what Optuna imports
-        from .search_study import search_trained  # Optuna and what draws pictures: once the supernet is trained
-        from .supernet_search import join_search
+        from .search_study import search_networks  # Optuna and what draws pictures: once the supernet is trained
+        from .supernet_search import SupernetSearch, join_search
 
+    networks = SupernetSearch(plan=plan, supernet=supernet, data=data)
     if rank() > 0:
-        join_search(plan, supernet, data, report=report)
+        join_search(networks, report=report)
         return None
-    return search_trained(plan, supernet, data, report=report)
+    return search_networks(networks, report=report)
 
 
 def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Supernet, Data]:
@@ -79,6 +84,81 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         BudgetError: No network of the space is within the budget; raised before anything is trained.
         FileError: The data set has changed since the run was begun, or a table of costs lacks layers of the space.
     """
+    loaded = _load(plan)
+    run, recipe, space, data = RunFolder(plan.run), plan.config.recipe, loaded.space, loaded.data
+    task = TASKS[data.task]
+    if plan.settings.race and not task.supports_racing:
+        raise InputError(
+            f"--race compares which images are classified correctly, but the networks {task.name}; remove --race"
+        )
+    if recipe.backend == "fused":
+        use_backend(Supernet(space).to(device()), recipe, note=_unsaid)  # before anything is written
+    loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
+    log = RunLog(run.log, tensorboard=plan.tensorboard)
+    training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)
+    loaded.describe(report)
+    if rank() > 0:
+        return _train(training, data), data
+    with supernet_lock(run, report):
+        loaded.save()
+        return _train(training, data), data
+
+
+def _search_by_training(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult:
+    """Search a run that has no supernet, whose networks are each trained from scratch."""
+    if world_size() > 1:
+        raise InputError(
+            "--evaluate train trains every network in a process of its own; search without torchrun, with --workers"
+        )
+    with removed_if_empty(plan.run):
+        loaded = _load(plan)
+        use_backend(Supernet(loaded.space).to(device()), plan.config.recipe, note=report.note)
+        loaded.describe(report)
+        loaded.save()
+    from .search_study import search_networks  # Optuna and what draws pictures
+    from .training_search import TrainingSearch
+
+    data = loaded.data.to(device())
+    return search_networks(
+        TrainingSearch(plan=plan, space=loaded.space, data=data, identity=loaded.identity), report=report
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LoadedSearch:
+    """A search whose space and data set are loaded and checked, before anything is written.
+
+    Attributes:
+        plan: The search.
+        text: The run's space.yaml.
+        space: The search space, fitted to the data set.
+        data: The data set.
+        identity: Its classes, images and labels.
+    """
+
+    plan: SearchPlan
+    text: str
+    space: SearchSpace
+    data: Data
+    identity: DataIdentity
+
+    def describe(self, report: ProgressReporter) -> None:
+        """Say what the data set is, and whether the search has other limits than the one that it resumes."""
+        note_other_limits(self.plan, report)
+        for line in summarise(self.data, self.plan.config.data).lines():
+            report.note(line)
+
+    def save(self) -> None:
+        """Write settings, data.json and space into the run, or check that they are those of the run."""
+        run, config = RunFolder(self.plan.run), self.plan.config
+        save_config(run.config, config.to_dict(with_supernet=not self.plan.settings.trains))
+        save_data(run.data, config.data, self.identity)
+        write(run.space, self.text)
+        write_yaml(run.search, search_settings(self.plan, self.space))
+
+
+def _load(plan: SearchPlan) -> _LoadedSearch:
+    """Load the search space and the data set of a search, and check everything that can be checked before training."""
     run, config = RunFolder(plan.run), plan.config
     check_evaluation(plan)
     text = broadcast_from_rank0(space_text, plan.run, config.space, plan.space)
@@ -97,28 +177,8 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     feasible.check()
     check_precision(config.recipe.precision, device())
     check_augmentation(config.recipe, data)
-    task, recipe = TASKS[data.task], config.recipe
-    if plan.settings.race and not task.supports_racing:
-        raise InputError(
-            f"--race compares which images are classified correctly, but the networks {task.name}; remove --race"
-        )
     _try_sampler(plan, feasible)
-    if recipe.backend == "fused":
-        use_backend(Supernet(space).to(device()), recipe, note=_unsaid)  # before anything is written
-    loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
-    log = RunLog(run.log, tensorboard=plan.tensorboard)
-    training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)
-    note_other_limits(plan, report)
-    for line in summarise(data, config.data).lines():
-        report.note(line)
-    if rank() > 0:
-        return _train(training, data), data
-    with supernet_lock(run, report):
-        save_config(run.config, asdict(config))
-        save_data(run.data, config.data, identity)
-        write(run.space, text)
-        write_yaml(run.search, search_settings(plan, space))
-        return _train(training, data), data
+    return _LoadedSearch(plan=plan, text=text, space=space, data=data, identity=identity)
 
 
 def _try_sampler(plan: SearchPlan, feasible: Feasible) -> None:

@@ -11,15 +11,15 @@ from ..arch.own_costs import CostFunction, OwnCosts
 from ..arch.space import SearchSpace
 from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import short_name
-from ..experiment.config import SupernetConfig
+from ..experiment.config import OF_SUPERNET, SupernetConfig
 from ..experiment.log import last_record
 from ..experiment.run_folder import CONFIG, RunFolder
 from ..experiment.runs import new_run_path, newest_run
 from ..experiment.saved import read_supernet_config
-from ..experiment.saved_search import LATENCY_DIGEST, OWN_DIGESTS, SavedSearch, read_search
+from ..experiment.saved_search import LATENCY_DIGEST, OWN_DIGESTS, SavedSearch, read_search, trains_networks
 from ..experiment.search_plan import SearchPlan
-from ..experiment.search_settings import PROGRAM_SAMPLER
-from ..utils.errors import FileError, InputError
+from ..experiment.search_settings import PROGRAM_SAMPLER, TRAIN, WAYS, SearchSettings
+from ..utils.errors import FileError, InputError, unknown
 from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
 from ..utils.paths import absolute_path
@@ -76,17 +76,15 @@ def plan_search(
         run = run or newest_run(CONFIG).path
         if not RunFolder(run).config.exists():
             raise FileError(f"nothing to resume in {run}: it has no config.yaml; search without --resume")
-    if run and RunFolder(run).config.exists():
-        config = _config_of_run(run, task, resume)
-    else:
-        config = SupernetConfig.for_task(task or "classify")
-    config = overrides.apply(config)
     last = SavedSearch()
     if resume and run and RunFolder(run).search.exists():
         last = read_search(run)
     budget = budget if budget.limits() else last.budget
     settings = overrides.apply(last.settings_for(budget))
     settings = replace(settings, cost_tables=tuple(map(absolute_path, settings.cost_tables)))
+    config = overrides.apply(_config_of(run, task, settings, resume=resume))
+    if settings.trains:
+        _check_no_supernet(overrides)
     if budget is last.budget and settings.target != last.settings.target:
         raise InputError(
             f"the search to resume is for {last.settings.target}, and so are its limits; remove --target "
@@ -109,25 +107,50 @@ def plan_search(
     return plan if run else replace(plan, run=reserve_folder(plan.run))
 
 
-def _config_of_run(run: Path, task: str | None, resume: bool) -> SupernetConfig:
-    """Return the configuration of an existing run, whose supernet is trained unless it is resumed."""
+def _config_of(run: Path | None, task: str | None, settings: SearchSettings, *, resume: bool) -> SupernetConfig:
+    """Return the configuration of a run, whose supernet is trained unless it is resumed; of a new one, the defaults."""
+    if not run or not RunFolder(run).config.exists():
+        return SupernetConfig.for_task(task or "classify", with_supernet=not settings.trains)
     if task is not None:
         raise InputError(f"{run} exists and has its task; remove --task {task}, or choose another --run")
     config = read_supernet_config(run)
-    if not resume and not _is_trained(run, config):
+    _check_way(run, settings)
+    if not settings.trains and not resume and not _is_trained(run, config):
         refuse_while_trained(RunFolder(run))
         raise FileError(f"the supernet of {run} has not finished training; add --resume to continue it")
     return config
 
 
-def check_evaluation(plan: SearchPlan) -> None:
-    """Raise InputError if the plan lacks the function of a program that evaluates the networks."""
-    name = plan.settings.evaluate
-    if name and not plan.evaluate:
-        raise InputError(
-            f"the networks are evaluated by the function {name} of a program; resume the search there, with "
-            f"evaluate={name}, or search without --resume"
+def _check_way(run: Path, settings: SearchSettings) -> None:
+    """Raise FileError if a run has no supernet, but the search needs one, or the other way round."""
+    folder = RunFolder(run)
+    if settings.trains and (folder.log.exists() or folder.supernet.exists()):
+        raise FileError(f"{run} has a supernet; remove --evaluate {TRAIN}, or choose another --run")
+    if not settings.trains and not folder.log.exists() and trains_networks(run):
+        raise FileError(
+            f"{run} has no supernet, its networks are trained one by one; search it with --evaluate {TRAIN}, or choose "
+            "another --run"
         )
+
+
+def _check_no_supernet(overrides: Overrides) -> None:
+    """Raise InputError if settings of a supernet are named for a search that trains none."""
+    for name in OF_SUPERNET:
+        if overrides.get(name) is not None:
+            raise InputError(f"--evaluate {TRAIN} trains no supernet; remove --{name.replace('_', '-')}")
+
+
+def check_evaluation(plan: SearchPlan) -> None:
+    """Raise InputError if the plan lacks the function of a program that evaluates networks, or there is none."""
+    name = plan.settings.own_metric
+    if name is None or plan.evaluate:
+        return
+    if name != plan.resumed.settings.own_metric:
+        raise unknown("way to evaluate networks", name, WAYS)
+    raise InputError(
+        f"the networks are evaluated by the function {name} of a program; resume the search there, with "
+        f"evaluate={name}, or search without --resume"
+    )
 
 
 def own_sampler(sampler: object) -> tuple[object, str | None]:

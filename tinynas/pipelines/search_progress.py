@@ -77,12 +77,16 @@ class SearchDisplay:
         report: Receives the progress.
         trials: Number of networks to evaluate.
         metric: What they are evaluated by.
+        dropped: What is said of those that were dropped.
     """
 
-    def __init__(self, report: ProgressReporter, trials: int, *, metric: str = "accuracy") -> None:
+    def __init__(
+        self, report: ProgressReporter, trials: int, *, metric: str = "accuracy", dropped: str = "dropped"
+    ) -> None:
         self._report = report
         self._trials = trials
         self._metric = metric
+        self._dropped = dropped
         self._lock = threading.Lock()
         self._states: dict[int, SearchState] = {}  # by number of the process
         self._is_complete = False
@@ -101,7 +105,7 @@ class SearchDisplay:
                     newest = other
             text = f"{rejected} infeasible samples rejected"
             if newest.dropped:
-                text = f"{newest.dropped} dropped, {text}"
+                text = f"{newest.dropped} {self._dropped}, {text}"
             if newest.best is not None:
                 best = format_metric(self._metric, newest.best, digits=1)
                 text = f"best {best} on search-val, {newest.on_front} on the front, {text}"

@@ -1,4 +1,4 @@
-"""The second half of the search command: search a trained supernet, write the Pareto front."""
+"""The second half of the search command: search networks, write the Pareto front."""
 
 from functools import partial
 
@@ -11,49 +11,54 @@ from ..experiment.reporter import ProgressReporter
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.search_plan import SearchPlan
-from ..models.supernet import Supernet
 from ..study.history import Evaluation
 from ..study.predictor import cross_validated_tau
 from ..tasks.registry import TASKS
+from ..utils.errors import EvaluationError
+from .network_search import NetworkSearch
 from .search_progress import SearchDisplay, SearchProgress
 from .search_workers import search_workers_beside
-from .supernet_search import search_supernet
 
 _MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
 
 
-def search_trained(plan: SearchPlan, supernet: Supernet, data: Data, *, report: ProgressReporter) -> SearchResult:
-    """Search a trained supernet within the budget, by all workers of the plan, and write the Pareto front.
+def search_networks(search: NetworkSearch, *, report: ProgressReporter) -> SearchResult:
+    """Search networks within the budget, by all workers of the plan, and write the Pareto front.
 
     Args:
-        plan: The search.
-        supernet: The run's supernet.
-        data: The data set.
+        search: The search by one process.
         report: Progress, and what there is to say about the search.
 
     Returns:
         The Pareto front, as it is written to front.json.
+
+    Raises:
+        EvaluationError: No network was evaluated to the end.
     """
+    plan, data = search.plan, search.data
     if plan.measured:
         from ..deploy.measured_costs import how_measured
 
         report.note(how_measured(plan.target))
-    metric = plan.settings.evaluate or TASKS[data.task].metric
-    display = SearchDisplay(report, plan.settings.trials, metric=metric)
+    metric = plan.settings.own_metric or TASKS[data.task].metric
+    dropped = "stopped early" if plan.settings.trains else "dropped"
+    display = SearchDisplay(report, plan.settings.trials, metric=metric, dropped=dropped)
     progress = SearchProgress(partial(display.show, 1), plan.front_costs)
-    with search_workers_beside(plan, supernet, data, display):
-        outcome = search_supernet(plan, supernet, data, after_trial=progress.after_trial, note=display.note)
+    with search_workers_beside(search, display):
+        outcome = search.run(after_trial=progress.after_trial, note=display.note)
     evaluations = outcome.evaluations
     for failure in outcome.failures.values():
         report.note(f"search: a network could not be evaluated in {failure.attempts} attempts: {failure.reason}")
     tried = len(evaluations) + outcome.num_dropped
     if outcome.num_dropped:
-        report.note(f"search: {outcome.num_dropped} of {tried} networks were dropped after a part of search-val")
+        report.note(f"search: {outcome.num_dropped} of {tried} networks were {search.dropping}")
     if tried < plan.settings.trials:
         report.note(f"search: found no more than {tried} different networks within the limits")
     if plan.settings.sampler == "predictor" and len(evaluations) >= _MIN_EVALUATIONS:
-        _report_predictor(supernet.space, evaluations, report)
-    return _write_front(plan, supernet.space, evaluations, data)
+        _report_predictor(search.space, evaluations, report)
+    if not evaluations:
+        raise EvaluationError("no network was evaluated to the end; add --resume with more --trials")
+    return _write_front(plan, search.space, evaluations, data)
 
 
 def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:
@@ -69,7 +74,7 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
 def _write_front(plan: SearchPlan, space: SearchSpace, evaluations: list[Evaluation], data: Data) -> SearchResult:
     """Write the Pareto front of the evaluations, measured on the data set's search-val, into the run."""
     config, task = plan.config, TASKS[data.task]
-    own_metric = plan.settings.evaluate
+    own_metric = plan.settings.own_metric
     evaluated = []
     for evaluation in evaluations:
         error = None if own_metric else task.standard_error(evaluation.accuracy, len(data.val))
@@ -90,6 +95,7 @@ def _write_front(plan: SearchPlan, space: SearchSpace, evaluations: list[Evaluat
         target=plan.target.name,
         latency_table=plan.latency_table.digest if plan.latency_table else None,
         evaluations=len(evaluated),
+        trained_epochs=config.recipe.epochs if plan.settings.trains else None,
         chance=None if own_metric else task.chance(data.val.labels, data.classes),
         front=tuple(front),
         best=front.index(most_accurate(front)),

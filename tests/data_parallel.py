@@ -30,10 +30,12 @@ from tinynas.tasks.losses import CrossEntropyLoss, TeacherLoss
 from tinynas.tasks.registry import TASKS
 from tinynas.training import checkpoint as checkpoints
 from tinynas.training import loop
+from tinynas.training.distillation import Teacher
 from tinynas.training.loop import make_optimizer, set_rate, train, train_step
 from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
 from tinynas.training.precision import MixedPrecision
 from tinynas.training.recipe import Recipe
+from tinynas.training.teacher_outputs import TeacherOutputs
 from tinynas.utils.distributed import process_group, rank, shard
 
 BATCH = 12
@@ -144,6 +146,25 @@ def resumed_trainings(folder: Path) -> dict[int, dict[str, torch.Tensor]]:
     return weights
 
 
+def taught(folder: Path) -> dict[str, object]:
+    """Return a teacher's outputs for two epochs, computed and read, and on how many images it was evaluated."""
+    torch.manual_seed(0)
+    teacher = Teacher(build(SearchSpace.from_dict(SMALL).min()))
+    data, taught = memory_data(), {}
+    for augmentation in ("none", "standard"):
+        recipe = Recipe(epochs=2, batch_size=BATCH, augmentation=augmentation)
+        for attempt in ("computed", "read"):
+            outputs = TeacherOutputs(teacher, data, recipe, resolution=12, folder=folder, note=print)
+            rows = []
+            with patch.object(teacher, "evaluate", wraps=teacher.evaluate) as evaluate:
+                for epoch in range(2):
+                    for batch in data.training_batches(BATCH, (12,), seed=0, epoch=epoch, augmentation=augmentation):
+                        rows.append(outputs.add_to(batch, epoch).teacher_outputs)
+            evaluated = sum(len(call.args[0]) for call in evaluate.call_args_list)
+            taught[f"{augmentation}, {attempt}"] = {"outputs": rows, "evaluated": evaluated}
+    return taught | {"files": len(list(folder.rglob("*.safetensors")))}
+
+
 def dropped() -> torch.Tensor:
     """Return what is left of ones (BATCH, 50), or of this process's shard of them, after dropout."""
     torch.manual_seed(0)
@@ -180,12 +201,15 @@ def results(files: Path) -> dict[str, object]:
     with TemporaryDirectory() as folder:
         resumed = resumed_trainings(Path(folder))
         existing = sorted(path.name for path in Path(folder).iterdir())
+    with TemporaryDirectory() as folder:
+        outputs = taught(Path(folder))
     return {
         "batches": by_name,
         "steps": steps,
         "dropout": dropped(),
         "resumed": resumed,
         "files": existing,
+        "taught": outputs,
         "scores": scores(),
     }
 

@@ -121,7 +121,7 @@ def test_retrain_with_netaug_and_the_supernet_as_teacher(searched, watched):
 def test_retrain_runs_the_teacher_once_on_an_image_that_never_changes(watched, space, tmp_path, monkeypatch):
     batch_sizes = []
     monkeypatch.setattr(
-        Teacher, "_evaluate", lambda self, images: batch_sizes.append(len(images)) or torch.zeros(len(images), 3)
+        Teacher, "evaluate", lambda self, images: batch_sizes.append(len(images)) or torch.zeros(len(images), 3)
     )
     model, arch = tmp_path / "model.safetensors", replace(space.min(), resolution=12)
     save_model(model, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))
@@ -157,8 +157,9 @@ def test_retrain_distils_into_augmented_networks_only_if_requested(watched, spac
     with pytest.raises(KeyboardInterrupt):
         retrain(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), report=Quiet())
     images = watched.normalise(watched.train.images[:4])
-    batch, logits = Batch(images, watched.train.labels[:4], torch.arange(4), 0), torch.randn(4, 3)
-    soft = (load(model)(images) / 3).softmax(1)
+    answers, logits = load(model)(images), torch.randn(4, 3)
+    batch = Batch(images, watched.train.labels[:4], torch.arange(4), 0, answers)
+    soft = (answers / 3).softmax(1)
     distilled = 9 * torch.nn.functional.cross_entropy(logits / 3, soft)
     labelled = torch.nn.functional.cross_entropy(logits, batch.labels, label_smoothing=RECIPE.label_smoothing)
     of_target, of_augmented = (losses[name](logits, losses[name].targets(batch)) for name in ("target", "augmented"))

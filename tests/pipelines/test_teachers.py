@@ -1,3 +1,4 @@
+import shutil
 import warnings
 from argparse import Namespace
 from dataclasses import replace
@@ -5,12 +6,19 @@ from dataclasses import replace
 import pytest
 import torch
 
+from helpers import RECIPE, Interrupting, Quiet
 from tinynas import build, load_arch
 from tinynas.data.base import Batch
-from tinynas.models.model_file import Model, save_model
+from tinynas.experiment.config import Distillation, RetrainConfig
+from tinynas.experiment.netaug_settings import NetAug
+from tinynas.experiment.plans import RetrainPlan
+from tinynas.models.model_file import Model, read_model, save_model
 from tinynas.models.supernet import extract_calibrated
+from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import read_supernet
 from tinynas.pipelines.teachers import load_teacher
+from tinynas.training import teacher_outputs
+from tinynas.training.distillation import Teacher
 from tinynas.utils.errors import FileError, InputError
 
 
@@ -234,3 +242,74 @@ def test_load_teacher_says_why_a_file_cannot_be_read(space, data, tmp_path):
         assert "weights_only" not in str(error.value)
     with pytest.raises(FileError, match=r"there is no file .*nowhere\.pth; save the network's"):
         load_teacher(f"torchvision:resnet18:{tmp_path / 'nowhere.pth'}", tmp_path, colour, data)
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Numbers of images that teachers are evaluated on."""
+    counts = []
+    evaluate = Teacher.evaluate
+
+    def counted(self, images):
+        counts.append(len(images))
+        return evaluate(self, images)
+
+    monkeypatch.setattr(Teacher, "evaluate", counted)
+    return counts
+
+
+@pytest.mark.parametrize("augmentation", ["none", "standard"])
+def test_a_teacher_is_evaluated_once_for_all_retrainings_of_a_run(
+    searched, watched, space, evaluated, monkeypatch, augmentation
+):
+    """Other networks, plain or with NetAug, end with the same bits as where nothing is saved."""
+    archs = [replace(space.min(), resolution=12), replace(space.max(), resolution=12)]
+    recipe = replace(RECIPE, augmentation=augmentation)
+    plain = RetrainConfig(distillation=Distillation(teacher="supernet"), recipe=recipe)
+    netaug = replace(plain, netaug=NetAug(), distillation=Distillation(teacher="supernet", teach_augmented=True))
+
+    def trained(name, arch, config):
+        evaluated.clear()
+        folder = searched / "retrain" / name
+        retrain(RetrainPlan(folder=folder, arch=arch, config=config), report=Quiet())
+        return sum(evaluated), read_model(folder / "model.safetensors").net.state_dict()
+
+    passes = 1 if augmentation == "none" else recipe.epochs
+    first, _ = trained("first", archs[0], plain)
+    assert first == len(watched.train) * passes
+    for name, arch, config in (("large", archs[1], plain), ("netaug", archs[0], netaug)):
+        images, weights = trained(name, arch, config)
+        assert images == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(teacher_outputs, "MAX_SAVED_BYTES", 0)
+            shutil.rmtree(searched / "teacher-outputs")
+            images, without_files = trained(f"{name}-alone", arch, config)
+        assert images == len(watched.train) * passes
+        assert not (searched / "teacher-outputs").exists()
+        for key, tensor in weights.items():
+            assert torch.equal(tensor, without_files[key]), key
+        trained("first-again", archs[0], plain)  # saves the outputs again
+        shutil.rmtree(searched / "retrain" / "first-again")
+
+
+def test_a_retraining_that_is_resumed_reads_the_outputs_of_others(searched, watched, space, evaluated):
+    arch = replace(space.min(), resolution=12)
+    config = RetrainConfig(distillation=Distillation(teacher="supernet"), recipe=RECIPE)
+    plans = [RetrainPlan(folder=searched / "retrain" / name, arch=arch, config=config) for name in ("a", "b")]
+    with pytest.raises(KeyboardInterrupt):
+        retrain(plans[0], report=Interrupting(after=8))
+    retrain(plans[1], report=Quiet())
+    evaluated.clear()
+    retrain(plans[0], report=Quiet())
+    assert not evaluated
+    weights = [read_model(plan.folder / "model.safetensors").net.state_dict() for plan in plans]
+    for key, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][key]), key
+
+
+def test_outputs_outside_of_a_run_stay_in_the_folder_of_the_retraining(watched, model, tmp_path):
+    path, arch = model
+    config = RetrainConfig(distillation=Distillation(teacher=str(path)), recipe=RECIPE)
+    folder = tmp_path / "some" / "where"
+    retrain(RetrainPlan(folder=folder, arch=arch, config=config), report=Quiet())
+    assert [saved.parent.name for saved in tmp_path.rglob("teacher-outputs")] == ["where"]

@@ -1,20 +1,18 @@
 import torch
 
+from tinynas import build
 from tinynas.data.base import Batch
-from tinynas.training import distillation
 from tinynas.training.distillation import Teacher
 
 
-class Counted(torch.nn.Module):
-    """Answers with the images' means, and counts how often."""
+class NormedMeans(torch.nn.Module):
+    """Answers with the images' normalised means."""
 
     def __init__(self):
         super().__init__()
-        self.calls = 0
         self.norm = torch.nn.BatchNorm2d(1)
 
     def forward(self, images):
-        self.calls += 1
         return self.norm(images).mean((2, 3)).repeat(1, 3)
 
 
@@ -23,7 +21,7 @@ def batch(indices, images):
 
 
 def test_teacher_answers_without_gradient_and_does_not_learn():
-    net, images = Counted().train(), torch.randn(8, 1, 4, 4)
+    net, images = NormedMeans().train(), torch.randn(8, 1, 4, 4)
     statistics = net.norm.running_mean.clone()
     logits = Teacher(net)(batch([0, 3], images))
     assert not logits.requires_grad
@@ -32,17 +30,23 @@ def test_teacher_answers_without_gradient_and_does_not_learn():
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
-def test_teacher_looks_once_at_an_image_that_never_changes():
-    net, images = Counted(), torch.randn(8, 1, 4, 4)
-    teacher, fresh = Teacher(net, cached_images=8), Teacher(Counted())
-    for indices in ([0, 3, 5], [1, 2, 4], [5, 1, 0], [2, 4]):
-        assert torch.equal(teacher(batch(indices, images)), fresh(batch(indices, images)))
-    assert net.calls == 2
+def test_teacher_computes_in_the_precision_of_the_retraining(space):
+    net, images = build(space.min()).eval(), torch.randn(4, *space.min().input_shape)
+    exact, rounded = Teacher(net).evaluate(images), Teacher(net, precision="bf16").evaluate(images)
+    assert exact.dtype == rounded.dtype == torch.float32
+    assert torch.equal(exact, net(images))
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, rtol=0.1, atol=0.1)
 
 
-def test_teacher_keeps_outputs_on_the_device_if_they_fit(monkeypatch):
-    outputs = torch.empty(2, 3, device="meta")
-    cache = distillation._empty_cache(8, outputs)
-    assert (cache.shape, cache.device.type) == ((8, 3), "meta")
-    monkeypatch.setattr(distillation, "_BYTES_ON_DEVICE", 8 * 3 * 4 - 1)
-    assert distillation._empty_cache(8, outputs).device.type == "cpu"
+def test_digest_of_a_teacher_is_that_of_structure_and_weights(space):
+    net = build(space.min())
+    digest = Teacher(net).digest()
+    copy = build(space.min())
+    copy.load_state_dict(net.state_dict())
+    assert Teacher(copy).digest() == digest
+    with torch.no_grad():
+        copy.head.classifier.bias[0] += 1
+    assert Teacher(copy).digest() != digest
+    relu, gelu = (torch.nn.Sequential(act(), NormedMeans()) for act in (torch.nn.ReLU, torch.nn.GELU))
+    assert Teacher(relu).digest() != Teacher(gelu).digest(), "of the same weights"

@@ -125,6 +125,25 @@ def test_distributed_training_without_a_shared_folder_resumes_from_any_step(proc
             assert all(torch.equal(resumed[name], weights[name]) for name in weights)
 
 
+@pytest.mark.parametrize("augmentation", ["none", "standard"])
+def test_distributed_teacher_is_evaluated_once_for_all_trainings(processes, augmentation):
+    """Each process evaluates a part of the images. That of rank 0 writes and reads the files, for all."""
+    results, alone = processes
+    computed, read = (f"{augmentation}, {attempt}" for attempt in ("computed", "read"))
+    expected = alone["taught"][computed]
+    images = 30 if augmentation == "none" else 2 * 24
+    assert expected["evaluated"] == sum(result["taught"][computed]["evaluated"] for result in results) == images
+    for rank, result in enumerate(results):
+        assert result["taught"]["files"] == (3 if rank == 0 else 0)
+        assert result["taught"][read]["evaluated"] == 0
+        batches = [result["taught"][attempt]["outputs"] for attempt in (computed, read)]
+        for outputs, again in zip(batches[0], batches[1], strict=True):
+            assert torch.equal(again, outputs)
+    for number, outputs in enumerate(expected["outputs"]):
+        shards = [result["taught"][read]["outputs"][number] for result in results]
+        torch.testing.assert_close(torch.stack(shards, 1).flatten(0, 1), outputs)
+
+
 def joined(tensors):
     return torch.cat([tensor.flatten().double() for tensor in tensors])
 

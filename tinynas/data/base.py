@@ -26,9 +26,8 @@ from .augmentation import DEFAULT_RANGES, AugmentationRanges
 
 EVALUATION_BATCH = 250  # images
 _VALUES_AT_ONCE = 2**16  # that a thread normalises, 256 KB of floats
-# Images: floats (N, C, H, W) of the requested resolution, normalised. Labels: class indices (N,); for detection
-# targets (M, 6), one row per object of the batch: index of its image in the batch, class index, x1, y1, x2, y2 (left,
-# top, right, bottom) as fractions of the image's width and height.
+# Images: normalised floats (N, C, H, W). Labels: class indices (N,); for detection targets (M, 6), one row per object:
+# index of its image in the batch, class index, x1, y1, x2, y2 (left, top, right, bottom) as fractions of the image.
 LabelledBatch = tuple[Tensor, Tensor]
 
 
@@ -39,6 +38,7 @@ class Batch(NamedTuple):
     labels: Tensor  # class indices (N,); for detection targets (M, 6), see LabelledBatch
     indices: Tensor  # (N,), of the images in the training split
     number: int  # in its epoch, from 0
+    teacher_outputs: Tensor | None = None  # (N, ...), for the images, on their device
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch with images and labels on a device."""

@@ -17,5 +17,5 @@ def tensor_digest(*tensors: Tensor) -> str:
     content = sha256()
     for tensor in tensors:
         content.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        content.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+        content.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return content.hexdigest()

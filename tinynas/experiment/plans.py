@@ -49,10 +49,14 @@ class RetrainPlan:
         return RetrainFolder(self.folder).run.path
 
     @property
+    def is_in_run(self) -> bool:
+        """Whether the folder is where a run has its retrainings."""
+        return RunFolder(self.run).retraining(self.folder.name).path == self.folder
+
+    @property
     def own_folders(self) -> tuple[Path, ...]:
         """The folders that may have been created for this retraining, the innermost first."""
-        is_in_run = RunFolder(self.run).retraining(self.folder.name).path == self.folder
-        return (self.folder, self.folder.parent, self.run) if is_in_run else (self.folder,)
+        return (self.folder, self.folder.parent, self.run) if self.is_in_run else (self.folder,)
 
 
 def _batch(text: str) -> int | None:

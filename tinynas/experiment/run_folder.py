@@ -17,6 +17,7 @@ runs/NAME/
   candidates/        networks that a search without a supernet is training
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
                      resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept
+  teacher-outputs/   outputs of teachers for training images, which retrainings share; it may be deleted
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
 
@@ -65,6 +66,7 @@ class RunFolder:
         reproduction: Trainings of a paper beside the authors' figures.
         reproduction_page: The same as a page.
         candidates: Folders of the networks that a search without a supernet is training.
+        teacher_outputs: Folder of teachers' outputs, which retrainings share.
 
     Example:
         >>> run = RunFolder(Path("runs/digits"))
@@ -90,6 +92,7 @@ class RunFolder:
         self.reproduction = path / "reproduction.json"
         self.reproduction_page = path / "reproduction.md"
         self.candidates = path / "candidates"
+        self.teacher_outputs = path / "teacher-outputs"
 
     def retraining(self, name: str) -> "RetrainFolder":
         """Return the folder of a retraining, which need not exist."""

@@ -33,12 +33,13 @@ from ..training.loop import train
 from ..training.objectives import NetAugObjective, Objective, PlainObjective
 from ..training.precision import check_precision
 from ..training.progress import Progress
+from ..training.teacher_outputs import TeacherOutputs
 from ..utils.distributed import broadcast_weights, device, rank
 from .block_check import check_blocks
 from .initial_weights import augmented_space, initial_supernet
 from .model_data import check_same_data
 from .recalibration import RecalibrationImages
-from .teachers import losses_with_teacher
+from .teachers import load_teacher_outputs, losses_of
 
 AfterEpoch = Callable[[int, float], None]
 
@@ -56,6 +57,7 @@ class Retraining:
     identity: DataIdentity
     recalibration: RecalibrationImages
     supernet: Supernet  # the target and, with NetAug, the networks around it
+    teacher: TeacherOutputs | None
     loss: Loss[Any]  # of the target
     augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
     log: RunLog
@@ -95,6 +97,7 @@ class Retraining:
             self.plan.config.recipe,
             resolutions=(self.arch.resolution,),
             checkpoint=RetrainFolder(self.plan.folder).checkpoint,
+            teacher=self.teacher,
             before_epoch=self.before_epoch,
             after_step=self.after_step,
             note=self.report.note,
@@ -236,7 +239,7 @@ def build_retraining(
     """
     config = plan.config
     supernet = initial_supernet(plan, data).to(device())
-    loss, augmented_loss = losses_with_teacher(plan, data)
+    loss, augmented_loss = losses_of(plan, data)
     check_precision(config.recipe.precision, device())
     use_backend(supernet, config.recipe, note=report.note)
     log = RunLog(RetrainFolder(plan.folder).log, tensorboard=plan.tensorboard)
@@ -248,6 +251,7 @@ def build_retraining(
         identity=identity,
         recalibration=RecalibrationImages.of(plan, data),
         supernet=supernet,
+        teacher=load_teacher_outputs(plan, data, note=report.note),
         loss=loss,
         augmented_loss=augmented_loss,
         log=log,

@@ -1,6 +1,7 @@
 """Teachers: trained networks whose outputs are soft labels for a smaller one."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ..arch.arch import Arch
 from ..data.base import Data
 from ..experiment.plans import RetrainPlan
+from ..experiment.run_folder import RunFolder
 from ..experiment.runs import find_model
 from ..models.model_file import read_model
 from ..models.network import Network, build, example_input, fold
@@ -18,6 +20,7 @@ from ..models.supernet import extract_calibrated
 from ..tasks.losses import FunctionLoss, Loss, TeacherLoss
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
+from ..training.teacher_outputs import TeacherOutputs
 from ..utils.distributed import broadcast_from_rank0, device
 from ..utils.errors import FileError, InputError, suggestion
 from ..utils.sizes import Size, format_size
@@ -27,18 +30,24 @@ from .run_supernet import read_supernet
 from .teacher_weights import classifier_weight, load_weights, read_weights, reason_of, with_names_of
 
 
-def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, cache: bool = False) -> Teacher:
+def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, precision: str = "fp32") -> Teacher:
     """Load the teacher of a network: the run's largest subnet, a trained model, or one of torchvision's.
 
-    `name` is "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]". With `cache` the teacher
-    is evaluated once on each training image. In data-parallel training only the process of rank 0 reads files.
+    In data-parallel training only the process of rank 0 reads files.
+
+    Args:
+        name: "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]".
+        run: The run's folder.
+        arch: The network.
+        data: The data set.
+        precision: "fp32", "bf16" or "fp16", in which the teacher computes.
 
     Raises:
         InputError: The teacher has other classes than the network, or takes other images.
         FileError: The teacher's file is missing or corrupt.
     """
     net = broadcast_from_rank0(_load_net, name, run, arch, data)
-    return Teacher(net, cached_images=len(data.train) if cache else 0)
+    return Teacher(net, precision=precision)
 
 
 def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
@@ -58,8 +67,35 @@ def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
     return net
 
 
-def losses_with_teacher(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:
-    """Load the plan's teacher; return the loss of the target, and that of the augmented networks if it differs."""
+def load_teacher_outputs(plan: RetrainPlan, data: Data, *, note: Callable[[str], None]) -> TeacherOutputs | None:
+    """Load the plan's teacher, if it has one, whose outputs the retrainings of a run share.
+
+    Args:
+        plan: The retraining.
+        data: The data set, on the device.
+        note: Receives messages of one line.
+
+    Raises:
+        InputError: The teacher has other classes than the network, or takes other images.
+        FileError: The teacher's file is missing or corrupt.
+    """
+    distillation, recipe = plan.config.distillation, plan.config.recipe
+    if distillation is None:
+        return None
+    teacher = load_teacher(distillation.teacher, plan.run, plan.arch, data, precision=recipe.precision)
+    shared_folder = plan.run if plan.is_in_run else plan.folder
+    return TeacherOutputs(
+        teacher,
+        data,
+        recipe,
+        resolution=plan.arch.resolution,
+        folder=RunFolder(shared_folder).teacher_outputs,
+        note=note,
+    )
+
+
+def losses_of(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | None]:
+    """Return the loss of the target, with a teacher if the plan has one; and the augmented networks', if it differs."""
     arch = plan.arch
     task, distillation, recipe = TASKS[arch.task], plan.config.distillation, plan.config.recipe
     label_loss = own_loss(plan)
@@ -68,7 +104,6 @@ def losses_with_teacher(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[
     if distillation is None:
         return label_loss, None
     teacher_loss = TeacherLoss(
-        teacher=load_teacher(distillation.teacher, plan.run, arch, data, cache=recipe.augmentation == "none"),
         label_loss=label_loss,
         distillation_loss=task.distillation_loss(distillation.temperature),
         weight=distillation.teacher_weight,

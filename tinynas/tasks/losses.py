@@ -129,6 +129,12 @@ class SoftCrossEntropyLoss(DistillationLoss[Tensor]):
         return self.temperature**2 * cross_entropy(outputs / self.temperature, targets)
 
 
+def teacher_outputs(batch: Batch) -> Tensor:
+    """Return the teacher's outputs that a training has added to a batch."""
+    assert batch.teacher_outputs is not None, "a training with a teacher adds its outputs to every batch"
+    return batch.teacher_outputs
+
+
 class TeacherTargets(NamedTuple):
     """Targets of a `TeacherLoss`."""
 
@@ -143,7 +149,7 @@ class TeacherLoss(Loss[TeacherTargets]):
     The teacher is evaluated once a batch.
     """
 
-    teacher: Callable[[Batch], Tensor]  # returns another network's outputs for the batch's images
+    teacher: Callable[[Batch], Tensor] = teacher_outputs  # returns another network's outputs for the batch's images
     label_loss: Loss[Any] = field(default_factory=CrossEntropyLoss)
     distillation_loss: DistillationLoss[Any] = field(default_factory=SoftCrossEntropyLoss)
     weight: float = 0.5

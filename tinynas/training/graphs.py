@@ -16,7 +16,7 @@ Step = Callable[[Batch], Tensor]
 
 
 class RecordedSteps:
-    """Steps that do the same each time but for images, labels and learning rate, recorded once of each kind.
+    """Steps that do the same each time but for the batch and the learning rate, recorded once of each kind.
 
     Args:
         optimizer: Its learning rates are set before each step.
@@ -87,6 +87,8 @@ class _Recording:
 
     def __init__(self, step: Step, batch: Batch) -> None:
         self._batch = batch._replace(images=batch.images.clone(), labels=batch.labels.clone())
+        if batch.teacher_outputs is not None:
+            self._batch = self._batch._replace(teacher_outputs=batch.teacher_outputs.clone())
         self._graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
         with torch.cuda.graph(self._graph):
@@ -96,5 +98,7 @@ class _Recording:
         """Run the step on another batch."""
         self._batch.images.copy_(batch.images)
         self._batch.labels.copy_(batch.labels)
+        if batch.teacher_outputs is not None and self._batch.teacher_outputs is not None:
+            self._batch.teacher_outputs.copy_(batch.teacher_outputs)
         self._graph.replay()
         return self._result.clone()

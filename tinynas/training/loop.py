@@ -28,6 +28,7 @@ from .precision import MixedPrecision
 from .progress import Progress
 from .recipe import Recipe
 from .sgd import SGD
+from .teacher_outputs import TeacherOutputs
 
 _MOST_RECORDED = 8  # kinds of steps: one for each image size, and for what is frozen
 
@@ -44,6 +45,7 @@ def train(
     *,
     resolutions: Sequence[Size],
     checkpoint: Path,
+    teacher: TeacherOutputs | None = None,
     before_epoch: Callable[[int, Optimizer], None] = _no_callback,
     after_step: Callable[[Progress], None] = _no_callback,
     note: Callable[[str], None] = _no_callback,
@@ -60,6 +62,7 @@ def train(
         recipe: Optimizer, schedule and regularisation.
         resolutions: Image sizes in pixels, one of which is drawn for each step.
         checkpoint: Written at the end of every epoch, and once a minute.
+        teacher: Its outputs are added to every batch, for losses that learn from them.
         before_epoch: Called with the epoch and the optimizer when an epoch begins, not where one is resumed.
         after_step: Called in all processes.
         note: Receives messages of one line.
@@ -86,7 +89,7 @@ def train(
                 before_epoch(epoch, optimizer)
             objective = objective_for_epoch(epoch)
             state.begin_epoch(resumed=start > 0)
-            for batch in _batches(data, recipe, resolutions, device, epoch=epoch, start=start):
+            for batch in _batches(data, recipe, resolutions, device, teacher, epoch=epoch, start=start):
                 frozen = epoch + batch.number / steps < recipe.freeze_epochs
                 _freeze(optimizer, frozen=frozen)
                 lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
@@ -174,9 +177,16 @@ def train_step(
 
 
 def _batches(
-    data: Data, recipe: Recipe, resolutions: Sequence[Size], device: torch.device, *, epoch: int, start: int
+    data: Data,
+    recipe: Recipe,
+    resolutions: Sequence[Size],
+    device: torch.device,
+    teacher: TeacherOutputs | None,
+    *,
+    epoch: int,
+    start: int,
 ) -> Iterator[Batch]:
-    """Yield the training batches of an epoch, from number `start` on, on the device."""
+    """Yield the training batches of an epoch, from number `start` on, on the device, with a teacher's outputs."""
     batches = data.training_batches(
         recipe.batch_size,
         resolutions,
@@ -187,7 +197,8 @@ def _batches(
         ranges=augmentation_ranges(recipe),
     )
     for batch in batches:
-        yield batch.to(device)
+        on_device = batch.to(device)
+        yield teacher.add_to(on_device, epoch) if teacher is not None else on_device
 
 
 def _seed_step(seed: int, step: int, device: torch.device) -> np.random.Generator:

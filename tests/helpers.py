@@ -338,6 +338,7 @@ class FailingObjective:
     """An objective whose loss is nan at these calls."""
 
     repeats = None
+    reports_last = False
 
     def __init__(self, space, steps):
         self.space, self.steps = space, steps

@@ -64,3 +64,9 @@ def test_config_refuses_settings_out_of_range(change):
     for wrong in ({"teacher_weight": 1.1}, {"temperature": 0.0}):
         with pytest.raises(InputError, match="must be"):
             Distillation(teacher="supernet", **wrong)
+
+
+def test_a_divergence_needs_inplace_distillation():
+    with pytest.raises(InputError, match="inplace_divergence is alpha, which has no effect without"):
+        NetAug(inplace_divergence="alpha")
+    assert NetAug(inplace_divergence="alpha", inplace_distillation=0.5).inplace_divergence == "alpha"

@@ -16,7 +16,8 @@ from tinynas.models.model_file import Model, read_model, save_model
 from tinynas.models.supernet import extract_calibrated
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import read_supernet
-from tinynas.pipelines.teachers import load_teacher
+from tinynas.pipelines.teachers import inplace_distillation_loss, load_teacher
+from tinynas.tasks.losses import AlphaDivergenceLoss, SoftCrossEntropyLoss
 from tinynas.training import teacher_outputs
 from tinynas.training.distillation import Teacher
 from tinynas.utils.errors import FileError, InputError
@@ -313,3 +314,13 @@ def test_outputs_outside_of_a_run_stay_in_the_folder_of_the_retraining(watched, 
     folder = tmp_path / "some" / "where"
     retrain(RetrainPlan(folder=folder, arch=arch, config=config), report=Quiet())
     assert [saved.parent.name for saved in tmp_path.rglob("teacher-outputs")] == ["where"]
+
+
+def test_alpha_divergence_is_of_classifiers(space, detectors, tmp_path):
+    config = RetrainConfig(netaug=NetAug(inplace_distillation=0.5, inplace_divergence="alpha"))
+    plan = RetrainPlan(folder=tmp_path, arch=space.min(), config=config)
+    assert isinstance(inplace_distillation_loss(plan), AlphaDivergenceLoss)
+    with pytest.raises(InputError, match="inplace_divergence is alpha, which is for classifiers"):
+        inplace_distillation_loss(replace(plan, arch=detectors.min()))
+    kl = replace(config, netaug=NetAug(inplace_distillation=0.5))
+    assert isinstance(inplace_distillation_loss(replace(plan, config=kl)), SoftCrossEntropyLoss)

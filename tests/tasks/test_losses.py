@@ -4,7 +4,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tinynas.data.base import Batch
-from tinynas.tasks.losses import CrossEntropyLoss, SoftCrossEntropyLoss, TeacherLoss, balanced_class_weights
+from tinynas.tasks.losses import (
+    AlphaDivergenceLoss,
+    CrossEntropyLoss,
+    SoftCrossEntropyLoss,
+    TeacherLoss,
+    balanced_class_weights,
+)
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -63,3 +69,44 @@ def test_cross_entropy_with_class_weights_multiplies_each_images_loss():
     for row, label in zip(logits, LABELS, strict=True):
         total += weights[label] * cross_entropy(row[None], label[None], label_smoothing=0.1)
     assert torch.allclose(loss(logits, loss.targets(BATCH)), total / 6)
+
+
+def divergence(p, q, alpha):
+    """The alpha-divergence of each row of q from that of p, by its definition."""
+    return (q * ((p / q) ** alpha - 1)).sum(1) / (alpha * (alpha - 1))
+
+
+def kl(p, q):
+    return (p * (p / q).log()).sum(1)
+
+
+def test_alpha_divergence_is_the_larger_of_two_with_its_gradient():
+    """Where no weight is clipped. Rows of both kinds occur, and KL is the limit for alpha 1."""
+    torch.manual_seed(0)
+    outputs = torch.randn(40, 5, dtype=torch.float64, requires_grad=True)
+    answers = torch.randn(40, 5, dtype=torch.float64)
+    p, q = answers.softmax(1), outputs.softmax(1)
+    torch.testing.assert_close(divergence(p, q, 1 - 1e-6), kl(p, q), rtol=1e-4, atol=1e-6)
+    kinds = divergence(p, q, -1.0) > kl(p, q)
+    assert 5 < kinds.sum() < 35
+    expected = torch.maximum(divergence(p, q, -1.0), kl(p, q)).mean()
+    loss = AlphaDivergenceLoss(max_weight=1e9)
+    value = loss(outputs, loss.targets(answers))
+    torch.testing.assert_close(value.double(), expected)
+    gradients = [torch.autograd.grad(total, outputs, retain_graph=True)[0] for total in (value, expected)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
+
+
+def test_alpha_divergence_clips_weights():
+    """A class that the teacher holds impossible has a weight of 5, not of q / p."""
+    outputs = torch.zeros(1, 2, requires_grad=True)
+    loss = AlphaDivergenceLoss()
+    value = loss(outputs, loss.targets(torch.tensor([[0.0, -60.0]])))
+    weights = torch.tensor([0.5, 5.0])  # q / p, at most 5
+    torch.testing.assert_close(value, (0.5 * (weights - 1)).sum() / 2)
+    value.backward()
+    q = torch.tensor([0.5, 0.5])
+    expected = q * weights - q * (q * weights).sum()  # the gradient of sum(q * w * log q), w and the first q constant
+    torch.testing.assert_close(outputs.grad[0], expected)
+    same = torch.randn(3, 4)
+    torch.testing.assert_close(loss(same, loss.targets(same)), torch.tensor(0.0), rtol=0, atol=1e-6)

@@ -132,3 +132,39 @@ def test_sandwich_keeps_one_graph_alive_at_a_time(space):
     losses = SandwichObjective(space).losses(recorder, BATCH, np.random.default_rng(0))
     for i, _ in enumerate(losses, 1):
         assert len(recorder.ran) == i
+
+
+class Varied(Recorder):
+    """Stands for a supernet whose networks answer differently."""
+
+    def forward(self, images, arch, *, statistics=True):
+        return super().forward(images, arch, statistics=statistics) * len(self.ran)
+
+
+def test_netaug_distils_the_first_augmented_network_into_the_target(space):
+    target, recorder = space.min(), Varied()
+    wide = augment(target, width=[1, 2], expand=[1, 2])
+    torch.nn.init.normal_(recorder.weight)
+    settings = {"num_augmented": 2, "alpha": 0.5, "every": 2, "inplace_distillation": 0.3}
+    objective = NetAugObjective(target, wide, CrossEntropyLoss(), **settings)
+    batch = batch_of(8)
+    losses = objective.losses(recorder, batch, np.random.default_rng(0))
+    answers = batch.images.mean((1, 2, 3))[:, None] * recorder.weight
+    for number in (1, 2):
+        loss = next(losses)
+        assert len(recorder.ran) == number, "one graph is alive at a time"
+        assert torch.allclose(loss, 0.5 * cross_entropy(number * answers, LABELS))
+    distilled, labelled = cross_entropy(3 * answers, answers.softmax(1)), cross_entropy(3 * answers, LABELS)
+    loss = next(losses)
+    assert torch.allclose(loss, 0.3 * distilled + 0.7 * labelled)
+    assert (recorder.ran[-1], recorder.statistics) == (target, [False, False, True])
+    assert objective.reports_last
+    loss.backward()
+    expected = torch.autograd.grad(
+        0.3 * cross_entropy(3 * answers, answers.detach().softmax(1)) + 0.7 * labelled, recorder.weight
+    )
+    assert torch.allclose(recorder.weight.grad, expected[0]), "no gradient flows into what is learned from"
+    assert next(losses, None) is None
+    (between,) = objective.losses(recorder, batch_of(8, 1), np.random.default_rng(0))
+    assert recorder.ran[-1] == target
+    assert between.requires_grad

@@ -7,6 +7,7 @@ from ..utils.settings import check_settings, setting
 
 NETAUG = "NetAug"  # panel of --help
 SORTED_CHANNELS = ("all", "expanded")
+DIVERGENCES = ("kl", "alpha")
 
 
 def _factors(text: str) -> tuple[float, ...]:
@@ -63,8 +64,30 @@ class NetAug:
         2, help="First epoch, counted from 1, before which --sort reorders channels", group=NETAUG, minimum=1
     )
 
+    inplace_distillation: float = setting(
+        0.0,
+        help="Weight of an augmented network's outputs in the target's loss of an augmented step; labels and teacher "
+        "have the rest",
+        group=NETAUG,
+        minimum=0,
+        maximum=1,
+    )
+    inplace_divergence: str = setting(
+        "kl",
+        help="What --inplace-distillation minimises: kl, or alpha, the adaptive alpha-divergence of AlphaNet, of "
+        "classifiers only",
+        group=NETAUG,
+        metavar="DIVERGENCE",
+        choices=DIVERGENCES,
+    )
+
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.inplace_divergence != "kl" and not self.inplace_distillation:
+            raise InputError(
+                f"inplace_divergence is {self.inplace_divergence}, which has no effect without inplace_distillation; "
+                "add --inplace-distillation, or remove it"
+            )
         if max(len(self.width), len(self.expand)) < 2:
             raise InputError(f"width {self.width} and expand {self.expand} augment nothing; add a factor above 1")
         if self.sort and len(self.width) < 2:

@@ -77,6 +77,8 @@ class RetrainKeywords(TrainingKeywords, total=False):
     sort: bool
     sorted_channels: str
     sort_from_epoch: int
+    inplace_distillation: float
+    inplace_divergence: str
     teacher: str | Path
     teacher_weight: float
     temperature: float

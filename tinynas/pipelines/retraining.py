@@ -24,7 +24,7 @@ from ..models.model_file import Model, read_model, save_model
 from ..models.network import Network
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.data_parallel import evaluate_together
-from ..tasks.losses import Loss
+from ..tasks.losses import DistillationLoss, Loss
 from ..tasks.registry import TASKS, check_fits
 from ..tasks.task import Task
 from ..training.augmentation import check_augmentation
@@ -39,7 +39,7 @@ from .block_check import check_blocks
 from .initial_weights import augmented_space, initial_supernet
 from .model_data import check_same_data
 from .recalibration import RecalibrationImages
-from .teachers import load_teacher_outputs, losses_of
+from .teachers import inplace_distillation_loss, load_teacher_outputs, losses_of
 
 AfterEpoch = Callable[[int, float], None]
 
@@ -60,6 +60,7 @@ class Retraining:
     teacher: TeacherOutputs | None
     loss: Loss[Any]  # of the target
     augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
+    inplace_distillation_loss: DistillationLoss[Any]  # of the target, on the outputs of the networks around it
     log: RunLog
     report: ProgressReporter
     after_epoch: AfterEpoch  # receives how many epochs have been trained, and the accuracy on search-val
@@ -86,6 +87,8 @@ class Retraining:
             num_augmented=netaug.num_augmented,
             alpha=netaug.alpha,
             every=netaug.every,
+            inplace_distillation=netaug.inplace_distillation,
+            distillation_loss=self.inplace_distillation_loss,
         )
 
     def train(self) -> None:
@@ -254,6 +257,7 @@ def build_retraining(
         teacher=load_teacher_outputs(plan, data, note=report.note),
         loss=loss,
         augmented_loss=augmented_loss,
+        inplace_distillation_loss=inplace_distillation_loss(plan),
         log=log,
         report=report,
         after_epoch=after_epoch,

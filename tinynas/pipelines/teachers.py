@@ -17,7 +17,7 @@ from ..experiment.runs import find_model
 from ..models.model_file import read_model
 from ..models.network import Network, build, example_input, fold
 from ..models.supernet import extract_calibrated
-from ..tasks.losses import FunctionLoss, Loss, TeacherLoss
+from ..tasks.losses import AlphaDivergenceLoss, DistillationLoss, FunctionLoss, Loss, TeacherLoss
 from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..training.teacher_outputs import TeacherOutputs
@@ -109,6 +109,23 @@ def losses_of(plan: RetrainPlan, data: Data) -> tuple[Loss[Any], Loss[Any] | Non
         weight=distillation.teacher_weight,
     )
     return teacher_loss, None if distillation.teach_augmented else label_loss
+
+
+def inplace_distillation_loss(plan: RetrainPlan) -> DistillationLoss[Any]:
+    """Return the loss by which the target learns from augmented networks, if NetAug says so.
+
+    Raises:
+        InputError: It is an alpha-divergence, and the network is no classifier.
+    """
+    netaug, task = plan.config.netaug, plan.arch.task
+    if netaug is None or netaug.inplace_divergence == "kl":
+        return TASKS[task].distillation_loss()
+    if task != "classify":
+        raise InputError(
+            f"inplace_divergence is {netaug.inplace_divergence}, which is for classifiers, but the network {task}s; "
+            "choose kl"
+        )
+    return AlphaDivergenceLoss()
 
 
 def own_loss(plan: RetrainPlan) -> Loss[Any] | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -127,6 +128,45 @@ class SoftCrossEntropyLoss(DistillationLoss[Tensor]):
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.temperature**2 * cross_entropy(outputs / self.temperature, targets)
+
+
+@dataclass(frozen=True)
+class AlphaDivergenceLoss(DistillationLoss[Tensor]):
+    """Adaptive alpha-divergence of logits (N, classes) from a teacher's (Wang et al., ICML 2021, section 3).
+
+    The divergence of a network's probabilities q from a teacher's p is sum(q * ((p / q)^a - 1)) / (a * (a - 1)); for
+    a = 1 it is the KL divergence sum(p * log(p / q)). A small a weighs classes that only the network holds probable, a
+    large a those that only the teacher does. Each image's loss is the larger of those for `alpha_min` and `alpha_max`.
+    But for a = 1, the weights (p / q)^a are at most `max_weight`, in the loss and in its gradient, so that their
+    variance stays small. The defaults are those that the authors train with.
+    """
+
+    alpha_min: float = -1.0
+    alpha_max: float = 1.0
+    max_weight: float = 5.0
+
+    def targets(self, teacher_outputs: Tensor) -> Tensor:
+        return teacher_outputs.detach().float().log_softmax(1)
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        log_probabilities = outputs.float().log_softmax(1)
+        smaller, with_gradient_of_smaller = self._divergence(log_probabilities, targets, self.alpha_min)
+        larger, with_gradient_of_larger = self._divergence(log_probabilities, targets, self.alpha_max)
+        return torch.where(smaller > larger, with_gradient_of_smaller, with_gradient_of_larger).mean()
+
+    def _divergence(self, log_probabilities: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+        """Return the divergence of every image (N,), and the same with a gradient, whose weights are constants."""
+        log_ratio = targets - log_probabilities.detach()
+        if alpha == 1:
+            weights = targets.exp()
+            divergence = (weights * log_ratio).sum(1)
+        else:
+            probabilities = log_probabilities.detach().exp()
+            ratio = (alpha * log_ratio).exp().clamp(max=self.max_weight)
+            weights = probabilities * ratio / alpha
+            divergence = (probabilities * (ratio - 1)).sum(1) / (alpha * (alpha - 1))
+        surrogate = -(weights * log_probabilities).sum(1)  # its gradient is that of the divergence
+        return divergence, divergence + surrogate - surrogate.detach()
 
 
 def teacher_outputs(batch: Batch) -> Tensor:

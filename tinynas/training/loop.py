@@ -147,12 +147,12 @@ def train_step(
         max_grad_norm: The L2 norm to which the gradient is clipped; 0: it is not.
 
     Returns:
-        On the supernet's device (2,): the objective's first loss, averaged over the processes; and 1 if the step was
-        skipped, since loss or gradient was not finite, else 0.
+        On the supernet's device (2,): the loss that the objective reports, averaged over the processes; and 1 if the
+        step was skipped, since loss or gradient was not finite, else 0.
     """
     optimizer.zero_grad()
 
-    first_loss: Tensor | None = None
+    reported_loss: Tensor | None = None
     losses = objective.losses(supernet, batch, rng)
     while True:
         with precision.autocast:
@@ -160,11 +160,11 @@ def train_step(
         if loss is None:
             break
         precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if first_loss is None:
-            first_loss = loss.detach()
-    assert first_loss is not None, "an objective yields at least one loss"
+        if reported_loss is None or objective.reports_last:
+            reported_loss = loss.detach()
+    assert reported_loss is not None, "an objective yields at least one loss"
 
-    mean_loss = average_gradients(supernet, first_loss)  # over the processes
+    mean_loss = average_gradients(supernet, reported_loss)  # over the processes
     precision.scaler.unscale_(optimizer)
     parameters = _parameters_with_gradient(optimizer)
     grad_norm = get_total_norm([cast(Tensor, parameter.grad) for parameter in parameters])

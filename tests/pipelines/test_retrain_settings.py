@@ -142,7 +142,7 @@ def test_retrain_without_recalibration_keeps_the_running_statistics(watched, spa
     plan = plan_of(space, tmp_path / "r", recalibration_images=0, netaug=NetAug())
     retrain(plan, report=Quiet())
     net = read_model(tmp_path / "r" / "model.safetensors").net
-    supernet = Supernet(augmented_space(plan.arch, plan.config.netaug))
+    supernet = Supernet(augmented_space(plan.arch, plan.config.netaug, 1.0))
     supernet.load_state_dict(read_checkpoint(RetrainFolder(plan.folder).checkpoint)["model"])
     running = supernet.extract(plan.arch).stem.norm.running_mean
     recalibrated = extract_calibrated(supernet, plan.arch, watched.calibration_batches(12)).stem.norm.running_mean

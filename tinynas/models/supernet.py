@@ -64,14 +64,20 @@ class Supernet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.space = space
         self.dropout = dropout
-        self.net = build(space.max(), init=init, residual_gain=residual_gain, classifier_std=classifier_std)
-        self.net.head.dropout.p = dropout
         self.fused = False
         self.synchronised = False
         self.memory_format = torch.channels_last
-        self._slots = slots_of(self.net)
+        net = build(space.max(), init=init, residual_gain=residual_gain, classifier_std=classifier_std)
+        self.use_net(net, space)
+
+    def use_net(self, net: Network, space: SearchSpace) -> None:
+        """Hold the weights of this network from now on, the largest of this search space."""
+        self.space = space
+        self.net = net
+        net.head.dropout.p = self.dropout
+        _synchronise(net, self.synchronised)
+        self._slots = slots_of(net)
         self._table = TensorTable(list(self._slots.values()))
         self._numbers = {name: number for number, name in enumerate(self._slots)}  # of the tensors in the table
         self._subnets: OrderedDict[tuple[Arch, bool, bool], BoundModule] = OrderedDict()  # by arch, mode and `fused`

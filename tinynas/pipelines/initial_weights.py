@@ -1,8 +1,10 @@
 """The supernet of a retraining: the networks around the target, and the weights that their training starts from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..arch.arch import Arch
 from ..arch.netaug import augment
@@ -13,9 +15,10 @@ from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.run_folder import RetrainFolder
 from ..models.model_file import read_model
-from ..models.network import INITS
+from ..models.network import INITS, Network
 from ..models.supernet import Supernet
-from ..utils.distributed import rank
+from ..training.checkpoint import read_checkpoint
+from ..utils.distributed import broadcast_from_rank0, rank
 from ..utils.errors import InputError
 from .run_supernet import read_supernet
 
@@ -33,6 +36,33 @@ def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None 
     return augment(target, width=width, expand=expand)
 
 
+def _space_to_train(plan: RetrainPlan) -> SearchSpace:
+    """Return the networks that the weights of a retraining's checkpoint are for; without one, those of its beginning.
+
+    They are fewer when NetAug no longer augments, but not in checkpoints of earlier versions.
+    """
+    largest = augmented_space(plan.arch, plan.config.netaug)
+    checkpoint = RetrainFolder(plan.folder).checkpoint
+    if not checkpoint.exists():
+        return largest
+    weights = read_checkpoint(checkpoint)["model"]
+    for epoch in range(plan.config.recipe.epochs):
+        space = augmented_space(plan.arch, plan.config.netaug, epoch / plan.config.recipe.epochs)
+        if _has_shapes(weights, space):
+            return space
+    return largest
+
+
+def _has_shapes(weights: Mapping[str, Tensor], space: SearchSpace) -> bool:
+    """Return whether weights have the shapes of those of a space's supernet."""
+    with torch.device("meta"):
+        net = Network(space.max())
+    for name, tensor in net.state_dict().items():
+        if f"net.{name}" not in weights or weights[f"net.{name}"].shape != tensor.shape:
+            return False
+    return True
+
+
 def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     """Build the networks around the target, with the weights that training starts from.
 
@@ -47,7 +77,7 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     config = plan.config
     torch.manual_seed(config.recipe.seed)
     supernet = Supernet(
-        augmented_space(plan.arch, config.netaug),
+        broadcast_from_rank0(_space_to_train, plan),
         init=_fresh_init(config),
         residual_gain=config.residual_gain,
         classifier_std=config.classifier_std,

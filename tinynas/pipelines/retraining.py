@@ -22,6 +22,7 @@ from ..experiment.run_folder import RetrainFolder
 from ..experiment.saved import check_data
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import Network
+from ..models.shrinking import shrink
 from ..models.supernet import Supernet, extract_calibrated
 from ..tasks.data_parallel import evaluate_together
 from ..tasks.losses import DistillationLoss, Loss
@@ -107,14 +108,17 @@ class Retraining:
         )
 
     def before_epoch(self, epoch: int, optimizer: Optimizer) -> None:
-        """Sort channels by importance, if the plan says so, before an epoch that augments widths.
+        """Prepare the networks for an epoch: without the weights that only earlier epochs train, and sorted.
 
-        By default not before the first: fresh weights have no order, and those of a trained network are in front.
+        Channels are sorted by importance, if the plan says so, before an epoch that augments widths. By default not
+        before the first: fresh weights have no order, and those of a trained network are in front.
         """
-        netaug = self.plan.config.netaug
+        netaug, space = self.plan.config.netaug, self.space(epoch)
+        if space.max() != self.supernet.net.arch:
+            shrink(self.supernet, space, optimizer)
         if netaug is None or not netaug.sort or epoch + 1 < netaug.sort_from_epoch:
             return
-        if len(self.space(epoch).stem.width) > 1:
+        if len(space.stem.width) > 1:
             self.supernet.sort_channels(optimizer, only_expanded=netaug.sorted_channels == "expanded")
 
     def after_step(self, progress: Progress) -> None:

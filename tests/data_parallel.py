@@ -30,6 +30,7 @@ from tinynas.tasks.losses import CrossEntropyLoss, TeacherLoss
 from tinynas.tasks.registry import TASKS
 from tinynas.training import checkpoint as checkpoints
 from tinynas.training import loop
+from tinynas.training.averaging import WeightAverage
 from tinynas.training.distillation import Teacher
 from tinynas.training.loop import make_optimizer, set_rate, train, train_step
 from tinynas.training.objectives import NetAugObjective, PlainObjective, SandwichObjective
@@ -111,7 +112,7 @@ def step(kind: str, dtype: torch.dtype = torch.float64, *, synchronised: bool = 
 
 
 def trained(checkpoint: Path, *, stop_after: int = 0) -> dict[str, torch.Tensor]:
-    """Train for two epochs of two steps, or resume that; return the parameters.
+    """Train for two epochs of two steps, or resume that; return the parameters and their averages.
 
     The initial weights are those of the process of rank 0. Its checkpoint is written after every step.
     """
@@ -121,6 +122,7 @@ def trained(checkpoint: Path, *, stop_after: int = 0) -> dict[str, torch.Tensor]
     objective = PlainObjective(target, CrossEntropyLoss())
     recipe = Recipe(epochs=2, batch_size=BATCH, warmup_epochs=0)
     supernet = Supernet(augment(target, width=(1.0,), expand=(1.0,)))
+    average = WeightAverage(supernet, target, decay=0.9)
     steps = [0]
 
     def counted_step(*arguments: Any, **settings: Any) -> torch.Tensor:
@@ -131,8 +133,17 @@ def trained(checkpoint: Path, *, stop_after: int = 0) -> dict[str, torch.Tensor]
 
     patches = patch.object(loop, "train_step", counted_step), patch.object(checkpoints, "_SAVE_SECONDS", 0.0)
     with suppress(Stopped), patches[0], patches[1]:
-        train(supernet, lambda epoch: objective, memory_data(), recipe, resolutions=(12,), checkpoint=checkpoint)
-    return dict(supernet.named_parameters())
+        train(
+            supernet,
+            lambda epoch: objective,
+            memory_data(),
+            recipe,
+            resolutions=(12,),
+            checkpoint=checkpoint,
+            average=average,
+        )
+    averages = {f"average of {name}": tensor for name, tensor in average.network().named_parameters()}
+    return dict(supernet.named_parameters()) | averages
 
 
 def resumed_trainings(folder: Path) -> dict[int, dict[str, torch.Tensor]]:

@@ -18,13 +18,13 @@ EPOCHS, STEPS = 4, 6  # two epochs with all networks, one without widths, one of
 
 @pytest.fixture
 def plan(watched, space, tmp_path):
-    """Makes the plan of a retraining in a folder of this name."""
+    """Makes the plan of a retraining in a folder of this name, with settings of its own."""
     netaug = NetAug(width=(1.0, 2.0), expand=(1.0, 2.0), width_until=0.5, expand_until=0.75)
     config = RetrainConfig(netaug=netaug, recipe=replace(RECIPE, epochs=EPOCHS, warmup_epochs=0.5))
     arch = replace(space.min(), resolution=12)
 
-    def make(name):
-        return RetrainPlan(folder=tmp_path / name, arch=arch, config=config)
+    def make(name, **settings):
+        return RetrainPlan(folder=tmp_path / name, arch=arch, config=replace(config, **settings))
 
     return make
 
@@ -38,10 +38,11 @@ def num_weights(plan):
 
 
 @pytest.mark.parametrize("stopped", [4, 2 * STEPS + 1, 2 * STEPS + 2, 3 * STEPS, 3 * STEPS + 1, 3 * STEPS + 3])
-def test_retraining_resumes_with_the_networks_that_are_left(plan, monkeypatch, stopped):
-    """Before, at and after the epochs in which weights are left out."""
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_retraining_resumes_with_the_networks_that_are_left(plan, monkeypatch, stopped, ema):
+    """Before, at and after the epochs in which weights are left out; and with the average of weights."""
     monkeypatch.setattr("tinynas.training.checkpoint._SAVE_SECONDS", 0.0)
-    whole, resumed = plan("whole"), plan("resumed")
+    whole, resumed = plan("whole", ema=ema), plan("resumed", ema=ema)
     retrain(whole, report=Quiet())
     with pytest.raises(KeyboardInterrupt):
         retrain(resumed, report=Interrupting(after=stopped))
@@ -77,3 +78,23 @@ def test_checkpoints_of_earlier_versions_are_resumed(plan, monkeypatch):
     expected = weights_of(whole)
     for name, tensor in weights_of(resumed).items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("netaug", [None, NetAug(sort=True, width_until=1.0, expand_until=1.0)])
+@pytest.mark.parametrize("images", [0, 64])
+def test_retraining_delivers_the_average_of_weights(plan, netaug, images):
+    """Those of the checkpoint's average, with its statistics or recalibrated; the training itself stays the same."""
+    averaged = plan("ema", ema=0.9, netaug=netaug, recalibration_images=images)
+    last = plan("last", netaug=netaug, recalibration_images=images)
+    for run in (averaged, last):
+        retrain(run, report=Quiet())
+    contents = [read_checkpoint(run.folder / "checkpoint.pt") for run in (averaged, last)]
+    average = contents[0]["average"]["net"]
+    for name, tensor in weights_of(averaged).items():
+        if name.endswith(("running_mean", "running_var")):
+            assert torch.equal(tensor, average[name]) == (images == 0), name
+        elif not name.endswith("num_batches_tracked"):
+            assert torch.equal(tensor, average[name]), name
+    assert not torch.equal(average["stem.conv.weight"], weights_of(last)["stem.conv.weight"])
+    for name, tensor in contents[0]["model"].items():
+        assert torch.equal(tensor, contents[1]["model"][name]), name

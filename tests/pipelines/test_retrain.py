@@ -273,6 +273,7 @@ def test_retrain_depends_on_every_setting(watched, space, tmp_path):
         {"temperature": 4.0},
         {"teach_augmented": True},
         {"dropout": 0.5},
+        {"ema": 0.5},
         {"init": "kaiming-uniform"},
         {"init": str(model)},
         {"freeze_epochs": 1.0},

@@ -188,6 +188,14 @@ class RetrainConfig:
         metavar="WEIGHTS",
         choices=KEPT_WEIGHTS,
     )
+    ema: float = setting(
+        0.0,
+        help="Decay of a moving average of the weights, updated after every step, which is evaluated and kept in their "
+        "place; 0: none",
+        group="Training",
+        minimum=0,
+        below=1,
+    )
     recalibration_images: int = setting(
         500,
         help="Training images on which batch-norm statistics are estimated anew before every evaluation; 0: those of "

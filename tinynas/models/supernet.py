@@ -129,7 +129,7 @@ class Supernet(nn.Module):
         with without_initial_values():
             net = Network(arch).to(next(self.net.parameters()).device)
         net.to(memory_format=self.memory_format)
-        for binding in self._bindings(net):
+        for binding in self.bindings(net):
             binding.copy()
         return net.train(self.training)
 
@@ -251,13 +251,13 @@ class Supernet(nn.Module):
             with without_initial_values():
                 module = spec.build().train(self.training)
             _synchronise(module, self.synchronised)
-            bindings = self._bindings(module, f"{spec.name}.")
+            bindings = self.bindings(module, f"{spec.name}.")
             for binding in bindings:
                 binding.unbind()
             self._shared[key] = BoundModule(module, bindings, parts_of(bindings))
         return self._shared[key]
 
-    def _bindings(self, module: nn.Module, prefix: str = "") -> list[ParameterBinding]:
+    def bindings(self, module: nn.Module, prefix: str = "") -> list[ParameterBinding]:
         """Return the bindings of a subnet, or of its module with this prefix. Raises InputError if it is too large."""
         bindings = []
         for name, (tensors, key) in slots_of(module, prefix).items():

@@ -63,6 +63,7 @@ class RetrainKeywords(TrainingKeywords, total=False):
     dropout: float
     train_on_all: bool
     keep: str
+    ema: float
     recalibration_images: int
     augment_recalibration: bool
     eval_images: int

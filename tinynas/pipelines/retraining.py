@@ -20,15 +20,17 @@ from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.run_folder import RetrainFolder
 from ..experiment.saved import check_data
+from ..models.batchnorm import recalibrate
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import Network
 from ..models.shrinking import shrink
-from ..models.supernet import Supernet, extract_calibrated
+from ..models.supernet import Supernet
 from ..tasks.data_parallel import evaluate_together
 from ..tasks.losses import DistillationLoss, Loss
 from ..tasks.registry import TASKS, check_fits
 from ..tasks.task import Task
 from ..training.augmentation import check_augmentation
+from ..training.averaging import WeightAverage
 from ..training.backend import use_backend
 from ..training.loop import train
 from ..training.objectives import NetAugObjective, Objective, PlainObjective
@@ -58,6 +60,7 @@ class Retraining:
     identity: DataIdentity
     recalibration: RecalibrationImages
     supernet: Supernet  # the target and, with NetAug, the networks around it
+    average: WeightAverage | None  # of the target's weights
     teacher: TeacherOutputs | None
     loss: Loss[Any]  # of the target
     augmented_loss: Loss[Any] | None  # of the networks around it, if it differs
@@ -102,6 +105,7 @@ class Retraining:
             resolutions=(self.arch.resolution,),
             checkpoint=RetrainFolder(self.plan.folder).checkpoint,
             teacher=self.teacher,
+            average=self.average,
             before_epoch=self.before_epoch,
             after_step=self.after_step,
             note=self.report.note,
@@ -120,6 +124,8 @@ class Retraining:
             return
         if len(space.stem.width) > 1:
             self.supernet.sort_channels(optimizer, only_expanded=netaug.sorted_channels == "expanded")
+            if self.average is not None:
+                self.average.restart()
 
     def after_step(self, progress: Progress) -> None:
         """Report progress; after an epoch also log it, with the accuracy on search-val unless that is trained on.
@@ -159,9 +165,11 @@ class Retraining:
 
     def extract(self) -> Network:
         """Return the target as a network of its own in eval mode, recalibrated unless the plan has no images for it."""
+        net = self.supernet.extract(self.arch) if self.average is None else self.average.network()
         if self.plan.config.recalibration_images == 0:
-            return self.supernet.extract(self.arch).eval()
-        return extract_calibrated(self.supernet, self.arch, self.recalibration)
+            return net.eval()
+        recalibrate(self.supernet.runner(net), (images.to(device()) for images in self.recalibration))
+        return net
 
     def final_network(self) -> Network:
         """Return the target that is delivered, in all processes: that of the last epoch, or of the best one."""
@@ -258,6 +266,7 @@ def build_retraining(
         identity=identity,
         recalibration=RecalibrationImages.of(plan, data),
         supernet=supernet,
+        average=WeightAverage(supernet, plan.arch, decay=config.ema) if config.ema else None,
         teacher=load_teacher_outputs(plan, data, note=report.note),
         loss=loss,
         augmented_loss=augmented_loss,

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..utils.distributed import broadcast_from_rank0, world_size
+from ..utils.distributed import broadcast_from_rank0, rank, world_size
 from ..utils.errors import FileError, TrainingError
 from ..utils.io import read, write
+from .averaging import WeightAverage
 from .checkpoint_digest import add_digest, is_intact
 from .divergence import check_finite, divergence
 from .precision import MixedPrecision
@@ -26,7 +27,7 @@ _COUNTERS = ("step", "seconds", "skipped", "loss_sum", "updates")  # of a checkp
 
 
 class TrainingState:
-    """Model, optimizer and counters of a training, loaded from its checkpoint if there is one.
+    """Model, optimizer, average of weights and counters of a training, loaded from its checkpoint if there is one.
 
     In data-parallel training only the process of rank 0 reads the checkpoint. It sends the content, or its initial
     state if there is no checkpoint, to all others: they need not share its folder.
@@ -36,9 +37,18 @@ class TrainingState:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, precision: MixedPrecision, recipe: Recipe, path: Path
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        precision: MixedPrecision,
+        recipe: Recipe,
+        path: Path,
+        *,
+        average: WeightAverage | None = None,
     ) -> None:
         self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scaler": precision.scaler}
+        if average is not None:
+            self.parts["average"] = average
         self.recipe = recipe
         self.path = path
         self.step = 0
@@ -147,9 +157,13 @@ class TrainingState:
     def save(self, *, at_once: bool) -> None:
         """Write the checkpoint, at once or if the last one is old; not while the training seems to diverge.
 
+        Only the process of rank 0 writes.
+
         Raises:
             TrainingError: Weights or batch-norm statistics are not finite. A previous checkpoint is kept.
         """
+        if rank() > 0:
+            return
         if not at_once and time.perf_counter() - self._saved_at < _SAVE_SECONDS:
             return
         self.read()

@@ -16,11 +16,12 @@ from ..data.base import Batch, Data
 from ..kernels.threads import all_threads_for_kernels
 from ..models.supernet import Supernet
 from ..utils.device_errors import device_errors_in_one_line
-from ..utils.distributed import average_gradients, rank, world_size
+from ..utils.distributed import average_gradients, world_size
 from ..utils.memory import keep_freed_memory
 from ..utils.rng import generator
 from ..utils.sizes import Size
 from .augmentation import augmentation_ranges
+from .averaging import WeightAverage
 from .checkpoint import TrainingState
 from .graphs import RecordedSteps
 from .objectives import Objective
@@ -46,6 +47,7 @@ def train(
     resolutions: Sequence[Size],
     checkpoint: Path,
     teacher: TeacherOutputs | None = None,
+    average: WeightAverage | None = None,
     before_epoch: Callable[[int, Optimizer], None] = _no_callback,
     after_step: Callable[[Progress], None] = _no_callback,
     note: Callable[[str], None] = _no_callback,
@@ -63,6 +65,7 @@ def train(
         resolutions: Image sizes in pixels, one of which is drawn for each step.
         checkpoint: Written at the end of every epoch, and once a minute.
         teacher: Its outputs are added to every batch, for losses that learn from them.
+        average: Updated after every step.
         before_epoch: Called with the epoch and the optimizer when an epoch begins, not where one is resumed.
         after_step: Called in all processes.
         note: Receives messages of one line.
@@ -77,10 +80,9 @@ def train(
     optimizer = make_optimizer(supernet, recipe)
     device = next(supernet.parameters()).device
     precision = MixedPrecision.for_device(recipe.precision, device)
-    state = TrainingState(supernet, optimizer, precision, recipe, checkpoint)
+    state = TrainingState(supernet, optimizer, precision, recipe, checkpoint, average=average)
     steps = data.steps_per_epoch(recipe.batch_size)
-    records = device.type == "cuda" and world_size() == 1 and recipe.precision != "fp16"
-    recorded = RecordedSteps(optimizer, most=_MOST_RECORDED if records else 0, note=note)
+    recorded = RecordedSteps(optimizer, most=_most_recorded(recipe, device), note=note)
     update = partial(train_step, supernet, optimizer=optimizer, precision=precision, max_grad_norm=recipe.max_grad_norm)
     with _training(supernet):
         for epoch in range(state.step // steps, recipe.epochs):
@@ -94,16 +96,23 @@ def train(
                 _freeze(optimizer, frozen=frozen)
                 lr = recipe.rate(epoch + (batch.number + 0.5) / steps)
                 set_rate(optimizer, lr)
-                rng = _seed_step(recipe.seed, state.step, device)
-                step = partial(update, objective, rng=rng)
-                state.add(recorded.run(step, batch, (objective.repeats, frozen) if objective.repeats else None))
+                step = partial(update, objective, rng=_seed_step(recipe.seed, state.step, device))
+                result = recorded.run(step, batch, (objective.repeats, frozen) if objective.repeats else None)
+                if average is not None:
+                    average.update()
+                state.add(result)
                 progress = state.progress(recipe.epochs, steps, lr)
                 if progress.ends_epoch:
                     state.check(ends_training=progress.step == progress.steps)
                 after_step(progress)
-                if rank() == 0:
-                    state.save(at_once=progress.ends_epoch)
+                state.save(at_once=progress.ends_epoch)
                 state.resume_clock()
+
+
+def _most_recorded(recipe: Recipe, device: torch.device) -> int:
+    """Return how many kinds of steps are recorded as CUDA graphs, at most."""
+    records = device.type == "cuda" and world_size() == 1 and recipe.precision != "fp16"
+    return _MOST_RECORDED if records else 0
 
 
 @contextmanager

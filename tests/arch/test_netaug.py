@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tinynas import augment, load_arch
+from tinynas import augment, cost, load_arch, load_space
 from tinynas.arch.netaug import family_factors
 from tinynas.arch.zoo import shipped_networks
 from tinynas.utils.errors import InputError
@@ -47,3 +47,27 @@ def test_augment_keeps_the_padding():
 def test_augment_factors_begin_with_one_and_grow(factors):
     with pytest.raises(InputError, match="factors begin with 1 and grow"):
         augment(load_arch("mcunet-in3"), width=factors)
+
+
+@pytest.mark.parametrize("name", ["mcunet-in3", "mobilenet-v3-large-w0.35", "detector"])
+def test_augmentation_can_begin_at_a_later_stage(name, rng):
+    """The stem and the stages before are the target's in all networks, the others and the head as they would be."""
+    target = load_space("detect").min() if name == "detector" else load_arch(name)
+    whole = augment(target)
+    for first in range(1, len(target.stages)):
+        space = augment(target, from_stage=first)
+        assert space.min() == target
+        for arch in (space.max(), space.sample(rng), space.sample(rng)):
+            assert (arch.stem, arch.stages[:first]) == (target.stem, target.stages[:first])
+            assert arch.stages[first:] != target.stages[first:]
+            assert whole.contains(arch)
+        assert space.max().stages[first + 1 :] == whole.max().stages[first + 1 :]
+        assert space.max().head == whole.max().head
+        assert cost(target).macs < cost(space.max()).macs < cost(augment(target, from_stage=first - 1).max()).macs
+
+
+def test_augmentation_begins_at_a_stage_that_there_is():
+    target = load_arch("mcunet-in3")
+    for first in (-1, len(target.stages)):
+        with pytest.raises(InputError, match=f"begins at stage {first}, but the network has the stages 0 to"):
+            augment(target, from_stage=first)

@@ -262,6 +262,7 @@ def test_retrain_depends_on_every_setting(watched, space, tmp_path):
         {"alpha": 0.5},
         {"num_augmented": 2},
         {"every": 2},
+        {"augment_from_stage": 1},
         {"inplace_distillation": 0.5},
         {"inplace_distillation": 0.5, "inplace_divergence": "alpha"},
         {"sort": True, "width_until": 1.0},

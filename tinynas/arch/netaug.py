@@ -14,7 +14,11 @@ _EXPAND = (1.0, 1.6, 2.2, 2.8)
 
 
 def augment(
-    target: Arch, *, width: Sequence[float] = (1.0, 1.8, 2.6), expand: Sequence[float] = _EXPAND
+    target: Arch,
+    *,
+    width: Sequence[float] = (1.0, 1.8, 2.6),
+    expand: Sequence[float] = _EXPAND,
+    from_stage: int = 0,
 ) -> SearchSpace:
     """Return the space of wider networks around a target that share its weights.
 
@@ -24,12 +28,14 @@ def augment(
         target: The network to be augmented, the smallest of the space.
         width: Factors of the channels of the stem, of every block without shortcut and of the head; ascending from 1.
         expand: Factors of the expansion ratio of every inverted residual; ascending from 1.
+        from_stage: Number of the first stage, from 0, that is augmented. Above 0, the stem and the earlier stages are
+            the target's in all networks.
 
     Returns:
         A search space whose `min()` is the target.
 
     Raises:
-        InputError: The factors do not begin with 1, do not grow or are not finite.
+        InputError: The factors do not begin with 1, do not grow or are not finite, or there is no such stage.
 
     Example:
         >>> from tinynas import augment, load_arch
@@ -42,20 +48,26 @@ def augment(
     """
     _check_factors("width", width)
     _check_factors("expand", expand)
-    factors = Factors(width, expand)
+    if not 0 <= from_stage < len(target.stages):
+        raise InputError(
+            f"augmentation begins at stage {from_stage}, but the network has the stages 0 to {len(target.stages) - 1}; "
+            "choose one of them"
+        )
     stem, channels = target.stem, target.stem.out
     squeezed = [16]
     stages = []
-    for stage in target.stages:
+    for number, stage in enumerate(target.stages):
+        factors = Factors(width, expand) if number >= from_stage else Factors((1.0,), (1.0,))
         blocks = []
         for block in stage:
             blocks.append(_augmented_block(block, channels, factors))
             channels = block.out
             squeezed += _squeezed_channels(block)
         stages.append(StageChoices(depth=(len(stage),), blocks=tuple(blocks)))
+    stem_width = multiplied(stem.out, width if from_stage == 0 else (1.0,))
     return SearchSpace(
         resolution=(target.resolution,),
-        stem=StemChoices(width=multiplied(stem.out, width), kernel=stem.kernel, stride=stem.stride, act=stem.act),
+        stem=StemChoices(width=stem_width, kernel=stem.kernel, stride=stem.stride, act=stem.act),
         stages=tuple(stages),
         head=target.head.widened(width),
         divisor=1,

@@ -48,6 +48,12 @@ class NetAug:
         minimum=0,
         maximum=1,
     )
+    augment_from_stage: int = setting(
+        0,
+        help="First stage, counted from 0, that is augmented; above 0 the stem and the stages before stay the target's",
+        group=NETAUG,
+        minimum=0,
+    )
     sort: bool = setting(
         False,
         help="Before each epoch that augments widths give the target the most important channels",

@@ -72,7 +72,12 @@ class Supernet(nn.Module):
         self.use_net(net, space)
 
     def use_net(self, net: Network, space: SearchSpace) -> None:
-        """Hold the weights of this network from now on, the largest of this search space."""
+        """Hold the weights of another network from now on.
+
+        Args:
+            net: The network.
+            space: A search space, of which it is the largest network.
+        """
         self.space = space
         self.net = net
         net.head.dropout.p = self.dropout
@@ -97,8 +102,7 @@ class Supernet(nn.Module):
         Raises:
             InputError: The arch is not part of the supernet.
         """
-        if not self.training:
-            statistics = True
+        statistics = statistics or not self.training
         if statistics and arch == self.net.arch and not self.fused:
             return self.net(images)  # type: ignore[no-any-return]
         subnet = self._subnet(arch)
@@ -129,7 +133,7 @@ class Supernet(nn.Module):
         with without_initial_values():
             net = Network(arch).to(next(self.net.parameters()).device)
         net.to(memory_format=self.memory_format)
-        for binding in self.bindings(net):
+        for binding in self._bindings(net):
             binding.copy()
         return net.train(self.training)
 
@@ -251,13 +255,13 @@ class Supernet(nn.Module):
             with without_initial_values():
                 module = spec.build().train(self.training)
             _synchronise(module, self.synchronised)
-            bindings = self.bindings(module, f"{spec.name}.")
+            bindings = self._bindings(module, f"{spec.name}.")
             for binding in bindings:
                 binding.unbind()
             self._shared[key] = BoundModule(module, bindings, parts_of(bindings))
         return self._shared[key]
 
-    def bindings(self, module: nn.Module, prefix: str = "") -> list[ParameterBinding]:
+    def _bindings(self, module: nn.Module, prefix: str = "") -> list[ParameterBinding]:
         """Return the bindings of a subnet, or of its module with this prefix. Raises InputError if it is too large."""
         bindings = []
         for name, (tensors, key) in slots_of(module, prefix).items():

@@ -31,9 +31,9 @@ def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None 
     if netaug is None:
         return augment(target, width=(1.0,), expand=(1.0,))
     if fraction is None:
-        return augment(target, width=netaug.width, expand=netaug.expand)
+        return augment(target, width=netaug.width, expand=netaug.expand, from_stage=netaug.augment_from_stage)
     width, expand = netaug.factors(fraction)
-    return augment(target, width=width, expand=expand)
+    return augment(target, width=width, expand=expand, from_stage=netaug.augment_from_stage)
 
 
 def _space_to_train(plan: RetrainPlan) -> SearchSpace:

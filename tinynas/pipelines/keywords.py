@@ -75,6 +75,7 @@ class RetrainKeywords(TrainingKeywords, total=False):
     every: int
     width_until: float
     expand_until: float
+    augment_from_stage: int
     sort: bool
     sorted_channels: str
     sort_from_epoch: int

@@ -122,7 +122,8 @@ class Retraining:
             shrink(self.supernet, space, optimizer)
         if netaug is None or not netaug.sort or epoch + 1 < netaug.sort_from_epoch:
             return
-        if len(space.stem.width) > 1:
+        width, _ = netaug.factors(epoch / self.plan.config.recipe.epochs)
+        if len(width) > 1:
             self.supernet.sort_channels(optimizer, only_expanded=netaug.sorted_channels == "expanded")
             if self.average is not None:
                 self.average.restart()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..arch.arch import Arch
-from ..models.binding import ParameterBinding, view
+from ..models.binding import Slot, slots_of, view
 from ..models.network import Network
 from ..models.supernet import Supernet
 
@@ -31,34 +31,35 @@ class WeightAverage:
         self._decay = decay
         self._updates = 0
         self._net = supernet.extract(arch).requires_grad_(False)
-        self._bindings: list[ParameterBinding] = []
-        self._bound_to: Network | None = None
+        self._averages: dict[str, Tensor] = {}
+        for name, tensor in self._net.state_dict().items():
+            if tensor.is_floating_point():
+                self._averages[name] = tensor
+        self._largest: Network | None = None
+        self._slots: dict[str, Slot] = {}
 
-    def _pairs(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the averages, and the supernet's tensors of which they are averages."""
-        if self._bound_to is not self._supernet.net:  # which is another one when a supernet has shrunk
-            bindings = self._supernet.bindings(self._net)
-            self._bindings = [binding for binding in bindings if binding.target[binding.key].is_floating_point()]
-            self._bound_to = self._supernet.net
-        averages, present = [], []
-        for binding in self._bindings:
-            averages.append(binding.target[binding.key])
-            present.append(view(binding.source[binding.key], binding.shape))
-        return averages, present
+    def _present(self) -> list[Tensor]:
+        """Return the supernet's tensors of which there are averages."""
+        if self._largest is not self._supernet.net:  # which is another one when a supernet has shrunk
+            self._largest = self._supernet.net
+            self._slots = slots_of(self._largest)
+        present = []
+        for name, average in self._averages.items():
+            tensors, key = self._slots[name]
+            present.append(view(tensors[key], average.shape))
+        return present
 
     @torch.no_grad()
     def update(self) -> None:
         """Add the present weights to the average."""
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (_WARMUP + self._updates))
-        averages, present = self._pairs()
-        torch._foreach_lerp_(averages, present, 1 - decay)
+        torch._foreach_lerp_(list(self._averages.values()), self._present(), 1 - decay)
 
     @torch.no_grad()
     def restart(self) -> None:
         """Forget the earlier weights, when channels were sorted and are others now."""
-        averages, present = self._pairs()
-        torch._foreach_copy_(averages, present)
+        torch._foreach_copy_(list(self._averages.values()), self._present())
 
     def network(self) -> Network:
         """Return the subnet with the averages, in eval mode; a copy."""

@@ -45,12 +45,13 @@ ConfigFile = Annotated[
     ),
 ]
 RecipeName = Annotated[
-    str | None,
+    str,
     _option(
         "--recipe",
-        metavar="NAME|FILE.yaml",
-        help="Recipe of a published training, e.g. imagenet-netaug-mcunet, or a file like it: settings, as --config "
-        "has them, and the network to train if no other is named. --config and options override it.",
+        metavar="auto|NAME|FILE.yaml",
+        help="auto, the default: settings fitted to the network and the number of its training images; defaults: those "
+        "of this page; a published training, e.g. imagenet-netaug-mcunet, or a file like it: settings, as --config has "
+        "them, and the network to train if no other is named. --config and options override all of them.",
     ),
 ]
 DryRun = Annotated[
@@ -58,7 +59,7 @@ DryRun = Annotated[
     _option(
         "--dry-run",
         help="Print every setting as it is resolved, beside the value of a recipe's authors; nothing is trained or "
-        "written, and no data set is read.",
+        "written.",
     ),
 ]
 TensorBoard = Annotated[bool, _option("--tensorboard", panel="Training", help="Write scalars for TensorBoard as well.")]

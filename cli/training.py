@@ -12,7 +12,7 @@ from tinynas.arch.budget import Budget, split_own_limits
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.front_settings import FrontSettings
 from tinynas.experiment.plans import RetrainPlan
-from tinynas.experiment.recipes import RecipeFile, load_recipe
+from tinynas.experiment.recipes import AUTO, DEFAULTS, RecipeFile, named_recipe
 from tinynas.experiment.saved import read_config_file
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
@@ -105,7 +105,7 @@ def retrain(
     tensorboard: opt.TensorBoard = False,
     loader_workers: opt.LoaderWorkers = None,
     task: opt.TaskName = None,
-    recipe: opt.RecipeName = None,
+    recipe: opt.RecipeName = AUTO,
     config: opt.ConfigFile = None,
     name: opt.RetrainingName = None,
     resume: opt.ResumeRetraining = False,
@@ -128,13 +128,17 @@ def retrain(
     several = overrides.apply(FrontSettings())
     if several.front is None and dry_run:
         how = read_request()
-        show_dry_run(Screen(as_json), resolve_retraining(target, **how), how["recipe"])
+        resolved = resolve_retraining(target, **how)
+        if resolved.fits_recipe:
+            resolved = resolved.fitted()
+        show_dry_run(Screen(as_json), resolved, how["recipe"], notes=resolved.notes)
         return
     choose_device(device)
     if several.front is None:
         _retrain_one(target, read_request, Screen(as_json), tensorboard=tensorboard)
     else:
-        _check_unused({"--from": source, "--task": task, "--recipe": recipe, "--dry-run": dry_run})
+        other = None if recipe in (AUTO, DEFAULTS) else recipe
+        _check_unused({"--from": source, "--task": task, "--recipe": other, "--dry-run": dry_run})
         _retrain_front(target, several, read_request(), Screen(as_json))
 
 
@@ -181,7 +185,8 @@ def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping
 
     run = Path(target) if target else newest_run(FRONT).path
     name, budget, overrides = request["name"] or "front", request["budget"], request["overrides"]
-    plans = plan_front(run, settings, name=name, budget=budget, overrides=overrides)
+    fits_recipe = request["fits_recipe"]
+    plans = plan_front(run, settings, name=name, budget=budget, overrides=overrides, fits_recipe=fits_recipe)
     networks = len({plan.arch for plan in plans})
     if settings.front and networks < settings.front:
         screen.note(f"the front has {networks} networks within the limits; {settings.front} were asked for")
@@ -214,19 +219,19 @@ def _read_request(
     named: Mapping[str, Any],
     limits: Mapping[str, Any],
     *,
-    recipe: str | None,
+    recipe: str,
     config: Path | None,
     overrides: Overrides,
 ) -> dict[str, Any]:
     """Return what is asked of `plan_retraining`: what was named, and what files say."""
     from tinynas.pipelines.run_network import front_budget
 
-    published = load_recipe(recipe) if recipe else None
+    published = named_recipe(recipe)
     if published and not named["resume"]:
         published.check_model(named["source"])
     settings = _settings_of_files(published, config, named["source"]) | overrides
     budget = front_budget(target, named["source"], **_parsed(limits))
-    return {**named, "budget": budget, "recipe": published, "overrides": settings}
+    return {**named, "budget": budget, "recipe": published, "fits_recipe": recipe == AUTO, "overrides": settings}
 
 
 def _settings_of_files(recipe: RecipeFile | None, config: Path | None, source: Path | None) -> Overrides:

@@ -101,7 +101,7 @@ def data() -> Data:
 
 def load_always(data, patch):
     """Let the pipelines load this data set, under any name."""
-    for module in ("search", "retraining", "retrain_front", "tune", "planning", "model_data"):
+    for module in ("search", "retraining", "retrain_front", "tune", "resolved_retraining", "model_data"):
         patch.setattr(f"tinynas.pipelines.{module}.load_data", lambda name, **settings: data)
 
 

@@ -1,5 +1,6 @@
 """Tables of a dry run: every field of a retraining, beside the authors' of its recipe."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -23,9 +24,11 @@ class Resolved(Protocol):
         """The settings."""
 
 
-def show_dry_run(screen: Screen, resolved: Resolved, recipe: RecipeFile | None) -> None:
-    """Show the fields of a retraining, and that nothing was done."""
+def show_dry_run(screen: Screen, resolved: Resolved, recipe: RecipeFile | None, *, notes: Sequence[str] = ()) -> None:
+    """Show the fields of a retraining, what there is to say about them, and that nothing was done."""
     content = show_fields(screen, resolved, recipe, title=f"Retraining on {resolved.config.data}, resolved")
+    for line in notes:
+        screen.note(line)
     screen.note("nothing was trained or written")
     screen.document(content)
 

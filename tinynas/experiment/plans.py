@@ -35,6 +35,7 @@ class RetrainPlan:
 
     Attributes:
         loss: The function of a program that the configuration names, if it does; it is called with outputs and labels.
+        notes: What there is to say about the configuration before it starts.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class RetrainPlan:
     config: RetrainConfig
     tensorboard: bool = False
     loss: Callable[..., Any] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def run(self) -> Path:

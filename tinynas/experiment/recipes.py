@@ -13,6 +13,8 @@ from ..utils.schema import check_mapping, read_yaml
 from .authors import Authors, read_authors
 from .config import RetrainConfig
 
+AUTO = "auto"  # in place of a recipe: settings fitted to the network and its data
+DEFAULTS = "defaults"  # in place of a recipe: every setting's default
 _SUFFIXES = (".yaml", ".yml")
 NETWORK_KEYS = ("arch", "authors", "needs_model")  # of a recipe; all others are settings
 
@@ -71,6 +73,11 @@ def shipped_recipes() -> dict[str, str]:
     return dict(sorted(texts.items()))
 
 
+def named_recipe(name: str) -> RecipeFile | None:
+    """Return a recipe as `load_recipe` does; None for AUTO and DEFAULTS. Raises as it does."""
+    return None if name in (AUTO, DEFAULTS) else load_recipe(name)
+
+
 def load_recipe(name: str) -> RecipeFile:
     """Return a recipe by name or from a YAML file, which may be the config.yaml of a retraining.
 
@@ -84,7 +91,7 @@ def load_recipe(name: str) -> RecipeFile:
     else:
         shipped = shipped_recipes()
         if name not in shipped:
-            raise unknown("recipe", name, shipped)
+            raise unknown("recipe", name, [AUTO, DEFAULTS, *shipped])
         text, where = shipped[name], name
     plain = dict(check_mapping(read_yaml(text, where), where))
     network, authors, needs_model = (plain.pop(key, None) for key in NETWORK_KEYS)

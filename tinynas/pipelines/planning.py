@@ -1,6 +1,6 @@
 """Planning of retrainings: from what a user named to a plan with folder, network and configuration resolved."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,59 +8,23 @@ from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.netaug import family_factors
 from ..arch.zoo import load_arch, short_name
-from ..data.registry import load_data
 from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import RecipeFile
 from ..experiment.run_folder import BEST, RunFolder
-from ..experiment.runs import RUNS, find_model, new_run_path, newest_run, unfinished_retrainings
+from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
 from ..experiment.saved import read_retraining, read_supernet_config
 from ..experiment.saved_search import trains_networks
 from ..models.model_file import read_model
 from ..models.network import INITS
-from ..tasks.registry import fit_to_data, task_named
+from ..tasks.registry import task_named
 from ..utils.errors import FileError, InputError, unknown
-from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
+from .resolved_retraining import NO_LIMITS, NO_OVERRIDES, ResolvedRetraining
 from .run_network import network_of_run
 
 SUPERNET = "supernet"  # in place of a model's file: the run's supernet
-NO_LIMITS = Budget()
-NO_OVERRIDES = Overrides()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResolvedRetraining:
-    """A retraining before its data set is read and its folder is created.
-
-    Attributes:
-        arch: The network, not fitted to the data set; of a resumed retraining it is.
-        config: All settings.
-        run: The run that it belongs to. None: a new one.
-        new_run: The name of a new run.
-        budget: Limits by which the network was chosen.
-        data_of: The run or model that has the data set; None if another one was named.
-        resumed: The plan of the retraining that is resumed, if it is.
-    """
-
-    arch: Arch
-    config: RetrainConfig
-    run: Path | None = None
-    new_run: str = ""
-    budget: Budget = NO_LIMITS
-    data_of: Path | None = None
-    resumed: RetrainPlan | None = None
-
-    def plan(self, name: str | None) -> RetrainPlan:
-        """Fit the network to the data set, and create the folder of the retraining."""
-        if self.resumed:
-            return self.resumed
-        data = load_data(self.config.data, skip_unreadable=self.config.skip_unreadable, named_in=self.data_of)
-        arch = fit_to_data(self.arch, data)
-        run = self.run or reserve_folder(new_run_path(self.new_run))
-        folder = _retraining_folder(run, name, self.config, self.budget)
-        return RetrainPlan(folder=folder, arch=arch, config=self.config)
 
 
 def plan_retraining(
@@ -72,11 +36,20 @@ def plan_retraining(
     source: Path | None = None,
     budget: Budget = NO_LIMITS,
     recipe: RecipeFile | None = None,
+    fits_recipe: bool = True,
     overrides: Overrides = NO_OVERRIDES,
 ) -> RetrainPlan:
     """Plan a retraining: what `resolve_retraining` finds, fitted to its data set, in a folder."""
     resolved = resolve_retraining(
-        target, name=name, resume=resume, task=task, source=source, budget=budget, recipe=recipe, overrides=overrides
+        target,
+        name=name,
+        resume=resume,
+        task=task,
+        source=source,
+        budget=budget,
+        recipe=recipe,
+        fits_recipe=fits_recipe,
+        overrides=overrides,
     )
     return resolved.plan(name)
 
@@ -90,6 +63,7 @@ def resolve_retraining(
     source: Path | None = None,
     budget: Budget = NO_LIMITS,
     recipe: RecipeFile | None = None,
+    fits_recipe: bool = True,
     overrides: Overrides = NO_OVERRIDES,
 ) -> ResolvedRetraining:
     """Resolve network and settings of a retraining: of a run's network, of an arch, or of a trained model's network.
@@ -104,6 +78,7 @@ def resolve_retraining(
         source: Trained model whose network is trained further, in place of `target`.
         budget: Limits that choose among the networks that the run has evaluated. Without limits, the most accurate one.
         recipe: Its network is taken if no other is named; its settings are among the overrides.
+        fits_recipe: Whether settings that were not named are fitted to the network and its data, once that is read.
         overrides: Settings of `RetrainConfig`.
 
     Raises:
@@ -119,6 +94,22 @@ def resolve_retraining(
     if resume:
         _check_unused("a resumed retraining has its network", ("--task", task), ("--from", source), limits)
         return _resolve_resumed(run, _named_arch(None if run else target, recipe), name, overrides)
+    resolved = _resolve_new(target, run, recipe, task=task, source=source, budget=budget, overrides=overrides)
+    return replace(resolved, named=overrides, fits_recipe=fits_recipe)
+
+
+def _resolve_new(
+    target: str | None,
+    run: Path | None,
+    recipe: RecipeFile | None,
+    *,
+    task: str | None,
+    source: Path | None,
+    budget: Budget,
+    overrides: Overrides,
+) -> ResolvedRetraining:
+    """Resolve a retraining that is not resumed; `run` is the run's folder if the target is one."""
+    limits = ("limits", budget.describe() if budget.limits() else None)
     if source:
         _check_unused("a model that is trained further has its network", ("target", target), limits)
         return _resolve_model(find_model(source), task, overrides)
@@ -248,23 +239,6 @@ def _check_weights(config: RetrainConfig, run: Path | None) -> None:
             f"the supernet of {run} was trained on {trained_on}, the network is for {config.data}; "
             "remove --data, or choose other weights than supernet"
         )
-
-
-def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget = NO_LIMITS) -> Path:
-    """Create and return a new folder, or return that of a name, in which nothing must have been trained yet."""
-    if name:
-        retraining = RunFolder(run).retraining(name)
-        if retraining.is_trained():
-            raise FileError(f"there is a retraining {name} in {run} already; choose another --name, or --resume it")
-        return retraining.path
-    parts = ["netaug" if config.netaug else "plain"]
-    if config.distillation:
-        parts.append("teacher")
-    if budget.limits():
-        parts.append(budget.slug())
-    if config.recipe.seed:
-        parts.append(f"seed{config.recipe.seed}")
-    return reserve_folder(RunFolder(run).retraining("-".join(parts)).path)
 
 
 def _check_unused(reason: str, *options: tuple[str, Any]) -> None:

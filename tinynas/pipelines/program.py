@@ -13,6 +13,7 @@ from ..arch.own_costs import CostFunction
 from ..arch.space import SearchSpace
 from ..data.datasets import Datasets
 from ..experiment.config import RetrainConfig, SupernetConfig
+from ..experiment.recipes import AUTO
 from ..experiment.run_folder import RetrainFolder
 from ..experiment.search_settings import SearchSettings
 from ..experiment.space_file import name_of_space
@@ -139,7 +140,7 @@ def retrain(
     latency: str | None = None,
     limits: OwnLimits | None = None,
     loss: LossFunction | None = None,
-    recipe: str | Path | None = None,
+    recipe: str | Path = AUTO,
     name: str | None = None,
     resume: bool = False,
     task: str | None = None,
@@ -162,7 +163,9 @@ def retrain(
         limits: Limits of costs of your own, by name.
         loss: A function of outputs (N, classes) and labels (N,), which returns a scalar tensor. It takes the place of
             the cross entropy with label smoothing, also beside a teacher and in NetAug's wider networks.
-        recipe: A published recipe's name, or a YAML file of settings and their network.
+        recipe: "auto" fits the settings that are not named to the network and the number of its training images;
+            "defaults" leaves them as they are. Or a published recipe's name, or a YAML file of settings and their
+            network.
         name: Name of the retraining, which is its folder in the run.
         resume: Continue an interrupted retraining: that of `network` and `name`, or the newest.
         task: "detect" makes a detector of a classifier's backbone.
@@ -202,6 +205,7 @@ def retrain(
         source=source_path,
         budget=budget,
         recipe=named_recipe,
+        fits_recipe=recipe == AUTO,
         overrides=overrides,
     )
     with reporter_of(progress) as report:

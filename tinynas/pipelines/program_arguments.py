@@ -11,7 +11,7 @@ import numpy as np
 from ..arch.arch import Arch
 from ..arch.budget import OwnLimits
 from ..experiment.metric_names import TASK_METRICS
-from ..experiment.recipes import RecipeFile, load_recipe
+from ..experiment.recipes import RecipeFile, named_recipe
 from ..experiment.search_settings import WAYS
 from ..experiment.space_file import CUSTOM
 from ..study.own_evaluation import Evaluate
@@ -35,9 +35,9 @@ def path_of(network: Run | TrainedModel | Arch | Path | str | None) -> str | Non
     return None if network is None or isinstance(network, Arch) else str(network)
 
 
-def recipe_of(recipe: str | Path | None, network: Run | Arch | Path | str | None) -> RecipeFile | None:
+def recipe_of(recipe: str | Path, network: Run | Arch | Path | str | None) -> RecipeFile | None:
     """Return the recipe that is named, its network replaced by an arch of the program; or one of an arch alone."""
-    named = load_recipe(str(recipe)) if recipe else None
+    named = named_recipe(str(recipe))
     if not isinstance(network, Arch):
         return named
     return replace(named, arch=network) if named else RecipeFile(name=CUSTOM, arch=network, overrides=Overrides())

@@ -8,9 +8,10 @@ from ..arch.budget import OwnLimits
 from ..arch.cost_names import split_words
 from ..experiment.config import RetrainConfig
 from ..experiment.front_settings import FrontSettings
+from ..experiment.recipes import AUTO, DEFAULTS
 from ..experiment.run_folder import RetrainFolder
 from ..utils.distributed import choose_device
-from ..utils.errors import InputError
+from ..utils.errors import InputError, unknown
 from .keywords import RetrainKeywords
 from .program_arguments import Limit, limit_texts, own_limits, read_settings, without_none
 from .program_data import DataSet, data_name
@@ -38,6 +39,7 @@ def retrain_front(
     flash: Limit = None,
     latency: str | None = None,
     limits: OwnLimits | None = None,
+    recipe: str = AUTO,
     name: str = "front",
     device: str = "auto",
     progress: Progress = False,
@@ -61,6 +63,8 @@ def retrain_front(
         flash: Memory of the network on the target.
         latency: Time of one inference, if the search knew it.
         limits: Limits of costs of your own, by name.
+        recipe: "auto" fits the settings that are not named to each network and the number of its training images;
+            "defaults" leaves them as they are.
         name: How the names of the retrainings begin.
         device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
         progress: True shows messages and progress as the commands do; an object of yours receives them.
@@ -86,13 +90,15 @@ def retrain_front(
         raise InputError(
             "a program's own data set is in this process only, but --workers are processes; remove workers"
         )
+    if recipe not in (AUTO, DEFAULTS):
+        raise unknown("recipe of several networks", recipe, (AUTO, DEFAULTS))
     overrides = read_settings(retrain_front, without_none({**settings, "data": data_name(data)}), RetrainConfig)
     ways = split_words(methods) if isinstance(methods, str) else tuple(methods)
     several = FrontSettings(front=front, methods=ways, seeds=seeds, workers=workers)
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
     folder = _folder_of(run)
     budget = front_budget(str(folder), None, own=own_limits(limits), **texts)
-    plans = plan_front(folder, several, name=name, budget=budget, overrides=overrides)
+    plans = plan_front(folder, several, name=name, budget=budget, overrides=overrides, fits_recipe=recipe == AUTO)
     with reporter_of(progress) as report:
         carry_out(plans, workers=workers, report=report)
     return [TrainedModel(RetrainFolder(plan.folder).model) for plan in plans]

@@ -18,7 +18,8 @@ from ..tasks.registry import fit_to_data
 from ..utils.distributed import broadcast_from_rank0, world_size
 from ..utils.errors import FileError, InputError
 from ..utils.overrides import Overrides
-from .planning import ResolvedRetraining, resolve_retraining
+from .planning import resolve_retraining
+from .resolved_retraining import ResolvedRetraining
 from .retrain import retrain
 from .retrain_front import retrain_front
 

@@ -30,6 +30,7 @@ from ..utils.text import counted
 from ..utils.units import format_count
 from .folder_locks import wait_until_trained
 from .planning import SUPERNET, check_name, retraining_config
+from .resolved_retraining import fit_recipe
 from .retrain import retrain
 from .worker_processes import Messages, workers_beside
 
@@ -37,7 +38,13 @@ _DIGEST = 4  # characters of a network's digest in the names of its retrainings
 
 
 def plan_front(
-    run: Path, settings: FrontSettings, *, name: str = "front", budget: Budget, overrides: Overrides
+    run: Path,
+    settings: FrontSettings,
+    *,
+    name: str = "front",
+    budget: Budget,
+    overrides: Overrides,
+    fits_recipe: bool = True,
 ) -> list[RetrainPlan]:
     """Plan the retrainings of networks of a run: every network, in every way, with every seed.
 
@@ -50,6 +57,7 @@ def plan_front(
         name: How the names of the retrainings' folders begin.
         budget: Limits of the networks.
         overrides: Settings of `RetrainConfig`, the same for all; `seed` is the first seed.
+        fits_recipe: Whether settings that were not named are fitted to each network and the data.
 
     Raises:
         BudgetError: No network of the front keeps the limits.
@@ -77,7 +85,8 @@ def plan_front(
             for method in settings.ways:
                 of_seed = _of_method(method, overrides) | Overrides.read({"seed": seed}, RetrainConfig)
                 label = f"{name}-{_label(entry)}-{method.replace('+', '-')}"
-                plans.append(_plan(RunFolder(run), label, entry, data, of_seed))
+                plan = _plan(RunFolder(run), label, entry, data, of_seed, fits_recipe=fits_recipe)
+                plans.append(plan)
     for plan in plans:
         check_retraining(plan)
     return plans
@@ -254,12 +263,18 @@ def _load_data(run: Path, entry: FrontEntry, overrides: Overrides) -> Data:
     return load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=named_in)
 
 
-def _plan(run: RunFolder, label: str, entry: FrontEntry, data: Data, overrides: Overrides) -> RetrainPlan:
+def _plan(
+    run: RunFolder, label: str, entry: FrontEntry, data: Data, overrides: Overrides, *, fits_recipe: bool
+) -> RetrainPlan:
     """Return the plan of one retraining; its folder's name ends with the seed unless that is 0."""
     config = retraining_config(run.path, entry.arch, overrides)
+    arch = fit_to_data(entry.arch, data)
+    notes: tuple[str, ...] = ()
+    if fits_recipe:
+        config, notes = fit_recipe(config, arch, data, named=overrides)
     seed = config.recipe.seed
     folder = run.retraining(f"{label}-seed{seed}" if seed else label)
-    return RetrainPlan(folder=folder.path, arch=fit_to_data(entry.arch, data), config=config)
+    return RetrainPlan(folder=folder.path, arch=arch, config=config, notes=notes)
 
 
 def _of_method(method: str, overrides: Overrides) -> Overrides:

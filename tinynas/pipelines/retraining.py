@@ -223,6 +223,8 @@ def prepare_retraining(plan: RetrainPlan, report: ProgressReporter, *, after_epo
     check_augmentation(config.recipe, data)
     for line in summarise(data, config.data).lines(brief=folder.run.data.exists()):
         report.note(line)
+    for line in plan.notes:
+        report.note(line)
     if config.train_on_all:
         data = with_search_val_in_train(data)
         report.note(

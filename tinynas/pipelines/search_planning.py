@@ -24,7 +24,7 @@ from ..utils.io import reserve_folder
 from ..utils.overrides import Overrides
 from ..utils.paths import absolute_path
 from .folder_locks import refuse_while_trained
-from .planning import NO_LIMITS, NO_OVERRIDES
+from .resolved_retraining import NO_LIMITS, NO_OVERRIDES
 
 NO_COSTS: Mapping[str, CostFunction] = {}
 

@@ -22,6 +22,7 @@ from ..utils.locks import exclusive_lock
 from ..utils.overrides import Overrides
 from ..utils.settings import settings_of
 from .planning import check_name, retraining_config
+from .resolved_retraining import fit_recipe
 from .retraining import prepare_retraining
 from .run_network import network_of_run
 from .short_training import train_for_accuracy
@@ -41,6 +42,7 @@ class TunePlan:
         config: Settings of all trainings, but those that are tuned; the first recipe has all of them.
         tuned: Paths of the settings that are tuned.
         trials: How many recipes are tried.
+        notes: What there is to say about the first recipe.
     """
 
     run: Path
@@ -49,6 +51,7 @@ class TunePlan:
     config: RetrainConfig
     tuned: tuple[str, ...]
     trials: int
+    notes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -103,7 +106,9 @@ def plan_tuning(run: Path, *, name: str, trials: int, budget: Budget, overrides:
         raise InputError(f"every setting that is tuned has a value: remove one of {', '.join(TUNED)}")
     named_in = None if overrides.get("data") else run
     data = load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=named_in)
-    return TunePlan(run=run, name=name, arch=fit_to_data(arch, data), config=config, tuned=tuned, trials=trials)
+    arch = fit_to_data(arch, data)
+    config, notes = fit_recipe(config, arch, data, named=overrides)
+    return TunePlan(run=run, name=name, arch=arch, config=config, tuned=tuned, trials=trials, notes=notes)
 
 
 def tune(plan: TunePlan, *, report: ProgressReporter) -> list[TriedRecipe]:
@@ -129,6 +134,8 @@ def tune(plan: TunePlan, *, report: ProgressReporter) -> list[TriedRecipe]:
         )
         study.try_first(_values_of(plan.config, plan.tuned))
         trainings = NotesOnce(report)
+        for line in plan.notes:
+            report.note(line)
         while len(study.tried()) < plan.trials:
             _report_progress(study.tried(), plan, report)
             study.try_one(partial(_train, plan, trainings))

@@ -13,6 +13,7 @@ from ..arch.cost import Cost, quick_cost
 from ..arch.targets import COUNTS_ONLY, find_target
 from ..tasks.chance import Chance
 from ..utils.errors import InputError
+from ..utils.io import json_digest
 from ..utils.pareto import Point, point_of
 from ..utils.schema import check_list, check_mapping, from_mapping
 from .metric_names import format_metric, is_percent
@@ -107,6 +108,23 @@ class SearchResult:
     def units(self) -> dict[str, str]:
         """Units of the user's own costs, by name."""
         return {name: source.get("unit", "") for name, source in self.own_costs.items()}
+
+    def is_of_same_search(self, other: "SearchResult") -> bool:
+        """Return whether another result takes the place of this one: limits, the front's costs and tables are equal."""
+        own = (self.budget, self.objectives, self.latency_table, self.own_costs)
+        return own == (other.budget, other.objectives, other.latency_table, other.own_costs)
+
+    def archive_name(self) -> str:
+        """Return the name of the folder in earlier/ for the files of the search."""
+        limits = self.budget.limits()
+        name = "-".join(f"{cost}-{limit}" for cost, limit in limits.items()) or "no-limits"
+        if self.objectives != ("macs",):
+            name += f"-front-{'-'.join(self.objectives)}"
+        if self.latency_table:
+            name += f"-table-{self.latency_table[:8]}"
+        if self.own_costs:
+            name += f"-own-{json_digest(self.own_costs)[:8]}"
+        return name
 
     def best_yaml(self) -> str:
         """Return the content of best.yaml: the most accurate network, its results in a comment above."""

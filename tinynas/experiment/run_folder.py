@@ -197,9 +197,9 @@ class RunFolder:
         except FileError:
             folder = self.path / "damaged"
         else:
-            if _search_of(previous) == _search_of(result):
+            if previous.is_of_same_search(result):
                 return
-            folder = self.path / "earlier" / _archive_name(previous)
+            folder = self.path / "earlier" / previous.archive_name()
         for path in (self.evaluations, self.front, self.front_plot, self.best):
             if path.exists():
                 write(folder / path.name, read(path))
@@ -285,21 +285,3 @@ class RetrainFolder:
         for path in sorted(self.path.glob("*/sidenet.json")):
             folders.append(EarlyExitFolder(path.parent))
         return folders
-
-
-def _search_of(result: SearchResult) -> tuple[object, ...]:
-    """Return what tells a search from others whose results are kept."""
-    return result.budget, result.objectives, result.latency_table, result.own_costs
-
-
-def _archive_name(result: SearchResult) -> str:
-    """Return the name of the folder in earlier/ for the files of a search."""
-    limits = result.budget.limits()
-    name = "-".join(f"{cost}-{limit}" for cost, limit in limits.items()) or "no-limits"
-    if result.objectives != ("macs",):
-        name += f"-front-{'-'.join(result.objectives)}"
-    if result.latency_table:
-        name += f"-table-{result.latency_table[:8]}"
-    if result.own_costs:
-        name += f"-own-{json_digest(result.own_costs)[:8]}"
-    return name

@@ -81,7 +81,6 @@ def fitted_recipe(arch: Arch, *, images: int) -> FittedRecipe:
     params = cost(arch).params
     ratio = params / images
     level = next(level for level in _LEVELS if ratio < level.below)
-    reason = (
-        f"{format_count(params)} parameters are {ratio:.2g} for each of {images:,} training images, so {level.reason}"
-    )
+    each = f"{ratio:.2g}" if ratio < 1 else f"{ratio:,.0f}"
+    reason = f"{format_count(params)} parameters are {each} for each of {images:,} training images, so {level.reason}"
     return FittedRecipe(settings={"augmentation": level.augmentation}, reason=reason)

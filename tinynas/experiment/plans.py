@@ -43,7 +43,7 @@ class RetrainPlan:
     config: RetrainConfig
     tensorboard: bool = False
     loss: Callable[..., Any] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def run(self) -> Path:

@@ -27,9 +27,9 @@ class _Level:
 
 
 _LEVELS = (
-    _Level(below=0.1, augmentation="none", reason="it learns too little by heart for augmented images to help"),
-    _Level(below=3.0, augmentation="light", reason="light augmentation keeps it from learning them by heart"),
-    _Level(below=inf, augmentation="standard", reason="it would learn the images by heart without augmentation"),
+    _Level(below=0.1, augmentation="none", reason="the network learns too little by heart to need augmentation"),
+    _Level(below=3.0, augmentation="light", reason="light augmentation keeps the network from learning them by heart"),
+    _Level(below=inf, augmentation="standard", reason="the network would learn them by heart without augmentation"),
 )
 
 
@@ -81,6 +81,8 @@ def fitted_recipe(arch: Arch, *, images: int) -> FittedRecipe:
     params = cost(arch).params
     ratio = params / images
     level = next(level for level in _LEVELS if ratio < level.below)
-    each = f"{ratio:.2g}" if ratio < 1 else f"{ratio:,.0f}"
-    reason = f"{format_count(params)} parameters are {each} for each of {images:,} training images, so {level.reason}"
+    per_image = f"{ratio:.2g}" if ratio < 1 else f"{ratio:,.0f}"
+    reason = (
+        f"{format_count(params)} parameters are {per_image} for each of {images:,} training images, so {level.reason}"
+    )
     return FittedRecipe(settings={"augmentation": level.augmentation}, reason=reason)

@@ -86,7 +86,7 @@ def _resolve(run: Path, net: str, training: Training, overrides: Overrides) -> R
     settings = training.settings((recipe.overrides if recipe else Overrides()) | overrides)
     task = "detect" if recipe is None else None
     named = recipe or load_recipe(f"imagenet-netaug-{net}")  # its network, if there is no model yet
-    return resolve_retraining(None, task=task, source=source, recipe=named, overrides=settings)
+    return resolve_retraining(None, task=task, source=source, recipe=named, fits_recipe=False, overrides=settings)
 
 
 def plan_reproduction(run: Path, resolved: Sequence[ResolvedTraining]) -> list[RetrainPlan]:

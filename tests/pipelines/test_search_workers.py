@@ -32,10 +32,10 @@ STOPS = [  # at the first line of this pattern, by this signal, sent to the whol
     ("supernet 1/", "SIGKILL", False),
     ("starting 1 worker", "SIGINT", True),
     ("starting 1 worker", "SIGTERM", False),
-    ("search 0/", "SIGINT", True),
-    ("search 0/", "SIGINT", False),
-    ("search 0/", "SIGTERM", False),
-    ("search 0/", "SIGKILL", False),
+    (r"search \d+/", "SIGINT", True),
+    (r"search \d+/", "SIGINT", False),
+    (r"search \d+/", "SIGTERM", False),
+    (r"search \d+/", "SIGKILL", False),
 ]
 ENDS = {  # exit code and last line
     "SIGINT": (130, [f"tinynas: interrupted; {ADVICE}"]),
@@ -191,10 +191,12 @@ class Command:
         )
 
     def read_until(self, pattern):
+        lines = []
         for line in self.process.stdout:
             if re.search(pattern, line):
                 return
-        raise AssertionError(f"the command has ended without {pattern}")
+            lines.append(line)
+        raise AssertionError(f"the command has ended without {pattern}: {lines}")
 
     def processes(self):
         """The command lines of all its processes that have not ended."""

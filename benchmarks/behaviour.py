@@ -25,7 +25,7 @@ RESULTS = ("front.json", "metrics.json", "sidenet.json", "export.json", "resolut
 # Keys whose values differ from run to run, or by file name:
 MEASURED = ("seconds", "latency", "worst_latency", "mainnet_latency", "bytes")
 PATHS = ("model", "folder", "run", "picture", "sha256")  # and a digest of them
-SEARCH = "search --space micro --flops 300K --epochs 1 --trials 3"
+SEARCH = "search --space micro-v1 --flops 300K --epochs 1 --trials 3"
 
 EXPERIMENTS: dict[str, str] = {
     "search": f"{SEARCH} --run digits",

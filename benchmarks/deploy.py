@@ -43,7 +43,7 @@ from tinynas.utils.units import format_bytes, format_count, format_seconds
 PUBLISHED = {"mobilenet-v2-tiny": "308KB in place", "mcunet-in3": "260KB in place"}  # peak SRAM, by their papers
 SHORT = "plain, 8 epochs"  # trained by scaling.py
 TRAININGS = (SHORT, "plain", "NetAug", "NetAug, in the first half only")
-SPACES = ("micro", "mobile32")
+SPACES = ("micro-v1", "mobile32")
 NETWORKS = 50  # random ones of each space
 ROUNDS = 5
 FORMS = ("torch", "ONNX fp32", "ONNX int8")

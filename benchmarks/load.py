@@ -1,6 +1,6 @@
 """Is anything lost when many workers share a study, and die, pause, lose their database or fill a disk?
 
-Workers search `micro` within 1M MACs for a Pareto front. A stub takes the place of evaluations: it sleeps 0.1 to 2
+Workers search `micro-v1` within 1M MACs for a Pareto front. A stub takes the place of evaluations: it sleeps 0.1 to 2
 seconds and returns a score, both fixed by the arch. Every start and end of an evaluation is logged, and compared with
 the study and with the front of a single process. PostgreSQL is a server of its own on the loopback interface. Real
 commands on `digits`, with one thread, are killed with SIGKILL at random moments (seed 0) and compared with

@@ -1,4 +1,4 @@
-"""Does a supernet rank networks as they rank when each is trained alone? Kendall's tau, `micro` on Fashion-MNIST.
+"""Does a supernet rank networks as they rank when each is trained alone? Kendall's tau, `micro-v1` on Fashion-MNIST.
 
 20 networks, 5 random ones at each of 4 sizes, are trained alone for 8 epochs with 2 seeds each: their test accuracy.
 Supernets, one of each variant, give the same networks' accuracy on search-val. tau is over all pairs, and over the

@@ -1,4 +1,4 @@
-"""What does each sampler find in how many evaluations? A trained supernet of `micro` on Fashion-MNIST, 5 seeds.
+"""What does each sampler find in how many evaluations? A trained supernet of `micro-v1` on Fashion-MNIST, 5 seeds.
 
 Within a budget of 300K MACs: the best accuracy on search-val. Along the front from 100K to 3M MACs: the hypervolume,
 in percentage points times decades of MACs, from 70% and 3M MACs. All samplers begin with the same start points, and

@@ -1,4 +1,4 @@
-"""Is a searched network better than one scaled by hand to the same MACs? `micro` on Fashion-MNIST, 3 seeds.
+"""Is a searched network better than one scaled by hand to the same MACs? `micro-v1` on Fashion-MNIST, 3 seeds.
 
 By hand: the middle network of the space, every choice at its middle option, its channels scaled by the largest width
 multiplier (steps of 0.01) within the budget. Searched: the best of 100 evaluations of a trained supernet within the
@@ -7,16 +7,15 @@ budget. All are retrained alike for 8 epochs; test accuracy.
 Takes about 1 hour on one core. Writes the table `scaling` of docs/results/ranking.md.
 """
 
-from dataclasses import replace
-
 from common.cells import Cells
 from common.command import run_benchmark
 from common.retraining import SEEDS, SIZES, retrain_network, scaling_folder
+from common.scaled import scaled_to
 from common.stats import mean_std
 from common.supernets import DATA, SPACE, searched_arch
 from common.tables import Table
 
-from tinynas import Arch, SearchSpace, cost, load_space
+from tinynas import Arch
 from tinynas.experiment.config import RetrainConfig
 from tinynas.training.recipe import Recipe
 from tinynas.utils.units import format_count
@@ -24,45 +23,9 @@ from tinynas.utils.units import format_count
 KINDS = ("by hand", "searched")
 
 
-def middle(space: SearchSpace) -> Arch:
-    """Return the network with every choice at its middle option, the lower one of two."""
-    return space.decode({name: (count - 1) // 2 for name, count in space.genes().items()})
-
-
-def scaled(arch: Arch, width: float, divisor: int = 4) -> Arch:
-    """Return the network with all channels times `width`, in multiples of the divisor."""
-    channels = _scaled_channels(arch.stem.out, width, divisor)
-    stem = replace(arch.stem, out=channels)
-    stages = []
-    for stage in arch.stages:
-        blocks = []
-        for block in stage:
-            out = channels if block.residual else _scaled_channels(block.out, width, divisor)
-            blocks.append(replace(block, out=out, mid=_scaled_channels(block.mid, width, divisor)))
-            channels = out
-        stages.append(tuple(blocks))
-    return replace(arch, stem=stem, stages=tuple(stages))
-
-
-def _scaled_channels(channels: int, width: float, divisor: int) -> int:
-    if not channels:
-        return 0
-    return max(divisor, int(channels * width / divisor + 0.5) * divisor)
-
-
-def scaled_to(budget: int) -> Arch:
-    """Return the widest scaling of the middle network within a budget of MACs."""
-    network = middle(load_space(SPACE))
-    for percent in range(400, 4, -1):
-        arch = scaled(network, percent / 100)
-        if cost(arch).macs <= budget:
-            return arch
-    raise ValueError(f"no scaling of the middle network of {SPACE} fits {budget} MACs; raise the budget")
-
-
 def choose_arch(kind: str, budget: int) -> dict:
     """Return the network that is retrained for a budget, as plain data."""
-    arch = scaled_to(budget) if kind == "by hand" else searched_arch(budget)
+    arch = scaled_to(budget, SPACE) if kind == "by hand" else searched_arch(budget)
     return arch.to_dict()
 
 

@@ -44,7 +44,7 @@ from tinynas.utils.units import format_count
 DROPS = (0.0, 0.5, 1.0)  # of accuracy on search-val, in percentage points
 BATCH_SIZES = (1, 128)
 SINGLE_IMAGES = 1000  # that are timed in batches of 1
-CASCADE = "cascade, 0.3M + micro's largest"
+CASCADE = "cascade, 0.3M + micro-v1's largest"
 MAINNETS = (LARGEST, RESNET, ROWS, CASCADE)
 
 

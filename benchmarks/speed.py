@@ -45,7 +45,7 @@ from tinynas.study.feasible import Feasible
 from tinynas.utils.memory import keep_freed_memory
 from tinynas.utils.rng import generator
 
-SPACES = ("micro", "mobile32", "mobile")
+SPACES = ("micro-v1", "mobile32", "mobile")
 LIMITED = ("macs", "params", "peak_sram", "flash")
 OPTIONS = {"before": "checkout of an earlier version, which `commands` are compared with"}
 FEASIBLE = 0.01  # fraction of random samples that keep the limits
@@ -144,7 +144,7 @@ PARTS: dict[str, Callable[[], Iterator[dict]]] = {  # the rows of the table `spe
     "start-up": measure_startup,
 }
 KERNEL_PARTS: dict[str, Callable[[], Iterator[dict]]] = {  # the rows of the table `kernels`
-    "fused steps micro": measure_fused_micro,
+    "fused steps micro-v1": measure_fused_micro,
     "fused steps mcu": partial(measure_fused, "mcu"),
     "fused steps mobile32": partial(measure_fused, "mobile32"),
     "fused steps detect": partial(measure_fused, "detect"),

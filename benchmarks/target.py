@@ -43,7 +43,7 @@ from tinynas.utils.errors import FileError
 
 ACCELERATOR = "ethos-u55-128"
 COMPILED = 10  # archs of each space
-CMSIS_GROUPS, CMSIS_ARCHS = ("detect", "mcu", "micro", PUBLISHED), 5  # run on an emulated core
+CMSIS_GROUPS, CMSIS_ARCHS = ("detect", "mcu", "micro-v1", PUBLISHED), 5  # run on an emulated core
 GRANULE = 16  # bytes; an arena is a multiple
 OPTIONS = {
     "runner": "TFLM built from source for 32 bits with reference kernels: a command, see tflm_runner.cc",

@@ -206,7 +206,7 @@ def image_folder(tmp_path) -> Path:
     return root
 
 
-@pytest.fixture(params=["micro", "mobile32", "mcu", "mobile", "detect"])
+@pytest.fixture(params=["micro", "micro-v1", "mobile32", "mcu", "mobile", "detect"])
 def shipped_space(request) -> SearchSpace:
     return load_space(request.param)
 

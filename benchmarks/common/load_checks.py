@@ -79,7 +79,7 @@ def _in_state(trials: list[FrozenTrial], state: TrialState) -> list[FrozenTrial]
 
 def _completed_archs(trials: list[FrozenTrial]) -> list[Arch]:
     """Return the network of every completed trial."""
-    space = load_space("micro")
+    space = load_space("micro-v1")
     archs = []
     for trial in _in_state(trials, TrialState.COMPLETE):
         archs.append(space.decode(trial.params))
@@ -88,7 +88,7 @@ def _completed_archs(trials: list[FrozenTrial]) -> list[Arch]:
 
 def _given_up(trials: list[FrozenTrial]) -> set[str]:
     """Return the networks that three trials failed to evaluate."""
-    space = load_space("micro")
+    space = load_space("micro-v1")
     attempts: Counter[str] = Counter()
     for trial in _in_state(trials, TrialState.FAIL):
         attempts[network_digest(space.decode(trial.params))] += 1

@@ -12,7 +12,7 @@ import numpy as np
 from .kills import ONE_THREAD, Progress, evaluations, run_with_kills, same_weights, written
 
 TINYNAS = [sys.executable, "-m", "tinynas.cli"]
-_SPACE = ["--space", "micro", "--flops", "300K"]
+_SPACE = ["--space", "micro-v1", "--flops", "300K"]
 _SEARCH = [*TINYNAS, "search", "--run", "run", *_SPACE]
 _RESUME_SEARCH = [*TINYNAS, "search", "--run", "run", "--resume"]
 _RETRAIN = [*TINYNAS, "retrain", "run", "--name", "killed", "--netaug", "--epochs", "40", "--batch-size", "128"]

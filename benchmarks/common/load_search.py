@@ -76,7 +76,7 @@ class EventLog:
 
 @dataclass(frozen=True, kw_only=True)
 class StubSearch:
-    """A search of `micro` for a Pareto front within 1M MACs, with a stub in place of evaluations.
+    """A search of `micro-v1` for a Pareto front within 1M MACs, with a stub in place of evaluations.
 
     Attributes:
         storage: Path of a journal file, or URL of a database.
@@ -113,7 +113,7 @@ class StubSearch:
 
         usage = _Usage(log, worker, self.sample_every)
         outcome = search(
-            Feasible(space=load_space("micro"), budget=_BUDGET),
+            Feasible(space=load_space("micro-v1"), budget=_BUDGET),
             evaluate,
             storage=self.storage,
             trials=self.trials,

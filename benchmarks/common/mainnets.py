@@ -19,7 +19,7 @@ from .paths import SCRATCH, model_in, slug
 from .retraining import retrain_network
 from .supernets import DATA, SPACE
 
-LARGEST = "micro's largest"
+LARGEST = "micro-v1's largest"
 RESNET = "ResNet-18"
 ROWS = "transformer of rows"
 EPOCHS = {LARGEST: 6, RESNET: 3, ROWS: 10}
@@ -53,7 +53,7 @@ def resnet18() -> nn.Module:
 
 
 def largest_network(seed: int) -> Network:
-    """Return the largest network of `micro`, retrained as the toolkit does."""
+    """Return the largest network of `micro-v1`, retrained as the toolkit does."""
     folder = _folder_of(LARGEST, seed)
     if not model_in(folder).exists():
         arch = replace(load_space(SPACE), in_channels=1, classes=10).max()

@@ -17,8 +17,8 @@ from .timing import summary
 ROUNDS = 2
 GOAL = "<= 0.45"
 ROOT = Path(__file__).resolve().parents[2]
-ON_CORES = "search --space micro --data fashion-mnist --flops 300K --epochs 1 --trials 1 --batch-size 128"
-COMMANDS = ("quickstart", "search --space micro --data fashion-mnist --flops 300K --epochs 2 --trials 20")
+ON_CORES = "search --space micro-v1 --data fashion-mnist --flops 300K --epochs 1 --trials 1 --batch-size 128"
+COMMANDS = ("quickstart", "search --space micro-v1 --data fashion-mnist --flops 300K --epochs 2 --trials 20")
 
 
 class CommandTime(NamedTuple):
@@ -36,7 +36,7 @@ def measure_commands(before: str) -> Iterator[dict]:
     core slow down PyTorch far more than the kernels, and the ratio would be too good.
 
     Args:
-        before: The folder of a checkout of the earlier version.
+        before: The folder of a checkout of the earlier version, in which the space has the same name.
     """
     load_data("fashion-mnist")
     try:

@@ -20,7 +20,7 @@ WARM_UP = 3  # steps after which nothing is compiled any more
 
 def measure_compile() -> Iterator[dict]:
     """Time a plain step whose network is compiled for its shapes; it is channels-last, as `build` returns it."""
-    step = plain_step("micro", searched_network(300_000), batch=128)
+    step = plain_step("micro-v1", searched_network(300_000), batch=128)
     batch = make_batch(step, step.batch, step.side)
     fused, eager = SupernetSteps(step, "fused"), PlainSteps(step, SupernetSteps(step, "eager").networks(0))
     compiled, compilation = compile_step(step, fused.networks(0)[0], batch)

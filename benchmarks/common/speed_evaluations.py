@@ -26,7 +26,7 @@ OFA_ROUNDS = 5
 ROUNDS = 10
 OFA_GOAL = ">= 6"
 IMAGES = 500  # that calibrate, and as many that are classified
-SIDES = {"micro": 28, "mobile": 64}  # pixels along a side of an image, by space
+SIDES = {"micro-v1": 28, "mobile": 64}  # pixels along a side of an image, by space
 RATE = f"subnet evaluations a second, {IMAGES} + {IMAGES} images"
 
 

@@ -84,7 +84,7 @@ def measure_roofline() -> Iterator[dict]:
     applies sums over the whole batch, and its gradient is written and read. Weights are not counted. At the rate of a
     copy of as many bytes as all convolutions of the network write in a forward pass; a copy reads and writes each byte.
     """
-    step = plain_step("micro", searched_network(300_000), batch=128)
+    step = plain_step("micro-v1", searched_network(300_000), batch=128)
     batch = make_batch(step, step.batch, step.side)
     work = least_work(step.objective.target, step.batch)
     large = Gemm.of_size(LARGE, LARGE, LARGE)

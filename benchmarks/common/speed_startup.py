@@ -17,8 +17,8 @@ from .timing import summary
 ROUNDS = 5
 FASHION_FOLDERS = (FASHION_MNIST, CACHE / "FashionMNIST" / "raw")
 COMMANDS = {
-    "search --space micro --data digits": "digits",
-    "search --space micro --data fashion-mnist": "fashion-mnist",
+    "search --space micro-v1 --data digits": "digits",
+    "search --space micro-v1 --data fashion-mnist": "fashion-mnist",
     "retrain mobilenet-v2-tiny --data fashion-mnist": "fashion-mnist",
 }
 

@@ -26,10 +26,10 @@ RUN_BY = {"fused": "fused kernels", "eager": "supernet run by PyTorch"}  # by ba
 
 def measure_steps() -> Iterator[dict]:
     """Time a step on a supernet run by PyTorch, beside the plain steps of the same networks."""
-    yield measure_step(sandwich_step("micro", batch=128, side=28), "eager", aim="<= 1.05")
+    yield measure_step(sandwich_step("micro-v1", batch=128, side=28), "eager", aim="<= 1.05")
     yield measure_step(sandwich_step("mobile32", batch=32, side=32), "eager", aim="<= 1.05")
     tiny = replace(load_arch("mobilenet-v2-tiny"), classes=10)
-    yield measure_step(netaug_step("micro", searched_network(100_000), batch=128), "eager", aim="<= 1.05")
+    yield measure_step(netaug_step("micro-v1", searched_network(100_000), batch=128), "eager", aim="<= 1.05")
     yield measure_step(netaug_step("mobilenet-v2-tiny", tiny, batch=32), "eager", aim="<= 1.05")
 
 
@@ -37,11 +37,11 @@ def measure_fused_micro() -> Iterator[dict]:
     """Time steps of small networks run by the fused kernels, beside the plain steps of the same networks."""
     network = searched_network(300_000)
     for batch in (32, 128):
-        yield measure_step(plain_step("micro", network, batch=batch), "fused", aim=PLAIN_GOAL)
+        yield measure_step(plain_step("micro-v1", network, batch=batch), "fused", aim=PLAIN_GOAL)
     for batch in (32, 128):
-        yield measure_step(sandwich_step("micro", batch=batch, side=28), "fused", aim=SANDWICH_GOAL)
+        yield measure_step(sandwich_step("micro-v1", batch=batch, side=28), "fused", aim=SANDWICH_GOAL)
     for batch in (32, 128):
-        yield measure_step(netaug_step("micro", network, batch=batch), "fused", aim=NETAUG_GOAL)
+        yield measure_step(netaug_step("micro-v1", network, batch=batch), "fused", aim=NETAUG_GOAL)
 
 
 def measure_fused(name: str) -> Iterator[dict]:
@@ -53,7 +53,7 @@ def measure_fused(name: str) -> Iterator[dict]:
 
 
 def searched_network(macs: int) -> Arch:
-    """Return the network of `micro` that scaling.py has found within so many MACs."""
+    """Return the network of `micro-v1` that scaling.py has found within so many MACs."""
     return Arch.from_dict(Cells("scaling").read()[f"arch searched {macs}"])
 
 

@@ -1,4 +1,4 @@
-"""Supernets of `micro` on Fashion-MNIST that several benchmarks search, and the networks found in them."""
+"""Supernets of `micro-v1` on Fashion-MNIST that several benchmarks search, and the networks found in them."""
 
 from tinynas.cli.screen import Screen
 
@@ -12,7 +12,7 @@ from tinynas.utils.overrides import Overrides
 
 from .paths import supernet_run
 
-SPACE = "micro"
+SPACE = "micro-v1"
 DATA = "fashion-mnist"
 SUPERNET = "10 epochs"  # the variant that is searched
 BASE = {

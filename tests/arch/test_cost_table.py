@@ -49,7 +49,7 @@ def test_table_adds_up_the_times_of_all_layers(path):
 
 
 def test_table_counts_a_layer_as_often_as_it_runs(path):
-    arch = load_space("micro").max()
+    arch = load_space("micro-v1").max()
     layers = layers_of(arch)
     assert len(set(layers)) < len(layers)
     table = CostTable(path=path, values=dict.fromkeys(layers, 1.0))
@@ -89,8 +89,8 @@ def test_table_without_layers_of_an_arch_names_them(path):
 def test_table_covers_its_space_only(path):
     table = CostTable.read(path, column=TIME)
     table.check_covers(SPACE, "small")
-    with pytest.raises(FileError, match="layers of micro"):
-        table.check_covers(load_space("micro"), "micro")
+    with pytest.raises(FileError, match="layers of micro-v1"):
+        table.check_covers(load_space("micro-v1"), "micro-v1")
 
 
 def test_table_with_empty_and_impossible_times_names_them(path):

@@ -115,7 +115,7 @@ def test_evaluations_are_counted_and_trials_that_were_begun_are_not(kills, tmp_p
     assert not kills.evaluations(tmp_path)
     (tmp_path / "run").mkdir()
     search = partial(
-        run_search, load_space("micro"), Budget(macs=1_000_000), journal=tmp_path / "run" / "study.journal"
+        run_search, load_space("micro-v1"), Budget(macs=1_000_000), journal=tmp_path / "run" / "study.journal"
     )
     search(evaluate=lambda arch: 1.0, trials=3)
     assert kills.evaluations(tmp_path) == 3

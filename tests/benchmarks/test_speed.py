@@ -14,7 +14,7 @@ BATCH = 2
 @pytest.fixture(scope="module")
 def smallest():
     """A small classifier."""
-    return load_space("micro").min()
+    return load_space("micro-v1").min()
 
 
 def test_every_round_begins_with_another_call():
@@ -42,13 +42,13 @@ def test_ratios_are_by_round():
 def sandwich_step():
     from common.speed_steps import sandwich_step
 
-    return sandwich_step("micro", batch=4, side=16)
+    return sandwich_step("micro-v1", batch=4, side=16)
 
 
 def netaug_step():
     from common.speed_steps import netaug_step
 
-    return netaug_step("micro", replace(load_space("micro").min(), resolution=16), batch=4)
+    return netaug_step("micro-v1", replace(load_space("micro-v1").min(), resolution=16), batch=4)
 
 
 def detector_step():

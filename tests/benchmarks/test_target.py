@@ -91,5 +91,5 @@ def test_an_operator_that_computes_something_else_is_seen(network):
 def test_random_networks_are_always_the_same(results):
     from common.random_files import archs_of
 
-    assert archs_of("micro") == archs_of("micro")
-    assert len(set(archs_of("micro").values())) == len(archs_of("micro")) == 30
+    assert archs_of("micro-v1") == archs_of("micro-v1")
+    assert len(set(archs_of("micro-v1").values())) == len(archs_of("micro-v1")) == 30

@@ -10,7 +10,7 @@ from tinynas import load_space
 
 @pytest.mark.slow
 def test_epoch_times_has_every_kind_of_epoch():
-    arch = replace(load_space("micro").min(), resolution=16)
+    arch = replace(load_space("micro-v1").min(), resolution=16)
     times = epoch_times(arch, "digits", batch_size=256, rounds=1)
     assert set(times) == {"plain", "widths and expansions", "expansions", STRONG}
     assert min(times.values()) > 0

@@ -14,7 +14,7 @@ MANY, FEW = 10_000_000, 100  # training images
 
 @pytest.fixture
 def arch():
-    return load_space("micro").min()
+    return load_space("micro-v1").min()
 
 
 def test_more_parameters_for_each_image_mean_more_augmentation(arch):

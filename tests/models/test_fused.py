@@ -19,7 +19,12 @@ from tinynas.models.layers import SqueezeExcite
 KINKS = {nn.ReLU: (0.0,), nn.ReLU6: (0.0, 6.0), nn.Hardswish: (-3.0, 3.0)}  # where the derivative jumps
 NEAR = 3e-6  # to a kink: there, rounding alone decides on a gradient
 UNSTABLE = 3e-5  # relative error of PyTorch's outputs: there, a norm of few and close values multiplies rounding errors
-SPACES = {"micro": 12, "mcu": 32, "mobile32": 12, "detect": 32}  # and the smallest of the image sizes that are tested
+SPACES = {
+    "micro-v1": 12,
+    "mcu": 32,
+    "mobile32": 12,
+    "detect": 32,
+}  # and the smallest of the image sizes that are tested
 ACTS = ("relu", "relu6", "hswish")
 
 
@@ -159,7 +164,7 @@ def test_evaluation_and_recalibration_are_those_of_pytorch(name):
 @pytest.fixture
 def pair():
     """A supernet of PyTorch and an equal one of the kernels, in training mode, with 3 norms of random scales."""
-    space = augment(replace(space_of("micro").sample(np.random.default_rng(1)), resolution=24), width=[1, 1.6, 2])
+    space = augment(replace(space_of("micro-v1").sample(np.random.default_rng(1)), resolution=24), width=[1, 1.6, 2])
     torch.manual_seed(0)
     eager = randomised(Supernet(space, dropout=0.3)).train()
     fused = Supernet(space, dropout=0.3).train()

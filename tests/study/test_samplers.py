@@ -13,7 +13,7 @@ from tinynas.study.samplers import SAMPLERS, FeasibleSampler
 
 FEASIBLE = Feasible(space=SPACE, budget=Budget(macs=40_000, flash=3_000))
 SMALL = Feasible(space=SPACE, budget=Budget())
-MICRO = Feasible(space=load_space("micro"), budget=Budget())
+MICRO = Feasible(space=load_space("micro-v1"), budget=Budget())
 
 
 @pytest.mark.parametrize("objectives", [(), ("macs",), ("peak_sram_tflm", "macs")])

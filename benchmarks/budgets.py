@@ -1,0 +1,156 @@
+"""Which space, and which search, finds the most accurate networks of 0.1M, 0.3M and 1M MACs? Fashion-MNIST, 5 seeds.
+
+Spaces: the best of 40 networks that a search without a supernet trains for up to 20 epochs, in each space and budget.
+Ways: in `micro`, the same search; the same with random networks; the best of 100 evaluations of a supernet that was
+trained for 10 epochs; and the middle network of the space, scaled by hand. All networks are finished alike, by the
+default recipe for 20 epochs in batches of 128, with seeds that no search used. Accuracy on search-val compares spaces,
+accuracy on test images ways. Differences are paired by seed, with the 95% interval of Student's t.
+
+Takes about 10 hours on one core. Writes the tables `budgets-spaces` and `budgets-ways` of docs/results/budgets.md.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from common.cells import Cells
+from common.command import run_benchmark
+from common.paths import SCRATCH, slug
+from common.retraining import SIZES, retrain_network
+from common.scaled import scaled_to
+from common.stats import by_seed, mean_std, paired_difference, values_of
+from common.supernets import DATA
+from common.tables import Table
+from tinynas.cli.screen import Screen
+
+from tinynas import Arch, Budget
+from tinynas.data.registry import load_data
+from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.search_plan import SearchPlan
+from tinynas.experiment.search_settings import TRAIN, SearchSettings
+from tinynas.pipelines.resolved_retraining import fit_recipe
+from tinynas.pipelines.search import search
+from tinynas.training.recipe import Recipe
+from tinynas.utils.overrides import Overrides
+from tinynas.utils.units import format_count
+
+SEEDS = range(1, 6)  # searches have seed 0
+RECIPE = Recipe(epochs=20, batch_size=128)
+WORKERS = 2  # of a search
+VARIANTS = Path(__file__).parent / "search_spaces"  # files of the spaces that do not come with tinynas
+OLD, NEW = "micro-v1", "micro"
+SPACES = (OLD, NEW, *sorted(path.stem for path in VARIANTS.glob("*.yaml")))
+BY_HAND, RANDOM, SUPERNET, TRAINED = "scaled by hand", "random", "supernet", "trained"
+WAYS = (BY_HAND, RANDOM, SUPERNET, TRAINED)
+LABELS = {
+    BY_HAND: "middle network, scaled by hand",
+    RANDOM: "best of 40 random networks, trained",
+    SUPERNET: "search with a supernet",
+    TRAINED: "search of 40 networks, trained",
+}
+
+
+def choose(space: str, way: str, budget: int) -> dict:
+    """Return the network that is finished for a budget, as plain data, and the seconds that it took to find."""
+    start = time.perf_counter()
+    if way == BY_HAND:
+        arch = scaled_to(budget, space)
+    else:
+        arch = search(plan_search(space, way, budget), report=Screen()).best_entry.arch
+    return {"arch": arch.to_dict(), "seconds": time.perf_counter() - start}
+
+
+def plan_search(space: str, way: str, budget: int) -> SearchPlan:
+    """Return the plan of a search. The budgets share a supernet."""
+    file = VARIANTS / f"{space}.yaml"
+    config = SupernetConfig(space=str(file) if file.exists() else space, data=DATA)
+    if way == SUPERNET:
+        recipe = replace(RECIPE, epochs=10)
+        settings = SearchSettings(trials=100, target="generic")
+        name = f"budgets {space} {way}"
+    else:
+        recipe = replace(RECIPE, augmentation="light")
+        sampler = "random" if way == RANDOM else "predictor"
+        settings = SearchSettings(trials=40, evaluate=TRAIN, sampler=sampler, workers=WORKERS, target="generic")
+        name = f"budgets {space} {way} {budget}"
+    run = SCRATCH / slug(name)
+    return SearchPlan(run=run, config=replace(config, recipe=recipe), budget=Budget(macs=budget), settings=settings)
+
+
+def finish(arch: Arch, name: str, seed: int) -> dict:
+    """Train a network by the default recipe; return its accuracies on search-val, test and training images in percent."""
+    data = load_data(DATA)
+    config = RetrainConfig(data=DATA, recipe=replace(RECIPE, seed=seed))
+    config, _ = fit_recipe(config, arch, data, named=Overrides())
+    folder = SCRATCH / slug(f"budgets {name} {seed}")
+    metrics = retrain_network(folder, arch, config)
+    *_, last = (folder / "log.jsonl").read_text().splitlines()
+    return {
+        "val": json.loads(last)["val_accuracy"],
+        "test": metrics["accuracy"],
+        "train": metrics["train_accuracy"],
+        "macs": metrics["macs"],
+        "params": metrics["params"],
+        "augmentation": config.recipe.augmentation,
+    }
+
+
+def networks() -> Iterator[tuple[str, str, str]]:
+    """Yield space, way and size of all networks, in the order in which they are searched and finished."""
+    for space, way in [(OLD, TRAINED), *((NEW, way) for way in reversed(WAYS))]:
+        for size in SIZES:
+            yield space, way, size
+    for space in SPACES:
+        if space not in (OLD, NEW):
+            for size in SIZES:
+                yield space, TRAINED, size
+
+
+def measure(cells: Cells) -> None:
+    """Measure the missing cells: first the networks, then their trainings."""
+    for space, way, size in networks():
+        cells.measure(f"network {space} {way} {size}", choose, space, way, SIZES[size])
+    for space, way, size in networks():
+        name = f"{space} {way} {size}"
+        if f"network {name}" in cells.read():
+            arch = Arch.from_dict(cells.read()[f"network {name}"]["arch"])
+            for seed in SEEDS:
+                cells.measure(f"{name} seed {seed}", finish, arch, name, seed)
+
+
+def tables(cells: dict) -> list[Table]:
+    """Return the tables of the saved cells."""
+    spaces, ways = [], []
+    for size in SIZES:
+        old = by_seed(cells, f"{OLD} {TRAINED} {size}", SEEDS)
+        for space in SPACES:
+            trained = by_seed(cells, f"{space} {TRAINED} {size}", SEEDS)
+            spaces += table_row(size, f"`{space}`", "val", trained, old)
+        by_hand = by_seed(cells, f"{NEW} {BY_HAND} {size}", SEEDS)
+        for way in WAYS:
+            trained = by_seed(cells, f"{NEW} {way} {size}", SEEDS)
+            ways += table_row(size, LABELS[way], "test", trained, by_hand)
+    columns = ["budget", "space", "MACs", "parameters", "seeds", "search-val %", "train %", f"difference to `{OLD}`"]
+    compared = ["budget", "network", "MACs", "parameters", "seeds", "test %", "train %", "difference to by hand"]
+    return [
+        Table(page="budgets", name="budgets-spaces", columns=columns, rows=spaces),
+        Table(page="budgets", name="budgets-ways", columns=compared, rows=ways),
+    ]
+
+
+def table_row(size: str, name: str, metric: str, trained: dict[int, dict], base: dict[int, dict]) -> list[list[str]]:
+    """Return the row of a network, with its difference to another one; no row if it has not been trained."""
+    if not trained:
+        return []
+    first = next(iter(trained.values()))
+    accuracies = values_of(trained, metric)
+    row = [size, name, format_count(first["macs"]), format_count(first["params"]), str(len(trained))]
+    row += [mean_std(list(accuracies.values())), mean_std(list(values_of(trained, "train").values()))]
+    row.append(paired_difference(accuracies, values_of(base, metric)) if base and trained != base else "")
+    return [row]
+
+
+if __name__ == "__main__":
+    run_benchmark("budgets", __doc__, measure=measure, tables=tables)

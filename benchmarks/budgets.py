@@ -19,13 +19,13 @@ from common.cells import Cells
 from common.command import run_benchmark
 from common.paths import SCRATCH, slug
 from common.retraining import SIZES, retrain_network
-from common.scaled import scaled_to
 from common.stats import by_seed, mean_std, paired_difference, values_of
 from common.supernets import DATA
 from common.tables import Table
 from tinynas.cli.screen import Screen
 
-from tinynas import Arch, Budget
+from tinynas import Arch, Budget, load_space
+from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.search_plan import SearchPlan
@@ -38,7 +38,6 @@ from tinynas.utils.units import format_count
 
 SEEDS = range(1, 6)  # searches have seed 0
 RECIPE = Recipe(epochs=20, batch_size=128)
-WORKERS = 2  # of a search
 VARIANTS = Path(__file__).parent / "search_spaces"  # files of the spaces that do not come with tinynas
 OLD, NEW = "micro-v1", "micro"
 SPACES = (OLD, NEW, *sorted(path.stem for path in VARIANTS.glob("*.yaml")))
@@ -56,7 +55,7 @@ def choose(space: str, way: str, budget: int) -> dict:
     """Return the network that is finished for a budget, as plain data, and the seconds that it took to find."""
     start = time.perf_counter()
     if way == BY_HAND:
-        arch = scaled_to(budget, space)
+        arch = scale_to(load_space(space), Budget(macs=budget))
     else:
         arch = search(plan_search(space, way, budget), report=Screen()).best_entry.arch
     return {"arch": arch.to_dict(), "seconds": time.perf_counter() - start}
@@ -73,7 +72,7 @@ def plan_search(space: str, way: str, budget: int) -> SearchPlan:
     else:
         recipe = replace(RECIPE, augmentation="light")
         sampler = "random" if way == RANDOM else "predictor"
-        settings = SearchSettings(trials=40, evaluate=TRAIN, sampler=sampler, workers=WORKERS, target="generic")
+        settings = SearchSettings(trials=40, evaluate=TRAIN, sampler=sampler, target="generic")
         name = f"budgets {space} {way} {budget}"
     run = SCRATCH / slug(name)
     return SearchPlan(run=run, config=replace(config, recipe=recipe), budget=Budget(macs=budget), settings=settings)
@@ -99,25 +98,27 @@ def finish(arch: Arch, name: str, seed: int) -> dict:
 
 def networks() -> Iterator[tuple[str, str, str]]:
     """Yield space, way and size of all networks, in the order in which they are searched and finished."""
-    for space, way in [(OLD, TRAINED), *((NEW, way) for way in reversed(WAYS))]:
-        for size in SIZES:
-            yield space, way, size
-    for space in SPACES:
-        if space not in (OLD, NEW):
-            for size in SIZES:
+    for size in SIZES:
+        yield NEW, TRAINED, size
+        yield OLD, TRAINED, size
+    for size in SIZES:
+        for way in (SUPERNET, RANDOM, BY_HAND):
+            yield NEW, way, size
+    for size in SIZES:
+        for space in SPACES:
+            if space not in (OLD, NEW):
                 yield space, TRAINED, size
 
 
 def measure(cells: Cells) -> None:
-    """Measure the missing cells: first the networks, then their trainings."""
-    for space, way, size in networks():
-        cells.measure(f"network {space} {way} {size}", choose, space, way, SIZES[size])
+    """Measure the missing cells: all trainings of a network before the next search."""
     for space, way, size in networks():
         name = f"{space} {way} {size}"
-        if f"network {name}" in cells.read():
-            arch = Arch.from_dict(cells.read()[f"network {name}"]["arch"])
+        cells.measure(f"network {name}", choose, space, way, SIZES[size])
+        network = cells.read().get(f"network {name}")
+        if network:  # else another process is searching
             for seed in SEEDS:
-                cells.measure(f"{name} seed {seed}", finish, arch, name, seed)
+                cells.measure(f"{name} seed {seed}", finish, Arch.from_dict(network["arch"]), name, seed)
 
 
 def tables(cells: dict) -> list[Table]:

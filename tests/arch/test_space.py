@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import SMALL
 from tinynas import SearchSpace, cost, load_arch
 from tinynas.arch.cost import quick_cost
+from tinynas.experiment.space_file import space_to_yaml
 from tinynas.utils.errors import InputError
 
 
@@ -39,6 +41,17 @@ def test_space_encodes_networks_that_are_equal_by_rounding_alike():
     assert space.encode(space.decode({"stages.0.0.mid": 1}))["stages.0.0.mid"] == 0
 
 
+def test_space_chooses_strides():
+    plain = {**SMALL, "stages": [{"width": [8, 12], "kernel": 3, "expand": 2, "depth": 2, "strides": [2, 1]}]}
+    space = SearchSpace.from_dict(plain)
+    assert space.genes()["stages.0.0.stride"] == 2
+    assert [block.stride for block in space.min().stages[0]] == [2, 1]
+    assert [block.stride for block in space.max().stages[0]] == [1, 1]
+    assert SearchSpace.from_dict(yaml.safe_load(space_to_yaml(space))) == space
+    pairs = SearchSpace.from_dict({**plain, "stages": [{**plain["stages"][0], "strides": [[2, 2], [1, 2], 1]}]})
+    assert [pairs.decode({"stages.0.0.stride": index}).stages[0][0].stride for index in range(3)] == [2, (1, 2), 1]
+
+
 def test_space_contains_and_bounds_its_members(shipped_space, rng):
     smallest, largest = shipped_space.min(), shipped_space.max()
     for arch in (smallest, largest, *(shipped_space.sample(rng) for _ in range(50))):
@@ -52,7 +65,7 @@ def test_space_fixed_choices_are_at_their_largest(any_space, rng):
     assert any_space.fixed_choices() == any_space
     everything = any_space.fixed_choices("kernel", "depth", "expand", "width")
     assert set(everything.genes()) == {
-        name for name in any_space.genes() if name.split(".")[-1] in ("resolution", "se", "act")
+        name for name in any_space.genes() if name.split(".")[-1] in ("resolution", "se", "act", "stride")
     }
     for kinds in (("kernel",), ("depth", "width"), ("expand",)):
         pinned = any_space.fixed_choices(*kinds)
@@ -96,6 +109,11 @@ def test_space_does_not_contain_other_networks(space):
         ({"stages": [{"width": 8, "kernel": [[3, 5], [5, 3]]}]}, r"but is \[\[3, 5\], \[5, 3\]\]; a pair of"),
         ({"stages": [{"width": 8, "kernel": 3, "act": ["relu", "mish", "relu6"]}]}, "stage 0: unknown .* act 'mish'"),
         ({"stages": [{"kind": "vit", "heads": 1, "expand": 1, "stride": [1, 2]}]}, r"stage 0: .* but is \[1, 2\]"),
+        ({"stages": [{"width": 8, "kernel": 3, "strides": [1, 2]}]}, r"strides in stage 0 must fall, .* are \[1, 2\]"),
+        ({"stages": [{"width": 8, "kernel": 3, "strides": []}]}, r"strides in stage 0 must fall, .* are \[\]"),
+        ({"stages": [{"width": 8, "kernel": 3, "strides": [2, 0]}]}, "stride in stage 0 must be .*, but is 0"),
+        ({"stages": [{"width": 8, "kernel": 3, "stride": 2, "strides": [2, 1]}]}, "has stride and strides; remove one"),
+        ({"stages": [{"kind": "vit", "heads": 1, "expand": 1, "strides": [2, 1]}]}, "stage 0: .* stride"),
         ({"stem": {"width": 8, "kernel": 4}}, "stem: kernel must be an odd"),
         ({"head": {"act": "mish"}}, "head: unknown activation in act 'mish'"),
         ({"resolution": [[16, 4096]]}, "resolution <= 2048"),

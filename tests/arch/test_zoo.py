@@ -20,7 +20,7 @@ def test_load_arch_names_the_line_of_invalid_yaml(tmp_path):
 
 
 RANGES = {
-    "micro": (0.05e6, 1.2e6),
+    "micro": (0.05e6, 4.2e6),
     "micro-v1": (0.05e6, 5e6),
     "mobile32": (3e6, 150e6),
     "mcu": (5e6, 130e6),

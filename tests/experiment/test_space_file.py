@@ -25,7 +25,7 @@ def test_shipped_spaces_have_their_names():
 
 def test_space_whose_blocks_differ_within_a_stage_has_no_yaml():
     stage = SPACE.stages[0]
-    blocks = (*stage.blocks[:-1], replace(stage.blocks[0], stride=1))
+    blocks = (*stage.blocks[:-1], replace(stage.blocks[0], strides=(1,)))
     space = replace(SPACE, stages=(replace(stage, blocks=blocks), *SPACE.stages[1:]))
     with pytest.raises(InputError, match="has no YAML form: all blocks of a stage need the same options"):
         space_to_yaml(space)

@@ -47,17 +47,19 @@ class BlockChoices:
         kind: The kind of block.
         options: From small to large, for each of the kind's `options`. A field without any keeps its default; a block
             without options of its width keeps the channels of its input, and is residual if its kind knows that.
-        stride: Stride in pixels; 1 for a block that keeps its channels.
+        strides: Options of the stride in pixels, from large to small; 1 alone for a block that keeps its channels.
     """
 
     kind: type[Block]
     options: tuple[Options, ...]
-    stride: Size = 1
+    strides: tuple[Size, ...] = (1,)
 
     def __post_init__(self) -> None:
-        if not self.has_width and self.stride != 1:
-            stride = with_lists(self.stride)
+        if not self.has_width and self.strides != (1,):
+            stride = with_lists(self.strides[0])
             raise InputError(f"blocks without width keep the size of their input: stride must be 1, but is {stride}")
+        if len(self.strides) > 1 and "stride" not in field_names(self.kind):
+            raise InputError(f"blocks of kind {self.kind.kind} have no stride; remove strides")
 
     @cached_property
     def has_width(self) -> bool:
@@ -75,7 +77,8 @@ class BlockChoices:
         for option, options in self._chosen:
             values = option.values(options, channels, fields, rounding)
             fields[option.field] = choose(f"{name}.{option.field}", values)
-        return _block(self.kind, self.stride, not self.has_width, *fields.items())
+        stride = choose(f"{name}.stride", self.strides) if len(self.strides) > 1 else self.strides[0]
+        return _block(self.kind, stride, not self.has_width, *fields.items())
 
     def fixed_choices(self, kinds: Sequence[str]) -> "BlockChoices":
         """Return the choices with those of these kinds fixed to their largest options."""
@@ -85,7 +88,7 @@ class BlockChoices:
     def keeping_channels(self) -> "BlockChoices":
         """Return the choices of a block that keeps the channels and the size of its input."""
         options = [() if option.field == "out" else values for option, values in self._items()]
-        return replace(self, options=tuple(options), stride=1)
+        return replace(self, options=tuple(options), strides=(1,))
 
     def _items(self) -> Iterator[tuple[Option, Options]]:
         return zip(self.kind.options, self.options, strict=True)
@@ -114,7 +117,7 @@ class StageChoices:
 
 
 def stage_from_dict(plain: Mapping[str, Any], act: str, where: str) -> StageChoices:
-    """Return a stage from its YAML form, in which all blocks share the options and the first has width and stride.
+    """Return a stage from its YAML form, in which all blocks share the options and the first has width and strides.
 
     `act` is the activation if the stage names none.
 
@@ -124,20 +127,39 @@ def stage_from_dict(plain: Mapping[str, Any], act: str, where: str) -> StageChoi
     kind = block_kind(plain.get("kind", DEFAULT_KIND), where)
     options = {option.key: option for option in kind.options}
     values = {"act": act, **plain} if "act" in options else dict(plain)
-    known = {"kind", "depth", "stride"} | options.keys()
+    known = {"kind", "depth", "stride", "strides"} | options.keys()
     for key in values:
         if key not in known:
             raise unknown(f"key for {kind.kind} in {where}", key, sorted(known))
-    depth, stride = as_options(values.get("depth", 1)), read_size(values.get("stride", 1))
+    depth, strides = as_options(values.get("depth", 1)), _strides_of(values, where)
     check_types(StageChoices, {"depth": depth}, where)
-    check_size(f"stride in {where}", stride)
     check_ascending(f"depth in {where}", depth)
     chosen = []
     for option in kind.options:
         chosen.append(_options_of(option, values, where))
     with errors_in(where):
-        first = BlockChoices(kind=kind, options=tuple(chosen), stride=stride)
+        first = BlockChoices(kind=kind, options=tuple(chosen), strides=strides)
     return StageChoices(depth=depth, blocks=(first, *[first.keeping_channels()] * (depth[-1] - 1)))
+
+
+def _strides_of(values: Mapping[str, Any], where: str) -> tuple[Size, ...]:
+    """Return the options of a stage's stride: `stride` is a single one, a number or a pair; `strides` are several."""
+    if "strides" not in values:
+        strides: tuple[Size, ...] = (read_size(values.get("stride", 1)),)
+    elif "stride" in values:
+        raise InputError(f"{where} has stride and strides; remove one of the two")
+    else:
+        strides = as_options(values["strides"])
+    for stride in strides:
+        check_size(f"stride in {where}", stride)
+    try:
+        check_ascending("strides", strides[::-1])
+    except InputError:
+        raise InputError(
+            f"strides in {where} must fall, since a larger stride makes a smaller network, as in [2, 1], but are "
+            f"{with_lists(strides)}"
+        ) from None
+    return strides
 
 
 def _options_of(option: Option, values: Mapping[str, Any], where: str) -> Options:

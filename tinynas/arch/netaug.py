@@ -97,7 +97,7 @@ def _augmented_block(block: Block, channels: int, factors: Factors) -> BlockChoi
     for option in block.options:
         keeps_channels = option.field == "out" and block.residual
         options.append(() if keeps_channels else option.augmented(fields, channels, factors))
-    return BlockChoices(kind=type(block), options=tuple(options), stride=block.stride)
+    return BlockChoices(kind=type(block), options=tuple(options), strides=(block.stride,))
 
 
 def _squeezed_channels(block: Block) -> list[int]:

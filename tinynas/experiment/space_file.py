@@ -47,7 +47,8 @@ def space_to_yaml(space: SearchSpace) -> str:
 def _stage(stage: StageChoices) -> dict[str, Any]:
     """Return the YAML form of a stage: the options of its first block, which the others share."""
     first = stage.blocks[0]
-    plain: dict[str, Any] = {"kind": first.kind.kind, "depth": stage.depth, "stride": first.stride}
+    plain: dict[str, Any] = {"kind": first.kind.kind, "depth": stage.depth}
+    plain |= {"stride": first.strides[0]} if len(first.strides) == 1 else {"strides": first.strides}
     for option, values in zip(first.kind.options, first.options, strict=True):
         if values and (values != option.default or option.key == "act"):  # an act that is left out is the space's
             plain[option.key] = values

@@ -131,6 +131,12 @@ class Difference:
         """Whether the interval does not contain 0."""
         return self.half is not None and abs(self.mean) > self.half
 
+    def __str__(self) -> str:
+        text = f"{self.mean:+.2f} percentage points"
+        if self.half is None:
+            return f"{text}, from one seed"
+        return f"{text} (95% interval {self.mean - self.half:+.2f} to {self.mean + self.half:+.2f}, {self.seeds} seeds)"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
         return asdict(self)

@@ -87,19 +87,20 @@ def differences(networks: Sequence[FinishedNetwork]) -> list[Difference]:
     listed = []
     for network in networks:
         base = plain.get((network.network, network.shared, network.metric))
-        if base is not None and network is not base:
-            paired = [network.accuracies[seed] - base.accuracies[seed] for seed in _common_seeds(network, base)]
-            if paired:
-                listed.append(_difference(network, paired))
+        if base is None or network is base:
+            continue
+        if network.accuracies.keys() & base.accuracies.keys():
+            listed.append(difference_of(network, base))
     return listed
 
 
-def _common_seeds(network: FinishedNetwork, base: FinishedNetwork) -> list[int]:
-    return sorted(network.accuracies.keys() & base.accuracies.keys())
+def difference_of(network: FinishedNetwork, base: FinishedNetwork) -> Difference:
+    """Return how much more accurate a network is than another one: the mean of the differences, paired by seed.
 
-
-def _difference(network: FinishedNetwork, paired: Sequence[float]) -> Difference:
-    """Return the mean of paired differences, with its interval if there are several."""
+    Only seeds count that both have, at least one; if there are several, the difference has an interval.
+    """
+    seeds = sorted(network.accuracies.keys() & base.accuracies.keys())
+    paired = [network.accuracies[seed] - base.accuracies[seed] for seed in seeds]
     half = None
     if len(paired) > 1:
         from scipy.stats import t as student_t

@@ -8,6 +8,7 @@ from ..arch.arch import Arch
 from ..arch.budget import Budget
 from ..arch.netaug import family_factors
 from ..arch.zoo import load_arch, short_name
+from ..data.base import Data
 from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
@@ -18,10 +19,10 @@ from ..experiment.saved import read_retraining, read_supernet_config
 from ..experiment.saved_search import trains_networks
 from ..models.model_file import read_model
 from ..models.network import INITS
-from ..tasks.registry import task_named
+from ..tasks.registry import fit_to_data, task_named
 from ..utils.errors import FileError, InputError, unknown
 from ..utils.overrides import Overrides
-from .resolved_retraining import NO_LIMITS, NO_OVERRIDES, ResolvedRetraining
+from .resolved_retraining import NO_LIMITS, NO_OVERRIDES, ResolvedRetraining, fit_recipe
 from .run_network import network_of_run
 
 SUPERNET = "supernet"  # in place of a model's file: the run's supernet
@@ -52,6 +53,32 @@ def plan_retraining(
         overrides=overrides,
     )
     return resolved.plan(name)
+
+
+def plan_network(
+    run: Path, label: str, arch: Arch, data: Data, overrides: Overrides, *, fits_recipe: bool = True
+) -> RetrainPlan:
+    """Plan the retraining of a network in a run.
+
+    Args:
+        run: The run's folder.
+        label: Name of the retraining; its folder's name ends with the seed unless that is 0.
+        arch: The network.
+        data: The data set.
+        overrides: Settings of `RetrainConfig`.
+        fits_recipe: Whether settings that were not named are fitted to the network and the data.
+
+    Raises:
+        InputError: The settings contradict each other, or do not fit the network.
+    """
+    config = retraining_config(run, arch, overrides)
+    fitted = fit_to_data(arch, data)
+    notes: tuple[str, ...] = ()
+    if fits_recipe:
+        config, notes = fit_recipe(config, fitted, data, named=overrides)
+    seed = config.recipe.seed
+    folder = RunFolder(run).retraining(f"{label}-seed{seed}" if seed else label)
+    return RetrainPlan(folder=folder.path, arch=fitted, config=config, notes=notes)
 
 
 def resolve_retraining(

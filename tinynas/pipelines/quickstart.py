@@ -1,24 +1,56 @@
-"""The quickstart command: search, retrain the best network with and without NetAug, compare."""
+"""The quickstart command: a searched network beside one that is scaled by hand to the same limits."""
 
+from collections.abc import Sequence
+
+from ..arch.scaling import scale_to
+from ..data.registry import load_data
 from ..experiment.compare import compare_runs
-from ..experiment.comparison import Comparison
+from ..experiment.comparison import Comparison, Difference
 from ..experiment.config import RetrainConfig
+from ..experiment.finished import FinishedNetwork, difference_of, finished_networks
 from ..experiment.reporter import ProgressReporter
 from ..experiment.run_folder import RunFolder
 from ..experiment.search_plan import SearchPlan
+from ..utils.io import read_text
 from ..utils.overrides import Overrides
-from .planning import plan_retraining
-from .retrain import retrain
+from .planning import plan_network
+from .retrain_front import retrain_front
+from .run_supernet import space_for
 from .search import search
 
+SEARCHED, BY_HAND = "searched", "scaled-by-hand"
 
-def quickstart(plan: SearchPlan, overrides: Overrides, *, report: ProgressReporter) -> Comparison:
-    """Search, retrain the best network plain and with NetAug, compare; return the comparison.
 
-    `overrides` are settings of both retrainings, of `RetrainConfig`.
+def quickstart(
+    plan: SearchPlan, overrides: Overrides, *, seeds: int, report: ProgressReporter
+) -> tuple[Comparison, Difference]:
+    """Search, and retrain the best network and one of the same space that is scaled by hand to the same limits.
+
+    Args:
+        plan: The search; its workers also retrain.
+        overrides: Settings of the retrainings, of `RetrainConfig`; `seed` is the first seed.
+        seeds: How many times each network is retrained.
+        report: Receives messages and progress.
+
+    Returns:
+        The comparison of the run, and how much more accurate the searched network is, paired by seed.
     """
     search(plan, report=report)
-    for netaug in (False, True):
-        settings = overrides | Overrides.read({"netaug": netaug}, RetrainConfig)
-        retrain(plan_retraining(str(plan.run), overrides=settings), report=report)
-    return compare_runs([plan.run], RunFolder(plan.run).comparison_plot)
+    run = RunFolder(plan.run)
+    data = load_data(plan.config.data)
+    space = space_for(data, read_text(run.space), run.space)
+    archs = {SEARCHED: run.read_front().best_entry.arch, BY_HAND: scale_to(space, plan.budget)}
+    first = overrides.get("recipe.seed") or 0
+    plans = []
+    for seed in range(first, first + seeds):
+        for label, arch in archs.items():
+            of_seed = overrides | Overrides.read({"seed": seed}, RetrainConfig)
+            plans.append(plan_network(plan.run, label, arch, data, of_seed))
+    retrain_front(plans, workers=plan.settings.workers, report=report)
+    finished = finished_networks(run)
+    difference = difference_of(_named(finished, SEARCHED), _named(finished, BY_HAND))
+    return compare_runs([plan.run], run.comparison_plot), difference
+
+
+def _named(networks: Sequence[FinishedNetwork], label: str) -> FinishedNetwork:
+    return next(network for network in networks if network.folder.name.startswith(label))

@@ -21,7 +21,6 @@ from ..experiment.reporter import NotesOnce, ProgressReporter
 from ..experiment.results import FrontEntry
 from ..experiment.run_folder import RetrainFolder, RunFolder
 from ..experiment.saved import check_retraining
-from ..tasks.registry import fit_to_data
 from ..utils.errors import BudgetError, BusyError, FileError, InputError, TrainingError
 from ..utils.io import json_digest
 from ..utils.overrides import Overrides
@@ -29,8 +28,7 @@ from ..utils.processes import exit_on_sigterm
 from ..utils.text import counted
 from ..utils.units import format_count
 from .folder_locks import wait_until_trained
-from .planning import SUPERNET, check_name, retraining_config
-from .resolved_retraining import fit_recipe
+from .planning import SUPERNET, check_name, plan_network, retraining_config
 from .retrain import retrain
 from .worker_processes import Messages, workers_beside
 
@@ -85,8 +83,7 @@ def plan_front(
             for method in settings.ways:
                 of_seed = _of_method(method, overrides) | Overrides.read({"seed": seed}, RetrainConfig)
                 label = f"{name}-{_label(entry)}-{method.replace('+', '-')}"
-                plan = _plan(RunFolder(run), label, entry, data, of_seed, fits_recipe=fits_recipe)
-                plans.append(plan)
+                plans.append(plan_network(run, label, entry.arch, data, of_seed, fits_recipe=fits_recipe))
     for plan in plans:
         check_retraining(plan)
     return plans
@@ -261,20 +258,6 @@ def _load_data(run: Path, entry: FrontEntry, overrides: Overrides) -> Data:
     config = retraining_config(run, entry.arch, _of_method(PLAIN, overrides))
     named_in = None if overrides.get("data") else run
     return load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=named_in)
-
-
-def _plan(
-    run: RunFolder, label: str, entry: FrontEntry, data: Data, overrides: Overrides, *, fits_recipe: bool
-) -> RetrainPlan:
-    """Return the plan of one retraining; its folder's name ends with the seed unless that is 0."""
-    config = retraining_config(run.path, entry.arch, overrides)
-    arch = fit_to_data(entry.arch, data)
-    notes: tuple[str, ...] = ()
-    if fits_recipe:
-        config, notes = fit_recipe(config, arch, data, named=overrides)
-    seed = config.recipe.seed
-    folder = run.retraining(f"{label}-seed{seed}" if seed else label)
-    return RetrainPlan(folder=folder.path, arch=arch, config=config, notes=notes)
 
 
 def _of_method(method: str, overrides: Overrides) -> Overrides:

@@ -3,8 +3,8 @@
 Spaces: the best of 40 networks that a search without a supernet trains for up to 20 epochs, in each space and budget.
 Ways: in `micro`, the same search; the same with random networks; the best of 100 evaluations of a supernet that was
 trained for 10 epochs; and the middle network of the space, scaled by hand. All networks are finished alike, by the
-default recipe for 20 epochs in batches of 128, with seeds that no search used. Accuracy on search-val compares spaces,
-accuracy on test images ways. Differences are paired by seed, with the 95% interval of Student's t.
+recipe of `--recipe auto` for 20 epochs in batches of 128, with seeds that no search used. Spaces are compared on
+search-val, ways on test images. Differences are paired by seed, with the 95% interval of Student's t.
 
 Takes about 10 hours on one core. Writes the tables `budgets-spaces` and `budgets-ways` of docs/results/budgets.md.
 """
@@ -26,18 +26,16 @@ from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, load_space
 from tinynas.arch.scaling import scale_to
-from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.fitted_recipe import SETTINGS
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import TRAIN, SearchSettings
-from tinynas.pipelines.resolved_retraining import fit_recipe
 from tinynas.pipelines.search import search
 from tinynas.training.recipe import Recipe
-from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import format_count
 
 SEEDS = range(1, 6)  # searches have seed 0
-RECIPE = Recipe(epochs=20, batch_size=128)
+RECIPE = Recipe(epochs=20, batch_size=128, **SETTINGS)  # with the settings of `--recipe auto`
 VARIANTS = Path(__file__).parent / "search_spaces"  # files of the spaces that do not come with tinynas
 OLD, NEW = "micro-v1", "micro"
 SPACES = (OLD, NEW, *sorted(path.stem for path in VARIANTS.glob("*.yaml")))
@@ -66,11 +64,11 @@ def plan_search(space: str, way: str, budget: int) -> SearchPlan:
     file = VARIANTS / f"{space}.yaml"
     config = SupernetConfig(space=str(file) if file.exists() else space, data=DATA)
     if way == SUPERNET:
-        recipe = replace(RECIPE, epochs=10)
+        recipe = replace(config.recipe, epochs=10, batch_size=RECIPE.batch_size)
         settings = SearchSettings(trials=100, target="generic")
         name = f"budgets {space} {way}"
     else:
-        recipe = replace(RECIPE, augmentation="light")
+        recipe = RECIPE
         sampler = "random" if way == RANDOM else "predictor"
         settings = SearchSettings(trials=40, evaluate=TRAIN, sampler=sampler, target="generic")
         name = f"budgets {space} {way} {budget}"
@@ -80,9 +78,7 @@ def plan_search(space: str, way: str, budget: int) -> SearchPlan:
 
 def finish(arch: Arch, name: str, seed: int) -> dict:
     """Train a network by the default recipe; return its accuracies in percent, and its costs."""
-    data = load_data(DATA)
     config = RetrainConfig(data=DATA, recipe=replace(RECIPE, seed=seed))
-    config, _ = fit_recipe(config, arch, data, named=Overrides())
     folder = SCRATCH / slug(f"budgets {name} {seed}")
     metrics = retrain_network(folder, arch, config)
     *_, last = (folder / "log.jsonl").read_text().splitlines()
@@ -92,7 +88,6 @@ def finish(arch: Arch, name: str, seed: int) -> dict:
         "train": metrics["train_accuracy"],
         "macs": metrics["macs"],
         "params": metrics["params"],
-        "augmentation": config.recipe.augmentation,
     }
 
 

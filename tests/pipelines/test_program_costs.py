@@ -7,7 +7,7 @@ import pytest
 import tinynas
 from tinynas.utils.errors import BudgetError, FileError, InputError
 
-QUICK = {"space": "micro", "data": "digits", "epochs": 1, "batch_size": 256, "trials": 8, "seed": 1}
+QUICK = {"space": "micro-v1", "data": "digits", "epochs": 1, "batch_size": 256, "trials": 8, "seed": 1}
 
 
 def energy(arch):
@@ -110,7 +110,7 @@ def test_function_that_fails_ends_the_search_before_training(tmp_path):
 
 
 def test_a_limit_may_leave_out_the_smallest_networks(tmp_path):
-    limit = depthless(tinynas.load_space("micro").min()) / 20
+    limit = depthless(tinynas.load_space("micro-v1").min()) / 20
     run = tinynas.search(
         costs={"depthless": depthless},
         limits={"depthless": limit},

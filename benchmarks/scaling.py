@@ -15,7 +15,7 @@ from common.supernets import DATA, SPACE, searched_arch
 from common.tables import Table
 
 from tinynas import Arch, Budget, load_space
-from tinynas.arch.scaling import scale_to
+from tinynas.arch.scaling import middle_of, scale_to
 from tinynas.experiment.config import RetrainConfig
 from tinynas.training.recipe import Recipe
 from tinynas.utils.units import format_count
@@ -25,7 +25,7 @@ KINDS = ("by hand", "searched")
 
 def choose_arch(kind: str, budget: int) -> dict:
     """Return the network that is retrained for a budget, as plain data."""
-    arch = scale_to(load_space(SPACE), Budget(macs=budget)) if kind == "by hand" else searched_arch(budget)
+    arch = scale_to(middle_of(load_space(SPACE)), Budget(macs=budget)) if kind == "by hand" else searched_arch(budget)
     return arch.to_dict()
 
 

@@ -11,9 +11,9 @@ def test_quickstart_command_leaves_a_run_for_every_other_command(tinynas, tmp_pa
     document = json.loads(out)
     assert [s["name"] for s in document["series"]] == ["searched", "retrained"]
     networks = {point["name"]: point for point in document["series"][1]["points"]}
-    assert set(networks) == {"searched", "scaled-by-hand"}
+    assert set(networks) == {"searched", "mobilenet-v2-tiny-scaled"}
     assert all(point["macs"] <= 100_000 and point["seeds"] == 2 for point in networks.values())
-    difference = networks["searched"]["accuracy"] - networks["scaled-by-hand"]["accuracy"]
+    difference = networks["searched"]["accuracy"] - networks["mobilenet-v2-tiny-scaled"]["accuracy"]
     assert document["difference"]["mean"] == pytest.approx(difference)
     assert Path(document["picture"]).read_bytes().startswith(b"\x89PNG")
 

@@ -1,5 +1,6 @@
-"""Scaling by hand: the middle network of a search space, as wide as a budget allows."""
+"""Scaling by hand: a network as wide as a budget allows."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,37 +11,40 @@ from .budget import Budget
 from .cost import cost
 from .space import SearchSpace
 
-_WIDEST, _NARROWEST = 400, 5  # percent of the middle network's channels
+_WIDEST, _NARROWEST = 400, 1  # percent of the network's channels
 
 
-def scale_to(space: SearchSpace, budget: Budget) -> Arch:
-    """Return the network that is found without a search: the middle one of a space, scaled to a budget.
-
-    Every choice of the space is at its middle option, the lower one of two; all channels are then multiplied by the
-    largest factor within the budget, in steps of 0.01, and rounded to multiples of the space's divisor (the width
-    multiplier of MobileNets, Howard et al., 2017, section 3.3).
+def scale_to(arch: Arch, budget: Budget, *, divisor: int = 4) -> Arch:
+    """Return a network scaled to a budget by a width multiplier, as without a search (MobileNets, section 3.3).
 
     Args:
-        space: The search space.
-        budget: Limits of the network.
+        arch: The network that is scaled.
+        budget: Limits of the scaled network.
+        divisor: Its channels are multiples of it.
 
     Returns:
-        The network; its channels need not be options of the space.
+        The network with all channels times the largest factor within the budget, in steps of 0.01.
 
     Raises:
-        BudgetError: No scaling keeps the limits.
+        BudgetError: No factor from 0.01 to 4 keeps the limits.
 
     Example:
-        >>> from tinynas import Budget, cost, load_space
-        >>> cost(scale_to(load_space("micro"), Budget(macs=100_000))).macs
-        97456
+        >>> from dataclasses import replace
+        >>> from tinynas import Budget, cost, load_arch
+        >>> small = scale_to(replace(load_arch("mobilenet-v2-tiny"), resolution=96), Budget(macs=5_000_000))
+        >>> small.stem.out, cost(small).macs
+        (12, 4967348)
     """
-    network = _middle(space)
     for percent in range(_WIDEST, _NARROWEST - 1, -1):
-        arch = scaled(network, percent / 100, divisor=space.divisor)
-        if budget.fits(cost(arch)):
-            return arch
-    raise BudgetError(f"no scaling of the space's middle network keeps {budget.describe()}; raise the limits")
+        network = scaled(arch, percent / 100, divisor=divisor)
+        if budget.fits(cost(network)):
+            return network
+    raise BudgetError(f"no scaling of the network keeps {budget.describe()}; raise the limits, or lower its resolution")
+
+
+def middle_of(space: SearchSpace) -> Arch:
+    """Return the network of a space with every choice at its middle option, the lower one of two."""
+    return space.decode({name: (count - 1) // 2 for name, count in space.genes().items()})
 
 
 def scaled(arch: Arch, width: float, *, divisor: int) -> Arch:
@@ -54,21 +58,28 @@ def scaled(arch: Arch, width: float, *, divisor: int) -> Arch:
             blocks.append(_scaled_block(block, channels, width, divisor))
             channels = blocks[-1].out
         stages.append(tuple(blocks))
-    return replace(arch, stem=stem, stages=tuple(stages))
-
-
-def _middle(space: SearchSpace) -> Arch:
-    return space.decode({name: (count - 1) // 2 for name, count in space.genes().items()})
+    head: Any = arch.head
+    head = replace(head, **_sizes(head, ("conv", "hidden", "width"), width, divisor))
+    return replace(arch, stem=stem, stages=tuple(stages), head=head)
 
 
 def _scaled_block(block: Any, channels: int, width: float, divisor: int) -> Block:
     """Return a block for input of so many channels; one with a residual connection has as many at its output."""
-    is_residual = getattr(block, "residual", False)
-    sizes = {"out": channels if is_residual else _multiple(block.out * width, divisor)}
-    if getattr(block, "mid", 0):
-        sizes["mid"] = _multiple(block.mid * width, divisor)
+    sizes = _sizes(block, ("out", "mid"), width, divisor)
+    if getattr(block, "residual", False):
+        sizes["out"] = channels
     scaled_block: Block = replace(block, **sizes)
     return scaled_block
+
+
+def _sizes(part: Any, names: Sequence[str], width: float, divisor: int) -> dict[str, int]:
+    """Return the channels of a block or head by name, times `width`, as far as it has them."""
+    sizes = {}
+    for name in names:
+        channels = getattr(part, name, 0)
+        if channels:
+            sizes[name] = _multiple(channels * width, divisor)
+    return sizes
 
 
 def _multiple(channels: float, divisor: int) -> int:

@@ -1,8 +1,10 @@
 """The quickstart command: a searched network beside one that is scaled by hand to the same limits."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..arch.scaling import scale_to
+from ..arch.zoo import load_arch
 from ..data.registry import load_data
 from ..experiment.compare import compare_runs
 from ..experiment.comparison import Comparison, Difference
@@ -11,20 +13,21 @@ from ..experiment.finished import FinishedNetwork, difference_of, finished_netwo
 from ..experiment.reporter import ProgressReporter
 from ..experiment.run_folder import RunFolder
 from ..experiment.search_plan import SearchPlan
-from ..utils.io import read_text
+from ..tasks.registry import fit_to_data
 from ..utils.overrides import Overrides
 from .planning import plan_network
 from .retrain_front import retrain_front
-from .run_supernet import space_for
 from .search import search
 
-SEARCHED, BY_HAND = "searched", "scaled-by-hand"
+PUBLISHED = "mobilenet-v2-tiny"
+_RESOLUTION = 28  # that of the images
+SEARCHED, BY_HAND = "searched", f"{PUBLISHED}-scaled"
 
 
 def quickstart(
     plan: SearchPlan, overrides: Overrides, *, seeds: int, report: ProgressReporter
 ) -> tuple[Comparison, Difference]:
-    """Search, and retrain the best network and one of the same space that is scaled by hand to the same limits.
+    """Search, and retrain the best network and a published one that is scaled by hand to the same limits.
 
     Args:
         plan: The search; its workers also retrain.
@@ -38,8 +41,8 @@ def quickstart(
     search(plan, report=report)
     run = RunFolder(plan.run)
     data = load_data(plan.config.data)
-    space = space_for(data, read_text(run.space), run.space)
-    archs = {SEARCHED: run.read_front().best_entry.arch, BY_HAND: scale_to(space, plan.budget)}
+    small = replace(load_arch(PUBLISHED), resolution=_RESOLUTION)
+    archs = {SEARCHED: run.read_front().best_entry.arch, BY_HAND: scale_to(fit_to_data(small, data), plan.budget)}
     first = overrides.get("recipe.seed") or 0
     plans = []
     for seed in range(first, first + seeds):

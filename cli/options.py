@@ -49,7 +49,7 @@ RecipeName = Annotated[
     _option(
         "--recipe",
         metavar="auto|NAME|FILE.yaml",
-        help="auto, the default: settings fitted to the network and the number of its training images; defaults: those "
+        help="auto, the default: settings that suit small networks on small images, for those; defaults: those "
         "of this page; a published training, e.g. imagenet-netaug-mcunet, or a file like it: settings, as --config has "
         "them, and the network to train if no other is named. --config and options override all of them.",
     ),

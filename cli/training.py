@@ -255,7 +255,6 @@ def quickstart(
     as_json: opt.AsJson = False,
 ) -> None:
     """Search a network for 100K MACs, and compare it with a published one that is scaled to them, on real images."""
-    from tinynas.experiment.fitted_recipe import SETTINGS
     from tinynas.experiment.run_folder import RunFolder
     from tinynas.pipelines.quickstart import BY_HAND
     from tinynas.pipelines.quickstart import quickstart as run_quickstart
@@ -263,9 +262,9 @@ def quickstart(
     from tinynas.utils.distributed import choose_device
 
     choose_device(device)
-    training = {"epochs": epochs, **SETTINGS}
-    searched = {"space": "micro", "data": "mnist-5k", "evaluate": "train", "trials": trials, "workers": workers}
-    overrides = Overrides.read({**searched, **training, "seed": seed}, SearchSettings, SupernetConfig)
+    training = {"space": "micro", "data": "mnist-5k", "epochs": epochs, "seed": seed}
+    searched = {"evaluate": "train", "trials": trials, "workers": workers}
+    overrides = Overrides.read(training | searched, SearchSettings, SupernetConfig)
     plan = plan_search(run, budget=Budget(macs=100_000), overrides=overrides)
     finished = Overrides.read({"epochs": epochs, "seed": seed + 1}, RetrainConfig)  # a seed that no search has seen
     with Screen(as_json) as screen:

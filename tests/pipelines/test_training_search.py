@@ -20,6 +20,7 @@ from tinynas.experiment.config import OF_SUPERNET, RetrainConfig, SupernetConfig
 from tinynas.experiment.log import last_record
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.run_folder import RunFolder
+from tinynas.experiment.saved import read_supernet_config
 from tinynas.experiment.saved_search import read_search
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
@@ -287,6 +288,19 @@ def test_recipe_is_by_default_that_of_retrain(tmp_path):
         config = plan_search(tmp_path / "run", task=task, overrides=overrides).config
         assert config.recipe == RetrainConfig.for_task(task).recipe
     assert planned(tmp_path / "run").config.recipe == SupernetConfig().recipe
+
+
+def test_recipe_of_a_new_run_is_fitted_where_it_is_not_named(watched, tmp_path):
+    named = {"space": "micro", "data": "digits", "evaluate": "train", "epochs": 1, "trials": 2, "weight_decay": 0.0}
+    overrides = Overrides.read(named, SearchSettings, SupernetConfig)
+    plan = plan_search(tmp_path / "run", budget=Budget(macs=200_000), overrides=overrides)
+    report = Quiet()
+    search(plan, report=report)
+    recipe = read_supernet_config(tmp_path / "run").recipe
+    assert (recipe.augmentation, recipe.label_smoothing, recipe.weight_decay) == ("light", 0.0, 0.0)
+    assert "recipe auto: augmentation light, label_smoothing 0" in report.notes
+    again = plan_search(tmp_path / "run", budget=Budget(macs=200_000), overrides=Overrides())
+    assert (again.named, again.config.recipe) == (None, recipe)
 
 
 def test_what_needs_a_supernet_is_refused(trained, searched_once, tmp_path):

@@ -22,6 +22,7 @@ from .results import SearchResult
 from .run_folder import RunFolder
 
 _MARKERS = "osD^vPX*"
+_NAMED = 2  # points of a line, at most, beside which their names are written
 
 
 def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None = None) -> Comparison:
@@ -113,7 +114,15 @@ def _plot_series(series: ComparedSeries, costs: Sequence[str]) -> Series:
     marker = "*" if "NetAug" in series.name else "s" if series.split == "test" else "o"
     if series.line:
         deviations = [point.deviation or 0.0 for point in series.points]
-        return Series(label=label, points=series.positions(costs), line=True, marker=marker, deviations=deviations)
+        names = [point.name for point in series.points] if len(series.points) <= _NAMED else []
+        return Series(
+            label=label,
+            points=series.positions(costs),
+            line=True,
+            marker=marker,
+            annotate=names,
+            deviations=deviations,
+        )
     texts = [f"{point.accuracy:.1f}" for point in series.points]
     return Series(label=label, points=series.positions(costs), marker=marker, annotate=texts)
 

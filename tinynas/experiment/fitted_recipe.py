@@ -5,16 +5,18 @@ networks of any capacity that was tried. They are chosen for all, with what is k
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..arch.arch import Arch
 from ..arch.cost import cost
 from ..utils.overrides import Overrides
 from ..utils.settings import format_value
 from ..utils.units import format_count
-from .config import RetrainConfig
+from .config import RetrainConfig, SupernetConfig
 
 SETTINGS: dict[str, Any] = {"augmentation": "light", "label_smoothing": 0.0, "weight_decay": 1e-3}
+ConfigT = TypeVar("ConfigT", RetrainConfig, SupernetConfig)
+
 _MEASURED = (0.08, 19)  # parameters for each training image of the networks that they were tried on
 
 
@@ -30,11 +32,11 @@ class FittedRecipe:
     settings: dict[str, Any]
     reason: str
 
-    def complete(self, config: RetrainConfig, named: Overrides) -> tuple[RetrainConfig, tuple[str, ...]]:
+    def complete(self, config: ConfigT, named: Overrides) -> tuple[ConfigT, tuple[str, ...]]:
         """Return a configuration with these settings but those that were named, and two lines that say so.
 
         Args:
-            config: All settings.
+            config: All settings, of a retraining or of a search that trains every network.
             named: The settings that were named, which are kept.
 
         Returns:
@@ -48,14 +50,14 @@ class FittedRecipe:
             return config, ()
         words = [f"{name} {format_value(value)}" for name, value in chosen.items()]
         lines = (f"recipe auto: {', '.join(words)}", f"recipe auto: {self.reason}")
-        return Overrides.read(chosen, RetrainConfig).apply(config), lines
+        return Overrides.read(chosen, type(config)).apply(config), lines
 
 
-def fitted_recipe(arch: Arch, *, images: int) -> FittedRecipe:
-    """Return the settings that fit a network and the number of its training images.
+def fitted_recipe(*archs: Arch, images: int) -> FittedRecipe:
+    """Return the settings that fit networks and the number of their training images.
 
     Args:
-        arch: The network, fitted to its data set.
+        *archs: The network, fitted to its data set; or the smallest and the largest one of a search.
         images: Number of training images.
 
     Example:
@@ -63,13 +65,17 @@ def fitted_recipe(arch: Arch, *, images: int) -> FittedRecipe:
         >>> fitted_recipe(load_space("micro").min(), images=54_000).settings["augmentation"]
         'light'
     """
-    params = cost(arch).params
-    ratio = params / images
-    per_image = f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+    params, ratios = [], []
+    for arch in archs:
+        params.append(format_count(cost(arch).params))
+        ratios.append(_ratio_text(cost(arch).params / images))
     low, high = _MEASURED
-    was_tried = "in" if low * 0.9 <= ratio <= high * 1.1 else "outside"
     reason = (
-        f"the best of what was tried on networks of {low} to {high} parameters for each training image; this one is "
-        f"{was_tried} that range: {format_count(params)} for {images:,} images, {per_image} for each"
+        f"best or level with the best on networks of {low} to {high} parameters for each training image; here are "
+        f"{' to '.join(ratios)}: {' to '.join(params)} for {images:,} images"
     )
     return FittedRecipe(settings=dict(SETTINGS), reason=reason)
+
+
+def _ratio_text(ratio: float) -> str:
+    return f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"

@@ -13,6 +13,7 @@ from ..arch.own_costs import OwnCosts
 from ..arch.space import SearchSpace
 from ..arch.targets import Target, find_target
 from ..utils.errors import InputError
+from ..utils.overrides import Overrides
 from .config import SupernetConfig
 from .saved_search import SavedSearch
 from .search_settings import PROGRAM_SAMPLER, SearchSettings
@@ -33,6 +34,8 @@ class SearchPlan:
         own: Costs of the user's own.
         sampler: Sampler of a program's own, a `BaseSampler` of Optuna; None if the settings name one.
         resumed: The search that is resumed; empty if none is.
+        named: The settings that were named, if the others of the recipe are fitted to the data set: in a new run
+            whose networks are all trained.
         tensorboard: Whether to write scalars for TensorBoard.
     """
 
@@ -46,6 +49,7 @@ class SearchPlan:
     own: OwnCosts = field(default_factory=OwnCosts)
     sampler: Any = None
     resumed: SavedSearch = field(default_factory=SavedSearch)
+    named: Overrides | None = None
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

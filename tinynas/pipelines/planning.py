@@ -75,7 +75,7 @@ def plan_network(
     fitted = fit_to_data(arch, data)
     notes: tuple[str, ...] = ()
     if fits_recipe:
-        config, notes = fit_recipe(config, fitted, data, named=overrides)
+        config, notes = fit_recipe(config, fitted, data=data, named=overrides)
     seed = config.recipe.seed
     folder = RunFolder(run).retraining(f"{label}-seed{seed}" if seed else label)
     return RetrainPlan(folder=folder.path, arch=fitted, config=config, notes=notes)

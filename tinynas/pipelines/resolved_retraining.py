@@ -9,7 +9,7 @@ from ..data.base import Data
 from ..data.memory import MemorySplit
 from ..data.registry import load_data
 from ..experiment.config import RetrainConfig
-from ..experiment.fitted_recipe import fitted_recipe
+from ..experiment.fitted_recipe import ConfigT, fitted_recipe
 from ..experiment.plans import RetrainPlan
 from ..experiment.run_folder import RunFolder
 from ..experiment.runs import new_run_path
@@ -56,7 +56,7 @@ class ResolvedRetraining:
         arch = fit_to_data(self.arch, data)
         if not self.fits_recipe:
             return replace(self, arch=arch)
-        config, notes = fit_recipe(self.config, arch, data, named=self.named)
+        config, notes = fit_recipe(self.config, arch, data=data, named=self.named)
         return replace(self, arch=arch, config=config, notes=notes)
 
     def plan(self, name: str | None) -> RetrainPlan:
@@ -69,14 +69,12 @@ class ResolvedRetraining:
         return RetrainPlan(folder=folder, arch=fitted.arch, config=fitted.config, notes=fitted.notes)
 
 
-def fit_recipe(
-    config: RetrainConfig, arch: Arch, data: Data, *, named: Overrides
-) -> tuple[RetrainConfig, tuple[str, ...]]:
-    """Fit the recipe of a retraining to its network and data, as far as settings were not named.
+def fit_recipe(config: ConfigT, *archs: Arch, data: Data, named: Overrides) -> tuple[ConfigT, tuple[str, ...]]:
+    """Fit a recipe to networks and data, as far as settings were not named.
 
     Args:
         config: All settings.
-        arch: The network, fitted to the data set.
+        *archs: The network, fitted to the data set; or the smallest and the largest one of a search.
         data: The data set.
         named: The settings that were named.
 
@@ -84,9 +82,9 @@ def fit_recipe(
         The settings, and the lines that say what was chosen and why. Without any the defaults stay: for detectors, and
         for photographs, which are read one by one; the rule is from small images, which are in memory.
     """
-    if arch.task != "classify" or not isinstance(data.train, MemorySplit):
+    if data.task != "classify" or not isinstance(data.train, MemorySplit):
         return config, ()
-    return fitted_recipe(arch, images=len(data.train)).complete(config, named)
+    return fitted_recipe(*archs, images=len(data.train)).complete(config, named)
 
 
 def _retraining_folder(run: Path, name: str | None, config: RetrainConfig, budget: Budget = NO_LIMITS) -> Path:

@@ -1,7 +1,7 @@
 """The search command: train a run's supernet, then search it; or search networks that are trained one by one."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from ..utils.io import removed_if_empty, write, write_yaml
 from .block_check import check_blocks
 from .folder_locks import supernet_lock
 from .model_data import check_same_data
+from .resolved_retraining import fit_recipe
 from .run_supernet import space_for, space_text
 from .search_limits import check_costs, feasible_networks, note_other_limits
 from .search_planning import check_evaluation, search_settings
@@ -112,6 +113,7 @@ def _search_by_training(plan: SearchPlan, *, report: ProgressReporter) -> Search
         )
     with removed_if_empty(plan.run):
         loaded = _load(plan)
+        plan = loaded.plan
         use_backend(Supernet(loaded.space).to(device()), plan.config.recipe, note=report.note)
         loaded.describe(report)
         loaded.save()
@@ -134,6 +136,7 @@ class _LoadedSearch:
         space: The search space, fitted to the data set.
         data: The data set.
         identity: Its classes, images and labels.
+        notes: What there is to say about the recipe.
     """
 
     plan: SearchPlan
@@ -141,11 +144,12 @@ class _LoadedSearch:
     space: SearchSpace
     data: Data
     identity: DataIdentity
+    notes: tuple[str, ...] = ()
 
     def describe(self, report: ProgressReporter) -> None:
         """Say what the data set is, and whether the search has other limits than the one that it resumes."""
         note_other_limits(self.plan, report)
-        for line in summarise(self.data, self.plan.config.data).lines():
+        for line in (*summarise(self.data, self.plan.config.data).lines(), *self.notes):
             report.note(line)
 
     def save(self) -> None:
@@ -176,9 +180,13 @@ def _load(plan: SearchPlan) -> _LoadedSearch:
     feasible = feasible_networks(plan, space)
     feasible.check()
     check_precision(config.recipe.precision, device())
+    notes: tuple[str, ...] = ()
+    if plan.named is not None:
+        config, notes = fit_recipe(config, space.min(), space.max(), data=data, named=plan.named)
+        plan = replace(plan, config=config)
     check_augmentation(config.recipe, data)
     _try_sampler(plan, feasible)
-    return _LoadedSearch(plan=plan, text=text, space=space, data=data, identity=identity)
+    return _LoadedSearch(plan=plan, text=text, space=space, data=data, identity=identity, notes=notes)
 
 
 def _try_sampler(plan: SearchPlan, feasible: Feasible) -> None:

@@ -103,6 +103,7 @@ def plan_search(
         own=own,
         sampler=sampler,
         resumed=last,
+        named=overrides if settings.trains and not (run and RunFolder(run).config.exists()) else None,
     )
     return plan if run else replace(plan, run=reserve_folder(plan.run))
 

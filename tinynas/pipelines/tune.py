@@ -107,7 +107,7 @@ def plan_tuning(run: Path, *, name: str, trials: int, budget: Budget, overrides:
     named_in = None if overrides.get("data") else run
     data = load_data(config.data, skip_unreadable=config.skip_unreadable, named_in=named_in)
     arch = fit_to_data(arch, data)
-    config, notes = fit_recipe(config, arch, data, named=overrides)
+    config, notes = fit_recipe(config, arch, data=data, named=overrides)
     return TunePlan(run=run, name=name, arch=arch, config=config, tuned=tuned, trials=trials, notes=notes)
 
 

@@ -8,6 +8,7 @@ import pytest
 from helpers import ROOT
 
 SCRIPTS = (
+    "budgets",
     "deploy",
     "detect",
     "load",

@@ -299,8 +299,8 @@ def test_recipe_of_a_new_run_is_fitted_where_it_is_not_named(watched, tmp_path):
     recipe = read_supernet_config(tmp_path / "run").recipe
     assert (recipe.augmentation, recipe.label_smoothing, recipe.weight_decay) == ("light", 0.0, 0.0)
     assert "recipe auto: augmentation light, label_smoothing 0" in report.notes
-    again = plan_search(tmp_path / "run", budget=Budget(macs=200_000), overrides=Overrides())
-    assert (again.named, again.config.recipe) == (None, recipe)
+    again = plan_search(tmp_path / "run", budget=Budget(macs=200_000), overrides=overrides)
+    assert (again.named, again.config.recipe) == (None, recipe), "the run's recipe stays"
 
 
 def test_what_needs_a_supernet_is_refused(trained, searched_once, tmp_path):

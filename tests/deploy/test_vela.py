@@ -126,7 +126,7 @@ def test_twice_the_macs_a_cycle_take_less_time(any_space):
 
 
 def test_vela_stays_within_an_sram_limit_at_the_expense_of_time():
-    content = written(load_space("micro").max())
+    content = written(load_space("micro-v1").max())
     free, limited = compile_file(content, "ethos-u55-128"), compile_file(content, "ethos-u55-128", sram=30_000)
     assert limited.estimate.sram <= 30_000 < free.estimate.sram
     assert limited.estimate.cycles > free.estimate.cycles

@@ -9,13 +9,14 @@ Takes about 1 hour on one core. Writes the table `scaling` of docs/results/ranki
 
 from common.cells import Cells
 from common.command import run_benchmark
+from common.middle import middle_of
 from common.retraining import SEEDS, SIZES, retrain_network, scaling_folder
 from common.stats import mean_std
 from common.supernets import DATA, SPACE, searched_arch
 from common.tables import Table
 
-from tinynas import Arch, Budget, load_space
-from tinynas.arch.scaling import middle_of, scale_to
+from tinynas import Arch, Budget
+from tinynas.arch.scaling import scale_to
 from tinynas.experiment.config import RetrainConfig
 from tinynas.training.recipe import Recipe
 from tinynas.utils.units import format_count
@@ -25,7 +26,7 @@ KINDS = ("by hand", "searched")
 
 def choose_arch(kind: str, budget: int) -> dict:
     """Return the network that is retrained for a budget, as plain data."""
-    arch = scale_to(middle_of(load_space(SPACE)), Budget(macs=budget)) if kind == "by hand" else searched_arch(budget)
+    arch = scale_to(middle_of(SPACE), Budget(macs=budget)) if kind == "by hand" else searched_arch(budget)
     return arch.to_dict()
 
 

@@ -18,6 +18,7 @@ from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils.errors import InputError
 from tinynas.utils.overrides import Overrides
+from tinynas.utils.text import counted
 
 from . import options as opt
 from .screen import Screen
@@ -189,7 +190,8 @@ def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping
     plans = plan_front(run, settings, name=name, budget=budget, overrides=overrides, fits_recipe=fits_recipe)
     networks = len({plan.arch for plan in plans})
     if settings.front and networks < settings.front:
-        screen.note(f"the front has {networks} networks within the limits; {settings.front} were asked for")
+        there_are = f"the search evaluated {counted(networks, 'network')} within the limits"
+        screen.note(f"{there_are}; {settings.front} were asked for")
     with screen:
         retrain_front(plans, workers=settings.workers, report=screen)
     plot = RunFolder(run).comparison_plot

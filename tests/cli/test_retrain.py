@@ -135,7 +135,7 @@ def test_retrain_command_reads_a_retrainings_config(searched, watched, tinynas, 
 @pytest.mark.slow
 def test_front_is_retrained_by_workers_to_the_bits_of_one_process(tinynas, fails, tmp_path):
     code, _, err = tinynas(
-        "search", "--space", "micro-v1", "--flops", "300K", "--epochs", "1", "--trials", "9", "--run", "r"
+        "search", "--space", "micro", "--flops", "300K", "--epochs", "1", "--trials", "9", "--run", "r"
     )
     assert code == 0, err
     words = ["retrain", "r", "--front", "2", "--both", "--epochs", "1", "--seeds", "2"]

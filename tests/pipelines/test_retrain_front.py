@@ -1,5 +1,5 @@
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -7,12 +7,13 @@ from helpers import Quiet
 from tinynas.arch.budget import Budget
 from tinynas.arch.cost import Cost
 from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.front_choice import networks_to_retrain, spread_over_front
 from tinynas.experiment.front_settings import FrontSettings
 from tinynas.experiment.results import FrontEntry
 from tinynas.experiment.run_folder import RetrainFolder, RunFolder
 from tinynas.pipelines.folder_locks import retraining_lock
 from tinynas.pipelines.program_front import retrain_front as retrain_program
-from tinynas.pipelines.retrain_front import plan_front, retrain_front, spread_over_front
+from tinynas.pipelines.retrain_front import plan_front, retrain_front
 from tinynas.pipelines.tune import plan_tuning
 from tinynas.utils.errors import BudgetError, FileError, InputError, TrainingError
 from tinynas.utils.overrides import Overrides
@@ -46,6 +47,15 @@ def entries_at(arch, *macs):
 def test_networks_are_spread_evenly_over_a_log_scale(space, count, chosen):
     entries = entries_at(space.min(), 1, 2, 30, 100, 300, 10_000)
     assert [entry.cost.macs for entry in spread_over_front(entries, count, cost="macs")] == chosen
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, [30]), (2, [1, 30]), (3, [1, 30, 90]), (4, [1, 30, 40, 90]), (9, [1, 30, 40, 90, 95])]
+)
+def test_fronts_of_too_few_networks_are_filled_up_from_the_next(space, count, chosen):
+    front, beaten, last = entries_at(space.min(), 1, 30), entries_at(space.min(), 40, 90), entries_at(space.min(), 95)
+    entries = [*last, *(replace(entry, accuracy=entry.accuracy - 0.5) for entry in beaten), *front]
+    assert [entry.cost.macs for entry in networks_to_retrain(entries, count, costs=("macs",))] == chosen
 
 
 def test_every_network_is_planned_in_every_way_with_every_seed(searched):

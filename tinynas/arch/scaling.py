@@ -9,7 +9,6 @@ from .arch import Arch
 from .blocks import Block
 from .budget import Budget
 from .cost import cost
-from .space import SearchSpace
 
 _WIDEST, _NARROWEST = 400, 1  # percent of the network's channels
 
@@ -40,11 +39,6 @@ def scale_to(arch: Arch, budget: Budget, *, divisor: int = 4) -> Arch:
         if budget.fits(cost(network)):
             return network
     raise BudgetError(f"no scaling of the network keeps {budget.describe()}; raise the limits, or lower its resolution")
-
-
-def middle_of(space: SearchSpace) -> Arch:
-    """Return the network of a space with every choice at its middle option, the lower one of two."""
-    return space.decode({name: (count - 1) // 2 for name, count in space.genes().items()})
 
 
 def scaled(arch: Arch, width: float, *, divisor: int) -> Arch:

@@ -1,10 +1,9 @@
 """Retraining of several networks of a run, spread over its Pareto front, in several ways and with several seeds."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import log
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..data.base import Data
 from ..data.registry import load_data
 from ..experiment.config import RetrainConfig
 from ..experiment.evaluated import EvaluatedNetworks
+from ..experiment.front_choice import networks_to_retrain
 from ..experiment.front_settings import NETAUG, PLAIN, TEACHER, FrontSettings
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import NotesOnce, ProgressReporter
@@ -47,7 +47,8 @@ def plan_front(
     """Plan the retrainings of networks of a run: every network, in every way, with every seed.
 
     The smallest and the largest network of the front are among them; the others are those nearest to even steps of the
-    front's first cost, on a log scale. Those of the first seed come first.
+    front's first cost, on a log scale. A front of too few networks is filled up with evaluated ones that only it beats,
+    then with those that only these beat. Those of the first seed come first.
 
     Args:
         run: The run's folder.
@@ -71,10 +72,10 @@ def plan_front(
     if overrides.get("netaug") is not None:
         raise InputError(f"netaug is a way of training here: remove it, and add --methods plain,{NETAUG} or --both")
     front = RunFolder(run).read_front()
-    entries = EvaluatedNetworks(networks=front.front).within(budget)
-    if not entries:
+    if not EvaluatedNetworks(networks=front.front).within(budget):
         raise BudgetError(f"no network of the front of {run} keeps {budget.describe()}; raise the limits")
-    chosen = spread_over_front(entries, settings.front, cost=front.objectives[0])
+    evaluated = RunFolder(run).read_evaluations().within(budget)
+    chosen = networks_to_retrain(evaluated, settings.front, costs=front.objectives)
     data = _load_data(run, chosen[0], overrides)
     first_seed = overrides.get("recipe.seed") or 0
     plans = []
@@ -87,36 +88,6 @@ def plan_front(
     for plan in plans:
         check_retraining(plan)
     return plans
-
-
-def spread_over_front(entries: Sequence[FrontEntry], count: int, *, cost: str) -> list[FrontEntry]:
-    """Return so many networks of a front, or all if it has fewer, evenly spread over a cost on a log scale.
-
-    Args:
-        entries: The front, in ascending order of the cost.
-        count: How many networks; of one only, the most accurate.
-        cost: Name of the cost.
-
-    Returns:
-        The networks in ascending order of the cost, the smallest and the largest among them.
-    """
-    if count == 1:
-        return [max(entries, key=_accuracy)]
-    positions = [log(entry.cost.named()[cost]) for entry in entries]
-    step = (positions[-1] - positions[0]) / (count - 1)
-    left = dict(enumerate(positions))
-    chosen = []
-    for number in range(min(count, len(entries))):
-        nearest = _nearest(left, positions[0] + number * step)
-        del left[nearest]
-        chosen.append(nearest)
-    return [entries[index] for index in sorted(chosen)]
-
-
-def _nearest(positions: Mapping[int, float], wanted: float) -> int:
-    """Return the index of the position nearest to one."""
-    distances = {index: abs(position - wanted) for index, position in positions.items()}
-    return min(distances, key=distances.__getitem__)
 
 
 def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: ProgressReporter) -> None:
@@ -274,7 +245,3 @@ def _of_method(method: str, overrides: Overrides) -> Overrides:
 def _label(entry: FrontEntry) -> str:
     """Return what tells a network from the others in the names of its retrainings: its MACs and a digest."""
     return f"{format_count(entry.cost.macs)}-{json_digest(entry.arch.to_dict())[:_DIGEST]}"
-
-
-def _accuracy(entry: FrontEntry) -> float:
-    return entry.accuracy

@@ -127,6 +127,17 @@ def trials_of(url):
     return trials
 
 
+def complete_trials(url):
+    """The complete trials. Others are only those that another worker had begun in the same moment."""
+    complete = []
+    for trial in trials_of(url):
+        assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+        assert "failure" not in trial.user_attrs
+        if trial.state == TrialState.COMPLETE:
+            complete.append(trial)
+    return complete
+
+
 def metrics_of(run):
     """What the retrainings of a run measured, by their names."""
     return {path.parent.name: json.loads(path.read_text()) for path in run.glob("retrain/*/metrics.json")}
@@ -137,16 +148,12 @@ def test_jobs_train_a_supernet_search_it_and_retrain_networks(cluster, storage):
     ended(cluster.submit("supernet.sh", SLURM_GPUS_ON_NODE=2))
     log = (cluster.run / "log.jsonl").read_text()
     assert log.count("\n") == 1
-    assert len(trials_of(storage)) == 1
+    assert len(complete_trials(storage)) == 1
 
     ended(cluster.submit("workers.sh", SLURM_NTASKS=2))
     assert (cluster.run / "log.jsonl").read_text() == log
-    trials = trials_of(storage)
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = complete_trials(storage)
     assert len({tuple(sorted(trial.params.items())) for trial in complete}) == len(complete) == TRIALS
-    for trial in trials:  # others are only those that another worker had begun in the same moment
-        assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
-        assert "failure" not in trial.user_attrs
     assert json.loads((cluster.run / "front.json").read_text())["evaluations"] == TRIALS
 
     jobs = [cluster.submit("retrain.sh", SLURM_ARRAY_TASK_ID=task) for task in (1, 2)]

@@ -179,6 +179,12 @@ def test_front_needs_a_searched_run(tmp_path):
         planned(tmp_path / "none", front=1)
 
 
+def test_front_is_not_trained_under_torchrun(searched, monkeypatch):
+    monkeypatch.setattr("tinynas.pipelines.retrain_front.world_size", lambda: 2)
+    with pytest.raises(InputError, match=r"--front trains .*; retrain without torchrun, with --workers"):
+        planned(searched, front=1)
+
+
 def test_limits_that_the_search_did_not_record_are_refused(searched):
     for budget in (Budget(latency=0.005), Budget(own={"energy": 3.0})):
         with pytest.raises(InputError, match=r"the search did not record the (latency|energy) of its networks"):

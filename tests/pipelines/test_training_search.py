@@ -174,8 +174,8 @@ def test_search_that_is_interrupted_in_a_training_continues_it(trained, plan, st
     with pytest.raises(KeyboardInterrupt):
         search(cut, report=Quiet())
     (candidate,) = RunFolder(cut.run).candidates.iterdir()
-    has_checkpoint = (candidate / "checkpoint.pt").exists()
-    assert has_checkpoint == (after > 6), "6 steps are an epoch"
+    if after < 24:  # in the first network, whose 4 epochs of 6 steps each are trained to their end
+        assert (candidate / "checkpoint.pt").exists() == (after > 6)
     steps.count, steps.most = 0, None
     search(cut, report=Quiet())
     repeated = after + steps.count - whole

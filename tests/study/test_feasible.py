@@ -24,13 +24,13 @@ def test_feasible_samples_between_two_budgets(low, high, rng):
         assert SPACE.contains(arch)
 
 
-def test_feasible_spread_goes_from_the_smallest_to_the_largest(rng):
+def test_feasible_spread_goes_from_the_largest_to_the_smallest(rng):
     feasible = Feasible(space=SPACE, budget=Budget(macs=60_000))
     macs = [cost(arch).macs for arch in feasible.start_points(6, rng)]
-    assert macs[0] == LOW
-    assert macs[-1] > 50_000
-    assert macs == sorted(macs)
-    assert np.diff(np.log(macs)).max() < np.log(60_000 / LOW) / 2
+    assert macs[0] > 50_000
+    assert macs[-1] == LOW
+    assert macs == sorted(macs, reverse=True)
+    assert np.diff(np.log(macs)).min() > -np.log(60_000 / LOW) / 2
 
 
 def test_feasible_check_refuses_a_range_above_the_largest_network():

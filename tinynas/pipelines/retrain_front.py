@@ -21,6 +21,7 @@ from ..experiment.reporter import NotesOnce, ProgressReporter
 from ..experiment.results import FrontEntry
 from ..experiment.run_folder import RetrainFolder, RunFolder
 from ..experiment.saved import check_retraining
+from ..utils.distributed import world_size
 from ..utils.errors import BudgetError, BusyError, FileError, InputError, TrainingError
 from ..utils.io import json_digest
 from ..utils.overrides import Overrides
@@ -64,6 +65,10 @@ def plan_front(
         FileError: The run has no front, or a retraining of this name was trained with other settings.
     """
     assert settings.front is not None
+    if world_size() > 1:
+        raise InputError(
+            "--front trains every network in a process of its own; retrain without torchrun, with --workers"
+        )
     check_name(name)
     if not RunFolder(run).front.exists():
         raise FileError(

@@ -262,9 +262,10 @@ class Feasible:
         return arch
 
     def start_points(self, count: int, rng: np.random.Generator) -> list[Arch]:
-        """Return up to `count` archs, smallest first, spread evenly over log MACs.
+        """Return up to `count` archs, largest first, spread evenly over log MACs.
 
-        They range from the smallest arch to the largest of 50 repaired ones; none if nothing could be repaired.
+        They range from the largest of 50 repaired ones to the smallest arch; none if nothing could be repaired. The
+        large ones are likely to be the best: what is compared with the best so far is dropped the earlier.
         """
         starts = [self.space.min()] + [self.space.max()] * _LARGEST_STARTS
         for _ in range(_RANDOM_STARTS):
@@ -278,7 +279,7 @@ class Feasible:
             return []
         archs, sizes = list(log_macs), np.array(list(log_macs.values()))
         points: list[Arch] = []
-        for size in np.linspace(sizes.min(), sizes.max(), count):
+        for size in np.linspace(sizes.max(), sizes.min(), count):
             closest = archs[np.abs(sizes - size).argmin()]
             arch = self.repair(closest, rng)
             if arch is not None and arch not in points:

@@ -30,7 +30,7 @@ from .workers import Heartbeat, Liveness, Worker
 
 STORAGE_TIMEOUT = 600.0  # seconds
 GRACE = 60.0  # seconds
-_START_POINTS = 8  # the smallest network, the largest that fits, and others between them
+_START_POINTS = 8  # the largest network that fits, the smallest one, and others between them
 _BEATS = 3  # heartbeats during the grace period
 _POLLS = (0.1, 2.0)  # seconds between looks at the study while waiting: at first, at most
 _PATIENCE = 5.0  # seconds of waiting before it is said

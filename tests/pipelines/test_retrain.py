@@ -190,6 +190,21 @@ def test_retrain_seed_decides_the_initial_weights(watched, space, tmp_path):
     assert not torch.equal(start(1).conv.weight, start(2).conv.weight)
 
 
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_netaug_begins_with_the_weights_of_plain_training(watched, space, tmp_path, backend):
+    """So what never augments ends with them too, the random numbers of dropout included."""
+    nothing = NetAug(width=(1.0, 2.0), expand=(1.0, 2.0), width_until=0.0, expand_until=0.0)
+    trained = []
+    for name, netaug in (("plain", None), ("netaug", nothing)):
+        config = RetrainConfig(dropout=0.2, netaug=netaug, recipe=replace(RECIPE, backend=backend))
+        plan = RetrainPlan(folder=tmp_path / name, arch=replace(space.min(), resolution=12), config=config)
+        retrain(plan, report=Quiet())
+        trained.append(load(plan.folder / "model.safetensors").state_dict())
+    plain, netaug = trained
+    assert plain.keys() == netaug.keys()
+    assert all(torch.equal(netaug[name], tensor) for name, tensor in plain.items())
+
+
 def test_retrain_resumes_without_its_source(watched, space, tmp_path):
     arch, source = replace(space.min(), resolution=12), tmp_path / "source.safetensors"
     save_model(source, Model(net=build(arch), data="small", classes=watched.classes, normalise=watched.normalise))

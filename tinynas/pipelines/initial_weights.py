@@ -66,7 +66,8 @@ def _has_shapes(weights: Mapping[str, Tensor], space: SearchSpace) -> bool:
 def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     """Build the networks around the target, with the weights that training starts from.
 
-    These are fresh, or a trained network's with fresh ones around them. If there is a checkpoint, they are about to be
+    These are fresh, or a trained network's with fresh ones around them. Fresh weights of the target are those of plain
+    training, the ones around them are drawn for the size of the largest network. If there is a checkpoint, they are about to be
     replaced by its weights; in a data-parallel training those of all processes but the first one by its own. Then no
     other file is read.
 
@@ -75,21 +76,28 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
         FileError: The trained network's file is missing or corrupt.
     """
     config = plan.config
-    torch.manual_seed(config.recipe.seed)
-    supernet = Supernet(
-        broadcast_from_rank0(_space_to_train, plan),
-        init=_fresh_init(config),
-        residual_gain=config.residual_gain,
-        classifier_std=config.classifier_std,
-        dropout=config.dropout,
-    )
+    supernet = _fresh_supernet(broadcast_from_rank0(_space_to_train, plan), config)
     if rank() > 0 or RetrainFolder(plan.folder).checkpoint.exists():
         return supernet
+    if config.netaug:
+        supernet.adopt(_fresh_supernet(augmented_space(plan.arch, None), config).net)
     if config.init == "supernet":
         supernet.adopt(read_supernet(plan.run, data).net)
     elif config.init not in INITS:
         _adopt_model(supernet, Path(config.init), plan.arch, data)
     return supernet
+
+
+def _fresh_supernet(space: SearchSpace, config: RetrainConfig) -> Supernet:
+    """Build the networks of a space with fresh weights, which the seed decides."""
+    torch.manual_seed(config.recipe.seed)
+    return Supernet(
+        space,
+        init=_fresh_init(config),
+        residual_gain=config.residual_gain,
+        classifier_std=config.classifier_std,
+        dropout=config.dropout,
+    )
 
 
 def _fresh_init(config: RetrainConfig) -> str:

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from helpers import RECIPE, Interrupting, Quiet
+from tinynas import load_space
 from tinynas.experiment.config import NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.models.model_file import read_model
 from tinynas.pipelines import retraining
 from tinynas.pipelines.retrain import retrain
+from tinynas.tasks.registry import fit_to_data
 from tinynas.training.checkpoint import read_checkpoint
+from tinynas.utils.errors import InputError
 
 EPOCHS, STEPS = 4, 6  # two epochs with all networks, one without widths, one of the target alone; steps of an epoch
 
@@ -98,3 +101,13 @@ def test_retraining_delivers_the_average_of_weights(plan, netaug, images):
     assert not torch.equal(average["stem.conv.weight"], weights_of(last)["stem.conv.weight"])
     for name, tensor in contents[0]["model"].items():
         assert torch.equal(tensor, contents[1]["model"][name]), name
+
+
+def test_netaug_that_widens_nothing_is_refused(plan, watched):
+    netaug = NetAug(width=(1.0,), expand=(1.0, 2.0))
+    arch = fit_to_data(load_space("micro").min(), watched)
+    refused = replace(plan("r", netaug=netaug), arch=arch)
+    with pytest.raises(InputError, match="augments nothing in this network"):
+        retrain(refused, report=Quiet())
+    assert not refused.folder.exists()
+    retrain(plan("expanded", netaug=netaug, recipe=replace(RECIPE, epochs=1)), report=Quiet())

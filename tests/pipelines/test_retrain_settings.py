@@ -55,6 +55,14 @@ def test_retrain_on_all_images_trains_on_search_val_and_measures_nothing_on_it(w
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())["accuracy"] > 0
 
 
+@pytest.mark.parametrize(("batch_size", "is_said"), [(96, False), (128, True)])
+def test_retrain_says_that_a_batch_is_larger_than_the_data(watched, space, tmp_path, batch_size, is_said):
+    report = Quiet()
+    retrain(plan_of(space, tmp_path / "r", recipe=replace(RECIPE, epochs=1, batch_size=batch_size)), report=report)
+    note = "an epoch is a single step, as a batch of 128 images is larger than the training split of 96; "
+    assert (note + "choose a smaller --batch-size" in report.notes) == is_said
+
+
 def test_retrain_on_all_images_has_no_best_weights():
     with pytest.raises(InputError, match="leaves no search-val to choose the best weights by"):
         RetrainConfig(train_on_all=True, keep="best")

@@ -193,6 +193,25 @@ def test_search_refuses_a_study_that_was_changed(tmp_path, before, after):
             run_search(SPACE, Budget(macs=limit), score, journal=journal, trials=4)
 
 
+def test_search_with_other_limits_begins_with_the_best_known_network_that_keeps_them(tmp_path):
+    journal, called = tmp_path / "j", []
+
+    def accuracy(arch):
+        called.append(arch)
+        return -float(cost(arch).macs)
+
+    narrow = run_search(SPACE, Budget(macs=60_000), accuracy, journal=journal, trials=6)
+    best, worst = narrow[-1].arch, narrow[0].arch
+    assert cost(best).macs < cost(worst).macs
+    called.clear()
+    wide = run_search(SPACE, Budget(macs=80_000), accuracy, journal=journal, trials=4)
+    assert wide[0].arch == best
+    assert best not in called
+    assert len(called) == 3
+    (first, *_) = run_search(SPACE, Budget(params=cost(best).params + 1, macs=80_000), score, journal=journal, trials=2)
+    assert cost(first.arch).params <= cost(best).params + 1
+
+
 @pytest.mark.parametrize("url", ["{folder}/j", "sqlite:///{folder}/j"])
 def test_search_reads_its_evaluations_again(tmp_path, url):
     storage, feasible = url.format(folder=tmp_path), Feasible(space=SPACE, budget=Budget())

@@ -27,11 +27,20 @@ def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None 
     """Return the networks around a target that are trained when this fraction of the epochs is over.
 
     Without a fraction they are those of the whole training; without NetAug, the target alone.
+
+    Raises:
+        InputError: NetAug widens nothing in the target.
     """
     if netaug is None:
         return augment(target, width=(1.0,), expand=(1.0,))
     if fraction is None:
-        return augment(target, width=netaug.width, expand=netaug.expand, from_stage=netaug.augment_from_stage)
+        largest = augment(target, width=netaug.width, expand=netaug.expand, from_stage=netaug.augment_from_stage)
+        if largest.max() == target:
+            raise InputError(
+                f"NetAug with the widths {netaug.width} and the expansion ratios {netaug.expand} augments nothing in this "
+                "network, which may have no expansions; add a factor above 1 to --width, or remove --netaug"
+            )
+        return largest
     width, expand = netaug.factors(fraction)
     return augment(target, width=width, expand=expand, from_stage=netaug.augment_from_stage)
 

@@ -231,6 +231,12 @@ def prepare_retraining(plan: RetrainPlan, report: ProgressReporter, *, after_epo
             f"trains on all {len(data.train):,} training images, search-val included: no accuracy on search-val is "
             "measured, and the last weights are kept"
         )
+    batch, images = config.recipe.batch_size, len(data.train)
+    if batch > images:
+        report.note(
+            f"an epoch is a single step, as a batch of {batch:,} images is larger than the training split of {images:,}; "
+            "choose a smaller --batch-size"
+        )
     return build_retraining(plan, data, identity, report, after_epoch=after_epoch)
 
 

@@ -25,7 +25,7 @@ from .index import ESTIMATE, HEARTBEAT, MAX_ATTEMPTS, SURPLUS, Running, SearchOu
 from .samplers import FeasibleSampler, make_sampler
 from .shared_study import Retries, SharedStudy
 from .storage import quiet_optuna, storage_errors
-from .study_name import evaluated_in_other_studies, study_name
+from .study_name import best_known, evaluated_in_other_studies, study_name
 from .workers import Heartbeat, Liveness, Worker
 
 STORAGE_TIMEOUT = 600.0  # seconds
@@ -139,6 +139,8 @@ class _Search:
         rng = generator(self.seed, "start points")
         self.start_points = self.feasible.start_points(min(_START_POINTS, self.trials), rng)
         self.evaluated_before = evaluated_in_other_studies(self.study, self.feasible)
+        if not self.objectives:  # what is known costs nothing, and nothing worse is to win
+            self.start_points = best_known(self.evaluated_before, self.feasible) + self.start_points
         self._num_reported = 0
         self._random = random.Random(self.worker.id)
         self._num_evaluated = 0  # by this process

@@ -1,6 +1,6 @@
 """Names of studies: limits, and the weights evaluated. An accuracy holds in all studies of the same weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -41,3 +41,11 @@ def evaluated_in_other_studies(study: SharedStudy, feasible: Feasible) -> dict[A
         if trial.state == TrialState.COMPLETE and study.has_genes(trial):
             evaluated[feasible.space.decode(trial.params)] = trial
     return evaluated
+
+
+def best_known(evaluated: Mapping[Arch, FrozenTrial], feasible: Feasible) -> list[Arch]:
+    """Return the most accurate of evaluated networks within the limits, alone; none if none keeps them."""
+    for arch in sorted(evaluated, key=lambda arch: evaluated[arch].values[0], reverse=True):
+        if arch in feasible:
+            return [arch]
+    return []

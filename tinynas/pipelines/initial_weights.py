@@ -37,8 +37,8 @@ def augmented_space(target: Arch, netaug: NetAug | None, fraction: float | None 
         largest = augment(target, width=netaug.width, expand=netaug.expand, from_stage=netaug.augment_from_stage)
         if largest.max() == target:
             raise InputError(
-                f"NetAug with the widths {netaug.width} and the expansion ratios {netaug.expand} augments nothing in this "
-                "network, which may have no expansions; add a factor above 1 to --width, or remove --netaug"
+                f"NetAug with the widths {netaug.width} and the expansion ratios {netaug.expand} augments nothing in "
+                "this network, which may have no expansions; add a factor above 1 to --width, or remove --netaug"
             )
         return largest
     width, expand = netaug.factors(fraction)
@@ -76,9 +76,9 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     """Build the networks around the target, with the weights that training starts from.
 
     These are fresh, or a trained network's with fresh ones around them. Fresh weights of the target are those of plain
-    training, the ones around them are drawn for the size of the largest network. If there is a checkpoint, they are about to be
-    replaced by its weights; in a data-parallel training those of all processes but the first one by its own. Then no
-    other file is read.
+    training, the ones around them are drawn for the size of the largest network. If there is a checkpoint, they are
+    about to be replaced by its weights; in a data-parallel training those of all processes but the first one by its
+    own. Then no other file is read.
 
     Raises:
         InputError: The trained network is for images with other channels.

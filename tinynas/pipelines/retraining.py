@@ -234,8 +234,8 @@ def prepare_retraining(plan: RetrainPlan, report: ProgressReporter, *, after_epo
     batch, images = config.recipe.batch_size, len(data.train)
     if batch > images:
         report.note(
-            f"an epoch is a single step, as a batch of {batch:,} images is larger than the training split of {images:,}; "
-            "choose a smaller --batch-size"
+            f"an epoch is a single step, as a batch of {batch:,} images is larger than the training split of "
+            f"{images:,}; choose a smaller --batch-size"
         )
     return build_retraining(plan, data, identity, report, after_epoch=after_epoch)
 

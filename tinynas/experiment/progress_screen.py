@@ -2,19 +2,31 @@
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
 
 from ..utils.errors import FileError
 from ..utils.text import printable
 from ..utils.torchrun import is_silent_rank
 
 _LINE_SECONDS = 10.0  # between two lines of progress in a pipe
+_BAR_WIDTHS = range(8, 25)  # of a progress bar in columns; where there is room for less there is none
 
 
 class ProgressScreen:
@@ -44,14 +56,7 @@ class ProgressScreen:
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}", markup=False),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
+            self._progress = _Bars(self.console)
             self._progress.start()
         return self
 
@@ -76,6 +81,49 @@ class ProgressScreen:
         lines = self._lines[task]
         if lines.is_due(done, total):
             self.note(f"{task} {done}/{total}: {text}{lines.time_left(done, total)}")
+
+
+class _Bars(Progress):
+    """Progress bars, one line a task: its name, a bar, the count, the time left, and its text.
+
+    Where the terminal is too narrow for all, the bars shrink, then there are none, then the texts are cut at their end,
+    and only then the names.
+
+    Args:
+        console: Where they are shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._name = TextColumn("{task.description}", markup=False)
+        self._bar = BarColumn()
+        self._count = MofNCompleteColumn()
+        self._time_left = TimeRemainingColumn()
+        self._text = TextColumn("{task.fields[text]}", markup=False)
+        self._widest_text = 0  # so far: bars do not follow every digit
+        self._terminal = console  # Progress asks for the table before it has a console
+        super().__init__(console=console)
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """Return the lines of the tasks, at most as wide as the console."""
+        tasks = list(tasks)
+        self._widest_text = max(self._widest_text, self._width(self._text, tasks))
+        room = self._terminal.width - self._width(self._count, tasks) - self._width(self._time_left, tasks) - 2
+        self._name.get_table_column().max_width = max(room, 1)
+        room -= self._width(self._name, tasks) + 1  # for the text
+        self._text.get_table_column().max_width = max(room, 1)
+        self._bar.bar_width = min(room - self._widest_text - 1, _BAR_WIDTHS[-1])
+        columns: list[ProgressColumn] = [self._name, self._count, self._time_left]
+        if self._bar.bar_width in _BAR_WIDTHS:
+            columns.insert(1, self._bar)
+        if room > 0:
+            columns.append(self._text)
+        self.columns = tuple(columns)
+        return super().make_tasks_table(tasks)
+
+    def _width(self, column: ProgressColumn, tasks: Sequence[Task]) -> int:
+        """Return the width of the widest cell of a column."""
+        widths = [Measurement.get(self._terminal, self._terminal.options, column(task)).maximum for task in tasks]
+        return max(widths, default=0)
 
 
 class _TaskLines:

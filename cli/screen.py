@@ -1,12 +1,11 @@
 """Output of commands: tables and progress bars on a terminal, plain lines in a pipe, one JSON document with --json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import JustifyMethod
-from rich.measure import Measurement
 from rich.table import Table
 
 from tinynas.experiment.progress_screen import ProgressScreen, full_disk_errors
@@ -14,6 +13,8 @@ from tinynas.utils.io import to_json
 from tinynas.utils.text import printable
 
 Row = dict[str, str]  # a table's cells by the titles of their columns
+
+_REPEATED = 2 / 3  # of the terminal's width that columns take at most that stand in every part of a wide table
 
 
 class Screen(ProgressScreen):
@@ -43,15 +44,27 @@ class Screen(ProgressScreen):
             for line in _plain_lines(rows, left):
                 self.note(line)
             return
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for number, column in enumerate(rows[0]):
-            justify: JustifyMethod = "left" if number < left else "right"
-            table.add_column(column, justify=justify, min_width=_unwrapped_width(column, rows))
+        widths = {column: _unwrapped_width(column, rows) for column in rows[0]}
+        words = list(widths)[:left]
+        for number, columns in enumerate(_parts(widths, left, self.console.width)):
+            part = [{column: row[column] for column in columns} for row in rows]
+            self._print_part(part, words=words, title=title if number == 0 else None)
+
+    def _print_part(self, rows: Sequence[Row], *, words: Sequence[str], title: str | None) -> None:
+        """Print a table, its columns of words aligned left; on a narrow terminal titles wrap, then gaps shrink."""
+        widths = {column: max(cell_len(column), _unwrapped_width(column, rows)) for column in rows[0]}
+        padding = 1
+        if _table_width(widths, padding) > self.console.width:
+            widths = {column: _unwrapped_width(column, rows) for column in rows[0]}
+            padding = 1 if _table_width(widths, padding) <= self.console.width else 0
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, padding))
+        for column, width in widths.items():
+            justify: JustifyMethod = "left" if column in words else "right"
+            table.add_column(column, justify=justify, min_width=width, max_width=width)
         for row in rows:
             table.add_row(*row.values())
-        width = max(self.console.width, Measurement.get(self.console, self.console.options, table).minimum)
         with full_disk_errors():
-            self.console.print(table, width=width, crop=False)
+            self.console.print(table, crop=False)
 
     def _encodable_rows(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows with escapes for what the console's encoding lacks, so that widths are those printed."""
@@ -80,6 +93,38 @@ def _unwrapped_width(column: str, rows: Sequence[Row]) -> int:
     for row in rows:
         texts.append(row[column])
     return max(map(cell_len, texts))
+
+
+def _table_width(widths: Mapping[str, int], padding: int) -> int:
+    """Return the width of a table on a terminal, with a blank between padded columns and at both edges."""
+    return sum(widths.values()) + (len(widths) - 1) * (1 + 2 * padding) + 2
+
+
+def _parts(widths: Mapping[str, int], left: int, room: int) -> list[list[str]]:
+    """Return the columns of parts of a table that fit a terminal below one another: one part if all columns fit.
+
+    Args:
+        widths: Those of the columns by their titles.
+        left: How many of the first columns say what a row is about: every part begins with those that leave room.
+        room: The terminal's width.
+    """
+
+    def width(columns: list[str]) -> int:
+        return _table_width({column: widths[column] for column in columns}, 0)
+
+    columns = list(widths)
+    if width(columns) <= room:
+        return [columns]
+    repeated = 1
+    while repeated < left and width(columns[: repeated + 1]) <= _REPEATED * room:
+        repeated += 1
+    parts = [columns[: repeated + 1]]
+    for column in columns[repeated + 1 :]:
+        if width(parts[-1] + [column]) <= room:
+            parts[-1].append(column)
+        else:
+            parts.append([*columns[:repeated], column])
+    return parts
 
 
 def _plain_lines(rows: Sequence[Row], left: int) -> list[str]:

@@ -47,6 +47,48 @@ def test_table_on_a_narrow_terminal_wraps_titles_and_cuts_nothing():
         assert word in shown
 
 
+COMPARED = {
+    "series": "retrained",
+    "name": "mobilenet-v2-tiny-scaled",
+    "images": "mnist-5k test",
+    "accuracy %": "80.95 ± 4.31 (2 seeds)",
+    "MACs (FLOPs)": "97.3K",
+    "params": "22.5K",
+    "peak SRAM": "3.06KB",
+    "flash": "30.4KB",
+    "hypervolume": "3.84",
+}
+
+
+def shown_on_terminal(width, rows, left):
+    """Return the lines of a table on a terminal."""
+    screen, text = Screen(), StringIO()
+    screen.console = Console(file=text, force_terminal=True, color_system=None, soft_wrap=True, width=width)
+    screen.table("Comparison", rows, left=left)
+    return text.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 113, 114, 140])
+def test_wide_table_is_shown_in_parts_that_fit_the_terminal(width):
+    lines = shown_on_terminal(width, [COMPARED, COMPARED | {"name": "searched"}], left=3)
+    assert max(map(len, lines)) <= width
+    of_row = [line for line in lines if COMPARED["name"] in line]
+    for cell in COMPARED.values():
+        assert any(cell in line for line in of_row)
+    assert any("   97.3K" in line for line in of_row)  # right, though it may be the third column of its part
+    assert (len(of_row) == 1) == (width >= 114)
+    assert sum("searched" in line for line in lines) == len(of_row)
+    assert sum("Comparison" in line for line in lines) == 1
+
+
+def test_columns_of_a_table_are_closer_before_it_is_shown_in_parts():
+    row = {"": "best", "accuracy": "95.54 ± 1.09", "MACs": "64.3K"}
+    (wide,) = [line for line in shown_on_terminal(40, [row], left=1) if "best" in line]
+    (narrow,) = [line for line in shown_on_terminal(26, [row], left=1) if "best" in line]
+    assert wide.strip() == "best   95.54 ± 1.09   64.3K"
+    assert narrow.strip() == "best 95.54 ± 1.09 64.3K"
+
+
 def test_table_is_not_shown_with_json(capsys):
     screen = Screen(as_json=True)
     screen.table("Networks", ROWS)

@@ -41,6 +41,11 @@ def test_retrain_command_resumes_to_the_same_bits(watched, space, tinynas, tmp_p
     expected, resumed = load_file(whole / "model.safetensors"), load_file(cut / "model.safetensors")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in expected.items())
 
+    (cut / "model.safetensors").unlink()  # a finished retraining that has lost its model is resumed too
+    code, _, err = tinynas("retrain", "--resume")
+    assert code == 0, err
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
 
 TINY = (
     "resolution: 16\nstem: {out: 4}\nstages:\n"

@@ -31,6 +31,8 @@ def test_unfinished_retrainings_end_with_the_one_begun_last(tmp_path):
     for age, name in enumerate(("c", "a", "b", "finished")):
         touch(run.retraining(name).config, age)
     touch(run.retraining("finished").metrics, 0)
+    assert [retraining.name for retraining in unfinished_retrainings(run, "finished")] == ["finished"], "has no model"
+    touch(run.retraining("finished").model, 0)
     run.retraining("empty").path.mkdir()
     assert [retraining.name for retraining in unfinished_retrainings(run)] == ["b", "a", "c"]
     assert [retraining.name for retraining in unfinished_retrainings(run, "a")] == ["a"]

@@ -103,6 +103,20 @@ def test_front_is_retrained_once_and_continued_where_it_stopped(searched):
     assert kept == [True, False, True, True]
 
 
+def test_models_that_were_lost_are_written_again(searched):
+    plans = planned(searched, front=2)
+    retrain_front(plans, report=Quiet())
+    first, second = (RetrainFolder(plan.folder) for plan in plans)
+    weights = [folder.model.read_bytes() for folder in (first, second)]
+    first.model.unlink()  # the checkpoint of its last epoch is left
+    second.model.unlink()
+    second.checkpoint.unlink()
+    report = Quiet()
+    retrain_front(plans, report=report)
+    assert report.notes[0] == "retrainings of 2 networks: 2, of which finished: 0"
+    assert [folder.model.read_bytes() for folder in (first, second)] == weights
+
+
 def test_folders_of_other_settings_are_refused_before_anything_is_trained(searched):
     first, second = planned(searched, front=2)
     retrain_front([second], report=Quiet())

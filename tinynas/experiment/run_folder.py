@@ -146,14 +146,16 @@ class RunFolder:
         return arch
 
     def read_metrics(self) -> dict[str, RetrainMetrics]:
-        """Read the metrics of every finished retraining, by name, in the order in which they finished.
+        """Read the metrics of every retraining that has been measured, by name, in the order in which they finished.
+
+        Its model may be gone since.
 
         Raises:
             FileError: A metrics.json is damaged.
         """
-        finished = [retraining for retraining in self.retrainings() if retraining.is_finished()]
+        measured = [retraining for retraining in self.retrainings() if retraining.metrics.exists()]
         metrics = {}
-        for retraining in sorted(finished, key=RetrainFolder.finished_at):
+        for retraining in sorted(measured, key=RetrainFolder.finished_at):
             metrics[retraining.name] = retraining.read_metrics()
         return metrics
 
@@ -240,8 +242,8 @@ class RetrainFolder:
         return RunFolder(self.path.parent.parent)
 
     def is_finished(self) -> bool:
-        """Return whether its results are written."""
-        return self.metrics.exists()
+        """Return whether its model and its results are there; if one was lost, the training goes on to write both."""
+        return self.metrics.exists() and self.model.exists()
 
     def is_trained(self) -> bool:
         """Return whether anything has been trained: whether there is a checkpoint, a log, a model or results."""

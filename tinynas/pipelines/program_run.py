@@ -70,9 +70,10 @@ class Run:
         Returns:
             A model for each finished retraining, in the order in which they finished.
         """
-        models = []
-        for name in RunFolder(self.folder).read_metrics():
-            models.append(TrainedModel(RunFolder(self.folder).retraining(name).model))
+        run, models = RunFolder(self.folder), []
+        for name in run.read_metrics():
+            if run.retraining(name).is_finished():
+                models.append(TrainedModel(run.retraining(name).model))
         return models
 
     def __repr__(self) -> str:

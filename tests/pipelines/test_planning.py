@@ -82,6 +82,18 @@ def test_plan_retraining_refuses_what_would_be_ignored(space, watched, tmp_path,
             plan_retraining(None, resume=True, **other)
 
 
+@pytest.mark.parametrize("setting", [{"sorted_channels": "expanded"}, {"sort_from_epoch": 1}])
+def test_plan_retraining_refuses_settings_of_sorting_without_it(watched, tmp_path, monkeypatch, setting):
+    monkeypatch.chdir(tmp_path)
+    (name,) = setting
+    with pytest.raises(InputError, match=f"{name} is .*, which has no effect without sort; add --sort, or remove it"):
+        plan_retraining("mcunet-in3", overrides=overrides(data="other", netaug=True, **setting))
+    for sort in (True, False):  # files that retrainings have written have both
+        plan = plan_retraining("mcunet-in3", overrides=overrides(data="other", netaug=True, sort=sort, **setting))
+        save_config(plan.folder / "config.yaml", {"arch": plan.arch.to_dict(), **asdict(plan.config)})
+        assert plan_retraining(None, resume=True, name=plan.folder.name) == plan
+
+
 def test_plan_retraining_makes_paths_absolute(tmp_path, monkeypatch):
     """So that a retraining can be resumed from any folder."""
     monkeypatch.chdir(tmp_path)

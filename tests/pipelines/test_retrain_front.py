@@ -174,6 +174,8 @@ def test_retraining_that_diverges_leaves_the_others(searched, monkeypatch):
         ({"methods": ("plain", "plain"), "front": 1}, "names each way of training once, but is plain,plain"),
         ({"methods": (), "front": 1}, "methods is empty; name one way of training or more: plain, netaug, teacher"),
         ({"methods": ("netaug",), "both": True, "front": 1}, "both is plain,netaug, but methods is netaug"),
+        ({"methods": ("plain",), "both": True, "front": 1}, "both is plain,netaug, but methods is plain; remove one"),
+        ({"methods": ("plain",)}, "are for several networks; add --front N"),
         ({"both": True}, "are for several networks; add --front N"),
         ({"front": 0}, "front"),
     ],
@@ -186,6 +188,38 @@ def test_settings_that_contradict_each_other_are_refused(front, message):
 def test_netaug_is_a_way_of_training_not_a_setting(searched):
     with pytest.raises(InputError, match="netaug is a way of training here"):
         planned(searched, front=1, settings={"netaug": True})
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "message"),
+    [
+        (
+            None,
+            {"teacher": "supernet"},
+            "teacher would .* plain; choose --methods plain,teacher, or remove it",
+        ),
+        (
+            ("plain", "teacher"),
+            {"alpha": 0.5},
+            "alpha would have no effect on .* plain,teacher; choose",
+        ),
+        (("plain",), {"sort": True, "every": 2, "teacher": "supernet"}, "sort, every would have .*, or remove them"),
+        (("netaug",), {"temperature": 2.0}, "temperature would have no effect .* choose --methods netaug,teacher"),
+        (("netaug",), {"sort_from_epoch": 3}, "sort_from_epoch is 3, which has no effect without sort; add --sort"),
+    ],
+)
+def test_settings_that_no_way_of_training_uses_are_refused(searched, methods, settings, message):
+    with pytest.raises(InputError, match=message):
+        planned(searched, front=1, methods=methods, settings=settings)
+
+
+def test_settings_that_some_way_of_training_uses_are_taken(searched):
+    settings = {"sort": True, "sort_from_epoch": 3, "teacher_weight": 0.9}
+    plain, both = planned(searched, front=1, methods=("plain", "netaug+teacher"), settings=settings)
+    assert (plain.config.netaug, plain.config.distillation) == (None, None)
+    assert (both.config.netaug.sort_from_epoch, both.config.distillation.teacher_weight) == (3, 0.9)
+    plain, netaug = planned(searched, front=1, both=True, settings={"alpha": 0.5})
+    assert (plain.config.netaug, netaug.config.netaug.alpha) == (None, 0.5)
 
 
 def test_front_needs_a_searched_run(tmp_path):

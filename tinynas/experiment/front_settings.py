@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..arch.cost_names import split_words
 from ..utils.errors import InputError, unknown
+from ..utils.overrides import Overrides
 from ..utils.settings import check_settings, setting
 
 PLAIN, NETAUG, TEACHER = "plain", "netaug", "teacher"
@@ -23,11 +24,12 @@ class FrontSettings:
         default_text="off",
         minimum=1,
     )
-    methods: tuple[str, ...] = setting(
-        (PLAIN,),
+    methods: tuple[str, ...] | None = setting(
+        None,
         help="Ways in which every network is retrained: plain, netaug, teacher, netaug+teacher",
         group=_GROUP,
         metavar="A,B",
+        default_text=PLAIN,
         parse=split_words,
     )
     both: bool = setting(False, help="The same as --methods plain,netaug", group=_GROUP)
@@ -42,20 +44,41 @@ class FrontSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        for method in self.methods:
-            if method not in METHODS:
-                raise unknown("way of training", method, METHODS)
-        if not self.methods:
-            raise InputError(f"methods is empty; name one way of training or more: {', '.join(METHODS)}")
-        if len(set(self.methods)) < len(self.methods):
-            raise InputError(f"methods names each way of training once, but is {','.join(self.methods)}")
-        if self.both and self.methods != (PLAIN,):
-            raise InputError(f"both is plain,netaug, but methods is {','.join(self.methods)}; remove one of the two")
-        is_default = self.ways == (PLAIN,) and self.seeds == 1 and self.workers == 1
+        if self.methods is not None:
+            self._check_methods(self.methods)
+        is_default = self.methods is None and not self.both and self.seeds == 1 and self.workers == 1
         if self.front is None and not is_default:
             raise InputError("methods, both, seeds and workers are for several networks; add --front N, or remove them")
+
+    def _check_methods(self, methods: tuple[str, ...]) -> None:
+        """Raise InputError unless these are ways of training, each named once, and nothing else names some."""
+        for method in methods:
+            if method not in METHODS:
+                raise unknown("way of training", method, METHODS)
+        if not methods:
+            raise InputError(f"methods is empty; name one way of training or more: {', '.join(METHODS)}")
+        if len(set(methods)) < len(methods):
+            raise InputError(f"methods names each way of training once, but is {','.join(methods)}")
+        if self.both:
+            raise InputError(f"both is plain,netaug, but methods is {','.join(methods)}; remove one of the two")
 
     @property
     def ways(self) -> tuple[str, ...]:
         """The ways in which every network is retrained."""
-        return (PLAIN, NETAUG) if self.both else self.methods
+        if self.both:
+            return (PLAIN, NETAUG)
+        return self.methods or (PLAIN,)
+
+    def check_used(self, overrides: Overrides) -> None:
+        """Raise InputError if settings of NetAug or of a teacher are named, but no way of training has one.
+
+        Args:
+            overrides: Settings of `RetrainConfig`.
+        """
+        for section, part in (("netaug", NETAUG), ("distillation", TEACHER)):
+            names = [path.partition(".")[2] for path in overrides.values if path.startswith(f"{section}.")]
+            if names and not any(part in way.split("+") for way in self.ways):
+                raise InputError(
+                    f"{', '.join(names)} would have no effect on networks that are retrained {','.join(self.ways)}; "
+                    f"choose --methods {','.join((*self.ways, part))}, or remove {'it' if len(names) == 1 else 'them'}"
+                )

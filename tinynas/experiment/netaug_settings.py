@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..utils.errors import InputError
+from ..utils.overrides import Overrides
 from ..utils.settings import check_settings, setting
 
 NETAUG = "NetAug"  # panel of --help
@@ -104,3 +105,19 @@ class NetAug:
         width = self.width if part < self.width_until else (1.0,)
         expand = self.expand if part < self.expand_until else (1.0,)
         return width, expand
+
+
+def check_sorting(named: Overrides) -> None:
+    """Raise InputError if settings say how channels are sorted, but not whether.
+
+    A file that a retraining has written says whether, and has the other settings of sorting with an effect or without.
+
+    Args:
+        named: Settings of `RetrainConfig`.
+    """
+    if named.get("netaug.sort") is not None:
+        return
+    for name in ("sorted_channels", "sort_from_epoch"):
+        value = named.get(f"netaug.{name}")
+        if value not in (None, getattr(NetAug(), name)):
+            raise InputError(f"{name} is {value}, which has no effect without sort; add --sort, or remove it")

@@ -10,7 +10,7 @@ from ..arch.netaug import family_factors
 from ..arch.zoo import load_arch, short_name
 from ..data.base import Data
 from ..experiment.config import RetrainConfig, SupernetConfig
-from ..experiment.netaug_settings import NetAug
+from ..experiment.netaug_settings import NetAug, check_sorting
 from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import RecipeFile
 from ..experiment.run_folder import BEST, RunFolder
@@ -242,6 +242,7 @@ def _resolve(
     if task and task != arch.task:
         arch, data = task_named(task).convert(arch), RetrainConfig.for_task(task).data
     config = overrides.apply(default_config(arch, data, netaug=bool(overrides.get("netaug"))))
+    check_sorting(overrides)
     _check_weights(config, run)
     return ResolvedRetraining(arch=arch, config=config, run=run)
 

@@ -29,7 +29,7 @@ def retrain_front(
     run: Run | Path | str,
     *,
     front: int,
-    methods: str | Sequence[str] = ("plain",),
+    methods: str | Sequence[str] | None = None,
     seeds: int = 1,
     workers: int = 1,
     data: DataSet | None = None,
@@ -53,7 +53,7 @@ def retrain_front(
         run: The run, or its folder.
         front: How many networks, the smallest and the largest of the front among them.
         methods: Ways in which every network is retrained: plain, netaug, teacher, netaug+teacher; a list, or a text
-            such as "plain,netaug".
+            such as "plain,netaug". None: plain.
         seeds: How often, with seeds from `seed` on.
         workers: How many processes retrain on this machine; 1 for a program's own data set.
         data: The data set: a name, or a program's own; by default that of the run.
@@ -93,8 +93,7 @@ def retrain_front(
     if recipe not in (AUTO, DEFAULTS):
         raise unknown("recipe of several networks", recipe, (AUTO, DEFAULTS))
     overrides = read_settings(retrain_front, without_none({**settings, "data": data_name(data)}), RetrainConfig)
-    ways = split_words(methods) if isinstance(methods, str) else tuple(methods)
-    several = FrontSettings(front=front, methods=ways, seeds=seeds, workers=workers)
+    several = FrontSettings(front=front, methods=_ways_of(methods), seeds=seeds, workers=workers)
     texts = limit_texts(flops=flops, params=params, sram=sram, flash=flash, latency=latency)
     folder = _folder_of(run)
     budget = front_budget(str(folder), None, own=own_limits(limits), **texts)
@@ -102,6 +101,13 @@ def retrain_front(
     with reporter_of(progress) as report:
         carry_out(plans, workers=workers, report=report)
     return [TrainedModel(RetrainFolder(plan.folder).model) for plan in plans]
+
+
+def _ways_of(methods: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the ways of training that a program names; None if it names none."""
+    if methods is None:
+        return None
+    return split_words(methods) if isinstance(methods, str) else tuple(methods)
 
 
 def _folder_of(run: Run | Path | str) -> Path:

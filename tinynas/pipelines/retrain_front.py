@@ -76,6 +76,7 @@ def plan_front(
         )
     if overrides.get("netaug") is not None:
         raise InputError(f"netaug is a way of training here: remove it, and add --methods plain,{NETAUG} or --both")
+    settings.check_used(overrides)
     front = RunFolder(run).read_front()
     if not EvaluatedNetworks(networks=front.front).within(budget):
         raise BudgetError(f"no network of the front of {run} keeps {budget.describe()}; raise the limits")

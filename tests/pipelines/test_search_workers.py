@@ -68,6 +68,13 @@ def test_workers_search_together(watched, plan):
     assert [note for note in report.notes if "worker" in note] == ["search: starting 1 worker beside this process"]
 
 
+def test_no_more_workers_start_than_there_are_trials(watched, plan):
+    for trials, started in ((1, []), (2, ["search: starting 1 worker beside this process"])):
+        report = Quiet()
+        search(plan_for(plan, 3, trials=trials), report=report)
+        assert [note for note in report.notes if note.startswith("search: starting")] == started
+
+
 @pytest.mark.slow
 def test_workers_race_together(watched, plan):
     result = search(plan_for(plan, 2, trials=40, sampler="random", race=True), report=Quiet())

@@ -13,12 +13,12 @@ _END_SECONDS = 10.0  # to wait for them when the search is complete
 
 @contextmanager
 def search_workers_beside(search: NetworkSearch, display: SearchDisplay) -> Iterator[None]:
-    """Run all but one of the plan's workers as processes that search beside the body.
+    """Run all but one of the plan's workers as processes that search beside the body, no more than there are trials.
 
     Raises:
         InputError: The data set cannot be sent to another process.
     """
-    count = search.plan.settings.workers
+    count = min(search.plan.settings.workers, search.plan.settings.trials)
     if count == 1:
         yield
         return

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from helpers import Quiet
+from tinynas import build
 from tinynas.arch.budget import Budget
 from tinynas.arch.cost import Cost
 from tinynas.experiment.config import RetrainConfig
@@ -11,6 +12,7 @@ from tinynas.experiment.front_choice import networks_to_retrain, spread_over_fro
 from tinynas.experiment.front_settings import FrontSettings
 from tinynas.experiment.results import FrontEntry
 from tinynas.experiment.run_folder import RetrainFolder, RunFolder
+from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.folder_locks import retraining_lock
 from tinynas.pipelines.program_front import retrain_front as retrain_program
 from tinynas.pipelines.retrain_front import plan_front, retrain_front
@@ -220,6 +222,24 @@ def test_settings_that_some_way_of_training_uses_are_taken(searched):
     assert (both.config.netaug.sort_from_epoch, both.config.distillation.teacher_weight) == (3, 0.9)
     plain, netaug = planned(searched, front=1, both=True, settings={"alpha": 0.5})
     assert (plain.config.netaug, netaug.config.netaug.alpha) == (None, 0.5)
+
+
+def test_teacher_must_suit_every_network_before_any_is_trained(searched, watched, tmp_path, monkeypatch):
+    entry = RunFolder(searched).read_front().front[0]
+    entries = [replace(entry, arch=replace(entry.arch, resolution=resolution)) for resolution in (12, 8)]
+    monkeypatch.setattr("tinynas.pipelines.retrain_front.networks_to_retrain", lambda *args, **named: entries)
+    path, classes = tmp_path / "teacher.safetensors", watched.classes
+    teacher = build(entries[0].arch).eval()
+    save_model(path, Model(net=teacher, data="digits", classes=classes, normalise=watched.normalise))
+    ways = {"front": 2, "methods": ("plain", "teacher"), "settings": {"teacher": str(path)}}
+    with pytest.raises(InputError, match=r"^front-.*-teacher: .* the teacher takes 12 px, the network 8 px"):
+        planned(searched, **ways)
+    del entries[1]
+    (_, taught) = planned(searched, **ways)
+    assert taught.config.distillation.teacher == str(path)
+    path.unlink()
+    with pytest.raises(FileError, match="is neither supernet, torchvision:NAME nor a file"):
+        planned(searched, **ways)
 
 
 def test_front_needs_a_searched_run(tmp_path):

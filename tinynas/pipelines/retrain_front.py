@@ -31,6 +31,7 @@ from ..utils.units import format_count
 from .folder_locks import wait_until_trained
 from .planning import SUPERNET, check_name, plan_network, retraining_config
 from .retrain import retrain
+from .teachers import check_teacher
 from .worker_processes import Messages, workers_beside
 
 _DIGEST = 4  # characters of a network's digest in the names of its retrainings
@@ -62,7 +63,8 @@ def plan_front(
     Raises:
         BudgetError: No network of the front keeps the limits.
         InputError: The settings contradict each other, or do not fit the networks.
-        FileError: The run has no front, or a retraining of this name was trained with other settings.
+        FileError: The run has no front, a retraining of this name was trained with other settings, or the teacher's
+            file is missing or corrupt.
     """
     assert settings.front is not None
     if world_size() > 1:
@@ -93,7 +95,17 @@ def plan_front(
                 plans.append(plan_network(run, label, entry.arch, data, of_seed, fits_recipe=fits_recipe))
     for plan in plans:
         check_retraining(plan)
+    _check_teachers(plans, data)
     return plans
+
+
+def _check_teachers(plans: Sequence[RetrainPlan], data: Data) -> None:
+    """Check that the teacher suits every network that is still to be trained, once for each; raises as it is loaded."""
+    checked = set()
+    for plan in plans:
+        if plan.config.distillation and plan.arch not in checked and not RetrainFolder(plan.folder).is_finished():
+            check_teacher(plan, data)
+            checked.add(plan.arch)
 
 
 def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: ProgressReporter) -> None:

@@ -22,7 +22,7 @@ from ..tasks.registry import TASKS
 from ..training.distillation import Teacher
 from ..training.teacher_outputs import TeacherOutputs
 from ..utils.distributed import broadcast_from_rank0, device
-from ..utils.errors import FileError, InputError, suggestion
+from ..utils.errors import FileError, InputError, errors_in, suggestion
 from ..utils.sizes import Size, format_size
 from ..utils.text import first_line
 from .model_data import some_of
@@ -65,6 +65,23 @@ def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
     if isinstance(net, Network):
         net = fold(net)  # the same outputs, in two thirds of the time
     return net
+
+
+def check_teacher(plan: RetrainPlan, data: Data) -> None:
+    """Check that the plan's teacher suits its network, before it is trained; the run's supernet is not read for that.
+
+    Args:
+        plan: The retraining.
+        data: The data set.
+
+    Raises:
+        InputError: As `load_teacher` does; the message begins with the name of the plan's folder.
+        FileError: The teacher's file is missing or corrupt.
+    """
+    distillation = plan.config.distillation
+    if distillation is not None and distillation.teacher != "supernet":
+        with errors_in(plan.folder.name):
+            _load_net(distillation.teacher, plan.run, plan.arch, data)
 
 
 def load_teacher_outputs(plan: RetrainPlan, data: Data, *, note: Callable[[str], None]) -> TeacherOutputs | None:

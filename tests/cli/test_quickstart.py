@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import Interrupting
+
 
 def test_quickstart_command_leaves_a_run_for_every_other_command(tinynas, tmp_path):
     quick = ("--epochs", "1", "--trials", "5", "--seeds", "2", "--workers", "1")
@@ -48,3 +50,21 @@ def test_quickstart_command_leaves_a_run_for_every_other_command(tinynas, tmp_pa
     code, out, err = tinynas("search", "--run", "runs/q", "--flops", "200K", "--evaluate", "train", "--trials", "3")
     assert code == 0, err
     assert "best" in out
+
+
+def test_quickstart_command_continues_in_the_run_that_it_has_shown(tinynas, fails, tmp_path, monkeypatch):
+    quick = ("--epochs", "1", "--trials", "2", "--seeds", "1", "--workers", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr("tinynas.cli.screen.Screen.advance", Interrupting(after=1).advance)
+        code, out, err = tinynas("quickstart", *quick)
+    assert code == 130
+    assert err == f"tinynas: interrupted; continue with: tinynas quickstart {' '.join(quick)} --run FOLDER\n"
+    (run,) = (tmp_path / "runs").iterdir()
+    assert f"run: runs/{run.name}\n" in out
+    code, out, err = tinynas("quickstart", *quick, "--run", f"runs/{run.name}")
+    assert code == 0, err
+    assert list((tmp_path / "runs").iterdir()) == [run]
+    (run / "supernet.pt").touch()
+    assert "has a supernet, but quickstart trains its networks one by one; choose another --run" in fails(
+        "quickstart", "--run", run
+    )

@@ -38,6 +38,7 @@ def test_tune_command_refuses_limits_that_no_network_keeps(quick, watched, fails
         (["tune"], "run it again"),
         (["reproduce", "netaug"], "run it again"),
         (["retrain", "r", "--front=2"], "run it again"),
+        (["quickstart", "--run", "q"], "run it again"),
         (["search"], "add --resume"),
     ],
 )

@@ -94,6 +94,10 @@ class RunFolder:
         self.candidates = path / "candidates"
         self.teacher_outputs = path / "teacher-outputs"
 
+    def has_supernet(self) -> bool:
+        """Return whether its supernet has been trained, perhaps not to the end."""
+        return self.log.exists() or self.supernet.exists()
+
     def retraining(self, name: str) -> "RetrainFolder":
         """Return the folder of a retraining, which need not exist."""
         return RetrainFolder(self.path / "retrain" / name)

@@ -125,7 +125,7 @@ def _config_of(run: Path | None, task: str | None, settings: SearchSettings, *, 
 def _check_way(run: Path, settings: SearchSettings) -> None:
     """Raise FileError if a run has no supernet, but the search needs one, or the other way round."""
     folder = RunFolder(run)
-    if settings.trains and (folder.log.exists() or folder.supernet.exists()):
+    if settings.trains and folder.has_supernet():
         raise FileError(f"{run} has a supernet; remove --evaluate {TRAIN}, or choose another --run")
     if not settings.trains and not folder.log.exists() and trains_networks(run):
         raise FileError(

@@ -97,7 +97,10 @@ def test_errors_are_one_line(fails):
         (("--part", "imagnet"), "unknown part 'imagnet'; did you mean 'imagenet'?"),
         (("--part", "transfer", "--data", "birds"), "unknown set of transfer 'birds'"),
         (("--part", "detect", "--data", "voc:nowhere"), "voc-plain trains the model of imagenet-plain further"),
-        (("--part", "kd", "--data", "imagefolder:x"), "teacher needs a teacher, and the authors publish none"),
+        (
+            ("--part", "kd", "--data", "imagefolder:x"),
+            "by teacher needs a trained model, and the authors publish none; add --teacher MODEL",
+        ),
         (("--part", "imagenet", "--data", "imagefolder:x", "--methods", ""), "unknown way of training ''"),
     ):
         assert message in fails(*WORDS, *words)

@@ -127,7 +127,9 @@ def test_kd_learns_from_a_teacher_in_both_ways(run, imagenet):
 
 
 def test_teacher_is_for_the_ways_that_have_one(run, imagenet):
-    with pytest.raises(InputError, match="teacher needs a teacher, and the authors publish none; add --teacher MODEL"):
+    with pytest.raises(
+        InputError, match="by teacher needs a trained model, and the authors publish none; add --teacher MODEL"
+    ):
         plans_of(run, "kd", imagenet)
     with pytest.raises(InputError, match=r"no training here has a teacher; remove --teacher .*, or choose --part kd"):
         plans_of(run, "imagenet", imagenet, teacher="supernet")

@@ -20,13 +20,13 @@ def test_parse_bytes_goes_up_by_1024(text, value):
     assert parse_bytes(text) == value
 
 
-@pytest.mark.parametrize("text", ["50Q", "", "M", "-3M", "0", "1e6", "5 0M", "50MB", "nan"])
+@pytest.mark.parametrize("text", ["50Q", "", "M", "-3M", "0.5", "1e6", "5 0M", "50MB", "nan"])
 def test_parse_count_refuses_what_it_cannot_read(text):
     with pytest.raises(InputError, match="expected a count like"):
         parse_count(text)
 
 
-@pytest.mark.parametrize("text", ["16XB", "KB", "-1", "0KB"])
+@pytest.mark.parametrize("text", ["16XB", "KB", "-1", "0.5B"])
 def test_parse_bytes_refuses_what_it_cannot_read(text):
     with pytest.raises(InputError, match="expected a size like"):
         parse_bytes(text)

@@ -70,8 +70,8 @@ def _check_overrides(trainings: Sequence[Training], overrides: Overrides) -> Non
     teacher = overrides.get("distillation.teacher")
     if taught and not teacher:
         raise InputError(
-            f"{taught[0]} needs a teacher, and the authors publish none; add --teacher MODEL or --teacher "
-            "torchvision:NAME"
+            f"the training by {taught[0]} needs a trained model, and the authors publish none; add --teacher MODEL or "
+            "--teacher torchvision:NAME"
         )
     if teacher and not taught:
         raise InputError(f"no training here has a teacher; remove --teacher {teacher}, or choose --part kd")

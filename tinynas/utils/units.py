@@ -26,8 +26,11 @@ def parse_bytes(text: str | int) -> int:
 def parse_seconds(text: str) -> float:
     """Parse a positive time in seconds: 5ms, 800us, 0.1s, 10min, 1h. Raises InputError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|ms|us|min|h)\s*", text.lower())
-    if not match or float(match[1]) == 0:
-        raise InputError(f"cannot read {text!r}: expected a time like 5ms, 800us, 0.1s or 10min")
+    example = "a time like 5ms, 800us, 0.1s or 10min"
+    if not match:
+        raise InputError(f"cannot read {text!r}: expected {example}")
+    if float(match[1]) == 0:
+        raise InputError(f"{text} is not above 0; write {example}")
     number, unit = float(match[1]), match[2]
     return number * _SECONDS[unit] if unit in _SECONDS else number / _UNITS_PER_SECOND[unit]
 
@@ -53,6 +56,8 @@ def format_seconds(value: float) -> str:
 def _parse(text: str | int, suffix: str, factors: dict[str, int], example: str) -> int:
     match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*{suffix}\s*", str(text).upper())
     value = float(match[1]) * factors[match[2]] if match else 0.0
+    if match and value == 0:
+        raise InputError(f"{text} is not above 0; write {example}")
     if value < 1:
         raise InputError(f"cannot read {text!r}: expected {example}")
     return round(value)

@@ -14,7 +14,7 @@ def test_supernet_config_frees_one_kind_of_choice_after_the_other():
     assert [len(config.fixed_choices(epoch)) for epoch in range(2, 10)] == [3, 3, 2, 2, 1, 1, 0, 0]
     assert config.fixed_choices(2) == ("depth", "expand", "width")
     assert SupernetConfig(recipe=Recipe(epochs=3)).fixed_choices(0) == ()
-    with pytest.raises(InputError, match="largest_warmup_epochs < epochs"):
+    with pytest.raises(InputError, match="--largest-warmup-epochs is 3, but must be below --epochs, which is 3"):
         SupernetConfig(largest_warmup_epochs=3, recipe=Recipe(epochs=3))
 
 
@@ -42,7 +42,10 @@ def test_netaug_augments_widths_in_the_first_half_only():
         ),
         (lambda: replace(RECIPE, lr=float("inf")), "lr must be above 0 and finite, but is inf"),
         (lambda: replace(RECIPE, batch_size=1), "batch_size must be at least 2, but is 1"),
-        (lambda: replace(RECIPE, freeze_epochs=RECIPE.epochs + 1), "freeze_epochs <= epochs"),
+        (
+            lambda: replace(RECIPE, freeze_epochs=RECIPE.epochs + 1),
+            r"--freeze-epochs is \d+, but must be at most --epochs, which is \d+",
+        ),
         (lambda: augment(load_arch("mcunet-in3"), width=(1.0, float("nan"))), "width factors begin with 1"),
         (lambda: augment(load_arch("mcunet-in3"), expand=(1.0, float("inf"))), "expand factors begin with 1"),
     ],

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..training.recipe import Recipe
-from ..utils.errors import InputError, require, unknown
+from ..utils.errors import InputError, unknown
 from ..utils.paths import with_absolute_path
 from ..utils.settings import check_settings, setting
 from .netaug_settings import NETAUG, NetAug
@@ -79,12 +79,11 @@ class SupernetConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        require(
-            self.largest_warmup_epochs < self.recipe.epochs,
-            "largest_warmup_epochs < epochs",
-            largest_warmup_epochs=self.largest_warmup_epochs,
-            epochs=self.recipe.epochs,
-        )
+        if self.largest_warmup_epochs >= self.recipe.epochs:
+            raise InputError(
+                f"--largest-warmup-epochs is {self.largest_warmup_epochs}, but must be below --epochs, which is "
+                f"{self.recipe.epochs}"
+            )
 
     @classmethod
     def for_task(cls, task: str, *, with_supernet: bool = True) -> "SupernetConfig":

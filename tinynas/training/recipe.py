@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import cos, pi
 
-from ..utils.errors import require
+from ..utils.errors import InputError
 from ..utils.settings import check_settings, setting
 
 AUGMENTATIONS = ("none", "light", "standard", "strong")
@@ -123,12 +123,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        require(
-            self.freeze_epochs <= self.epochs,
-            "freeze_epochs <= epochs",
-            freeze_epochs=self.freeze_epochs,
-            epochs=self.epochs,
-        )
+        if self.freeze_epochs > self.epochs:
+            raise InputError(
+                f"--freeze-epochs is {self.freeze_epochs:g}, but must be at most --epochs, which is {self.epochs}"
+            )
 
     def rate(self, epoch: float) -> float:
         """Return the learning rate at a point of the training, in epochs since its start."""

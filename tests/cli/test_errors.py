@@ -13,6 +13,13 @@ from helpers import ROOT
     ("words", "message"),
     [
         (["search", "--flops", "50Q"], "cannot read '50Q': expected a count like"),
+        (["search", "--flops", "0"], "0 is not above 0; write a count like"),
+        (["search", "--sram", "0KB"], "0KB is not above 0; write a size like"),
+        (["search", "--latency", "0ms"], "0ms is not above 0; write a time like"),
+        (
+            ["search", "--epochs", "2", "--freeze-epochs", "3"],
+            "--freeze-epochs is 3, but must be at most --epochs, which is 2",
+        ),
         (["search", "--flops", ""], "cannot read '': expected a count like"),
         (["search", "--flops", "2M:1M", "--pareto"], "`low <= high` must hold, but got (low=2000000, high=1000000)"),
         (["search", "--flops", "1M:2M"], "a range of MACs is for --pareto"),
@@ -30,7 +37,7 @@ from helpers import ROOT
         ),
         (
             ["search", "--flops", "10"],
-            "no network of the space fits, the smallest has macs 3,053,312 (limit 10); raise the limit",
+            "no network of mobile32 fits, the smallest has macs 3,053,312 (limit 10); raise the limit",
         ),
         (["search", "--space", "mirco"], "unknown search space 'mirco'; did you mean 'micro'?"),
         (["search", "--data", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),

@@ -128,7 +128,7 @@ def test_search_command_refuses_a_table_before_training(fails, board, tmp_path):
     assert "has the times that --latency limits, which is missing; add --latency" in fails(*words)
     message = fails(*words[:4], "micro", *words[5:], "--latency", "1ms")
     assert "layers of micro with 1 input channels and 10 classes" in message
-    assert "no network of the space fits, the smallest has latency" in fails(*words, "--latency", "1us")
+    assert "no network of small.yaml fits, the smallest has latency" in fails(*words, "--latency", "1us")
     assert not (tmp_path / "r" / "supernet.pt").exists()
 
 

@@ -104,7 +104,7 @@ def test_search_does_not_resume_with_another_table(tinynas, fails, table):
         (["--limit", "macs=20"], "macs is no cost of your own; limit it with --flops, to a value like 50M"),
         (["--limit", "energy=80", "--limit", "energy=9"], "energy is limited twice, to 80 and 9; remove one"),
         (["--cost-table", "energy.csv", "--limit", "enrgy=80"], "no cost enrgy to limit; there are energy: name"),
-        (["--cost-table", "energy.csv", "--limit", "energy=0.01"], "no network of the space fits, the smallest has"),
+        (["--cost-table", "energy.csv", "--limit", "energy=0.01"], "no network of small.yaml fits, the smallest has"),
         (["--cost-table", "energy.csv", "--cost-table", "energy.csv"], "two sources have the cost energy; remove one"),
         (["--cost-table", "none.csv"], "cannot read"),
         (["--latency", "5ms", "--latency-table", "energy.csv"], "energy.csv lacks the column 'microseconds'"),

@@ -224,7 +224,7 @@ def test_misspelt_settings_and_limits_that_nothing_fits_are_errors(data, run, mo
         tinynas.search(space="micro", data=data, flops="1M:2M")
     with pytest.raises(InputError, match=r"data is of the type list; pass the name of a data set, or a tinynas\.Data"):
         tinynas.search(space="micro", data=samples(4, 0))
-    with pytest.raises(BudgetError, match="no network of the space fits"):
+    with pytest.raises(BudgetError, match="no network of micro fits"):
         tinynas.search(space="micro", data=data, flops=10)
     (tmp_path / "near").mkdir()
     (tmp_path / "near" / "front.json").touch()

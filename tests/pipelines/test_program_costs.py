@@ -120,5 +120,5 @@ def test_a_limit_may_leave_out_the_smallest_networks(tmp_path):
     )
     assert len(run.evaluations) == 5
     assert all(entry.cost.own["depthless"] <= limit for entry in run.evaluations)
-    with pytest.raises(BudgetError, match="no network of the space fits, the smallest has depthless"):
+    with pytest.raises(BudgetError, match="no network of micro-v1 fits, the smallest has depthless"):
         tinynas.search(costs={"depthless": depthless}, limits={"depthless": 1e-9}, run=tmp_path / "other", **QUICK)

@@ -125,7 +125,7 @@ def test_search_goes_on_without_a_damaged_identity_of_its_data(searched, plan, c
 
 def test_search_refuses_a_budget_that_nothing_fits_before_training(watched, plan, monkeypatch):
     monkeypatch.setattr("tinynas.pipelines.search.train", lambda *args, **kwargs: pytest.fail("it trained"))
-    with pytest.raises(BudgetError, match="no network of the space fits"):
+    with pytest.raises(BudgetError, match=f"no network of {plan.config.space} fits"):
         search(replace(plan, budget=Budget(macs=10)), report=Quiet())
     assert not plan.run.exists()
 

@@ -178,7 +178,7 @@ def _load(plan: SearchPlan) -> _LoadedSearch:
         check_blocks(arch)
     plan.target.check_operators(space.max())
     feasible = feasible_networks(plan, space)
-    feasible.check()
+    feasible.check(config.space)
     check_precision(config.recipe.precision, device())
     notes: tuple[str, ...] = ()
     if plan.named is not None:

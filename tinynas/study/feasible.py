@@ -177,11 +177,14 @@ class Feasible:
         """The archs that keep the upper limits."""
         return replace(self, budget=replace(self.budget, min_macs=None))
 
-    def check(self) -> None:
+    def check(self, space_name: str = "the space") -> None:
         """Raise BudgetError if no arch of the space can fit.
 
         The smallest arch decides about the upper limits, as no cost of ours decreases with size; the largest one about
         MACs. A cost of the user's own may: if the smallest arch exceeds it, random archs are tried as well.
+
+        Args:
+            space_name: Name of the space, for the message.
         """
         smallest = self.cost_of(self.space.min())
         if self.space.min() not in self._upper_limits and not self._fits_elsewhere(smallest):
@@ -189,12 +192,12 @@ class Feasible:
             for name, limit in self._upper_limits.budget.limits().items():
                 value = smallest.named()[name]
                 costs.append(f"{cost_word(name)} {_written(name, value)} (limit {_written(name, limit)})")
-            problem = f"no network of the space fits, the smallest has {', '.join(costs)}"
+            problem = f"no network of {space_name} fits, the smallest has {', '.join(costs)}"
             raise BudgetError(f"{problem}; raise the limit or change the space")
         largest_macs = quick_cost(self.space.max()).macs
         if self.budget.min_macs and largest_macs < self.budget.min_macs:
             raise BudgetError(
-                f"no network of the space has as many as {self.budget.min_macs:,} MACs, the largest has "
+                f"no network of {space_name} has as many as {self.budget.min_macs:,} MACs, the largest has "
                 f"{largest_macs:,}; lower the limit or change the space"
             )
 

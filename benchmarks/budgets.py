@@ -27,8 +27,7 @@ from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget
 from tinynas.arch.scaling import scale_to
-from tinynas.experiment.config import RetrainConfig, SupernetConfig
-from tinynas.experiment.fitted_recipe import SETTINGS
+from tinynas.experiment.config import AUTO_SETTINGS, RetrainConfig, SupernetConfig
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import TRAIN, SearchSettings
 from tinynas.pipelines.search import search
@@ -36,7 +35,7 @@ from tinynas.training.recipe import Recipe
 from tinynas.utils.units import format_count
 
 SEEDS = range(1, 6)  # searches have seed 0
-RECIPE = Recipe(epochs=20, batch_size=128, **SETTINGS)  # with the settings of `--recipe auto`
+RECIPE = Recipe(epochs=20, batch_size=128, **AUTO_SETTINGS)  # with the settings of `--recipe auto`
 VARIANTS = Path(__file__).parent / "search_spaces"  # files of the spaces that do not come with tinynas
 OLD, NEW = "micro-v1", "micro"
 SPACES = (OLD, NEW, *sorted(path.stem for path in VARIANTS.glob("*.yaml")))

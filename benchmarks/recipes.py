@@ -27,8 +27,7 @@ from common.tables import Table
 from tinynas import Arch, Budget
 from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
-from tinynas.experiment.config import RetrainConfig
-from tinynas.experiment.fitted_recipe import SETTINGS
+from tinynas.experiment.config import AUTO_SETTINGS, RetrainConfig
 from tinynas.tasks.registry import fit_to_data
 from tinynas.utils.overrides import Overrides
 
@@ -102,7 +101,7 @@ def others() -> dict[str, Row]:
         "--augmentation light": Row(settings),
         "--augmentation light, --label-smoothing 0": Row(LIGHT),
         "--augmentation none, --label-smoothing 0": Row(UNREGULARISED),
-        "--recipe auto": Row(SETTINGS),
+        "--recipe auto": Row(AUTO_SETTINGS),
     }
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, get_origin
@@ -190,25 +190,27 @@ def with_implied_values(args: Sequence[str]) -> list[str]:
     return complete
 
 
-def settings_options(*configs: Any, without: Sequence[str] = ()) -> Callable[[Command], Command]:
+def settings_options(
+    *configs: Any, without: Sequence[str] = (), by_recipe: bool = False
+) -> Callable[[Command], Command]:
     """Give a command an option for every setting of some configuration classes, in place of its `overrides`.
 
-    The decorated command receives the values of the options that were used as one `Overrides`. Older names of settings
-    become hidden options.
+    The command receives the options that were used as one `Overrides`. Older names of settings become hidden options.
 
     Args:
         *configs: Configuration classes that declare the settings.
         without: Paths of settings that get no option.
+        by_recipe: Whether defaults are those of a recipe, which --help then says.
     """
-    return partial(_with_options, configs, without)
+    return partial(_with_options, configs, without, by_recipe)
 
 
-def _with_options(configs: tuple[Any, ...], without: Sequence[str], command: Command) -> Command:
+def _with_options(configs: tuple[Any, ...], without: Sequence[str], by_recipe: bool, command: Command) -> Command:
     options: list[_Option] = []
     for config in configs:
         for row in rows(config):
             if row.key not in without:
-                options += _options_of(row)
+                options += _options_of(row, help_by_recipe(row) if by_recipe else help_text(row))
 
     @wraps(command)
     def run(**arguments: Any) -> None:
@@ -257,12 +259,12 @@ class _Option:
         )
 
 
-def _options_of(row: SettingRow) -> Iterator[_Option]:
+def _options_of(row: SettingRow, text: str) -> Iterator[_Option]:
     """Yield a setting's option, and the hidden ones of its older names; for true or false, with --no- as well.
 
     Of an option and its --no- form only that is shown which changes the default.
     """
-    setting, text = row.setting, help_text(row)
+    setting = row.setting
     for name in setting.names:
         is_alias = name != setting.name
         is_on = row.default == "on"
@@ -289,3 +291,9 @@ def help_text(row: SettingRow) -> str:
         defaults.append(f"{case}: {value}")
     ending = f" {'; '.join(defaults)}." if defaults else ""
     return f"{row.help}{unit}.{ending}"
+
+
+def help_by_recipe(row: SettingRow) -> str:
+    """Return a setting's line in --help where a recipe decides; only detectors have none, whose default comes next."""
+    default = row.variants.get("detection", row.default)
+    return help_text(replace(row, default=f"of the recipe, else {default or 'none'}", variants={}))

@@ -67,7 +67,7 @@ Run = Annotated[
 ]
 
 
-@opt.settings_options(RetrainConfig, without=("data",))
+@opt.settings_options(RetrainConfig, without=("data",), by_recipe=True)
 def reproduce(
     paper: Paper,
     *,

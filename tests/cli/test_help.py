@@ -35,7 +35,7 @@ def test_help_shows_the_true_defaults(tinynas):
     supernet, retraining = SupernetConfig(), RetrainConfig().recipe
     assert default("search", "--space").startswith(f"{supernet.space}; detection: detect.")
     assert default("search", "--data").startswith(f"{supernet.data}; detection: scattered-digits.")
-    assert default("search", "--epochs").startswith(f"{supernet.recipe.epochs}; detection: 8.")
+    assert default("search", "--epochs").startswith(f"{supernet.recipe.epochs}; detection: 8; --evaluate train")
     assert default("search", "--trials").startswith(f"{SearchSettings().trials}.")
     assert default("retrain", "--epochs").startswith(f"{retraining.epochs}; detection: 16.")
     assert default("retrain", "--init").startswith("kaiming-normal.")
@@ -43,6 +43,12 @@ def test_help_shows_the_true_defaults(tinynas):
         assert default(command, "--lr").startswith(f"{recipe.lr}.")
         assert default(command, "--batch-size").startswith(f"{recipe.batch_size}.")
         assert default(command, "--seed").startswith(f"{recipe.seed}.")
+    assert default("search", "--label-smoothing").startswith("0.1; detection: 0; --evaluate train, small images: 0.")
+    assert default("retrain", "--label-smoothing").startswith("0.1; detection: 0; recipe auto, small images: 0.")
+    assert default("retrain", "--weight-decay").startswith("4e-05; recipe auto, small images: 0.001.")
+    assert default("retrain", "--augmentation").startswith("standard; recipe auto, small images: light.")
+    assert default("reproduce", "--epochs").startswith("of the recipe, else 16.")
+    assert default("reproduce", "--weight-decay").startswith("of the recipe, else 4e-05.")
 
 
 SMALL_PROGRAM = """

@@ -4,8 +4,7 @@ import pytest
 
 from helpers import Interrupting, Quiet
 from tinynas.arch.budget import Budget
-from tinynas.experiment.config import RetrainConfig
-from tinynas.experiment.fitted_recipe import SETTINGS
+from tinynas.experiment.config import AUTO_SETTINGS, RetrainConfig
 from tinynas.experiment.run_folder import RunFolder
 from tinynas.pipelines.tune import plan_tuning, tune
 from tinynas.study.recipe_study import TUNED
@@ -41,8 +40,8 @@ def test_first_recipe_is_the_one_that_was_given(searched):
     defaults = RetrainConfig()
     assert first.values == {
         "recipe.lr": defaults.recipe.lr,
-        "recipe.label_smoothing": SETTINGS["label_smoothing"],
-        "recipe.augmentation": SETTINGS["augmentation"],
+        "recipe.label_smoothing": AUTO_SETTINGS["label_smoothing"],
+        "recipe.augmentation": AUTO_SETTINGS["augmentation"],
         "dropout": defaults.dropout,
     }, "weight decay has a value"
 

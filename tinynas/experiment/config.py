@@ -19,6 +19,11 @@ DATA_HELP = (
 DATA_METAVAR = "NAME[:PATH]"
 SKIP_UNREADABLE_HELP = "Leave out images that cannot be read, instead of stopping"
 KEPT_WEIGHTS = ("last", "best")
+AUTO_SETTINGS: dict[str, Any] = {  # of the recipe, by `--recipe auto`, for classifiers of small images
+    "augmentation": "light",
+    "label_smoothing": 0.0,
+    "weight_decay": 1e-3,
+}
 OF_SUPERNET = (  # settings that have no effect where networks are trained one by one
     "num_random_subnets",
     "size_balanced_sampling",
@@ -98,7 +103,12 @@ class SupernetConfig:
     @classmethod
     def variants(cls) -> dict[str, "SupernetConfig"]:
         """Return the defaults that --help and the docs show, by case."""
-        return {"classification": _SUPERNET_DEFAULTS["classify"], "detection": _SUPERNET_DEFAULTS["detect"]}
+        trained = cls.for_task("classify", with_supernet=False)
+        return {
+            "classification": _SUPERNET_DEFAULTS["classify"],
+            "detection": _SUPERNET_DEFAULTS["detect"],
+            "--evaluate train, small images": replace(trained, recipe=replace(trained.recipe, **AUTO_SETTINGS)),
+        }
 
     def to_dict(self, *, with_supernet: bool = True) -> dict[str, Any]:
         """Return the content of a config.yaml; of a run without a supernet, without the settings of one."""
@@ -243,7 +253,12 @@ class RetrainConfig:
     @classmethod
     def variants(cls) -> dict[str, "RetrainConfig"]:
         """Return the defaults that --help and the docs show, by case."""
-        return {"classification": _RETRAIN_DEFAULTS["classify"], "detection": _RETRAIN_DEFAULTS["detect"]}
+        plain = _RETRAIN_DEFAULTS["classify"]
+        return {
+            "classification": plain,
+            "detection": _RETRAIN_DEFAULTS["detect"],
+            "recipe auto, small images": replace(plain, recipe=replace(plain.recipe, **AUTO_SETTINGS)),
+        }
 
 
 _SUPERNET_DEFAULTS = {

@@ -12,9 +12,8 @@ from ..arch.cost import cost
 from ..utils.overrides import Overrides
 from ..utils.settings import format_value
 from ..utils.units import format_count
-from .config import RetrainConfig, SupernetConfig
+from .config import AUTO_SETTINGS, RetrainConfig, SupernetConfig
 
-SETTINGS: dict[str, Any] = {"augmentation": "light", "label_smoothing": 0.0, "weight_decay": 1e-3}
 ConfigT = TypeVar("ConfigT", RetrainConfig, SupernetConfig)
 
 _MEASURED = (0.08, 19)  # parameters for each training image of the networks that they were tried on
@@ -74,7 +73,7 @@ def fitted_recipe(*archs: Arch, images: int) -> FittedRecipe:
         f"best or level with the best on networks of {low} to {high} parameters for each training image; here are "
         f"{' to '.join(ratios)}: {' to '.join(params)} for {images:,} images"
     )
-    return FittedRecipe(settings=dict(SETTINGS), reason=reason)
+    return FittedRecipe(settings=dict(AUTO_SETTINGS), reason=reason)
 
 
 def _ratio_text(ratio: float) -> str:

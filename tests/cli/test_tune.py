@@ -28,6 +28,12 @@ def test_tune_command_prints_json(quick, watched, tinynas):
     assert document["recipe"].endswith("tune/recipe.yaml")
 
 
+def test_tune_command_needs_a_searched_run(fails):
+    message = "there is no run folder mcunet-in3; tune needs the folder of a searched run"
+    assert message in fails("tune", "mcunet-in3")
+    assert message in fails("tune", "mcunet-in3", "--flops", "1M")
+
+
 def test_tune_command_refuses_limits_that_no_network_keeps(quick, watched, fails):
     assert "no network that" in fails(*quick, "--flops", "1")
 

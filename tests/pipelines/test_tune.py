@@ -60,9 +60,24 @@ def test_interrupted_tuning_ends_with_the_same_recipes(searched):
 
 def test_tuning_with_other_settings_needs_another_name(searched):
     tune(planned(searched, 1), report=Quiet())
-    for changed in ({"momentum": 0.8}, {"dropout": 0.0}):
-        with pytest.raises(FileError, match="choose another --name"):
-            tune(planned(searched, 2, **changed), report=Quiet())
+    with pytest.raises(FileError, match=r"momentum is 0\.9 there, 0\.8 here; choose another --name"):
+        tune(planned(searched, 2, momentum=0.8), report=Quiet())
+    with pytest.raises(FileError, match=r"base\.yaml: lr was tuned there, is fixed here; choose another --name"):
+        tune(planned(searched, 2, lr=RetrainConfig().recipe.lr), report=Quiet())
+    tune(planned(searched, 1, name="fixed", dropout=0.0), report=Quiet())
+    with pytest.raises(FileError, match=r"base\.yaml: dropout was fixed there, is tuned here; choose another --name"):
+        tune(planned(searched, 1, name="fixed"), report=Quiet())
+
+
+def test_damaged_tuning_needs_another_name(searched):
+    plan = planned(searched, 1)
+    tune(plan, report=Quiet())
+    lines = plan.study.read_bytes().splitlines(keepends=True)
+    plan.study.write_bytes(b"".join([lines[0].replace(b"0", b"1"), *lines[1:]]))
+    with pytest.raises(
+        FileError, match=r"line 1 is damaged.* run the command again; or tune anew, with another --name"
+    ):
+        tune(plan, report=Quiet())
 
 
 def test_tuning_refuses_what_it_cannot_do(searched):

@@ -13,10 +13,10 @@ from ..data.registry import load_data
 from ..experiment.config import RetrainConfig
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import NotesOnce, ProgressReporter
-from ..experiment.saved import save_config
+from ..experiment.saved import read_config, save_config
 from ..study.recipe_study import TUNED, AfterEpoch, RecipeStudy, TriedRecipe
 from ..tasks.registry import fit_to_data
-from ..utils.errors import BusyError, InputError
+from ..utils.errors import BusyError, FileError, InputError
 from ..utils.io import from_json, json_digest, to_json, write_yaml
 from ..utils.locks import exclusive_lock
 from ..utils.overrides import Overrides
@@ -96,6 +96,10 @@ def plan_tuning(run: Path, *, name: str, trials: int, budget: Budget, overrides:
         FileError: The run is not searched, or one of its files is damaged.
     """
     check_name(name)
+    if not run.is_dir():
+        raise FileError(
+            f"there is no run folder {run}; tune needs the folder of a searched run, which has its networks"
+        )
     arch = network_of_run(run, budget)
     config = retraining_config(run, arch, overrides)
     if config.train_on_all:
@@ -125,6 +129,7 @@ def tune(plan: TunePlan, *, report: ProgressReporter) -> list[TriedRecipe]:
     """
     with exclusive_lock(plan.folder / f".{plan.name}", "tinynas tune", partial(_refuse, plan)):
         settings = {"arch": plan.arch.to_dict(), **asdict(plan.config), "tuned": plan.tuned}
+        _check_tuned(plan)
         save_config(plan.base, settings, advice="choose another --name")
         study = RecipeStudy(
             str(plan.study),
@@ -150,6 +155,18 @@ def tune(plan: TunePlan, *, report: ProgressReporter) -> list[TriedRecipe]:
 def _refuse(plan: TunePlan, holder: str) -> None:
     """Refuse to tune beside another process."""
     raise BusyError(f"{plan.study} is in use by {holder}; wait until that has ended, or choose another --name")
+
+
+def _check_tuned(plan: TunePlan) -> None:
+    """Raise FileError if the tuning has begun with other settings to tune."""
+    before = read_config(plan.base).get("tuned") if plan.base.exists() else None
+    if not isinstance(before, list):
+        return
+    for path in TUNED:
+        if (path in before) != (path in plan.tuned):
+            then, now = ("tuned", "fixed") if path in before else ("fixed", "tuned")
+            name = path.rpartition(".")[2]
+            raise FileError(f"{plan.base}: {name} was {then} there, is {now} here; choose another --name")
 
 
 def _values_of(config: RetrainConfig, tuned: Sequence[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ TUNED: Mapping[str, BaseDistribution] = {  # ranges by the paths of settings of 
     "dropout": FloatDistribution(0.0, 0.3, step=0.1),
 }
 _NAME = "recipe"
+_ADVICE = "restore the file, then run the command again; or tune anew, with another --name"
 _DIVERGED = "diverged"  # attribute of a trial whose training has
 
 
@@ -71,9 +72,9 @@ class RecipeStudy:
         self._ranges = dict(ranges)
         self._seed = seed
         self._halving = Halving(epochs)
-        with quiet_optuna(), storage_errors(path, ValueError, KeyError):
+        with quiet_optuna(), storage_errors(path, ValueError, KeyError, advice=_ADVICE):
             self._study = optuna.create_study(
-                storage=open_storage(path), study_name=_NAME, direction="maximize", load_if_exists=True
+                storage=open_storage(path, advice=_ADVICE), study_name=_NAME, direction="maximize", load_if_exists=True
             )
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 self._study.tell(trial.number, state=TrialState.FAIL)

@@ -25,6 +25,9 @@ from ..utils.text import first_line
 from .grpc_client import open_proxy
 from .journal import Journal, JournalFileStorage
 
+_RESUME = (  # what to do if a search cannot use its study
+    "check that it exists and is not corrupt, then continue with --resume; or start a new search with another --storage"
+)
 _LOCK_TIMEOUT = 60  # seconds that a transaction waits for others to end, in SQLite
 _OPENINGS = 5  # attempts to open a database whose tables other processes create
 _CONNECT_TIMEOUT = 10  # seconds until an attempt to connect to PostgreSQL fails
@@ -38,7 +41,7 @@ _PERMANENT = ("does not exist", "authentication failed", "no pg_hba.conf entry",
 _GRPC_RETRIED = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN")  # UNKNOWN: the proxy's own database fails
 
 
-def open_storage(url: str, *, connections: int = 2) -> BaseStorage:
+def open_storage(url: str, *, connections: int = 2, advice: str = _RESUME) -> BaseStorage:
     """Open a database by its URL, a gRPC proxy (grpc://HOST:PORT), or a journal file by its path.
 
     Databases are those of SQLAlchemy: postgresql://..., sqlite:///...
@@ -46,12 +49,13 @@ def open_storage(url: str, *, connections: int = 2) -> BaseStorage:
     Args:
         url: The URL or path.
         connections: To a database, at most. A worker needs one, and for moments a second one, for its heartbeat.
+        advice: What to do if the study in it cannot be used.
 
     Raises:
         InputError: The URL cannot be used.
         FileError: The study in it cannot be used.
     """
-    with warnings.catch_warnings(), storage_errors(url, OSError, ValueError, KeyError):
+    with warnings.catch_warnings(), storage_errors(url, OSError, ValueError, KeyError, advice=advice):
         warnings.simplefilter("ignore", ExperimentalWarning)
         if _is_mistyped(url):
             raise InputError(f"the storage {redact_password(url)} is neither a path nor a URL; write SCHEME://...")
@@ -144,8 +148,8 @@ def quiet_optuna() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def storage_errors(url: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Raise FileError for the exceptions of a storage, and for exceptions of these further kinds.
+def storage_errors(url: str, *kinds: type[Exception], advice: str = _RESUME) -> Iterator[None]:
+    """Raise FileError, with an advice, for the exceptions of a storage, and for exceptions of these further kinds.
 
     Those that may be over in a moment (`is_transient`) are raised as they are.
     """
@@ -156,8 +160,7 @@ def storage_errors(url: str, *kinds: type[Exception]) -> Iterator[None]:
         if isinstance(error, TinyNASError) or cause is None or is_transient(error):
             raise
         raise FileError(
-            f"cannot use the study in {redact_password(url)}: {failure_reason(error, url, kinds)}; check that it "
-            "exists and is not corrupt, then continue with --resume; or start a new search with another --storage"
+            f"cannot use the study in {redact_password(url)}: {failure_reason(error, url, kinds)}; {advice}"
         ) from None
 
 

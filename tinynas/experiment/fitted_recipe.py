@@ -25,14 +25,14 @@ class FittedRecipe:
 
     Attributes:
         settings: Value of each setting, by name.
-        reason: Why they were chosen.
+        reasons: Why they were chosen, a line each.
     """
 
     settings: dict[str, Any]
-    reason: str
+    reasons: tuple[str, ...]
 
     def complete(self, config: ConfigT, named: Overrides) -> tuple[ConfigT, tuple[str, ...]]:
-        """Return a configuration with these settings but those that were named, and two lines that say so.
+        """Return a configuration with these settings but those that were named, and lines that say so.
 
         Args:
             config: All settings, of a retraining or of a search that trains every network.
@@ -48,7 +48,7 @@ class FittedRecipe:
         if not chosen:
             return config, ()
         words = [f"{name} {format_value(value)}" for name, value in chosen.items()]
-        lines = (f"recipe auto: {', '.join(words)}", f"recipe auto: {self.reason}")
+        lines = tuple(f"recipe auto: {text}" for text in (", ".join(words), *self.reasons))
         return Overrides.read(chosen, type(config)).apply(config), lines
 
 
@@ -64,16 +64,17 @@ def fitted_recipe(*archs: Arch, images: int) -> FittedRecipe:
         >>> fitted_recipe(load_space("micro").min(), images=54_000).settings["augmentation"]
         'light'
     """
-    params, ratios = [], []
-    for arch in archs:
-        params.append(format_count(cost(arch).params))
-        ratios.append(_ratio_text(cost(arch).params / images))
     low, high = _MEASURED
-    reason = (
-        f"best or level with the best on networks of {low} to {high} parameters for each training image; here are "
-        f"{' to '.join(ratios)}: {' to '.join(params)} for {images:,} images"
-    )
-    return FittedRecipe(settings=dict(AUTO_SETTINGS), reason=reason)
+    counts = [cost(arch).params for arch in archs]
+    measured = f"best or level with the best on networks of {low} to {high} parameters for each training image"
+    outside = [count for count in counts if not low <= count / images <= high]
+    if not outside:
+        return FittedRecipe(settings=dict(AUTO_SETTINGS), reasons=(f"{measured}, as here",))
+    ratios = " to ".join([_ratio_text(count / images) for count in counts])
+    params = " to ".join([format_count(count) for count in counts])
+    partly = "partly " if len(counts) > 1 and min(counts) / images <= high and max(counts) / images >= low else ""
+    here = f"{partly}outside of what was measured: here are {ratios} ({params} for {images:,} images)"
+    return FittedRecipe(settings=dict(AUTO_SETTINGS), reasons=(measured, here))
 
 
 def _ratio_text(ratio: float) -> str:

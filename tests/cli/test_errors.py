@@ -13,9 +13,9 @@ from helpers import ROOT
     ("words", "message"),
     [
         (["search", "--flops", "50Q"], "cannot read '50Q': expected a count like"),
-        (["search", "--flops", "0"], "0 is not above 0; write a count like"),
-        (["search", "--sram", "0KB"], "0KB is not above 0; write a size like"),
-        (["search", "--latency", "0ms"], "0ms is not above 0; write a time like"),
+        (["search", "--flops", "0"], "the value must be above 0, but is 0; write a count like"),
+        (["search", "--sram", "0KB"], "the value must be above 0, but is 0KB; write a size like"),
+        (["search", "--latency", "0ms"], "the value must be above 0, but is 0ms; write a time like"),
         (
             ["search", "--epochs", "2", "--freeze-epochs", "3"],
             "--freeze-epochs is 3, but must be at most --epochs, which is 2",

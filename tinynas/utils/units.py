@@ -30,7 +30,7 @@ def parse_seconds(text: str) -> float:
     if not match:
         raise InputError(f"cannot read {text!r}: expected {example}")
     if float(match[1]) == 0:
-        raise InputError(f"{text} is not above 0; write {example}")
+        raise InputError(f"the value must be above 0, but is {text}; write {example}")
     number, unit = float(match[1]), match[2]
     return number * _SECONDS[unit] if unit in _SECONDS else number / _UNITS_PER_SECOND[unit]
 
@@ -57,7 +57,7 @@ def _parse(text: str | int, suffix: str, factors: dict[str, int], example: str) 
     match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*{suffix}\s*", str(text).upper())
     value = float(match[1]) * factors[match[2]] if match else 0.0
     if match and value == 0:
-        raise InputError(f"{text} is not above 0; write {example}")
+        raise InputError(f"the value must be above 0, but is {text}; write {example}")
     if value < 1:
         raise InputError(f"cannot read {text!r}: expected {example}")
     return round(value)

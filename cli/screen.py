@@ -120,10 +120,9 @@ def _parts(widths: Mapping[str, int], left: int, room: int) -> list[list[str]]:
         repeated += 1
     parts = [columns[: repeated + 1]]
     for column in columns[repeated + 1 :]:
-        if width(parts[-1] + [column]) <= room:
-            parts[-1].append(column)
-        else:
-            parts.append([*columns[:repeated], column])
+        if width(parts[-1] + [column]) > room:
+            parts.append(columns[:repeated])
+        parts[-1].append(column)
     return parts
 
 

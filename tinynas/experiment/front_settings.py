@@ -78,7 +78,8 @@ class FrontSettings:
         for section, part in (("netaug", NETAUG), ("distillation", TEACHER)):
             names = [path.partition(".")[2] for path in overrides.values if path.startswith(f"{section}.")]
             if names and not any(part in way.split("+") for way in self.ways):
+                ways = ",".join(self.ways)
                 raise InputError(
-                    f"{', '.join(names)} would have no effect on networks that are retrained {','.join(self.ways)}; "
-                    f"choose --methods {','.join((*self.ways, part))}, or remove {'it' if len(names) == 1 else 'them'}"
+                    f"{', '.join(names)} would have no effect on networks that are retrained {ways}; choose --methods "
+                    f"{ways},{part}, or remove {'it' if len(names) == 1 else 'them'}"
                 )

@@ -21,7 +21,7 @@ from common.middle import middle_of
 from common.paths import SCRATCH, slug
 from common.retraining import SIZES, retrain_network
 from common.stats import by_seed, mean_std, paired_difference, values_of
-from common.supernets import DATA
+from common.supernets import DATA, plan_micro_search
 from common.tables import Table
 from tinynas.cli.screen import Screen
 
@@ -38,7 +38,7 @@ SEEDS = range(1, 6)  # searches have seed 0
 RECIPE = Recipe(epochs=20, batch_size=128, **AUTO_SETTINGS)  # with the settings of `--recipe auto`
 VARIANTS = Path(__file__).parent / "search_spaces"  # files of the spaces that do not come with tinynas
 OLD, NEW = "micro-v1", "micro"
-SPACES = (OLD, NEW, *sorted(path.stem for path in VARIANTS.glob("*.yaml")))
+SPACES = (OLD, NEW, "ds-conv-1x1", "residual-2x2")
 BY_HAND, RANDOM, SUPERNET, TRAINED = "scaled by hand", "random", "supernet", "trained"
 WAYS = (BY_HAND, RANDOM, SUPERNET, TRAINED)
 LABELS = {
@@ -61,19 +61,17 @@ def choose(space: str, way: str, budget: int) -> dict:
 
 def plan_search(space: str, way: str, budget: int) -> SearchPlan:
     """Return the plan of a search. The budgets share a supernet."""
-    file = VARIANTS / f"{space}.yaml"
-    config = SupernetConfig(space=str(file) if file.exists() else space, data=DATA)
     if way == SUPERNET:
-        recipe = replace(config.recipe, epochs=10, batch_size=RECIPE.batch_size)
-        settings = SearchSettings(trials=100, target="generic")
-        name = f"budgets {space} {way}"
-    else:
-        recipe = RECIPE
-        sampler = "random" if way == RANDOM else "predictor"
-        settings = SearchSettings(trials=40, evaluate=TRAIN, sampler=sampler, target="generic")
-        name = f"budgets {space} {way} {budget}"
-    run = SCRATCH / slug(name)
-    return SearchPlan(run=run, config=replace(config, recipe=recipe), budget=Budget(macs=budget), settings=settings)
+        return plan_micro_search(Budget(macs=budget), SearchSettings(trials=100, target="generic"))
+    file = VARIANTS / f"{space}.yaml"
+    config = SupernetConfig(space=str(file) if file.exists() else space, data=DATA, recipe=RECIPE)
+    sampler = "random" if way == RANDOM else "predictor"
+    return SearchPlan(
+        run=SCRATCH / slug(f"budgets {space} {way} {budget}"),
+        config=config,
+        budget=Budget(macs=budget),
+        settings=SearchSettings(trials=40, evaluate=TRAIN, sampler=sampler, target="generic"),
+    )
 
 
 def finish(arch: Arch, name: str, seed: int) -> dict:

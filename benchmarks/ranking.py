@@ -15,6 +15,7 @@ import numpy as np
 from common.cells import Cells
 from common.command import run_benchmark
 from common.paths import PICTURES, SCRATCH
+from common.ranks import bootstrap_interval, kendall_tau
 from common.retraining import retrain_network
 from common.supernets import DATA, SPACE, VARIANTS, plan_search, trained_supernet
 from common.tables import Table
@@ -30,7 +31,6 @@ from tinynas.training.recipe import Recipe
 SIZES = (150_000, 400_000, 1_000_000, 2_200_000)  # MACs, within 10%
 NETWORKS_OF_A_SIZE = 5
 SEEDS = (0, 1)
-BOOTSTRAP_SAMPLES = 2000
 LABELS = {  # of variants, in the docs
     "base": "nothing",
     "base, another seed": "nothing, another seed",
@@ -114,24 +114,6 @@ class Ranking:
             low, high = bootstrap_interval(estimates, truth, pairs)
             texts.append(f"{kendall_tau(estimates, truth, pairs):.2f} ({low:.2f} to {high:.2f})")
         return texts
-
-
-def kendall_tau(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> float:
-    """Return Kendall's tau over some pairs (N, N): concordant less discordant, over all."""
-    signs = np.sign(first[:, None] - first) * np.sign(second[:, None] - second)
-    return float(signs[pairs].sum() / max(1, pairs.sum()))
-
-
-def bootstrap_interval(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> tuple[float, float]:
-    """Return the 95% interval of tau, of bootstrap samples of the networks."""
-    rng = np.random.default_rng(0)
-    taus = []
-    for _ in range(BOOTSTRAP_SAMPLES):
-        sample = rng.integers(len(first), size=len(first))
-        different = sample[:, None] != sample
-        taus.append(kendall_tau(first[sample], second[sample], pairs[np.ix_(sample, sample)] & different))
-    low, high = np.quantile(taus, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def tables(cells: dict) -> list[Table]:

@@ -1,4 +1,6 @@
-"""Supernets of `micro-v1` on Fashion-MNIST that several benchmarks search, and the networks found in them."""
+"""Supernets of `micro-v1` and `micro` on Fashion-MNIST that several benchmarks search, and networks found in them."""
+
+from pathlib import Path
 
 from tinynas.cli.screen import Screen
 
@@ -10,7 +12,7 @@ from tinynas.experiment.search_settings import SearchSettings
 from tinynas.pipelines.search import search, train_supernet
 from tinynas.utils.overrides import Overrides
 
-from .paths import supernet_run
+from .paths import SCRATCH, supernet_run
 
 SPACE = "micro-v1"
 DATA = "fashion-mnist"
@@ -56,3 +58,13 @@ def searched_arch(budget: int) -> Arch:
     plan = plan_search(SUPERNET, budget=Budget(macs=budget), trials=100)
     result = search(plan, report=Screen())
     return result.best_entry.arch
+
+
+def plan_micro_search(
+    budget: Budget, settings: SearchSettings, *, space: str = "micro", epochs: int = 10
+) -> SearchPlan:
+    """Return the plan of a search of a supernet of `micro`, or of a space like it, trained in batches of 128."""
+    overrides = Overrides.read({"epochs": epochs, "batch_size": 128}, SupernetConfig)
+    config = overrides.apply(SupernetConfig(space=space, data=DATA))
+    run = SCRATCH / f"supernet-{Path(space).stem}-{epochs}-epochs"
+    return SearchPlan(run=run, config=config, budget=budget, settings=settings)

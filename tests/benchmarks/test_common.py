@@ -68,7 +68,7 @@ def test_stats_examples_run():
     import common.stats
 
     outcome = doctest.testmod(common.stats)
-    assert outcome.attempted == 4
+    assert outcome.attempted == 7
     assert outcome.failed == 0
 
 

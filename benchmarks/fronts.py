@@ -1,0 +1,151 @@
+"""Fronts of finished networks: four networks of a searched front, trained plain and with NetAug, 3 seeds.
+
+A supernet of `micro` is trained on Fashion-MNIST for 10 epochs and searched for the front of accuracy and MACs between
+50K and 1.5M MACs, 100 evaluations. The networks that `tinynas retrain --front 4` would choose are trained as in
+methods.py: by the recipe of `--recipe auto` for 20 epochs in batches of 128, plain, with NetAug, and plain for as long
+as NetAug took. Beside them stand the networks that methods.py scales by hand, trained plain. Accuracy on test images;
+hypervolumes in percentage points times decades of MACs, of every seed by itself.
+
+Takes about 2 hours on one core, after methods.py. Writes the tables `fronts` and `fronts-hypervolumes` of
+docs/results/fronts.md.
+"""
+
+from collections.abc import Mapping
+from statistics import mean, stdev
+
+from common.cells import Cells
+from common.command import run_benchmark
+from common.method_trainings import (
+    BUDGETS,
+    FASHION,
+    METHODS,
+    NETAUG,
+    PLAIN,
+    SEEDS,
+    Case,
+    control_row,
+    epochs_for_as_long,
+    measure_rows,
+    network_of,
+    time_cell,
+)
+from common.paths import PICTURES
+from common.stats import by_seed, mean_std, paired_difference, values_of
+from common.supernets import plan_micro_search
+from common.tables import Table
+from tinynas.cli.screen import Screen
+
+from tinynas import Arch, Budget, cost
+from tinynas.experiment.front_choice import networks_to_retrain
+from tinynas.experiment.plots import Series, pareto_plot
+from tinynas.experiment.search_settings import SearchSettings
+from tinynas.pipelines.search import search
+from tinynas.utils.pareto import Point, hypervolume
+from tinynas.utils.units import format_count
+
+NETWORKS = 4
+LOW, HIGH = 50_000, 1_500_000  # MACs
+FRONT_SEEDS = SEEDS[:3]
+LONGER = "plain, for as long as NetAug"
+BY_HAND = "scaled by hand, plain"
+WAYS = {PLAIN: "o", NETAUG: "*", LONGER: "s", BY_HAND: "D"}  # markers
+REFERENCE = (2 * HIGH, 85.0)  # of hypervolumes: MACs and accuracy
+
+
+def search_front() -> list[dict]:
+    """Return the networks that are trained, from the smallest on: arch, and accuracy with the supernet's weights."""
+    settings = SearchSettings(trials=100, pareto=("macs",), target="generic")
+    result = search(plan_micro_search(Budget(min_macs=LOW, macs=HIGH), settings), report=Screen())
+    networks = []
+    for entry in networks_to_retrain(result.front, NETWORKS, costs=("macs",)):
+        networks.append({"arch": entry.arch.to_dict(), "val": entry.accuracy})
+    return networks
+
+
+def cases(networks: list[dict]) -> list[Case]:
+    """Return the networks, named by their MACs."""
+    archs = [Arch.from_dict(network["arch"]) for network in networks]
+    return [Case(FASHION, format_count(cost(arch).macs), arch) for arch in archs]
+
+
+def measure(cells: Cells) -> None:
+    """Measure the missing cells."""
+    networks = cells.require("networks", search_front)
+    for case in cases(networks):
+        measure_rows(cells, case, {NETAUG: METHODS[NETAUG]}, seeds=FRONT_SEEDS)
+
+
+def trained_ways(cells: Mapping, case: Case) -> dict[str, dict[int, float]]:
+    """Return the test accuracies of a network by way and seed, of the ways that have been measured."""
+    ways = {}
+    for way in (PLAIN, NETAUG):
+        ways[way] = by_seed(cells, f"{case} {way}", FRONT_SEEDS)
+    if time_of := cells.get(time_cell(case, NETAUG)):
+        ways[LONGER] = by_seed(cells, f"{case} {control_row(epochs_for_as_long(time_of))}", FRONT_SEEDS)
+    return {way: values_of(trained, "test") for way, trained in ways.items() if trained}
+
+
+def fronts(cells: Mapping) -> dict[str, dict[int, list[Point]]]:
+    """Return MACs and test accuracy of the networks by way and seed."""
+    points: dict[str, dict[int, list[Point]]] = {way: {seed: [] for seed in FRONT_SEEDS} for way in WAYS}
+    for case in cases(cells.get("networks", [])):
+        for way, accuracies in trained_ways(cells, case).items():
+            for seed, accuracy in accuracies.items():
+                points[way][seed].append((cost(case.arch).macs, accuracy))
+    by_hand = Cells("methods").read()
+    for size, budget in BUDGETS.items():
+        if budget >= LOW:
+            macs = cost(network_of(size)).macs
+            for seed, cell in by_seed(by_hand, f"{FASHION} {size} {PLAIN}", FRONT_SEEDS).items():
+                points[BY_HAND][seed].append((macs, cell["test"]))
+    return points
+
+
+def tables(cells: dict) -> list[Table]:
+    """Return the tables of the saved cells, once there are networks."""
+    if "networks" not in cells:
+        return []
+    rows = []
+    for case, network in zip(cases(cells["networks"]), cells["networks"], strict=True):
+        ways = trained_ways(cells, case)
+        plain = ways.get(PLAIN, {})
+        for way, values in ways.items():
+            difference = "" if way == PLAIN else paired_difference(values, plain)
+            accuracy = mean_std(list(values.values()))
+            rows.append([case.size, f"{network['val']:.2f}", way, str(len(values)), accuracy, difference])
+    volumes = {}
+    for way, of_seeds in fronts(cells).items():
+        volumes[way] = {seed: hypervolume(points, REFERENCE) for seed, points in of_seeds.items() if points}
+    lines = []
+    for way, values in volumes.items():
+        if values:
+            difference = "" if way == PLAIN else paired_difference(values, volumes[PLAIN])
+            lines.append([way, str(len(values)), mean_std(list(values.values())), difference])
+    columns = ["MACs", "with the supernet's weights, search-val %", "trained", "seeds", "test %", "difference to plain"]
+    return [
+        Table(page="fronts", name="fronts", columns=columns, rows=rows),
+        Table(
+            page="fronts",
+            name="fronts-hypervolumes",
+            columns=["networks", "seeds", "hypervolume", "difference to plain"],
+            rows=lines,
+        ),
+    ]
+
+
+def draw(cells: dict) -> None:
+    """Draw the fronts: means over the seeds, with their standard deviations."""
+    series = []
+    for way, of_seeds in fronts(cells).items():
+        columns = list(zip(*of_seeds.values(), strict=False))  # of every network, the points of all seeds
+        points = [(column[0][0], mean(accuracy for _, accuracy in column)) for column in columns]
+        deviations = [stdev(accuracy for _, accuracy in column) for column in columns]
+        label = way if way == BY_HAND else f"searched, {way}"
+        if points:
+            series.append(Series(label=label, points=points, line=True, marker=WAYS[way], deviations=deviations))
+    title = "Finished networks: test accuracy on Fashion-MNIST, mean of 3 seeds"
+    (PICTURES / "fronts.png").write_bytes(pareto_plot(series, title=title))
+
+
+if __name__ == "__main__":
+    run_benchmark("fronts", __doc__, measure=measure, tables=tables, draw=draw)

@@ -42,7 +42,7 @@ from common.tables import Table
 OF_OPTIONS = "0.1M"
 OPTIONS: dict[str, dict[str, Any]] = {
     NETAUG: {"netaug": True},
-    "NetAug, the paper's schedule": {"netaug": True, "expand_until": 1.0},
+    "NetAug, to the last epoch": {"netaug": True, "width_until": 1.0, "expand_until": 1.0},
     "NetAug, the authors' sort": {"netaug": True, "sort": True, "sorted_channels": "expanded"},
     "NetAug, distilled in place": {"netaug": True, "inplace_distillation": 0.5},
     "NetAug, distilled by alpha-divergence": {

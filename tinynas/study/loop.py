@@ -139,7 +139,7 @@ class _Search:
         rng = generator(self.seed, "start points")
         self.start_points = self.feasible.start_points(min(_START_POINTS, self.trials), rng)
         self.evaluated_before = evaluated_in_other_studies(self.study, self.feasible)
-        if not self.objectives:  # what is known costs nothing, and nothing worse is to win
+        if not self.objectives:  # it costs nothing, and no worse one can win then
             self.start_points = best_known(self.evaluated_before, self.feasible) + self.start_points
         self._num_reported = 0
         self._random = random.Random(self.worker.id)

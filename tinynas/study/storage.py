@@ -149,7 +149,7 @@ def quiet_optuna() -> Iterator[None]:
 
 @contextlib.contextmanager
 def storage_errors(url: str, *kinds: type[Exception], advice: str = _RESUME) -> Iterator[None]:
-    """Raise FileError, with an advice, for the exceptions of a storage, and for exceptions of these further kinds.
+    """Raise FileError, with advice, for the exceptions of a storage, and for exceptions of these further kinds.
 
     Those that may be over in a moment (`is_transient`) are raised as they are.
     """

@@ -38,7 +38,7 @@ SEEDS = range(1, 6)  # searches have seed 0
 RECIPE = Recipe(epochs=20, batch_size=128, **AUTO_SETTINGS)  # with the settings of `--recipe auto`
 VARIANTS = Path(__file__).parent / "search_spaces"  # files of the spaces that do not come with tinynas
 OLD, NEW = "micro-v1", "micro"
-SPACES = (OLD, NEW, "ds-conv-1x1", "residual-2x2")
+SPACES = (OLD, NEW, "residual-2x2")
 BY_HAND, RANDOM, SUPERNET, TRAINED = "scaled by hand", "random", "supernet", "trained"
 WAYS = (BY_HAND, RANDOM, SUPERNET, TRAINED)
 LABELS = {

@@ -1,12 +1,12 @@
 """Fronts of finished networks: four networks of a searched front, trained plain and with NetAug, 3 seeds.
 
 A supernet of `micro` is trained on Fashion-MNIST for 10 epochs and searched for the front of accuracy and MACs between
-50K and 1.5M MACs, 100 evaluations. The networks that `tinynas retrain --front 4` would choose are trained as in
-methods.py: by the recipe of `--recipe auto` for 20 epochs in batches of 128, plain, with NetAug, and plain for as long
-as NetAug took. Beside them stand the networks that methods.py scales by hand, trained plain. Accuracy on test images;
-hypervolumes in percentage points times decades of MACs, of every seed by itself.
+50K and 1M MACs, 100 evaluations. The networks that `tinynas retrain --front 4` would choose are trained as in
+methods.py: by the recipe of `--recipe auto` for 20 epochs in batches of 128, plain and with NetAug. Beside them stand
+the networks that methods.py scales by hand, trained plain. Accuracy on test images; hypervolumes in percentage points
+times decades of MACs, of every seed by itself.
 
-Takes about 2 hours on one core, after methods.py. Writes the tables `fronts` and `fronts-hypervolumes` of
+Takes about 1 hour on one core, after methods.py. Writes the tables `fronts` and `fronts-hypervolumes` of
 docs/results/fronts.md.
 """
 
@@ -23,11 +23,8 @@ from common.method_trainings import (
     PLAIN,
     SEEDS,
     Case,
-    control_row,
-    epochs_for_as_long,
     measure_rows,
     network_of,
-    time_cell,
 )
 from common.paths import PICTURES
 from common.stats import by_seed, mean_std, paired_difference, values_of
@@ -44,11 +41,10 @@ from tinynas.utils.pareto import Point, hypervolume
 from tinynas.utils.units import format_count
 
 NETWORKS = 4
-LOW, HIGH = 50_000, 1_500_000  # MACs
+LOW, HIGH = 50_000, 1_000_000  # MACs
 FRONT_SEEDS = SEEDS[:3]
-LONGER = "plain, for as long as NetAug"
 BY_HAND = "scaled by hand, plain"
-WAYS = {PLAIN: "o", NETAUG: "*", LONGER: "s", BY_HAND: "D"}  # markers
+WAYS = {PLAIN: "o", NETAUG: "*", BY_HAND: "D"}  # markers
 REFERENCE = (2 * HIGH, 85.0)  # of hypervolumes: MACs and accuracy
 
 
@@ -80,8 +76,6 @@ def trained_ways(cells: Mapping, case: Case) -> dict[str, dict[int, float]]:
     ways = {}
     for way in (PLAIN, NETAUG):
         ways[way] = by_seed(cells, f"{case} {way}", FRONT_SEEDS)
-    if time_of := cells.get(time_cell(case, NETAUG)):
-        ways[LONGER] = by_seed(cells, f"{case} {control_row(epochs_for_as_long(time_of))}", FRONT_SEEDS)
     return {way: values_of(trained, "test") for way, trained in ways.items() if trained}
 
 

@@ -20,6 +20,7 @@ class Comparison:
         trained: Its cells by seed.
         plain: Those of plain training.
         control: Those of plain training for as long.
+        times: How many times as long as plain training the method takes; None if it has not been timed.
     """
 
     data: str
@@ -28,23 +29,29 @@ class Comparison:
     trained: Mapping[int, dict]
     plain: Mapping[int, dict]
     control: Mapping[int, dict]
+    times: float | None
 
     def figures(self, metric: str) -> list[str]:
-        """Return seeds, accuracy, differences to plain training, and epochs of the control."""
-        values = values_of(self.trained, metric)
-        epochs = str(next(iter(self.control.values()))["epochs"]) if self.control else "-"
-        return [
-            str(len(values)),
-            mean_std(list(values.values())),
-            mean_std(list(values_of(self.trained, "train").values())),
-            paired_difference(values, values_of(self.plain, metric)),
-            epochs,
-            paired_difference(values, values_of(self.control, metric)) if self.control else "-",
-        ]
+        """Return the method, seeds, accuracies, and the difference to plain training."""
+        difference = paired_difference(values_of(self.trained, metric), values_of(self.plain, metric))
+        return [self.row, *_figures(self.trained, metric), difference]
+
+    def against_control(self, metric: str) -> list[str]:
+        """Return epochs of plain training for as long, and the difference to it."""
+        if not self.control:
+            return ["-", "-"]
+        epochs = str(next(iter(self.control.values()))["epochs"])
+        return [epochs, paired_difference(values_of(self.trained, metric), values_of(self.control, metric))]
 
     def p_value(self, metric: str) -> float | None:
         """Return the p-value of the difference to plain training for as long; None of fewer than two seeds."""
         return paired_p_value(values_of(self.trained, metric), values_of(self.control, metric))
+
+
+def _figures(trained: Mapping[int, dict], metric: str) -> list[str]:
+    """Return the number of seeds, and the accuracies on a split and on the images trained on."""
+    accuracies = [mean_std(list(values_of(trained, key).values())) for key in (metric, "train")]
+    return [str(len(trained)), *accuracies]
 
 
 def comparisons(
@@ -56,11 +63,20 @@ def comparisons(
     for row, settings in rows.items():
         trained = by_seed(cells, f"{case} {row}", SEEDS)
         control: dict[int, dict] = {}
-        if time_of := cells.get(time_cell(case, row)):
+        time_of = cells.get(time_cell(case, row))
+        if time_of:
             control = by_seed(cells, f"{case} {control_row(epochs_for_as_long(time_of))}", SEEDS)
         if plain.keys() & trained.keys():
             label = f"{row}: `{flags(settings)}`"
-            yield Comparison(data=data, size=size, row=label, trained=trained, plain=plain, control=control)
+            yield Comparison(
+                data=data,
+                size=size,
+                row=label,
+                trained=trained,
+                plain=plain,
+                control=control,
+                times=time_of["times"] if time_of else None,
+            )
 
 
 def flags(settings: Mapping[str, Any]) -> str:
@@ -80,25 +96,29 @@ def flags(settings: Mapping[str, Any]) -> str:
     return " ".join(map(str, words))
 
 
-def comparison_table(page: str, name: str, compared: Sequence[Comparison], *, metric: str) -> Table:
-    """Return the table of methods, in which plain training comes first for every network."""
-    split = {"test": "test %", "val": "search-val %"}[metric]
-    columns = ["data", "MACs", "method", "seeds", split, "train %", "difference to plain"]
+def comparison_table(page: str, name: str, compared: Sequence[Comparison]) -> Table:
+    """Return the table of methods on test images, in which plain training comes first for every network."""
+    columns = ["data", "MACs", "method", "seeds", "test %", "train %", "difference to plain"]
     columns += ["epochs for as long", "difference to these", "p"]
     rows, previous = [], None
-    p_values = holm([comparison.p_value(metric) for comparison in compared])
+    p_values = holm([comparison.p_value("test") for comparison in compared])
     for comparison, p_value in zip(compared, p_values, strict=True):
         case = [comparison.data, comparison.size]
         if case != previous:
-            plain = comparison.plain
-            accuracies = [mean_std(list(values_of(plain, key).values())) for key in (metric, "train")]
-            row = [comparison.data, comparison.size, PLAIN, str(len(plain))]
-            row += accuracies
-            row += ["", str(EPOCHS), "", ""]
-            rows.append(row)
+            rows.append([*case, PLAIN, *_figures(comparison.plain, "test"), "", str(EPOCHS), "", ""])
             previous = case
-        row = [comparison.data, comparison.size, comparison.row]
-        row += comparison.figures(metric)
-        row.append(p_text(p_value))
-        rows.append(row)
+        row = case + comparison.figures("test") + comparison.against_control("test")
+        rows.append([*row, p_text(p_value)])
+    return Table(page=page, name=name, columns=columns, rows=rows)
+
+
+def options_table(page: str, name: str, compared: Sequence[Comparison]) -> Table:
+    """Return the table of options on search-val, after plain training."""
+    columns = ["method", "seeds", "search-val %", "train %", "difference to plain", "times as long"]
+    rows = []
+    for comparison in compared:
+        if not rows:
+            rows.append([PLAIN, *_figures(comparison.plain, "val"), "", ""])
+        times = "-" if comparison.times is None else f"{comparison.times:.1f}"
+        rows.append([*comparison.figures("val"), times])
     return Table(page=page, name=name, columns=columns, rows=rows)

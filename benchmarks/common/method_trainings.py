@@ -13,6 +13,7 @@ from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import AUTO_SETTINGS, RetrainConfig
 from tinynas.experiment.log import last_record
+from tinynas.experiment.run_folder import RunFolder
 from tinynas.pipelines.planning import default_config
 from tinynas.tasks.registry import fit_to_data
 from tinynas.utils.overrides import Overrides
@@ -25,6 +26,7 @@ from .retraining import retrain_network
 SEEDS = range(1, 6)
 FASHION, MNIST = "fashion-mnist", "mnist-5k"
 BATCH_SIZES = {FASHION: 128, MNIST: 32}
+RUN = "methods"
 EPOCHS = 20  # of plain training, and of the methods
 TIMED_EPOCHS, TIMED_ROUNDS = 4, 3  # of the trainings that are timed
 TEACHER_EPOCHS = (20, 40)  # the longest is the teacher
@@ -57,9 +59,9 @@ class Case:
         overrides = Overrides.read({"batch_size": BATCH_SIZES[self.data]} | AUTO_SETTINGS | settings, RetrainConfig)
         return overrides.apply(default_config(self.arch, self.data, netaug=bool(overrides.get("netaug"))))
 
-    def folder(self, row: str, seed: int) -> Path:
-        """Return the folder of a training."""
-        return SCRATCH / slug(f"methods {self} {row} {seed}")
+    def folder(self, row: str, seed: int, run: str = RUN) -> Path:
+        """Return the folder of a training, in a run whose trainings share the outputs of teachers."""
+        return RunFolder(SCRATCH / slug(run)).retraining(slug(f"{self} {row} {seed}")).path
 
 
 def network_of(size: str) -> Arch:
@@ -76,15 +78,14 @@ def case_of(data: str, size: str) -> Case:
     return Case(data, size, fit_to_data(network_of(size), load_data(data)))
 
 
-def train(case: Case, row: str, settings: Mapping[str, Any], seed: int) -> dict:
+def train(case: Case, row: str, settings: Mapping[str, Any], seed: int, *, run: str = RUN) -> dict:
     """Return what a training reached, in percent, and how long it took."""
-    folder = case.folder(row, seed)
+    folder = case.folder(row, seed, run)
     config = case.configuration({"epochs": EPOCHS, "seed": seed} | settings)
     began = time.process_time()
     metrics = retrain_network(folder, case.arch, config)
     cpu_seconds = time.process_time() - began
     last = last_record(folder / "log.jsonl")
-    shutil.rmtree(folder / "teacher-outputs", ignore_errors=True)
     return {
         "val": last["val_accuracy"],
         "test": metrics["accuracy"],
@@ -108,20 +109,31 @@ def teacher_row(epochs: int) -> str:
     return f"teacher {epochs} epochs"
 
 
-def train_method(cells: Cells, case: Case, row: str, settings: Mapping[str, Any], seed: int) -> dict:
-    """Return what a method reached, whose teacher is trained if it has one."""
+def with_teacher(cells: Cells, case: Case, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings with the file of their teacher, if they have one, which is trained unless it is."""
     if "teacher" in settings:
-        settings = {**settings, "teacher": require_teacher(cells, case.data)}
-    return train(case, row, settings, seed)
+        return {**settings, "teacher": require_teacher(cells, case.data)}
+    return settings
+
+
+def train_method(cells: Cells, case: Case, row: str, settings: Mapping[str, Any], seed: int) -> dict:
+    """Return what a method reached."""
+    return train(case, row, with_teacher(cells, case, settings), seed)
 
 
 def measure_rows(cells: Cells, case: Case, rows: Mapping[str, Mapping[str, Any]], *, seeds: Sequence[int]) -> None:
-    """Measure plain training, methods, and plain training for as long as each of them."""
-    for seed in seeds:
-        cells.measure(f"{case} {PLAIN} seed {seed}", train, case, PLAIN, {}, seed)
-    for row, settings in rows.items():
+    """Measure plain training, and methods."""
+    for row, settings in {PLAIN: {}, **rows}.items():
         for seed in seeds:
             cells.measure(f"{case} {row} seed {seed}", train_method, cells, case, row, settings, seed)
+
+
+def measure_with_controls(
+    cells: Cells, case: Case, rows: Mapping[str, Mapping[str, Any]], *, seeds: Sequence[int]
+) -> None:
+    """Measure plain training, methods, and plain training for as long as each of them."""
+    measure_rows(cells, case, rows, seeds=seeds)
+    for row, settings in rows.items():
         epochs = same_time(cells, case, row, settings)
         name = control_row(epochs)
         for seed in seeds:
@@ -130,9 +142,7 @@ def measure_rows(cells: Cells, case: Case, rows: Mapping[str, Mapping[str, Any]]
 
 def same_time(cells: Cells, case: Case, row: str, settings: Mapping[str, Any]) -> int:
     """Return for how many epochs plain training takes as long as a method."""
-    if "teacher" in settings:
-        settings = {**settings, "teacher": require_teacher(cells, case.data)}
-    return epochs_for_as_long(cells.require(time_cell(case, row), time_method, case, row, settings))
+    return epochs_for_as_long(cells.require(time_cell(case, row), time_method, cells, case, row, settings))
 
 
 def time_cell(case: Case | str, row: str) -> str:
@@ -140,13 +150,15 @@ def time_cell(case: Case | str, row: str) -> str:
     return f"{case} {row} time"
 
 
-def time_method(case: Case, row: str, settings: Mapping[str, Any]) -> dict:
+def time_method(cells: Cells, case: Case, row: str, settings: Mapping[str, Any]) -> dict:
     """Return how many times as long as plain training a method takes, by short trainings of both, in turn."""
+    settings = with_teacher(cells, case, settings)
+    run = f"{RUN} {case} {row} timed"  # of its own, so that it finds no outputs of the teacher
     seconds = {PLAIN: 0.0, row: 0.0}
     for _ in range(TIMED_ROUNDS):
         for name, change in ((PLAIN, {}), (row, settings)):
-            seconds[name] += train(case, f"{name} timed", {"epochs": TIMED_EPOCHS, **change}, 0)["seconds"]
-            shutil.rmtree(case.folder(f"{name} timed", 0))
+            seconds[name] += train(case, name, {"epochs": TIMED_EPOCHS, **change}, 0, run=run)["seconds"]
+            shutil.rmtree(SCRATCH / slug(run))
     return {"times": seconds[row] / seconds[PLAIN]}
 
 

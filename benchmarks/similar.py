@@ -4,8 +4,8 @@
 8 seeds. Accuracy is that on search-val, the truth the mean over the seeds. What a search could go by is compared with
 it: MACs and parameters; the weights of supernets, of all choices trained for 10 and 20 epochs, or for 10 of those that
 networks of this size mostly have; the weights of the first after a short training of each network by itself, with a
-learning rate of 0.05; and a training that is stopped early, whose truth is the mean of the other seeds. Intervals are of
-2,000 bootstrap samples of the networks.
+learning rate of 0.05; and a training that is stopped early, whose truth is the mean of the other seeds. Intervals are
+of 2,000 bootstrap samples of the networks.
 
 Takes about 2 hours on one core. Writes the table `ranking-similar` of docs/results/ranking.md.
 """

@@ -6,13 +6,16 @@ import shlex
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
+
+import typer
 
 from tinynas.utils.errors import TinyNASError
 from tinynas.utils.processes import TERMINATED, exit_on_sigterm
 
 from .app import app
 
+_UsageError: Any = typer.BadParameter.__base__  # typer has no public name for it
 _STOPPED = {130: "interrupted", TERMINATED: "terminated"}  # by exit code; the shells' convention
 
 
@@ -27,7 +30,9 @@ def main() -> None:
 def _run() -> None:
     """Run the command of the command line, and exit."""
     try:
-        app(prog_name="tinynas")
+        sys.exit(app(prog_name="tinynas", standalone_mode=False))
+    except _UsageError as error:
+        _fail_usage(error)
     except SystemExit as end:
         if end.code in _STOPPED:
             print(f"tinynas: {_STOPPED[end.code]}; {_how_to_continue(sys.argv)}", file=sys.stderr)
@@ -63,6 +68,14 @@ def _fail(error: object) -> NoReturn:
     print(f"tinynas: {' '.join(str(error).split())}", file=sys.stderr)
     _discard_unwritable_output()
     sys.exit(1)
+
+
+def _fail_usage(error: Any) -> NoReturn:
+    """Print what is wrong with a command line as one line, and exit; nothing where typer has shown the help."""
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    if message:
+        print(f"tinynas: {message}; see {error.ctx.command_path} --help", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 def _discard_unwritable_output() -> None:

@@ -10,6 +10,7 @@ from tinynas.arch.cost_names import split_words
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.reproduction import (
+    FIXED,
     METHODS,
     PAPERS,
     PARTS,
@@ -67,7 +68,7 @@ Run = Annotated[
 ]
 
 
-@opt.settings_options(RetrainConfig, without=("data",), by_recipe=True)
+@opt.settings_options(RetrainConfig, without=("data", *FIXED), by_recipe=True)
 def reproduce(
     paper: Paper,
     *,

@@ -46,7 +46,7 @@ def test_control_takes_as_long_as_the_method(methods):
         "digits 0.1M plain, 20 epochs seed 1": PLAIN | {"test": 0.0},  # of no method
     }
     (comparison,) = methods.comparisons(compared, "digits", "0.1M", methods.METHODS)
-    table = methods.comparison_table("methods", "methods", [comparison], metric="test")
+    table = methods.comparison_table("methods", "methods", [comparison])
     plain, netaug = table.rows
     assert plain[:6] == ["digits", "0.1M", "plain", "2", "90.50 ± 0.71", "91.00 ± 0.00"]
     assert netaug[2:5] == ["NetAug: `--netaug`", "2", "92.00 ± 1.41"]
@@ -67,15 +67,27 @@ def test_measured_cells_are_those_of_the_table(methods, case, results, monkeypat
 
     trained = []
 
-    def train(case, row, settings, seed):
-        trained.append((row, seed))
-        case.folder(row, seed).mkdir(parents=True)
+    def train(case, row, settings, seed, run="methods"):
+        trained.append((run, row, seed))
+        case.folder(row, seed, run).mkdir(parents=True)
         return PLAIN | {"epochs": settings.get("epochs", 20), "seconds": 25.0 if settings.get("netaug") else 10.0}
 
     monkeypatch.setattr("common.method_trainings.train", train)
-    methods.measure_rows(Cells("methods"), case, {"NetAug": methods.METHODS["NetAug"]}, seeds=methods.SEEDS)
-    timed = [("plain timed", 0), ("NetAug timed", 0)] * 3
-    rows = [(row, seed) for row in ("plain", "NetAug", "plain, 50 epochs") for seed in methods.SEEDS]
+    methods.measure_with_controls(Cells("methods"), case, {"NetAug": methods.METHODS["NetAug"]}, seeds=methods.SEEDS)
+    timed = [("methods digits 0.1M NetAug timed", row, 0) for row in ("plain", "NetAug")] * 3
+    rows = [("methods", row, seed) for row in ("plain", "NetAug", "plain, 50 epochs") for seed in methods.SEEDS]
     assert sorted(trained) == sorted(timed + rows)
     (comparison,) = methods.comparisons(Cells("methods").read(), "digits", "0.1M", methods.METHODS)
     assert [len(comparison.trained), len(comparison.plain), len(comparison.control)] == [5, 5, 5]
+
+
+def test_options_stand_beside_plain_training_of_as_many_epochs(methods):
+    cells = {
+        "digits 0.1M plain seed 1": PLAIN,
+        "digits 0.1M average of weights seed 1": PLAIN | {"val": 90.5},
+        "digits 0.1M average of weights time": {"times": 1.04},
+    }
+    compared = list(methods.comparisons(cells, "digits", "0.1M", methods.OPTIONS))
+    plain, average = methods.options_table("methods", "methods-options", compared).rows
+    assert plain == ["plain", "1", "90.00", "91.00", "", ""]
+    assert average == ["average of weights: `--ema 0.999`", "1", "90.50", "91.00", "+0.50", "1.0"]

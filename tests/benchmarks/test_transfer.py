@@ -46,9 +46,9 @@ def test_pretrained_networks_are_those_of_the_methods(transfer, results, monkeyp
 
     trained = []
 
-    def train(case, row, settings, seed):
-        trained.append(row)
-        model = case.folder(row, seed) / "model.safetensors"
+    def train(case, row, settings, seed, run="methods"):
+        trained.append(f"{row} of {run}")
+        model = case.folder(row, seed, run) / "model.safetensors"
         model.parent.mkdir(parents=True, exist_ok=True)
         model.touch()
         return {"seconds": 24.0 if settings.get("netaug") else 10.0}
@@ -58,7 +58,8 @@ def test_pretrained_networks_are_those_of_the_methods(transfer, results, monkeyp
     case = transfer.Case("fashion-mnist", "0.1M", TINY)
     assert transfer.pretrained(case, transfer.LONGER, 1) == case.folder("plain, 50 epochs", 1) / "model.safetensors"
     assert transfer.pretrained(case, "NetAug", 1).exists()
-    assert trained == ["plain timed", "NetAug timed"] * 3 + ["plain, 50 epochs", "NetAug"]
+    timed = [f"{row} of methods {case} NetAug timed" for row in ("plain", "NetAug")] * 3
+    assert trained == [*timed, "plain, 50 epochs of methods", "NetAug of methods"]
     rows = ("NetAug time", "plain, 50 epochs seed 1", "NetAug seed 1")
     assert set(Cells("methods").read()) == {f"{case} {row}" for row in rows}
 

@@ -22,6 +22,7 @@ METHODS_OF = {  # by default
     DETECT: (PLAIN, NETAUG),
 }
 DETECTED = ("voc", "coco")
+FIXED = ("netaug", "init")  # settings that the way of training decides
 _EPOCHS = "recipe.epochs"
 _TIMES = 4  # of LONGER
 _PREFIX = "imagenet-netaug-"

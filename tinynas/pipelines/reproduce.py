@@ -11,7 +11,7 @@ from ..experiment.front_settings import TEACHER
 from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import load_recipe
 from ..experiment.reporter import ProgressReporter
-from ..experiment.reproduction import IMAGENET, KD, Training
+from ..experiment.reproduction import FIXED, IMAGENET, KD, Training
 from ..experiment.run_folder import RetrainFolder, RunFolder
 from ..experiment.saved import check_retraining
 from ..tasks.registry import fit_to_data
@@ -23,7 +23,6 @@ from .resolved_retraining import ResolvedRetraining
 from .retrain import retrain
 from .retrain_front import retrain_front
 
-_FIXED = ("netaug", "init")  # by the way of training
 _OTHER_SETTINGS = "choose another --run, or delete the folder"
 
 
@@ -63,7 +62,7 @@ def resolve_reproduction(
 
 def _check_overrides(trainings: Sequence[Training], overrides: Overrides) -> None:
     """Raise InputError unless the settings are for all of the trainings."""
-    for name in _FIXED:
+    for name in FIXED:
         if name in overrides.values:
             raise InputError(f"{name} follows from the way of training here; remove it, or choose --methods")
     taught = [training.method for training in trainings if training.has_teacher]

@@ -156,3 +156,10 @@ def test_race_is_refused_for_detectors(tinynas, tmp_path):
         "tinynas: --race compares which images are classified correctly, but the networks detect; remove --race"
     )
     assert not list(tmp_path.rglob("supernet.pt"))
+
+
+def test_storage_that_cannot_be_used_ends_a_search_before_training(fails, tmp_path):
+    storage = "sqlite:///nowhere/study.db"
+    line = fails("search", "--data", "digits", "--space", "micro", "--run", "run", "--storage", storage)
+    assert line.startswith("tinynas: cannot use the study in ")
+    assert not (tmp_path / "run").exists()

@@ -85,7 +85,7 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
         BudgetError: No network of the space is within the budget; raised before anything is trained.
         FileError: The data set has changed since the run was begun, or a table of costs lacks layers of the space.
     """
-    loaded = _load(plan)
+    loaded = _load(plan, report)
     run, recipe, space, data = RunFolder(plan.run), plan.config.recipe, loaded.space, loaded.data
     task = TASKS[data.task]
     if plan.settings.race and not task.supports_racing:
@@ -112,7 +112,7 @@ def _search_by_training(plan: SearchPlan, *, report: ProgressReporter) -> Search
             "--evaluate train trains every network in a process of its own; search without torchrun, with --workers"
         )
     with removed_if_empty(plan.run):
-        loaded = _load(plan)
+        loaded = _load(plan, report)
         plan = loaded.plan
         use_backend(Supernet(loaded.space).to(device()), plan.config.recipe, note=report.note)
         loaded.describe(report)
@@ -161,7 +161,7 @@ class _LoadedSearch:
         write_yaml(run.search, search_settings(self.plan, self.space))
 
 
-def _load(plan: SearchPlan) -> _LoadedSearch:
+def _load(plan: SearchPlan, report: ProgressReporter) -> _LoadedSearch:
     """Load the search space and the data set of a search, and check everything that can be checked before training."""
     run, config = RunFolder(plan.run), plan.config
     check_evaluation(plan)
@@ -186,6 +186,7 @@ def _load(plan: SearchPlan) -> _LoadedSearch:
         plan = replace(plan, config=config)
     check_augmentation(config.recipe, data)
     _try_sampler(plan, feasible)
+    _try_storage(plan, report)
     return _LoadedSearch(plan=plan, text=text, space=space, data=data, identity=identity, notes=notes)
 
 
@@ -197,6 +198,16 @@ def _try_sampler(plan: SearchPlan, feasible: Feasible) -> None:
     from ..study.own_sampler import try_sampler  # Optuna
 
     try_sampler(sampler, feasible, objectives=plan.objectives, seed=plan.config.recipe.seed)
+
+
+def _try_storage(plan: SearchPlan, report: ProgressReporter) -> None:
+    """Open the study's storage, if it is not in the run. Raises FileError or InputError if it cannot be used."""
+    settings = plan.settings
+    if settings.storage is None or rank() > 0:
+        return
+    from ..study.shared_study import try_storage  # Optuna
+
+    try_storage(settings.storage, timeout=settings.storage_timeout, note=report.note)
 
 
 @dataclass(frozen=True, kw_only=True)

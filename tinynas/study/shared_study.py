@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ..utils.errors import FileError
 from .halving import Halving
 from .journal import JournalFileStorage
-from .storage import failure_reason, is_transient, open_storage, redact_password
+from .storage import failure_reason, is_transient, open_storage, quiet_optuna, redact_password, storage_errors
 
 Result = TypeVar("Result")
 _CLAIM = "claim"  # user attribute of a trial: a random id of the write that created it
@@ -36,11 +37,13 @@ class Retries:
         url: The storage.
         timeout: Seconds for which one access is tried.
         note: Shows a line each time.
+        advice: What to do once it can be reached.
     """
 
     url: str
     timeout: float
     note: Callable[[str], None]
+    advice: str = "continue with --resume"
 
     def call(self, access: Callable[[], Result]) -> Result:
         """Return what an access to the storage returns; try it again, with growing pauses, while it cannot be reached.
@@ -60,7 +63,7 @@ class Retries:
             if left <= 0:
                 raise FileError(
                     f"cannot reach the study in {redact_password(self.url)} for {self.timeout:.0f} s: {reason}; start "
-                    "its server, then continue with --resume; or wait longer, with --storage-timeout"
+                    f"its server, then {self.advice}; or wait longer, with --storage-timeout"
                 )
             pause = min(pause, left)
             self.note(f"storage {redact_password(self.url)}: {reason}; trying again in {pause:.0f} s")
@@ -232,6 +235,23 @@ class SharedStudy:
     def set_attribute(self, trial_id: int, name: str, value: Any) -> None:
         """Set a user attribute of a running trial. The storage is tried once."""
         self._storage.set_trial_user_attr(trial_id, name, value)
+
+
+def try_storage(url: str, *, timeout: float, note: Callable[[str], None]) -> None:
+    """Open the storage of a study, to see whether it can be used.
+
+    Args:
+        url: Path of a journal file, or URL of a database or gRPC proxy.
+        timeout: Seconds for which a storage that cannot be reached is tried again.
+        note: Shows a line each time.
+
+    Raises:
+        InputError: The URL cannot be used.
+        FileError: The storage cannot be reached, or the study in it cannot be used.
+    """
+    opened = partial(open_storage, url, advice="create it, or name another --storage")
+    with storage_errors(url), quiet_optuna():
+        Retries(url=url, timeout=timeout, note=note, advice="search again").call(opened)
 
 
 def gene_distributions(num_options: Mapping[str, int]) -> dict[str, BaseDistribution]:

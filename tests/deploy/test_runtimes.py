@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from helpers import TINY, images_for, model_of
+from tinynas import load_space
 from tinynas.arch.arena import arena
 from tinynas.arch.lowering import lower
 from tinynas.deploy import runtimes
@@ -46,6 +47,13 @@ def test_tflm_runs_networks_in_the_predicted_arena_and_not_in_less(any_space, rn
     pytest.importorskip("tflite_micro", reason="the extra mcu is not installed")
     for _ in range(10):
         check_needed_arena(any_space.sample(rng))
+
+
+@pytest.mark.parametrize("space", ["micro", "ds-cnn", "detect"])
+@pytest.mark.parametrize("resolution", [8, 24])
+def test_tflm_prepares_wide_layers_of_few_pixels_in_the_predicted_arena_and_not_in_less(space, resolution):
+    pytest.importorskip("tflite_micro", reason="the extra mcu is not installed")
+    check_needed_arena(replace(load_space(space).max(), resolution=resolution))
 
 
 @pytest.mark.parametrize("kind", ["foreign", "truncated"])

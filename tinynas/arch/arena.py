@@ -2,88 +2,20 @@
 
 The arena has two parts. The head holds activations and the scratch of operators, by the offsets in the file. The tail
 holds what lives as long as the interpreter: structs for tensors and operators, and the multipliers and shifts of every
-output channel. Before the head is in use, its place serves to plan it, which takes more than the activations of the
-smallest networks. Sizes of structs are those of TFLM's sources of 2026.
+output channel. Before the head is in use, its place serves to prepare operators and to plan the head, which takes more
+than the activations of the smallest networks. Sizes of structs are those of TFLM's sources of 2026.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..utils.errors import unknown
+from .arena_structs import CMSIS_DATA, OPTIONS, PLANNER_BYTES, SPARE_REQUESTS, STRUCTS, TEMPORARY, Structs
 from .memory_plan import Buffer, aligned, place, plan_memory, tensor_buffers
 from .operators import CONVOLUTIONS, LoweredNetwork, Operator
 
 ALIGNMENT = 16  # bytes, of tensors, scratch and what operators keep
-
-
-class _Structs(NamedTuple):
-    """Sizes of TFLM's structs in bytes, of the pointers' size `bits`."""
-
-    fixed: tuple[int, ...]  # allocators, memory planner, builder of operator options, subgraph
-    tensor: int
-    eval_tensor: int
-    node: int
-    quantization: int
-    pointer: int
-    scratch_handle: int
-    scratch_request: int
-    allocation: int  # what is known about a tensor or scratch buffer while the head is planned
-    alignment: int
-    linear_extra: int  # taken per linear layer besides; measured with the Python interpreter of October 2026
-    operator_data: dict[str, int]  # what an operator keeps, by kind
-
-
-_COMMON_DATA = {"ADD": 60, "MUL": 36, "MEAN": 44, "HARD_SWISH": 20, "RESIZE_NEAREST_NEIGHBOR": 0}
-_STRUCTS = {
-    32: _Structs(
-        fixed=(36, 44, 36, 8, 8),
-        tensor=40,
-        eval_tensor=12,
-        node=32,
-        quantization=12,
-        pointer=4,
-        scratch_handle=4,
-        scratch_request=12,
-        allocation=24,
-        alignment=4,
-        linear_extra=0,
-        operator_data={"CONV_2D": 56, "DEPTHWISE_CONV_2D": 56, "FULLY_CONNECTED": 48, **_COMMON_DATA},
-    ),
-    64: _Structs(
-        fixed=(104, 72, 272, 16, 24),  # of the allocator that records allocations, as the Python interpreter has it
-        tensor=64,
-        eval_tensor=24,
-        node=64,
-        quantization=24,
-        pointer=8,
-        scratch_handle=8,
-        scratch_request=16,
-        allocation=32,
-        alignment=8,
-        linear_extra=16,
-        operator_data={"CONV_2D": 80, "DEPTHWISE_CONV_2D": 80, "FULLY_CONNECTED": 72, **_COMMON_DATA},
-    ),
-}
-_OPTIONS = {  # bytes and alignment of an operator's options
-    "CONV_2D": (28, 4),
-    "DEPTHWISE_CONV_2D": (28, 4),
-    "FULLY_CONNECTED": (16, 4),
-    "ADD": (8, 4),
-    "MUL": (4, 4),
-    "MEAN": (1, 1),
-    "RESIZE_NEAREST_NEIGHBOR": (2, 1),
-}
-
-_SPARE_REQUESTS = 12  # scratch requests that there is room for besides the present ones
-_PLANNER_BYTES = 40  # of the planner per buffer: four numbers of a buffer, and its places in sorted lists
-
 KERNELS = ("reference", "cmsis-nn-dsp", "cmsis-nn-mve")
-_CMSIS_DATA = {
-    "FULLY_CONNECTED": 24,
-    "CONV_2D": 4,
-    "DEPTHWISE_CONV_2D": 4,
-}  # bytes that CMSIS-NN's operators keep besides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +25,7 @@ class Arena:
     Attributes:
         head: Activations and scratch.
         tail: What lives as long as the interpreter.
-        planning: What is needed while the head is planned, most of the tail included.
+        planning: What is needed while operators are prepared and the head is planned, with the tail as it is then.
     """
 
     head: int
@@ -120,12 +52,14 @@ def arena(
     tensors, scratch = _tensor_buffers(network), _scratch_buffers(network, kernels)
     offsets = _offsets(tensors, _scratch_buffers(network, planned_for or kernels))
     head = place(tensors + scratch, _scratch_order(tensors, scratch), fixed=offsets).peak
-    structs, num_scratch = _STRUCTS[bits], len(scratch)
-    before_planning = _tail_bytes(_requests_of_operators(network, kernels, num_scratch, structs))
+    structs, num_scratch = STRUCTS[bits], len(scratch)
+    before_preparing = _tail_bytes(_requests_of_operators(network, kernels, structs))
+    preparing, tail = _prepare(network, kernels, structs, before_preparing)
+    before_planning = _tail_bytes([(structs.scratch_handle * num_scratch, structs.alignment)], start=tail)
     return Arena(
         head=head,
         tail=_tail_bytes(_requests_of_ends(network, structs), start=before_planning),
-        planning=_planning_bytes(network, num_scratch, structs, before_planning),
+        planning=max(preparing, _planning_bytes(network, num_scratch, structs, before_planning)),
     )
 
 
@@ -212,25 +146,58 @@ def _tail_bytes(requests: Iterable[tuple[int, int]], start: int = 0) -> int:
     return tail
 
 
-def _requests_of_operators(
-    network: LoweredNetwork, kernels: str, num_scratch: int, structs: _Structs
-) -> Iterator[tuple[int, int]]:
-    """Yield the bytes and the alignment of what TFLM requests before it plans the head, in its order."""
+def _requests_of_operators(network: LoweredNetwork, kernels: str, structs: Structs) -> Iterator[tuple[int, int]]:
+    """Yield the bytes and the alignment of what TFLM requests before it prepares operators, in its order."""
     operators = network.operators
     for size in structs.fixed:
         yield size, structs.alignment
     yield structs.eval_tensor * _num_tensors(network), structs.alignment
     yield structs.node * len(operators), structs.alignment
     for operator in operators:
-        yield _OPTIONS.get(operator.kind, (0, 1))
+        yield OPTIONS.get(operator.kind, (0, 1))
         if operator.kind == "FULLY_CONNECTED":
             yield structs.linear_extra, 4
     for operator in operators:
-        yield from _kept_by_operator(operator, kernels, structs)
-    yield structs.scratch_handle * num_scratch, structs.alignment
+        size = structs.operator_data[operator.kind]
+        if kernels != "reference":
+            size += CMSIS_DATA.get(operator.kind, 0)
+        if size:
+            yield size, ALIGNMENT
 
 
-def _requests_of_ends(network: LoweredNetwork, structs: _Structs) -> Iterator[tuple[int, int]]:
+def _prepare(network: LoweredNetwork, kernels: str, structs: Structs, tail: int) -> tuple[int, int]:
+    """Return the bytes that are needed while operators are prepared, one by one, and the tail's size afterwards.
+
+    What an operator reads from the file meanwhile lies behind the requests for scratch at the arena's start.
+    """
+    most = num_requests = 0
+    for operator in network.operators:
+        if operator.kind in CONVOLUTIONS:
+            size = 4 * operator.output.channels
+            tail = _tail_bytes([(size, ALIGNMENT), (size, ALIGNMENT)], start=tail)  # multipliers and shifts
+        end = structs.scratch_request * (num_requests + SPARE_REQUESTS)
+        for size, alignment in _temporary_requests(operator, structs):
+            end = aligned(end, alignment) + size
+        most = max(most, end + tail)
+        num_requests += len(_scratch_bytes(operator, kernels))
+    return most, tail
+
+
+def _temporary_requests(operator: Operator, structs: Structs) -> Iterator[tuple[int, int]]:
+    """Yield the bytes and the alignment of the descriptions of tensors that an operator reads while it is prepared.
+
+    A weight and a bias of a convolution have a zero point for every channel.
+    """
+    channels = operator.output.channels if operator.kind in CONVOLUTIONS else 1
+    for tensor in TEMPORARY[operator.kind]:
+        yield structs.tensor, structs.alignment
+        if tensor != "constant":
+            num_zero_points = channels if tensor in ("weight", "bias") else 1
+            yield structs.quantization, structs.alignment
+            yield 4 * (1 + num_zero_points), 4
+
+
+def _requests_of_ends(network: LoweredNetwork, structs: Structs) -> Iterator[tuple[int, int]]:
     """Yield the bytes and the alignment of what TFLM requests for the network's inputs, then for its outputs."""
     for count in (len(network.inputs), len(network.outputs)):
         yield structs.pointer * count, ALIGNMENT
@@ -240,13 +207,13 @@ def _requests_of_ends(network: LoweredNetwork, structs: _Structs) -> Iterator[tu
             yield 8, 4  # the scale and its count
 
 
-def _planning_bytes(network: LoweredNetwork, num_scratch: int, structs: _Structs, tail: int) -> int:
+def _planning_bytes(network: LoweredNetwork, num_scratch: int, structs: Structs, tail: int) -> int:
     """Return the bytes that are needed while the head is planned, when the tail has this size."""
-    requests = structs.scratch_request * (num_scratch + _SPARE_REQUESTS)
+    requests = structs.scratch_request * (num_scratch + SPARE_REQUESTS)
     allocations = structs.allocation * (_num_tensors(network) + num_scratch)
     planned = len(network.inputs) + len(network.operators) + num_scratch  # buffers
     information = aligned(requests + structs.pointer + allocations, ALIGNMENT)
-    return aligned(tail, ALIGNMENT) + information + _PLANNER_BYTES * planned
+    return aligned(tail, ALIGNMENT) + information + PLANNER_BYTES * planned
 
 
 def _num_tensors(network: LoweredNetwork) -> int:
@@ -254,14 +221,3 @@ def _num_tensors(network: LoweredNetwork) -> int:
     layers = [operator for operator in network.operators if operator.layer]
     constants = {operator.constant for operator in network.operators} - {()}
     return len(network.inputs) + len(network.operators) + 2 * len(layers) + len(constants)
-
-
-def _kept_by_operator(operator: Operator, kernels: str, structs: _Structs) -> Iterator[tuple[int, int]]:
-    size = structs.operator_data[operator.kind]
-    if kernels != "reference":
-        size += _CMSIS_DATA.get(operator.kind, 0)
-    if size:
-        yield size, ALIGNMENT
-    if operator.kind in CONVOLUTIONS:
-        yield 4 * operator.output.channels, ALIGNMENT  # multipliers
-        yield 4 * operator.output.channels, ALIGNMENT  # shifts

@@ -175,7 +175,7 @@ def test_search_that_is_interrupted_in_a_training_continues_it(trained, plan, st
         search(cut, report=Quiet())
     (candidate,) = RunFolder(cut.run).candidates.iterdir()
     if after < 24:  # in the first network, whose 4 epochs of 6 steps each are trained to their end
-        assert (candidate / "checkpoint.pt").exists() == (after > 6)
+        assert (candidate / "seed-0" / "checkpoint.pt").exists() == (after > 6)
     steps.count, steps.most = 0, None
     search(cut, report=Quiet())
     repeated = after + steps.count - whole
@@ -183,6 +183,56 @@ def test_search_that_is_interrupted_in_a_training_continues_it(trained, plan, st
     assert results_of(cut.run) == results_of(tmp_path / "whole")
     assert reports_of(cut.run) == reports_of(tmp_path / "whole")
     assert not RunFolder(cut.run).candidates.exists()
+
+
+def with_seeds(plan, count, name):
+    return replace(plan, run=plan.run.parent / name, settings=replace(plan.settings, seeds=count))
+
+
+def test_network_that_would_be_the_best_is_trained_with_further_seeds(trained, plan, tmp_path):
+    search(with_seeds(plan, 3, "three"), report=Quiet())
+    before = {entry.arch: entry.accuracy for entry in trained.read_evaluations().networks}
+    best, numbers = -1.0, []
+    for trial in trials_of(tmp_path / "three"):
+        if trial.state != TrialState.COMPLETE:
+            continue
+        arch = RunFolder(tmp_path / "three").read_evaluations().networks[len(numbers)].arch
+        accuracies = []
+        for seed in range(3):
+            folder = tmp_path / "retrain" / f"{trial.number}-{seed}"
+            accuracies.append(accuracy_of_retraining(folder, arch, replace(SCRATCH, seed=seed)))
+            if sum(accuracies) / len(accuracies) <= best:
+                break
+        assert before.get(arch, accuracies[0]) == accuracies[0]
+        assert trial.values == [pytest.approx(sum(accuracies) / len(accuracies))]
+        best = max(best, *trial.values)
+        numbers.append(len(accuracies))
+    assert numbers[0] == 3
+    assert min(numbers) == 1
+    assert RunFolder(tmp_path / "three").read_front().best_entry.accuracy == pytest.approx(best)
+
+
+def test_search_that_is_interrupted_with_a_further_seed_continues_it(watched, plan, steps, tmp_path):
+    search(with_seeds(plan, 2, "whole"), report=Quiet())
+    whole, cut = steps.count, with_seeds(plan, 2, "cut")
+    steps.count, steps.most = 0, 40  # in the second training of the first network
+    with pytest.raises(KeyboardInterrupt):
+        search(cut, report=Quiet())
+    (candidate,) = RunFolder(cut.run).candidates.iterdir()
+    assert {folder.name for folder in candidate.iterdir() if folder.is_dir()} == {"seed-0", "seed-1"}
+    steps.count, steps.most = 0, None
+    search(cut, report=Quiet())
+    assert 0 <= 40 + steps.count - whole <= 6, "more than an epoch was trained again"
+    assert results_of(cut.run) == results_of(tmp_path / "whole")
+    assert not RunFolder(cut.run).candidates.exists()
+
+
+@pytest.mark.parametrize("settings", [{}, {"evaluate": "train", "pareto": ("macs",)}])
+def test_seeds_are_for_the_best_of_trained_networks(settings):
+    with pytest.raises(
+        InputError, match=r"--seeds 2 is for a search for the best of networks that are trained; remove"
+    ):
+        SearchSettings(seeds=2, **settings)
 
 
 @pytest.mark.slow
@@ -193,7 +243,7 @@ def test_search_that_is_killed_in_a_training_ends_as_if_it_had_not_been(tmp_path
     subprocess.run([*command, *words, "--run", "whole"], cwd=tmp_path, check=True, capture_output=True)
     started = subprocess.Popen([*command, *words, "--run", "cut"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("cut/candidates/*/log.jsonl")):
+    while not list(tmp_path.glob("cut/candidates/*/*/log.jsonl")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(started.pid, signal.SIGKILL)

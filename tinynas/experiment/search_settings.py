@@ -48,6 +48,13 @@ class SearchSettings:
         group="Search",
         metavar="WAY",
     )
+    seeds: int = setting(
+        1,
+        help="With --evaluate train: trainings, with different seeds, of a network that would be the best; its "
+        "accuracy is their mean",
+        group="Search",
+        minimum=1,
+    )
     race: bool = setting(
         False,
         help="Drop networks that cannot win after a quarter of search-val, or two or three",
@@ -105,6 +112,11 @@ class SearchSettings:
             )
         if self.trains and self.race:
             raise InputError("--race evaluates networks with the weights of a supernet; remove it, or --evaluate train")
+        if self.seeds > 1 and (self.pareto or not self.trains):
+            raise InputError(
+                f"--seeds {self.seeds} is for a search for the best of networks that are trained; remove it, or "
+                f"{'--pareto' if self.trains else f'add --evaluate {TRAIN}'}"
+            )
         if self.sampler not in SAMPLERS and not self.sampler.startswith((HUB_SAMPLER, PROGRAM_SAMPLER)):
             raise unknown("sampler", self.sampler, SAMPLERS)
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from math import inf
+from pathlib import Path
+from statistics import fmean
 
 import torch
 
@@ -29,7 +32,7 @@ from .folder_locks import retraining_lock
 from .network_search import search_as_worker, search_study
 from .retraining import AfterEpoch, build_retraining
 from .search_limits import feasible_networks
-from .short_training import train_for_accuracy
+from .short_training import deleted_when_over, train_for_accuracy
 from .worker_processes import Messages, WorkerTask
 
 _DIGEST = 12  # characters
@@ -39,7 +42,7 @@ _DIGEST = 12  # characters
 class TrainingSearch:
     """A `NetworkSearch` that trains every network as `tinynas retrain` would with the run's recipe, and evaluates it.
 
-    All networks have the same seed, so the same order of images and the same augmentation.
+    All networks have the same seeds, so the same order of images and the same augmentation.
 
     Attributes:
         plan: The search.
@@ -73,7 +76,10 @@ class TrainingSearch:
 
     def run(self, *, after_trial: AfterTrial, note: Callable[[str], None]) -> SearchOutcome:
         """Search until the study is complete. For a front, networks of all costs are trained to their end."""
-        trained = {"space": space_to_yaml(self.space), "data": self.identity.to_dict(), "config": asdict(self.config)}
+        trained: dict[str, object] = {"space": space_to_yaml(self.space), "data": self.identity.to_dict()}
+        trained["config"] = asdict(self.config)
+        if self.plan.settings.seeds > 1:
+            trained["seeds"] = self.plan.settings.seeds
         outcome = search_study(
             self.plan,
             feasible_networks(self.plan, self.space),
@@ -93,27 +99,42 @@ class TrainingSearch:
         Raises:
             TrainingError: The training diverged.
         """
-        return self._train(arch, _go_on)
+        with deleted_when_over(self._folder(arch)):
+            return self._train(arch, 0, _go_on)
 
     def train_or_stop(self, arch: Arch, attempt: Attempt) -> float:
         """Train a network; return its accuracy on search-val in percent.
+
+        As long as it would be the best, it is trained again with the next seed, up to the search's number of seeds, and
+        its accuracy is the mean.
 
         Raises:
             CannotWinError: It is stopped, as it is behind others.
             TrainingError: The training diverged.
         """
+        best = max((evaluation.accuracy for evaluation in attempt.evaluations), default=-inf)
         halving = Halving(self.plan.config.recipe.epochs)
 
         def report(epochs: int, accuracy: float) -> None:
             """Report the accuracy after an epoch."""
             attempt.report(epochs, accuracy, halving)
 
-        return self._train(arch, report)
+        with deleted_when_over(self._folder(arch)):
+            accuracies = [self._train(arch, 0, report)]
+            while len(accuracies) < self.plan.settings.seeds and fmean(accuracies) > best:
+                accuracies.append(self._train(arch, len(accuracies), _go_on))
+        return fmean(accuracies)
 
-    def _train(self, arch: Arch, after_epoch: AfterEpoch) -> float:
-        """Train a network, and call a function after every epoch."""
+    def _folder(self, arch: Arch) -> Path:
+        """Return the folder of a network's trainings."""
         name = json_digest({"arch": arch.to_dict(), "config": asdict(self.config)})[:_DIGEST]
-        plan = RetrainPlan(folder=RunFolder(self.plan.run).candidates / name, arch=arch, config=self.config)
+        return RunFolder(self.plan.run).candidates / name
+
+    def _train(self, arch: Arch, number: int, after_epoch: AfterEpoch) -> float:
+        """Train a network with the seed of this number, from 0, and call a function after every epoch."""
+        recipe = replace(self.config.recipe, seed=self.config.recipe.seed + number)
+        config = replace(self.config, recipe=recipe)
+        plan = RetrainPlan(folder=self._folder(arch) / f"seed-{recipe.seed}", arch=arch, config=config)
         with retraining_lock(RetrainFolder(plan.folder)):
             training = build_retraining(plan, self.data, self.identity, NullReporter(), after_epoch=after_epoch)
             try:

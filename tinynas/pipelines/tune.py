@@ -25,7 +25,7 @@ from .planning import check_name, retraining_config
 from .resolved_retraining import fit_recipe
 from .retraining import prepare_retraining
 from .run_network import network_of_run
-from .short_training import train_for_accuracy
+from .short_training import deleted_when_over, train_for_accuracy
 
 _DIGEST = 8  # characters of a recipe's digest in the name of its training's folder
 _ON_IMAGES = ("recipe.augmentation",)  # settings that detectors have otherwise
@@ -192,4 +192,6 @@ def _rank(recipe: TriedRecipe) -> tuple[bool, float]:
 
 def _train(plan: TunePlan, report: ProgressReporter, values: Mapping[str, Any], after_epoch: AfterEpoch) -> float:
     """Train by a recipe, and return the accuracy on search-val."""
-    return train_for_accuracy(prepare_retraining(plan.retraining(values), report, after_epoch=after_epoch))
+    retraining = plan.retraining(values)
+    with deleted_when_over(retraining.folder):
+        return train_for_accuracy(prepare_retraining(retraining, report, after_epoch=after_epoch))

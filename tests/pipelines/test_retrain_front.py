@@ -190,6 +190,8 @@ def test_settings_that_contradict_each_other_are_refused(front, message):
 def test_netaug_is_a_way_of_training_not_a_setting(searched):
     with pytest.raises(InputError, match="netaug is a way of training here"):
         planned(searched, front=1, settings={"netaug": True})
+    plans = planned(searched, front=1, both=True, settings={"netaug": False})  # as a file of plain training has it
+    assert [plan.config.netaug is None for plan in plans] == [True, False]
 
 
 @pytest.mark.parametrize(

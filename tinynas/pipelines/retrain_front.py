@@ -76,8 +76,9 @@ def plan_front(
         raise FileError(
             f"there is no searched run {run}, whose front has the networks; search it first, or leave out --front"
         )
-    if overrides.get("netaug") is not None:
+    if overrides.get("netaug"):
         raise InputError(f"netaug is a way of training here: remove it, and add --methods plain,{NETAUG} or --both")
+    overrides = overrides.without("netaug")  # which files of settings say of plain training
     settings.check_used(overrides)
     front = RunFolder(run).read_front()
     if not EvaluatedNetworks(networks=front.front).within(budget):

@@ -45,7 +45,7 @@ SCRATCH = replace(RECIPE, epochs=EPOCHS)
 @pytest.fixture
 def plan(small_config, tmp_path) -> SearchPlan:
     """The plan of a search without a supernet."""
-    settings = SearchSettings(evaluate="train", trials=TRIALS)
+    settings = SearchSettings(evaluate="train", trials=TRIALS, seeds=1)
     config = replace(small_config, recipe=SCRATCH)
     return SearchPlan(run=tmp_path / "run", config=config, budget=Budget(macs=60_000), settings=settings)
 
@@ -56,7 +56,7 @@ def trained_once(data, small_config, tmp_path_factory):
     from conftest import load_always
 
     folder = tmp_path_factory.mktemp("trained") / "run"
-    settings = SearchSettings(evaluate="train", trials=TRIALS)
+    settings = SearchSettings(evaluate="train", trials=TRIALS, seeds=1)
     config = replace(small_config, recipe=SCRATCH)
     with pytest.MonkeyPatch.context() as patch:
         load_always(data, patch)

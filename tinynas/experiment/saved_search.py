@@ -101,6 +101,7 @@ def read_search(run: Path) -> SavedSearch:
         raise file_error(path, "is damaged", error) from None
     digest = plain.pop(LATENCY_DIGEST, None)
     plain.setdefault("target", COUNTS_ONLY)  # of files that are older than targets
+    plain.setdefault("seeds", 1)  # of files that are older than this setting
     plain["evaluate"] = plain.get("evaluate") or SUPERNET  # which older files write as null
     return SavedSearch(
         budget=budget,

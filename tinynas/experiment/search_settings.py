@@ -12,6 +12,7 @@ from ..utils.units import parse_seconds
 SAMPLERS = ("predictor", "tpe", "nsga2", "random")  # implemented in study/samplers.py
 
 WAYS = SUPERNET, TRAIN = "supernet", "train"  # to evaluate networks
+_SEEDS = 3  # of a network that would be the best, if networks are trained
 HUB_SAMPLER = "optunahub:"  # before the name of a package of OptunaHub
 PROGRAM_SAMPLER = "program:"  # before the class of a sampler that a program has passed
 
@@ -48,11 +49,13 @@ class SearchSettings:
         group="Search",
         metavar="WAY",
     )
-    seeds: int = setting(
-        1,
+    seeds: int | None = setting(
+        None,
         help="With --evaluate train: trainings, with different seeds, of a network that would be the best; its "
         "accuracy is their mean",
+        default_text=f"{_SEEDS}; --pareto: 1",
         group="Search",
+        metavar="N",
         minimum=1,
     )
     race: bool = setting(
@@ -112,13 +115,20 @@ class SearchSettings:
             )
         if self.trains and self.race:
             raise InputError("--race evaluates networks with the weights of a supernet; remove it, or --evaluate train")
-        if self.seeds > 1 and (self.pareto or not self.trains):
+        if self.seeds is not None and self.seeds > 1 and (self.pareto or not self.trains):
             raise InputError(
                 f"--seeds {self.seeds} is for a search for the best of networks that are trained; remove it, or "
                 f"{'--pareto' if self.trains else f'add --evaluate {TRAIN}'}"
             )
         if self.sampler not in SAMPLERS and not self.sampler.startswith((HUB_SAMPLER, PROGRAM_SAMPLER)):
             raise unknown("sampler", self.sampler, SAMPLERS)
+
+    @property
+    def trainings_of_best(self) -> int:
+        """How often a network that would be the best is trained, if networks are trained."""
+        if self.seeds is not None:
+            return self.seeds
+        return 1 if self.pareto else _SEEDS
 
     @property
     def trains(self) -> bool:

@@ -18,6 +18,7 @@ from ..arch.layer_cost import LayerCost
 from ..utils.fonts import REGULAR, family_of, font_file, font_runs
 from ..utils.pareto import Point, pareto_front
 
+_SHORT_AXIS = 5  # times its lowest value that a log axis ends at, below which all ticks have labels
 _MACS_LABEL = "MACs (multiply-accumulates; the FLOPs of mobile-NAS papers)"
 
 
@@ -117,7 +118,7 @@ def set_cost_ticks(axis: Axis, cost: str) -> None:
         axis.set_major_locator(LogLocator(base=2))
         axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(partial(_major_label, cost)))
-    axis.set_minor_formatter(FuncFormatter(partial(_minor_label, cost)))
+    axis.set_minor_formatter(FuncFormatter(partial(_minor_label, axis, cost)))
 
 
 def memory_plot(layers: Sequence[LayerCost], *, title: str) -> bytes:
@@ -200,7 +201,8 @@ def _major_label(cost: str, value: float, position: int | None) -> str:
     return describe(cost, value)
 
 
-def _minor_label(cost: str, value: float, position: int | None) -> str:
-    """Return the label of a minor tick on the log axis: only 2 and 5 of every decade have one."""
+def _minor_label(axis: Axis, cost: str, value: float, position: int | None) -> str:
+    """Return the label of a minor tick on the log axis: on a long one only 2 and 5 of every decade have one."""
+    low, high = axis.get_view_interval()
     leading = value / 10 ** floor(log10(value))
-    return describe(cost, value) if round(leading, 6) in (2, 5) else ""
+    return describe(cost, value) if high / low < _SHORT_AXIS or round(leading, 6) in (2, 5) else ""

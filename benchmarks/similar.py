@@ -3,9 +3,9 @@
 12 random networks of 80K to 100K MACs are trained as `--recipe auto` trains them, for 20 epochs in batches of 128, with
 8 seeds. Accuracy is that on search-val, the truth the mean over the seeds. What a search could go by is compared with
 it: MACs and parameters; the weights of supernets, of all choices trained for 10 and 20 epochs, or for 10 of those that
-networks of this size mostly have; the weights of the first after a short training of each network by itself, with a
-learning rate of 0.05; and a training that is stopped early, whose truth is the mean of the other seeds. Intervals are
-of 2,000 bootstrap samples of the networks.
+networks of this size mostly have, and their mean; the weights of the first after a short training of each network by
+itself, with a learning rate of 0.05; and a training that is stopped early, whose truth is the mean of the other seeds.
+Intervals are of 2,000 bootstrap samples of the networks.
 
 Takes about 2 hours on one core. Writes the table `ranking-similar` of docs/results/ranking.md.
 """
@@ -172,10 +172,14 @@ def rows(cells: Mapping[str, dict], curves: Curves) -> Iterator[list[str]]:
     for name in ("macs", "params"):
         estimates = np.array([getattr(cost(arch), name) for arch in archs])
         yield [{"macs": "MACs", "params": "parameters"}[name], "0", tau_text(estimates, truth)]
-    for name in SUPERNETS:
-        if supernet := cells.get(f"supernet {name}"):
-            estimates = np.array(supernet["accuracies"])
-            yield [f"a supernet, {name}", f"{supernet['seconds']:.0f}, once", tau_text(estimates, truth)]
+    supernets = {name: cells[f"supernet {name}"] for name in SUPERNETS if f"supernet {name}" in cells}
+    for name, supernet in supernets.items():
+        estimates = np.array(supernet["accuracies"])
+        yield [f"a supernet, {name}", f"{supernet['seconds']:.0f}, once", tau_text(estimates, truth)]
+    if len(supernets) == len(SUPERNETS):
+        estimates = np.mean([supernet["accuracies"] for supernet in supernets.values()], axis=0)
+        seconds = sum(supernet["seconds"] for supernet in supernets.values())
+        yield ["the mean of these supernets", f"{seconds:.0f}, once", tau_text(estimates, truth)]
     for epochs in FURTHER:
         further = [cells.get(f"further {index} epochs {epochs}") for index in range(NETWORKS)]
         if all(further):

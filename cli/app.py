@@ -44,14 +44,15 @@ from .tables.networks import show_cost, show_spaces, show_targets
 from .tables.search import show_comparison
 from .training import quickstart, retrain, search
 from .tune import tune
+from .version import tinynas
 
 app = typer.Typer(
-    help="Neural architecture search for networks that must fit on small devices.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback()(tinynas)
 app.command(cls=OptionalValues)(search)
 app.command()(retrain)
 

@@ -49,7 +49,7 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
         costs = [_title(name, result.units) for name in result.objectives]
         title += f" by {' and '.join([result.metric, *costs])}"
     how = "evaluated" if result.trained_epochs is None else f"trained for {counted(result.trained_epochs, 'epoch')}"
-    title += f" ({limits}; {result.evaluations} networks {how})"
+    title += f" ({limits}; {counted(result.evaluations, 'network')} {how})"
     screen.table(title, rows)
     best = result.best_entry.accuracy
     trained = "supernet" if result.trained_epochs is None else "networks"

@@ -118,3 +118,24 @@ def test_loader_workers_is_an_option_of_what_reads_images(command, tinynas, monk
     code, _, err = tinynas(command, "--loader-workers", "-1")
     assert code == 2
     assert "--loader-workers" in err
+
+
+def test_version_is_that_of_the_package(tinynas):
+    from importlib.metadata import version
+
+    assert tinynas("--version") == (0, f"tinynas {version('tinynas')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["serch"], "No such command 'serch'. Did you mean 'search'?; see tinynas --help"),
+        (
+            ["reproduce", "netaug", "--init", "kaiming-uniform"],
+            "No such option: --init (Possible options: --net, --width); see tinynas reproduce --help",
+        ),
+        (["cost", "mcunet-in3", "more"], "Got unexpected extra argument(s) (more); see tinynas cost --help"),
+    ],
+)
+def test_wrong_usage_is_one_line(tinynas, words, message):
+    assert tinynas(*words) == (2, "", f"tinynas: {message}\n")

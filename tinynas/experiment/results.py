@@ -16,6 +16,7 @@ from ..utils.errors import InputError
 from ..utils.io import json_digest
 from ..utils.pareto import Point, point_of
 from ..utils.schema import check_list, check_mapping, from_mapping
+from ..utils.text import counted
 from .metric_names import format_metric, is_percent
 from .result_file import check_range, read_by_class, read_chance, read_cost, read_fields, read_own_costs
 
@@ -132,7 +133,7 @@ class SearchResult:
         error = "" if entry.standard_error is None else f" (standard error {entry.standard_error:.2f})"
         costs = ", ".join(f"{name} {value}" for name, value in entry.cost.named().items())
         return (
-            f"# The best of {self.evaluations} networks of {self.space} evaluated on {self.data}:\n"
+            f"# The best of {counted(self.evaluations, 'network')} of {self.space} evaluated on {self.data}:\n"
             f"# {format_metric(self.metric, entry.accuracy)} {self.metric} on search-val{error}; {costs}.\n"
         ) + entry.arch.to_yaml()
 

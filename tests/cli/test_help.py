@@ -127,15 +127,14 @@ def test_version_is_that_of_the_package(tinynas):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "command"),
     [
-        (["serch"], "No such command 'serch'. Did you mean 'search'?; see tinynas --help"),
-        (
-            ["reproduce", "netaug", "--init", "kaiming-uniform"],
-            "No such option: --init (Possible options: --net, --width); see tinynas reproduce --help",
-        ),
-        (["cost", "mcunet-in3", "more"], "Got unexpected extra argument(s) (more); see tinynas cost --help"),
+        (["serch"], "tinynas"),
+        (["reproduce", "netaug", "--init", "kaiming-uniform"], "tinynas reproduce"),
+        (["cost", "mcunet-in3", "more"], "tinynas cost"),
     ],
 )
-def test_wrong_usage_is_one_line(tinynas, words, message):
-    assert tinynas(*words) == (2, "", f"tinynas: {message}\n")
+def test_wrong_usage_is_one_line(tinynas, words, command):
+    code, out, err = tinynas(*words)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(rf"tinynas: .+; see {command} --help\n", err)

@@ -45,6 +45,7 @@ class SearchKeywords(TrainingKeywords, total=False):
     pareto: bool | str | Sequence[str]
     trials: int
     sampler: Any  # a name, or an Optuna sampler
+    seeds: int | None
     race: bool
     workers: int
     storage: str | None

@@ -1,6 +1,7 @@
 import gzip
 import os
 import shutil
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from tinynas.utils import fonts, paths
 
 torch.set_num_threads(1)  # the same sums in the same order, on any machine
 os.environ["OMP_NUM_THREADS"] = "1"  # in processes that tests start, too
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs, and what they start, ignore
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,6 +30,7 @@ OF_SUPERNET = (  # settings that have no effect where networks are trained one b
     "distillation",
     "largest_warmup_epochs",
     "progressive_shrinking",
+    "narrow",
 )
 _SUPERNET, _TEACHER, _START = "Supernet", "Teacher", "Initial weights"
 
@@ -79,6 +80,12 @@ class SupernetConfig:
         help="Make kernels, depths, expansions and widths elastic one after the other (Once-for-All)",
         group=_SUPERNET,
         aliases=("shrinking",),
+    )
+    narrow: bool = setting(
+        False,
+        help="Leave out the largest options, as far as networks near the limits hardly have them: the supernet trains "
+        "faster, and is for these limits",
+        group=_SUPERNET,
     )
     recipe: Recipe = field(default_factory=partial(Recipe, epochs=6, max_grad_norm=1.0))
 

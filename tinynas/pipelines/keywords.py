@@ -42,6 +42,7 @@ class SearchKeywords(TrainingKeywords, total=False):
     distillation: float
     largest_warmup_epochs: int
     progressive_shrinking: bool
+    narrow: bool
     pareto: bool | str | Sequence[str]
     trials: int
     sampler: Any  # a name, or an Optuna sampler

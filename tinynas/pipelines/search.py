@@ -35,6 +35,7 @@ from ..utils.io import removed_if_empty, write, write_yaml
 from .block_check import check_blocks
 from .folder_locks import supernet_lock
 from .model_data import check_same_data
+from .narrow_space import narrowed_text
 from .resolved_retraining import fit_recipe
 from .run_supernet import space_for, space_text
 from .search_limits import check_costs, feasible_networks, note_other_limits
@@ -179,8 +180,12 @@ def _load(plan: SearchPlan, report: ProgressReporter) -> _LoadedSearch:
     plan.target.check_operators(space.max())
     feasible = feasible_networks(plan, space)
     feasible.check(config.space)
-    check_precision(config.recipe.precision, device())
     notes: tuple[str, ...] = ()
+    if config.narrow and not run.space.exists():
+        text, note = broadcast_from_rank0(narrowed_text, plan, text, feasible)
+        space, notes = space_for(data, text, run.space), (note,)
+        feasible = feasible_networks(plan, space)
+    check_precision(config.recipe.precision, device())
     if plan.named is not None:
         config, notes = fit_recipe(config, space.min(), space.max(), data=data, named=plan.named)
         plan = replace(plan, config=config)

@@ -2,8 +2,8 @@
 
 Spaces: the best of 40 networks that a search without a supernet trains for up to 20 epochs, those that would be the
 best with three seeds, in each space and budget. Ways: in `micro`, the same search; the same with random networks; the
-best of 100 evaluations of a supernet that was trained for 10 epochs; and the middle network of the space, scaled by
-hand. All networks are finished alike, by the recipe of `--recipe auto` for 20 epochs in batches of 128, with seeds that
+best of 100 evaluations of a supernet that was trained for 10 epochs, and of one of `--narrow` trained for 20; and the
+middle network of the space, scaled by hand. All networks are finished alike, by the recipe of `--recipe auto` for 20 epochs in batches of 128, with seeds that
 no search used. Spaces are compared on search-val, ways on test images. Differences are paired by seed, with the 95%
 interval of Student's t.
 
@@ -38,12 +38,13 @@ SEEDS = range(3, 8)  # searches have the seeds 0 to 2
 RECIPE = Recipe(epochs=20, batch_size=128, **AUTO_SETTINGS)  # with the settings of `--recipe auto`
 OLD, NEW = "micro-v1", "micro"
 SPACES = (OLD, NEW)
-BY_HAND, RANDOM, SUPERNET, TRAINED = "scaled by hand", "random", "supernet", "trained"
-WAYS = (BY_HAND, RANDOM, SUPERNET, TRAINED)
+BY_HAND, RANDOM, SUPERNET, NARROW, TRAINED = "scaled by hand", "random", "supernet", "narrow", "trained"
+WAYS = (BY_HAND, RANDOM, SUPERNET, NARROW, TRAINED)
 LABELS = {
     BY_HAND: "middle network, scaled by hand",
     RANDOM: "best of 40 random networks, trained",
     SUPERNET: "search with a supernet",
+    NARROW: "search with a supernet of `--narrow`",
     TRAINED: "search of 40 networks, trained",
 }
 
@@ -60,8 +61,11 @@ def choose(space: str, way: str, budget: int) -> dict:
 
 def plan_search(space: str, way: str, budget: int) -> SearchPlan:
     """Return the plan of a search. The budgets share a supernet."""
-    if way == SUPERNET:
-        return plan_micro_search(Budget(macs=budget), SearchSettings(trials=100, target="generic"))
+    if way in (SUPERNET, NARROW):
+        settings = SearchSettings(trials=100, target="generic")
+        if way == SUPERNET:
+            return plan_micro_search(Budget(macs=budget), settings)
+        return plan_micro_search(Budget(macs=budget), settings, epochs=20, narrow=True)
     config = SupernetConfig(space=space, data=DATA, recipe=RECIPE)
     sampler = "random" if way == RANDOM else "predictor"
     return SearchPlan(
@@ -90,7 +94,7 @@ def finish(arch: Arch, name: str, seed: int) -> dict:
 def networks() -> Iterator[tuple[str, str, str]]:
     """Yield space, way and size of all networks, in the order in which they are searched and finished."""
     for size in SIZES:
-        for way in (TRAINED, BY_HAND, SUPERNET, RANDOM):
+        for way in (TRAINED, BY_HAND, SUPERNET, NARROW, RANDOM):
             yield NEW, way, size
         yield OLD, TRAINED, size
 

@@ -61,10 +61,12 @@ def searched_arch(budget: int) -> Arch:
 
 
 def plan_micro_search(
-    budget: Budget, settings: SearchSettings, *, space: str = "micro", epochs: int = 10
+    budget: Budget, settings: SearchSettings, *, space: str = "micro", epochs: int = 10, narrow: bool = False
 ) -> SearchPlan:
     """Return the plan of a search of a supernet of `micro`, or of a space like it, trained in batches of 128."""
-    overrides = Overrides.read({"epochs": epochs, "batch_size": 128}, SupernetConfig)
+    overrides = Overrides.read({"epochs": epochs, "batch_size": 128, "narrow": narrow}, SupernetConfig)
     config = overrides.apply(SupernetConfig(space=space, data=DATA))
-    run = SCRATCH / f"supernet-{Path(space).stem}-{epochs}-epochs"
-    return SearchPlan(run=run, config=config, budget=budget, settings=settings)
+    name = f"supernet-{Path(space).stem}-{epochs}-epochs"
+    if narrow:
+        name += f"-narrow-{budget.macs}"
+    return SearchPlan(run=SCRATCH / name, config=config, budget=budget, settings=settings)

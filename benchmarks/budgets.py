@@ -3,9 +3,9 @@
 Spaces: the best of 40 networks that a search without a supernet trains for up to 20 epochs, those that would be the
 best with three seeds, in each space and budget. Ways: in `micro`, the same search; the same with random networks; the
 best of 100 evaluations of a supernet that was trained for 10 epochs, and of one of `--narrow` trained for 20; and the
-middle network of the space, scaled by hand. All networks are finished alike, by the recipe of `--recipe auto` for 20 epochs in batches of 128, with seeds that
-no search used. Spaces are compared on search-val, ways on test images. Differences are paired by seed, with the 95%
-interval of Student's t.
+middle network of the space, scaled by hand. All networks are finished alike, by the recipe of `--recipe auto` for 20
+epochs in batches of 128, with seeds that no search used. Spaces are compared on search-val, ways on test images.
+Differences are paired by seed, with the 95% interval of Student's t.
 
 Takes about 8 hours on one core. Writes the tables `budgets-spaces` and `budgets-ways` of docs/results/budgets.md.
 """

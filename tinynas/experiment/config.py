@@ -83,8 +83,8 @@ class SupernetConfig:
     )
     narrow: bool = setting(
         False,
-        help="Leave out the largest options, as far as networks near the limits hardly have them: the supernet trains "
-        "faster, and is for these limits",
+        help="Leave out the largest options of the space that networks near the limits hardly have; the supernet "
+        "trains faster, but serves these limits only",
         group=_SUPERNET,
     )
     recipe: Recipe = field(default_factory=partial(Recipe, epochs=6, max_grad_norm=1.0))

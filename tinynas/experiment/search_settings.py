@@ -51,8 +51,8 @@ class SearchSettings:
     )
     seeds: int | None = setting(
         None,
-        help="With --evaluate train: trainings, with different seeds, of a network that would be the best; its "
-        "accuracy is their mean",
+        help="With --evaluate train: how many seeds a network is trained with that would be the best; its accuracy is "
+        "the mean",
         default_text=f"{_SEEDS}; --pareto: 1",
         group="Search",
         metavar="N",
@@ -116,16 +116,13 @@ class SearchSettings:
         if self.trains and self.race:
             raise InputError("--race evaluates networks with the weights of a supernet; remove it, or --evaluate train")
         if self.seeds is not None and self.seeds > 1 and (self.pareto or not self.trains):
-            raise InputError(
-                f"--seeds {self.seeds} is for a search for the best of networks that are trained; remove it, or "
-                f"{'--pareto' if self.trains else f'add --evaluate {TRAIN}'}"
-            )
+            raise InputError(f"--seeds {self.seeds} is for --evaluate {TRAIN} without --pareto; remove it")
         if self.sampler not in SAMPLERS and not self.sampler.startswith((HUB_SAMPLER, PROGRAM_SAMPLER)):
             raise unknown("sampler", self.sampler, SAMPLERS)
 
     @property
-    def trainings_of_best(self) -> int:
-        """How often a network that would be the best is trained, if networks are trained."""
+    def num_seeds(self) -> int:
+        """Seeds that a network is trained with that would be the best, if networks are trained."""
         if self.seeds is not None:
             return self.seeds
         return 1 if self.pareto else _SEEDS

@@ -30,7 +30,10 @@ def narrowed_text(plan: SearchPlan, text: str, feasible: Feasible) -> tuple[str,
         )
     rng = generator(plan.config.recipe.seed, "narrow")
     counts = options_near_limits(feasible.with_predictor(plan.objectives), rng)
-    space = narrowed(SearchSpace.from_dict(read_yaml(text, "space")), counts)
+    whole = SearchSpace.from_dict(read_yaml(text, "space"))
+    space = narrowed(whole, counts)
     before, after = quick_cost(feasible.space.max()).macs, quick_cost(narrowed(feasible.space, counts).max()).macs
     note = f"space: narrowed to networks of up to {format_count(after)} MACs, from {format_count(before)}"
+    if space == whole:
+        note = "space: nothing is left out, networks near the limits have all options"
     return space_to_yaml(space), note

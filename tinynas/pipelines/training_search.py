@@ -78,8 +78,8 @@ class TrainingSearch:
         """Search until the study is complete. For a front, networks of all costs are trained to their end."""
         trained: dict[str, object] = {"space": space_to_yaml(self.space), "data": self.identity.to_dict()}
         trained["config"] = asdict(self.config)
-        if self.plan.settings.trainings_of_best > 1:
-            trained["seeds"] = self.plan.settings.trainings_of_best
+        if self.plan.settings.num_seeds > 1:
+            trained["seeds"] = self.plan.settings.num_seeds
         outcome = search_study(
             self.plan,
             feasible_networks(self.plan, self.space),
@@ -121,7 +121,7 @@ class TrainingSearch:
 
         with deleted_when_over(self._folder(arch)):
             accuracies = [self._train(arch, 0, report)]
-            while len(accuracies) < self.plan.settings.trainings_of_best and fmean(accuracies) > best:
+            while len(accuracies) < self.plan.settings.num_seeds and fmean(accuracies) > best:
                 accuracies.append(self._train(arch, len(accuracies), _go_on))
         return fmean(accuracies)
 

@@ -1,31 +1,22 @@
-"""Fronts of finished networks: four networks of a searched front, trained plain and with NetAug, 3 seeds.
+"""Fronts of finished networks: three networks of a searched front, trained plain and with NetAug, 3 seeds.
 
 A supernet of `micro` is trained on Fashion-MNIST for 10 epochs and searched for the front of accuracy and MACs between
-50K and 1M MACs, 100 evaluations. The networks that `tinynas retrain --front 4` would choose are trained as in
-methods.py: by the recipe of `--recipe auto` for 20 epochs in batches of 128, plain and with NetAug. Beside them stand
-the networks that methods.py scales by hand, trained plain. Accuracy on test images; hypervolumes in percentage points
-times decades of MACs, of every seed by itself.
+50K and 500K MACs, 100 evaluations. The networks that `tinynas retrain --front 3` would choose are trained as in
+methods.py: by the recipe of `--recipe auto` for 20 epochs in batches of 128, plain and with NetAug. Beside them stands
+the middle network of `micro`, scaled by hand to the MACs of each of them and trained plain. Accuracy on test images;
+hypervolumes in percentage points times decades of MACs, of every seed by itself.
 
-Takes about 1 hour on one core, after methods.py. Writes the tables `fronts` and `fronts-hypervolumes` of
-docs/results/fronts.md.
+Takes about 1 hour on one core. Writes the tables `fronts` and `fronts-hypervolumes` of docs/results/fronts.md.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import mean, stdev
 
 from common.cells import Cells
 from common.command import run_benchmark
-from common.method_trainings import (
-    BUDGETS,
-    FASHION,
-    METHODS,
-    NETAUG,
-    PLAIN,
-    SEEDS,
-    Case,
-    measure_rows,
-    network_of,
-)
+from common.method_trainings import FASHION, METHODS, NETAUG, PLAIN, SEEDS, Case, measure_rows, train
+from common.middle import middle_of
 from common.paths import PICTURES
 from common.stats import by_seed, mean_std, paired_difference, values_of
 from common.supernets import plan_micro_search
@@ -33,17 +24,21 @@ from common.tables import Table
 from tinynas.cli.screen import Screen
 
 from tinynas import Arch, Budget, cost
+from tinynas.arch.scaling import scale_to
+from tinynas.data.registry import load_data
 from tinynas.experiment.front_choice import networks_to_retrain
 from tinynas.experiment.plots import Series, pareto_plot
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.pipelines.search import search
+from tinynas.tasks.registry import fit_to_data
 from tinynas.utils.pareto import Point, hypervolume
 from tinynas.utils.units import format_count
 
-NETWORKS = 4
-LOW, HIGH = 50_000, 1_000_000  # MACs
+NETWORKS = 3
+LOW, HIGH = 50_000, 500_000  # MACs
 FRONT_SEEDS = SEEDS[:3]
-BY_HAND = "scaled by hand, plain"
+BY_HAND = "by hand"
+LABELS = {PLAIN: "searched, plain", NETAUG: "searched, NetAug", BY_HAND: "scaled by hand, plain"}
 WAYS = {PLAIN: "o", NETAUG: "*", BY_HAND: "D"}  # markers
 REFERENCE = (2 * HIGH, 85.0)  # of hypervolumes: MACs and accuracy
 
@@ -64,17 +59,25 @@ def cases(networks: list[dict]) -> list[Case]:
     return [Case(FASHION, format_count(cost(arch).macs), arch) for arch in archs]
 
 
+def scaled_by_hand(case: Case) -> Case:
+    """Return the middle network of `micro` with as many MACs as a searched one, or a few less."""
+    arch = scale_to(middle_of("micro"), Budget(macs=cost(case.arch).macs))
+    return replace(case, arch=fit_to_data(arch, load_data(case.data)))
+
+
 def measure(cells: Cells) -> None:
     """Measure the missing cells."""
     networks = cells.require("networks", search_front)
     for case in cases(networks):
         measure_rows(cells, case, {NETAUG: METHODS[NETAUG]}, seeds=FRONT_SEEDS)
+        for seed in FRONT_SEEDS:
+            cells.measure(f"{case} {BY_HAND} seed {seed}", train, scaled_by_hand(case), BY_HAND, {}, seed)
 
 
 def trained_ways(cells: Mapping, case: Case) -> dict[str, dict[int, float]]:
     """Return the test accuracies of a network by way and seed, of the ways that have been measured."""
     ways = {}
-    for way in (PLAIN, NETAUG):
+    for way in WAYS:
         ways[way] = by_seed(cells, f"{case} {way}", FRONT_SEEDS)
     return {way: values_of(trained, "test") for way, trained in ways.items() if trained}
 
@@ -84,14 +87,9 @@ def fronts(cells: Mapping) -> dict[str, dict[int, list[Point]]]:
     points: dict[str, dict[int, list[Point]]] = {way: {seed: [] for seed in FRONT_SEEDS} for way in WAYS}
     for case in cases(cells.get("networks", [])):
         for way, accuracies in trained_ways(cells, case).items():
+            network = scaled_by_hand(case) if way == BY_HAND else case
             for seed, accuracy in accuracies.items():
-                points[way][seed].append((cost(case.arch).macs, accuracy))
-    by_hand = Cells("methods").read()
-    for size, budget in BUDGETS.items():
-        if budget >= LOW:
-            macs = cost(network_of(size)).macs
-            for seed, cell in by_seed(by_hand, f"{FASHION} {size} {PLAIN}", FRONT_SEEDS).items():
-                points[BY_HAND][seed].append((macs, cell["test"]))
+                points[way][seed].append((cost(network.arch).macs, accuracy))
     return points
 
 
@@ -106,7 +104,8 @@ def tables(cells: dict) -> list[Table]:
         for way, values in ways.items():
             difference = "" if way == PLAIN else paired_difference(values, plain)
             accuracy = mean_std(list(values.values()))
-            rows.append([case.size, f"{network['val']:.2f}", way, str(len(values)), accuracy, difference])
+            in_supernet = "" if way == BY_HAND else f"{network['val']:.2f}"
+            rows.append([case.size, LABELS[way], in_supernet, str(len(values)), accuracy, difference])
     volumes = {}
     for way, of_seeds in fronts(cells).items():
         volumes[way] = {seed: hypervolume(points, REFERENCE) for seed, points in of_seeds.items() if points}
@@ -114,8 +113,8 @@ def tables(cells: dict) -> list[Table]:
     for way, values in volumes.items():
         if values:
             difference = "" if way == PLAIN else paired_difference(values, volumes[PLAIN])
-            lines.append([way, str(len(values)), mean_std(list(values.values())), difference])
-    columns = ["MACs", "with the supernet's weights, search-val %", "trained", "seeds", "test %", "difference to plain"]
+            lines.append([LABELS[way], str(len(values)), mean_std(list(values.values())), difference])
+    columns = ["MACs", "network", "with the supernet's weights, search-val %", "seeds", "test %", "difference to plain"]
     return [
         Table(page="fronts", name="fronts", columns=columns, rows=rows),
         Table(
@@ -134,9 +133,8 @@ def draw(cells: dict) -> None:
         columns = list(zip(*of_seeds.values(), strict=False))  # of every network, the points of all seeds
         points = [(column[0][0], mean(accuracy for _, accuracy in column)) for column in columns]
         deviations = [stdev(accuracy for _, accuracy in column) for column in columns]
-        label = way if way == BY_HAND else f"searched, {way}"
         if points:
-            series.append(Series(label=label, points=points, line=True, marker=WAYS[way], deviations=deviations))
+            series.append(Series(label=LABELS[way], points=points, line=True, marker=WAYS[way], deviations=deviations))
     title = "Finished networks: test accuracy on Fashion-MNIST, mean of 3 seeds"
     (PICTURES / "fronts.png").write_bytes(pareto_plot(series, title=title))
 

@@ -3,7 +3,8 @@
 import pytest
 
 from helpers import TINY
-from tinynas import cost
+from tinynas import Budget, cost, load_space
+from tinynas.arch.scaling import scale_to
 from tinynas.utils.units import format_count
 
 SIZE = format_count(cost(TINY).macs)
@@ -27,17 +28,18 @@ def test_networks_are_compared_in_all_ways(fronts, results):
         f"fashion-mnist {SIZE} NetAug seed 2": cell(91.0),
     }
     table, volumes = fronts.tables(cells)
-    assert [row[2:5] for row in table.rows] == [
-        ["plain", "2", "90.50 ± 0.71"],
-        ["NetAug", "2", "91.00 ± 0.00"],
+    assert [row[1:5] for row in table.rows] == [
+        ["searched, plain", "80.00", "2", "90.50 ± 0.71"],
+        ["searched, NetAug", "80.00", "2", "91.00 ± 0.00"],
     ]
-    assert [row[0] for row in volumes.rows] == ["plain", "NetAug"]
+    assert [row[0] for row in volumes.rows] == ["searched, plain", "searched, NetAug"]
     assert table.rows[1][5].startswith("+0.50 (")
 
 
-def test_networks_scaled_by_hand_are_those_of_the_methods(fronts, results):
-    from common.cells import Cells
+def test_networks_scaled_by_hand_have_the_macs_of_the_searched_ones(fronts, results):
+    from common.method_trainings import Case
 
-    Cells("methods").measure("fashion-mnist 0.3M plain seed 2", cell, 92.0)
-    Cells("methods").measure("fashion-mnist 0.03M plain seed 2", cell, 88.0)  # below the front's smallest
-    assert fronts.fronts({})[fronts.BY_HAND] == {1: [], 2: [(298_856, 92.0)], 3: []}
+    searched = scale_to(load_space("micro").max(), Budget(macs=200_000))
+    by_hand = fronts.scaled_by_hand(Case("digits", "200K", searched))
+    assert by_hand.arch != searched
+    assert 0.9 * cost(searched).macs <= cost(by_hand.arch).macs <= cost(searched).macs

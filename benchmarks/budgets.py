@@ -17,7 +17,6 @@ from dataclasses import replace
 
 from common.cells import Cells
 from common.command import run_benchmark
-from common.middle import middle_of
 from common.paths import SCRATCH, slug
 from common.retraining import SIZES, retrain_network
 from common.stats import by_seed, mean_std, paired_difference, values_of
@@ -25,7 +24,7 @@ from common.supernets import DATA, plan_micro_search
 from common.tables import Table
 from tinynas.cli.screen import Screen
 
-from tinynas import Arch, Budget
+from tinynas import Arch, Budget, load_space
 from tinynas.arch.scaling import scale_to
 from tinynas.experiment.config import AUTO_SETTINGS, RetrainConfig, SupernetConfig
 from tinynas.experiment.search_plan import SearchPlan
@@ -53,7 +52,7 @@ def choose(space: str, way: str, budget: int) -> dict:
     """Return the network that is finished for a budget, as plain data, and the seconds that it took to find."""
     start = time.perf_counter()
     if way == BY_HAND:
-        arch = scale_to(middle_of(space), Budget(macs=budget))
+        arch = scale_to(load_space(space).middle(), Budget(macs=budget))
     else:
         arch = search(plan_search(space, way, budget), report=Screen()).best_entry.arch
     return {"arch": arch.to_dict(), "seconds": time.perf_counter() - start}

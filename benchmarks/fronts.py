@@ -16,14 +16,13 @@ from statistics import mean, stdev
 from common.cells import Cells
 from common.command import run_benchmark
 from common.method_trainings import FASHION, METHODS, NETAUG, PLAIN, SEEDS, Case, measure_rows, train
-from common.middle import middle_of
 from common.paths import PICTURES
 from common.stats import by_seed, mean_std, paired_difference, values_of
 from common.supernets import plan_micro_search
 from common.tables import Table
 from tinynas.cli.screen import Screen
 
-from tinynas import Arch, Budget, cost
+from tinynas import Arch, Budget, cost, load_space
 from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
 from tinynas.experiment.front_choice import networks_to_retrain
@@ -61,7 +60,7 @@ def cases(networks: list[dict]) -> list[Case]:
 
 def scaled_by_hand(case: Case) -> Case:
     """Return the middle network of `micro` with as many MACs as a searched one, or a few less."""
-    arch = scale_to(middle_of("micro"), Budget(macs=cost(case.arch).macs))
+    arch = scale_to(load_space("micro").middle(), Budget(macs=cost(case.arch).macs))
     return replace(case, arch=fit_to_data(arch, load_data(case.data)))
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from common.cells import Cells
 from common.command import run_benchmark
-from common.middle import middle_of
 from common.networks import budget_network
 from common.paths import SCRATCH, slug
 from common.retraining import SIZES, retrain_network
@@ -24,7 +23,7 @@ from common.stats import by_seed, mean_std, paired_difference, values_of
 from common.supernets import DATA
 from common.tables import Table
 
-from tinynas import Arch, Budget
+from tinynas import Arch, Budget, load_space
 from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import AUTO_SETTINGS, RetrainConfig
@@ -107,7 +106,7 @@ def others() -> dict[str, Row]:
 
 def train_on(data: str, row: Row, seed: int) -> dict:
     """Return what a training on another data set reached: accuracy on search-val in percent."""
-    arch = fit_to_data(scale_to(middle_of("micro"), Budget(macs=SIZES["0.1M"])), load_data(data))
+    arch = fit_to_data(scale_to(load_space("micro").middle(), Budget(macs=SIZES["0.1M"])), load_data(data))
     config = Overrides.read({"epochs": 20, "seed": seed} | row.change, RetrainConfig).apply(RetrainConfig(data=data))
     folder = SCRATCH / slug(f"recipes {data} {row.label} {seed}")
     retrain_network(folder, arch, config)

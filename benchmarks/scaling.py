@@ -9,13 +9,12 @@ Takes about 1 hour on one core. Writes the table `scaling` of docs/results/ranki
 
 from common.cells import Cells
 from common.command import run_benchmark
-from common.middle import middle_of
 from common.retraining import SEEDS, SIZES, retrain_network, scaling_folder
 from common.stats import mean_std
 from common.supernets import DATA, SPACE, searched_arch
 from common.tables import Table
 
-from tinynas import Arch, Budget
+from tinynas import Arch, Budget, load_space
 from tinynas.arch.scaling import scale_to
 from tinynas.experiment.config import RetrainConfig
 from tinynas.training.recipe import Recipe
@@ -26,7 +25,8 @@ KINDS = ("by hand", "searched")
 
 def choose_arch(kind: str, budget: int) -> dict:
     """Return the network that is retrained for a budget, as plain data."""
-    arch = scale_to(middle_of(SPACE), Budget(macs=budget)) if kind == "by hand" else searched_arch(budget)
+    by_hand = scale_to(load_space(SPACE).middle(), Budget(macs=budget))
+    arch = by_hand if kind == "by hand" else searched_arch(budget)
     return arch.to_dict()
 
 

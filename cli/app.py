@@ -34,6 +34,7 @@ from .options import (
     settings_options,
 )
 from .reproduce import reproduce
+from .scale import scale
 from .screen import Screen
 from .storage import storage_proxy
 from .tables.cells import note_undrawable
@@ -273,7 +274,7 @@ def targets(as_json: AsJson = False) -> None:
     screen.document([asdict(target) for target in TARGETS.values()])
 
 
-for command in (layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
+for command in (scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
     app.command()(command)
 
 

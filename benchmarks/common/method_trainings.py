@@ -19,7 +19,6 @@ from tinynas.tasks.registry import fit_to_data
 from tinynas.utils.overrides import Overrides
 
 from .cells import Cells
-from .middle import middle_of
 from .paths import SCRATCH, model_in, slug
 from .retraining import retrain_network
 
@@ -66,7 +65,7 @@ class Case:
 
 def network_of(size: str) -> Arch:
     """Return a network of `micro`: the middle one, scaled by hand to a size, or the largest at its image size."""
-    middle = middle_of("micro")
+    middle = load_space("micro").middle()
     if size == LARGE:
         return replace(load_space("micro").max(), resolution=middle.resolution)
     return scale_to(middle, Budget(macs=BUDGETS[size]))

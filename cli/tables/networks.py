@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinynas.arch.arch import Arch
-from tinynas.arch.cost import describe, layer_costs
+from tinynas.arch.budget import Budget
+from tinynas.arch.cost import cost, describe, layer_costs
 from tinynas.arch.cost_names import cost_title
 from tinynas.arch.lowering import lower
 from tinynas.arch.targets import Target
@@ -63,6 +64,18 @@ def show_cost(screen: Screen, arch: Arch, document: dict[str, Any], units: Mappi
     screen.table("SRAM in use while each layer runs", bars, left=2)
 
 
+def show_limited(screen: Screen, title: str, arch: Arch, budget: Budget) -> None:
+    """Show the MACs and parameters of a network, and what else is limited, beside the limits."""
+    costs, limits = cost(arch).named(), budget.limits()
+    names = ["macs", "params"]
+    names += [name for name in limits if name in costs and name not in names]
+    rows = []
+    for name in names:
+        limit = describe(name, limits[name]) if name in limits else "-"
+        rows.append({"": cost_title(name, {}), "network": describe(name, costs[name]), "limit": limit})
+    screen.table(f"{title}, at {format_size(pair(arch.resolution))}", rows)
+
+
 def show_spaces(screen: Screen, document: dict[str, Any]) -> None:
     """Show the shipped search spaces and networks."""
     for kind, title in _KINDS.items():
@@ -91,10 +104,10 @@ def show_targets(screen: Screen, targets: Sequence[Target]) -> None:
     screen.note("docs/cost-model.md says how each cost is counted; table: the times of --latency-table")
 
 
-def _ends_row(name: str, ends: dict[str, Any]) -> Row:
+def _ends_row(space: str, ends: dict[str, Any]) -> Row:
     """Return the row of a space: costs of its smallest and its largest network."""
     low, high = ends["min"], ends["max"]
-    row = {"name": name, "resolution": value_range(format_size(low["resolution"]), format_size(high["resolution"]))}
-    for cost, title in COST_TITLES.items():
-        row[title] = value_range(describe(cost, low[cost]), describe(cost, high[cost]))
+    row = {"name": space, "resolution": value_range(format_size(low["resolution"]), format_size(high["resolution"]))}
+    for name, title in COST_TITLES.items():
+        row[title] = value_range(describe(name, low[name]), describe(name, high[name]))
     return row

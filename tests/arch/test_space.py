@@ -61,6 +61,13 @@ def test_space_contains_and_bounds_its_members(shipped_space, rng):
             assert getattr(cost(smallest), name) <= getattr(cost(arch), name) <= getattr(cost(largest), name)
 
 
+def test_space_middle_has_the_middle_option_of_every_gene(shipped_space):
+    middle = shipped_space.encode(shipped_space.middle())
+    depths = {gene: middle[gene] for gene in middle if gene.endswith(".depth") or gene == "resolution"}
+    assert depths == {gene: (shipped_space.genes()[gene] - 1) // 2 for gene in depths}
+    assert shipped_space.contains(shipped_space.middle())
+
+
 def test_space_fixed_choices_are_at_their_largest(any_space, rng):
     assert any_space.fixed_choices() == any_space
     everything = any_space.fixed_choices("kernel", "depth", "expand", "width")

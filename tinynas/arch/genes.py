@@ -27,6 +27,11 @@ def smallest(name: str, options: Sequence[T]) -> T:
     return options[0]
 
 
+def middle(name: str, options: Sequence[T]) -> T:
+    """Return the middle option, the lower one of two."""
+    return options[(len(options) - 1) // 2]
+
+
 def largest(name: str, options: Sequence[T]) -> T:
     """Return the largest option."""
     return options[-1]

@@ -15,7 +15,7 @@ from ..utils.sizes import Size, read_size
 from .arch import SYMMETRIC, Arch, check_padding
 from .blocks import Stem
 from .choices import StageChoices, StemChoices, as_options, stage_from_dict, with_options
-from .genes import Chooser, count_options, decoded, draw, draw_leaning, encode_value, largest, smallest
+from .genes import Chooser, count_options, decoded, draw, draw_leaning, encode_value, largest, middle, smallest
 from .heads import AnyHeadChoices, FitAnchors, HeadChoices, head_choices_from_dict
 from .options import Rounding, check_ascending
 
@@ -86,6 +86,14 @@ class SearchSpace:
             The arch of all smallest options.
         """
         return self._compose(smallest)
+
+    def middle(self) -> Arch:
+        """Return the arch of all middle options, of an even number the lower one of the two.
+
+        Returns:
+            The network that needs no search; `tinynas.arch.scaling.scale_to` fits it into limits.
+        """
+        return self._compose(middle)
 
     def max(self) -> Arch:
         """Return the largest arch.

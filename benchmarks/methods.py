@@ -23,6 +23,7 @@ from common.command import run_benchmark
 from common.method_tables import comparison_table, comparisons, options_table
 from common.method_trainings import (
     BATCH_SIZES,
+    BOTH,
     BUDGETS,
     FASHION,
     LARGE,
@@ -62,10 +63,15 @@ OPTION_SEEDS = SEEDS[:3]
 CASES = [(FASHION, size) for size in BUDGETS] + [(MNIST, OF_OPTIONS)]
 
 
+def methods_of(size: str) -> dict[str, dict[str, Any]]:
+    """Return the methods that are measured at a size: NetAug with a teacher only at that of the options."""
+    return {row: settings for row, settings in METHODS.items() if row != BOTH or size == OF_OPTIONS}
+
+
 def measure(cells: Cells) -> None:
     """Measure the missing cells: the methods at every size, then the options."""
     for data, size in CASES:
-        measure_with_controls(cells, case_of(data, size), METHODS, seeds=SEEDS)
+        measure_with_controls(cells, case_of(data, size), methods_of(size), seeds=SEEDS)
     measure_options(cells)
 
 
@@ -81,7 +87,7 @@ def tables(cells: dict) -> list[Table]:
     """Return the tables of the saved cells."""
     compared = []
     for data, size in CASES:
-        compared += comparisons(cells, data, size, METHODS)
+        compared += comparisons(cells, data, size, methods_of(size))
     options = list(comparisons(cells, FASHION, OF_OPTIONS, OPTIONS))
     return [
         comparison_table("methods", "methods", compared),

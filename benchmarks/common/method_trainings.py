@@ -100,7 +100,10 @@ def require_teacher(cells: Cells, data: str) -> str:
     for epochs in TEACHER_EPOCHS:
         row = teacher_row(epochs)
         cells.require(f"{case} {row} seed 0", train, case, row, {"epochs": epochs}, 0)
-    return str(model_in(case.folder(row, 0)))
+    model = model_in(case.folder(row, 0))
+    if not model.exists():  # its files were deleted
+        train(case, row, {"epochs": epochs}, 0)
+    return str(model)
 
 
 def teacher_row(epochs: int) -> str:

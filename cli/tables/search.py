@@ -97,6 +97,7 @@ def show_differences(screen: Screen, comparison: Comparison) -> None:
         rows.append(
             {
                 "series": item.kind,
+                "name": item.name,
                 "MACs (FLOPs)": describe("macs", item.macs),
                 "difference to plain": f"{item.mean:+.2f}",
                 "95% interval": interval,
@@ -104,7 +105,8 @@ def show_differences(screen: Screen, comparison: Comparison) -> None:
             }
         )
     if rows:
-        screen.table("Differences to the same network retrained plain, in percentage points, paired by seed", rows)
+        title = "Differences to the same network retrained plain, in percentage points, paired by seed"
+        screen.table(title, rows, left=2)
 
 
 def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:

@@ -114,6 +114,7 @@ class Difference:
 
     Attributes:
         kind: The way.
+        name: Name of the retraining.
         macs: Multiply-accumulates of the network.
         mean: Mean of the differences, paired by seed, in percentage points.
         half: Half of the mean's 95% interval, in percentage points; None of a single seed.
@@ -121,6 +122,7 @@ class Difference:
     """
 
     kind: str
+    name: str
     macs: float
     mean: float
     half: float | None

@@ -107,7 +107,14 @@ def difference_of(network: FinishedNetwork, base: FinishedNetwork) -> Difference
 
         quantile = float(student_t.ppf((1 + _CONFIDENCE) / 2, len(paired) - 1))
         half = quantile * stdev(paired) / len(paired) ** 0.5
-    return Difference(kind=network.kind, macs=network.cost.macs, mean=mean(paired), half=half, seeds=len(paired))
+    return Difference(
+        kind=network.kind,
+        name=network.name,
+        macs=network.cost.macs,
+        mean=mean(paired),
+        half=half,
+        seeds=len(paired),
+    )
 
 
 def _of_retraining(folder: RetrainFolder, metrics: RetrainMetrics) -> FinishedNetwork:

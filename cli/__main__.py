@@ -29,6 +29,7 @@ def main() -> None:
 
 def _run() -> None:
     """Run the command of the command line, and exit."""
+    _refuse_empty(sys.argv[1:])
     try:
         sys.exit(app(prog_name="tinynas", standalone_mode=False))
     except _UsageError as error:
@@ -54,6 +55,13 @@ def _run() -> None:
         _fail(explained)
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Fail if an argument of a command line is empty, such as a variable of a script that is not set."""
+    if "" in words:
+        before = shlex.join(["tinynas", *words[: list(words).index("")]])
+        _fail(f"the argument after `{before}` is empty; write it, or remove it")
+
+
 def _how_to_continue(words: Sequence[str]) -> str:
     """Return what continues an interrupted command."""
     options = {word.split("=")[0] for word in words}
@@ -74,7 +82,8 @@ def _fail_usage(error: Any) -> NoReturn:
     """Print what is wrong with a command line as one line, and exit; nothing where typer has shown the help."""
     message = " ".join(error.format_message().split()).removesuffix(".")
     if message:
-        print(f"tinynas: {message}; see {error.ctx.command_path} --help", file=sys.stderr)
+        command = error.ctx.command_path if error.ctx else "tinynas COMMAND"  # of a value that is missing there is none
+        print(f"tinynas: {message}; see {command} --help", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

@@ -9,44 +9,56 @@ import typer
 from tinynas.arch.arch import Arch
 from tinynas.arch.budget import Budget
 from tinynas.arch.cost import cost
-from tinynas.arch.scaling import scale_to
+from tinynas.arch.scaling import largest_factor, scaled
 from tinynas.arch.targets import DEFAULT_TARGET, find_target
-from tinynas.arch.zoo import load_arch, load_space, short_name
+from tinynas.arch.zoo import load_arch, load_space, shipped_spaces, short_name
+from tinynas.experiment.config import DATA_HELP, DATA_METAVAR
 from tinynas.utils.errors import InputError
 from tinynas.utils.io import write_yaml
 from tinynas.utils.sizes import parse_size
 
-from .latency import Classes, InChannels
-from .options import AsJson, Flash, Flops, Params, Sram
+from .options import AsJson, Flash, Params, Sram
 from .screen import Screen
 from .tables.networks import show_limited
 
+Network = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ARCH.yaml|NETWORK]", help="An arch's file, or a shipped network's name, instead of --space."
+    ),
+]
+Space = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Scale the middle network of this search space, see `tinynas spaces`."),
+]
+DataName = Annotated[
+    str | None, typer.Option(metavar=DATA_METAVAR, help=f"{DATA_HELP}; its classes and channels count.")
+]
+Resolution = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Pixels of the images, 96 or 96x160. Default: the network's own."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write the arch to.")]
+Flops = Annotated[
+    str | None, typer.Option(rich_help_panel="Limits", help="Multiply-accumulates, e.g. 50M.", show_default=False)
+]
+TargetName = Annotated[
+    str,
+    typer.Option(metavar="NAME", rich_help_panel="Limits", help="What runs the network: what --sram and --flash mean."),
+]
+
 
 def scale(
-    network: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[ARCH.yaml|NETWORK]", help="An arch's file, or a shipped network's name, instead of --space."
-        ),
-    ] = None,
-    space: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE", help="Scale the middle network of this search space, see `tinynas spaces`."),
-    ] = None,
+    network: Network = None,
+    space: Space = None,
+    data: DataName = None,
+    resolution: Resolution = None,
+    out: Out = Path("scaled.yaml"),
     flops: Flops = None,
     params: Params = None,
     sram: Sram = None,
     flash: Flash = None,
-    target: Annotated[
-        str, typer.Option(metavar="NAME", help="What --sram and --flash mean, see `tinynas targets`.")
-    ] = DEFAULT_TARGET,
-    resolution: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Pixels of the images, 96 or 96x160. Default: the network's own."),
-    ] = None,
-    classes: Classes = None,
-    in_channels: InChannels = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write the arch to.")] = Path("scaled.yaml"),
+    target: TargetName = DEFAULT_TARGET,
     as_json: AsJson = False,
 ) -> None:
     """Scale a network to limits by a width multiplier: what a search has to beat, without a search.
@@ -55,35 +67,49 @@ def scale(
     """
     budget = Budget.parse(flops=flops, params=params, sram=sram, flash=flash, target=target)
     arch = _network(network, space)
-    arch = replace(
-        arch,
-        resolution=parse_size(resolution) if resolution else arch.resolution,
-        classes=classes or arch.classes,
-        in_channels=in_channels or arch.in_channels,
-    )
+    if resolution:
+        arch = replace(arch, resolution=parse_size(resolution))
+    if data:
+        arch = _fitted(arch, data)
     _check_limits(budget, arch, target)
-    scaled = scale_to(arch, budget)
-    write_yaml(out, scaled.to_dict())
+    factor = largest_factor(arch, budget)
+    narrower = scaled(arch, factor)
+    write_yaml(out, narrower.to_dict())
     screen = Screen(as_json)
-    show_limited(screen, f"{short_name(network or space or '')}, scaled", scaled, budget)
-    screen.note(f"arch: {out}; train it with tinynas retrain {out} --data NAME")
-    screen.document({"arch": str(out), "resolution": scaled.resolution, **cost(scaled).to_dict()})
+    show_limited(screen, f"{short_name(network or space or '')} times {factor:.2f}", narrower, budget)
+    screen.note(f"arch: {out}, for {arch.classes} classes; next: tinynas retrain {out} --data {data or 'NAME'}")
+    if target != DEFAULT_TARGET:
+        screen.note(f"when it is trained: tinynas export --target {target}")
+    document = {"arch": str(out), "factor": factor, "target": target, "limits": budget.limits()}
+    screen.document(document | {"resolution": narrower.resolution, **cost(narrower).to_dict()})
 
 
 def _network(network: str | None, space: str | None) -> Arch:
     """Return the network that is scaled."""
-    if (network is None) == (space is None):
+    if network and space:
+        raise InputError(f"one network is scaled, {network} or the middle one of {space}; remove --space or {network}")
+    if space:
+        return load_space(space).middle()
+    if not network:
         raise InputError("name what is scaled: a network, such as mobilenet-v2-tiny, or a space, such as --space micro")
-    return load_arch(network) if network else load_space(str(space)).middle()
+    if network in shipped_spaces():
+        raise InputError(f"{network} is a search space; its middle network is scaled with --space {network}")
+    return load_arch(network)
+
+
+def _fitted(arch: Arch, name: str) -> Arch:
+    """Return a network with the channels and classes of a data set."""
+    from tinynas.data.registry import load_data
+    from tinynas.tasks.registry import fit_to_data
+    from tinynas.utils.paths import with_absolute_path
+
+    return fit_to_data(arch, load_data(with_absolute_path(name)))
 
 
 def _check_limits(budget: Budget, arch: Arch, target: str) -> None:
-    """Raise InputError if there are no limits, or one of them is of a cost that only the target's compiler knows."""
-    if not budget.limits():
-        raise InputError("name a limit to scale to: --flops, --params, --sram or --flash")
-    unknown = budget.limits().keys() - cost(arch).named().keys() - {"min_macs"}
-    if unknown:
+    """Raise InputError if the target lacks operators, or only its compiler knows a cost that is limited."""
+    find_target(target).check_operators(arch)
+    if budget.only(("peak_sram_vela", "file_vela")).limits():
         raise InputError(
-            f"--sram and --flash of {find_target(target).name} are measured by its compiler, not counted; scale to "
-            "--flops or --params, or search"
+            f"{target} compiles networks to know --sram and --flash; scale to --flops or --params, or search"
         )

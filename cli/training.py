@@ -13,6 +13,7 @@ from tinynas.experiment.config import RetrainConfig, SupernetConfig
 from tinynas.experiment.front_settings import FrontSettings
 from tinynas.experiment.plans import RetrainPlan
 from tinynas.experiment.recipes import AUTO, DEFAULTS, RecipeFile, named_recipe
+from tinynas.experiment.run_folder import RunFolder
 from tinynas.experiment.saved import read_config_file
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
@@ -60,7 +61,8 @@ def search(
         plan, overrides = broadcast_from_rank0(make_plan)
         plan = replace(plan, tensorboard=tensorboard)
         with Screen(as_json) as screen:
-            _note_default_data(screen, plan.config.data, overrides)
+            if not RunFolder(plan.run).config.exists():
+                _note_default_data(screen, plan.config.data, overrides)
             result = run_search(plan, report=screen)
     if result is None:  # torchrun's first process shows it
         return
@@ -180,7 +182,7 @@ def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping
         screen: Shows progress and results.
     """
     from tinynas.experiment.compare import compare_runs
-    from tinynas.experiment.run_folder import FRONT, RunFolder
+    from tinynas.experiment.run_folder import FRONT
     from tinynas.experiment.runs import newest_run
     from tinynas.pipelines.retrain_front import plan_front, retrain_front
 
@@ -257,7 +259,6 @@ def quickstart(
     as_json: opt.AsJson = False,
 ) -> None:
     """Search a network for 100K MACs, and compare it with a published one that is scaled to them, on real images."""
-    from tinynas.experiment.run_folder import RunFolder
     from tinynas.pipelines.quickstart import BY_HAND
     from tinynas.pipelines.quickstart import quickstart as run_quickstart
     from tinynas.pipelines.search_planning import plan_search

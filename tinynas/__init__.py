@@ -27,6 +27,7 @@ from .arch.blocks import Block
 from .arch.budget import Budget
 from .arch.cost import Cost, cost
 from .arch.netaug import augment
+from .arch.scaling import scale_to
 from .arch.space import SearchSpace
 from .arch.zoo import load_arch, load_space
 from .utils.errors import TinyNASError
@@ -65,6 +66,7 @@ __all__ = [
     "open_run",
     "retrain",
     "retrain_front",
+    "scale_to",
     "search",
 ]
 

@@ -86,9 +86,6 @@ def test_data_command_fails_in_a_line(fails, folder):
         assert fails("data", "digits", "--resolution", resolution) == (
             f"tinynas: the resolution must be from 1 to 2048 pixels, but is {resolution}; choose another\n"
         )
-    assert fails("data", "") == (
-        "tinynas: the name of the data set is empty in ''; pass one, such as digits or imagefolder:PATH\n"
-    )
     (folder / "val").rename(folder / "a\nb")
     assert r"there is no folder val/, but a\nb/, train/" in fails("data", "imagefolder:pictures")
 

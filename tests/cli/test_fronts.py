@@ -90,7 +90,6 @@ def test_search_for_two_costs_keeps_the_front_and_all_networks(tinynas, fails, w
     assert "unknown cost 'srma'; did you mean 'sram'?" in fails("compare", "run", "--x", "srma")
     assert "no network has a known latency; choose another cost" in fails("compare", "run", "--x", "latency")
     assert "no network has a known latency and a known macs" in fails("compare", "run", "--x", "latency,macs")
-    assert "expected one cost or two" in fails("compare", "run", "--x", "")
     assert "keeps sram <= 1KB; the smallest values are sram <= " in fails("retrain", "run", "--sram", "1KB")
     code, out, _ = tinynas("compare", "run", "--x", "flash")
     assert "percentage points x decades of int8 TFLite file that a series dominates" in out

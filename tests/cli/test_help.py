@@ -132,6 +132,7 @@ def test_version_is_that_of_the_package(tinynas):
         (["serch"], "tinynas"),
         (["reproduce", "netaug", "--init", "kaiming-uniform"], "tinynas reproduce"),
         (["cost", "mcunet-in3", "more"], "tinynas cost"),
+        (["search", "--flops"], "tinynas COMMAND"),
     ],
 )
 def test_wrong_usage_is_one_line(tinynas, words, command):

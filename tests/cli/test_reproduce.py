@@ -101,7 +101,7 @@ def test_errors_are_one_line(fails):
             ("--part", "kd", "--data", "imagefolder:x"),
             "by teacher needs a trained model, and the authors publish none; add --teacher MODEL",
         ),
-        (("--part", "imagenet", "--data", "imagefolder:x", "--methods", ""), "unknown way of training ''"),
+        (("--part", "imagenet", "--data", "imagefolder:x", "--methods", "plan"), "unknown way of training 'plan'"),
     ):
         assert message in fails(*WORDS, *words)
     assert "unknown network 'mcunet-in3'; did you mean 'mcunet'?" in fails(

@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from tinynas import Budget, cost, load_arch, load_space
-from tinynas.arch.scaling import scale_to
+from tinynas.arch.scaling import largest_factor, scale_to, scaled
 
 
 def test_the_middle_network_of_a_space_is_scaled_to_limits(tinynas, tmp_path):
@@ -12,30 +13,46 @@ def test_the_middle_network_of_a_space_is_scaled_to_limits(tinynas, tmp_path):
     arch = load_arch(tmp_path / "scaled.yaml")
     assert arch == scale_to(load_space("micro").middle(), Budget(macs=100_000, peak_sram_tflm=12 * 1024))
     assert [line.split()[-1] for line in out.splitlines()[2:5]] == ["100K", "-", "12KB"]
+    assert "next: tinynas retrain scaled.yaml --data NAME" in " ".join(out.split())
 
 
 def test_a_network_is_scaled_for_a_data_set(tinynas, tmp_path):
-    words = ["--resolution", "96", "--classes", "2", "--in-channels", "1", "-o", "small.yaml", "--json"]
+    words = ["--resolution", "32", "--data", "digits", "-o", "small.yaml", "--target", "tflm-cmsis-nn", "--json"]
     code, out, err = tinynas("scale", "mobilenet-v2-tiny", "--flash", "64KB", *words)
     assert code == 0, err
+    assert "tinynas export --target tflm-cmsis-nn" in err
     arch, document = load_arch(tmp_path / "small.yaml"), json.loads(out)
-    assert (arch.resolution, arch.classes, arch.in_channels) == (96, 2, 1)
+    assert (arch.resolution, arch.classes, arch.in_channels) == (32, 10, 1)
     assert document["file_tflite"] == cost(arch).file_tflite <= 64 * 1024
-    assert document["arch"] == "small.yaml"
+    assert document["limits"] == {"file_tflite": 64 * 1024}
+    large = replace(load_arch("mobilenet-v2-tiny"), resolution=32, classes=10, in_channels=1)
+    assert arch == scaled(large, document["factor"])
+
+
+def test_the_factor_is_the_largest_and_of_all_channels():
+    network = load_arch("mobilenet-v3-large-w0.35")  # with squeeze-excite
+    for macs in (8_000_000, 1_000_000_000):
+        factor = largest_factor(network, Budget(macs=macs))
+        assert cost(scaled(network, factor)).macs <= macs < cost(scaled(network, factor + 0.01)).macs
+    for stage in scaled(network, 0.2).stages:
+        for block in stage:
+            assert block.se <= block.mid
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--flops", "1M"], "name what is scaled"),
-        (["mcunet-in3", "--space", "micro", "--flops", "1M"], "name what is scaled"),
-        (["--space", "micro"], "name a limit to scale to"),
-        (["--space", "micro", "--flops", "1K"], "no scaling of the network keeps macs <= 1K"),
-        (["--space", "micro", "--sram", "9KB", "--target", "ethos-u55-128"], "measured by its compiler"),
+        (["mcunet-in3", "--space", "micro", "--flops", "1M"], "remove --space or mcunet-in3"),
+        (["micro", "--flops", "1M"], "scaled with --space micro"),
+        (["--space", "micro"], "there is no limit to scale a network to"),
+        (["--space", "micro", "--flops", "1K"], "no width multiplier keeps macs <= 1K, the narrowest has macs 10.7K"),
+        (["--space", "micro", "--flops", "199999:200K"], "1.02 has 197,292, lower LOW"),
+        (["--space", "micro", "--sram", "9KB", "--target", "ethos-u55-128"], "compiles networks"),
+        (["--space", "vit-tiny", "--flops", "1M"], "tflm has no BATCH_MATMUL"),
+        (["--space", "detect", "--flops", "1M", "--data", "digits"], "networks that detect cannot learn"),
     ],
 )
-def test_errors_say_what_would_do(tinynas, tmp_path, words, message):
-    code, _out, err = tinynas("scale", *words)
-    assert code == 1
-    assert message in " ".join(err.split())
+def test_errors_say_what_would_do(fails, tmp_path, words, message):
+    assert message in fails("scale", *words)
     assert not (tmp_path / "scaled.yaml").exists()

@@ -115,6 +115,17 @@ def test_compare_shows_means_and_measures_what_was_retrained_in_every_way(finish
     assert document["differences"] == [{**netaug, "mean": 0.0, "half": 0.0, "seeds": 2}]
 
 
+def test_hypervolumes_count_networks_that_were_trained_alike(finish, archs, tmp_path):
+    small, large = archs
+    finish("plain", small, 80.0)
+    finish("large", large, 90.0)
+    finish("netaug", small, 80.0, netaug=NetAug())
+    finish("long", large, 95.0, netaug=NetAug(), epochs=30)
+    plain, netaug = compare_runs([tmp_path], tmp_path / "compare.png").series
+    assert [point.is_measured for point in netaug.points] == [True, False]
+    assert plain.hypervolume == netaug.hypervolume
+
+
 def test_retrainings_of_earlier_versions_without_settings_are_networks_of_their_own(finish, archs, tmp_path):
     for name in ("plain", "again"):
         finish(name, archs[0], 80.0)

@@ -47,6 +47,13 @@ def test_unfinished_retrainings_are_of_every_run_by_default(tmp_path, monkeypatc
     assert runs == ["q", "r"]
 
 
+def test_find_model_of_a_run_asks_for_a_retraining(tmp_path):
+    for name in ("netaug", "plain"):
+        RunFolder(tmp_path).retraining(name).path.mkdir(parents=True)
+    with pytest.raises(FileError, match=r"is a run; name one of its retrainings, .*/retrain/netaug or plain$"):
+        find_model(tmp_path)
+
+
 def test_find_model_prefers_the_early_exits_of_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileError, match=r"no \*/retrain/\*/model\.safetensors in runs"):

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,20 @@ def test_write_leaves_no_half_file_when_it_is_killed_and_removes_old_leftovers(t
     write(path, b"new")
     assert path.read_bytes() == b"new"
     assert (young.exists(), old.exists(), other.exists()) == (True, False, True)
+
+
+def test_write_replaces_files_alone(tmp_path):
+    pipe, folder, link, file = (tmp_path / name for name in ("pipe", "folder", "link", "file"))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path, what in ((pipe, "a device or a pipe"), (folder, "a folder"), (Path(), "a folder")):
+        with pytest.raises(FileError, match=f"cannot write {re.escape(str(path))}: it is .*{what}; name a file"):
+            write(path, "text")
+    assert pipe.is_fifo()
+    link.symlink_to(file)
+    for text in ("first", "second"):
+        write(link, text)
+        assert (link.is_symlink(), file.read_text()) == (True, text)
 
 
 def test_write_syncs_the_file_before_it_is_renamed_and_the_folder_after(tmp_path, monkeypatch):

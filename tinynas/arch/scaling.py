@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..utils.errors import BudgetError
+from ..utils.errors import BudgetError, InputError
 from .arch import Arch
 from .blocks import Block
 from .budget import Budget
-from .cost import cost
-
-_WIDEST, _NARROWEST = 400, 1  # percent of the network's channels
+from .cost import cost, describe
+from .cost_names import cost_word
 
 
 def scale_to(arch: Arch, budget: Budget, *, divisor: int = 4) -> Arch:
@@ -18,30 +17,59 @@ def scale_to(arch: Arch, budget: Budget, *, divisor: int = 4) -> Arch:
 
     Args:
         arch: The network that is scaled.
-        budget: Limits of the scaled network.
+        budget: Limits of the scaled network, one at least.
         divisor: Its channels are multiples of it.
 
     Returns:
         The network with all channels times the largest factor within the budget, in steps of 0.01.
 
     Raises:
-        BudgetError: No factor from 0.01 to 4 keeps the limits.
+        InputError: There are no limits.
+        BudgetError: No factor keeps the limits.
 
     Example:
         >>> from dataclasses import replace
-        >>> from tinynas import Budget, cost, load_arch
+        >>> from tinynas import Budget, cost, load_arch, scale_to
         >>> small = scale_to(replace(load_arch("mobilenet-v2-tiny"), resolution=96), Budget(macs=5_000_000))
         >>> small.stem.out, cost(small).macs
         (12, 4967348)
     """
-    for percent in range(_WIDEST, _NARROWEST - 1, -1):
-        network = scaled(arch, percent / 100, divisor=divisor)
-        if budget.fits(cost(network)):
-            return network
-    raise BudgetError(f"no scaling of the network keeps {budget.describe()}; raise the limits, or lower its resolution")
+    return scaled(arch, largest_factor(arch, budget, divisor=divisor), divisor=divisor)
 
 
-def scaled(arch: Arch, width: float, *, divisor: int) -> Arch:
+def largest_factor(arch: Arch, budget: Budget, *, divisor: int = 4) -> float:
+    """Return the largest width multiplier with which a network is within a budget, in steps of 0.01.
+
+    Arguments and errors are those of `scale_to`. Costs are taken to grow with the channels.
+    """
+    upper = replace(budget, min_macs=None)
+    if not upper.limits():
+        raise InputError("there is no limit to scale a network to; name one, such as 100K MACs")
+    fits, too_wide = 0, 1  # percent of the channels
+    while upper.fits(cost(scaled(arch, too_wide / 100, divisor=divisor))):
+        fits, too_wide = too_wide, 2 * too_wide
+    while too_wide - fits > 1:
+        percent = (fits + too_wide) // 2
+        if upper.fits(cost(scaled(arch, percent / 100, divisor=divisor))):
+            fits = percent
+        else:
+            too_wide = percent
+    if not fits:
+        needs = _costs_of_limits(scaled(arch, too_wide / 100, divisor=divisor), upper)
+        raise BudgetError(f"no width multiplier keeps {upper.describe()}, the narrowest has {needs}; raise the limits")
+    if not budget.fits(cost(scaled(arch, fits / 100, divisor=divisor))):
+        macs = cost(scaled(arch, fits / 100, divisor=divisor)).macs
+        raise BudgetError(f"no width multiplier leads to {budget.describe()}; {fits / 100:g} has {macs:,}, lower LOW")
+    return fits / 100
+
+
+def _costs_of_limits(arch: Arch, budget: Budget) -> str:
+    """Return the costs of a network that are limited: "macs 3,308, sram 1.2KB"."""
+    costs = cost(arch).named()
+    return ", ".join(f"{cost_word(name)} {describe(name, costs[name])}" for name in budget.limits())
+
+
+def scaled(arch: Arch, width: float, *, divisor: int = 4) -> Arch:
     """Return a network with all channels times `width`, rounded to multiples of the divisor, at least one of them."""
     channels = _multiple(arch.stem.out * width, divisor)
     stem = replace(arch.stem, out=channels)
@@ -59,7 +87,7 @@ def scaled(arch: Arch, width: float, *, divisor: int) -> Arch:
 
 def _scaled_block(block: Any, channels: int, width: float, divisor: int) -> Block:
     """Return a block for input of so many channels; one with a residual connection has as many at its output."""
-    sizes = _sizes(block, ("out", "mid"), width, divisor)
+    sizes = _sizes(block, ("out", "mid", "se"), width, divisor)
     if getattr(block, "residual", False):
         sizes["out"] = channels
     scaled_block: Block = replace(block, **sizes)

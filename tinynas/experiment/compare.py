@@ -32,7 +32,7 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
     evaluated, the networks of a run retrained in one way (accuracy on test), a network at several image sizes, or one
     with early exits at several thresholds, its MACs those of an average image. Hypervolumes are measured from twice the
     largest costs of all points, and the lowest accuracy of those of the same metric. Of networks retrained in several
-    ways, they count those that are retrained in all of them.
+    ways, they count those that are retrained in all of them, with settings that are otherwise alike.
 
     Args:
         runs: Run folders.
@@ -177,6 +177,7 @@ def _retrained(run: RunFolder, finished: Sequence[FinishedNetwork], axes: CostAx
         point = replace(
             _point(network.accuracy, cost, network.name),
             network=network.network,
+            settings=network.shared,
             deviation=network.deviation,
             seeds=len(network.accuracies),
         )
@@ -193,16 +194,20 @@ def _retrained(run: RunFolder, finished: Sequence[FinishedNetwork], axes: CostAx
 
 
 def _measured_alike(points: Sequence[ComparedPoint], series: Sequence[Sequence[ComparedPoint]]) -> list[ComparedPoint]:
-    """Return points of which those count whose networks are in all series; all count if the series have none in common.
+    """Return points of which those count whose networks and settings are in all series; all if there are none.
 
     Args:
         points: Points of one of the series.
         series: Points of all series.
     """
-    common = {point.network for point in points}
+    common = {(point.network, point.settings) for point in points}
     for others in series:
-        common &= {point.network for point in others}
-    return [replace(point, is_measured=point.network in common or not common) for point in points]
+        common &= {(point.network, point.settings) for point in others}
+    alike = []
+    for point in points:
+        counts = not common or (point.network, point.settings) in common
+        alike.append(replace(point, is_measured=counts))
+    return alike
 
 
 def _resized(network: str, report: EvaluationReport) -> ComparedSeries:

@@ -19,6 +19,7 @@ class ComparedPoint:
         flash: Bytes.
         name: Its name within the series, if it has one.
         network: What tells its network from others, if that is known.
+        settings: What tells the settings of its training from others, those of a way left out, if they are known.
         deviation: Standard deviation of the accuracy over seeds, in percentage points; None of a single seed.
         seeds: From how many seeds the accuracy is the mean.
         is_measured: Whether the hypervolume of its series counts it.
@@ -32,6 +33,7 @@ class ComparedPoint:
     flash: int
     name: str = ""
     network: str = ""
+    settings: str = ""
     deviation: float | None = None
     seeds: int = 1
     is_measured: bool = True

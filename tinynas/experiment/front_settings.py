@@ -26,7 +26,8 @@ class FrontSettings:
     )
     methods: tuple[str, ...] | None = setting(
         None,
-        help="Ways in which every network is retrained: plain, netaug, teacher, netaug+teacher",
+        help="Ways in which every network is retrained: plain, netaug, teacher (by default the run's supernet), "
+        "netaug+teacher",
         group=_GROUP,
         metavar="A,B",
         default_text=PLAIN,

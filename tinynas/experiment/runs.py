@@ -52,11 +52,14 @@ def find_model(model: Path | None) -> Path:
     In a folder with early exits that is the network with early exits.
 
     Raises:
-        FileError: None is named, and there is none in runs/.
+        FileError: None is named, and there is none in runs/; or a run is named, but none of its retrainings.
     """
     path = model or _newest(f"*/retrain/*/{MODEL}")
     if not path.is_dir():
         return path
+    names = [retraining.name for retraining in RunFolder(path).retrainings()]
+    if names:
+        raise FileError(f"{path} is a run; name one of its retrainings, {path}/retrain/{' or '.join(names)}")
     exits = EarlyExitFolder(path).model
     return exits if exits.exists() else RetrainFolder(path).model
 

@@ -23,13 +23,14 @@ _LEFTOVER_SECONDS = 24 * 3600.0  # age from which a temporary file is that of a 
 def write(path: Path, content: str | bytes) -> None:
     """Write a file atomically: under a temporary name, then renamed, so that there never is half a file.
 
-    Creates the folder if it is missing. The temporary name is random, so that processes of several machines or
-    containers, whose process ids may be equal, can write the same file. Temporary files of the same file that are
-    older than a day, which killed processes have left, are removed.
+    Creates the folder if it is missing. Of a link the file is written that it leads to. The temporary name is random,
+    so that processes of several machines or containers, whose process ids may be equal, can write the same file.
+    Temporary files of the same file that are older than a day, which killed processes have left, are removed.
 
     Raises:
-        FileError: The file cannot be written; a previous one is kept.
+        FileError: The file cannot be written; a previous one is kept, and what is no file is not replaced.
     """
+    path = _file_behind(path)
     # Of names that are not UTF-8 Python has the bytes as surrogates, which no encoding has.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -43,11 +44,20 @@ def write(path: Path, content: str | bytes) -> None:
         _sync_folder(path.parent)
         _remove_leftovers(path)
     except OSError as error:
-        kept = "; the previous one is kept" if path.exists() else ""
+        kept = "; the previous one is kept" if path.is_file() else ""
         raise FileError(f"cannot write {path}: {error.strerror}{kept}") from None
     finally:
         with suppress(OSError):  # such as: it is renamed, or there is no folder
             temporary.unlink()
+
+
+def _file_behind(path: Path) -> Path:
+    """Return the path of a file, or of none yet, to which a path leads. Raises FileError if it is something else."""
+    target = path.resolve() if path.is_symlink() else path
+    if target.exists() and not target.is_file():
+        what = "a folder" if target.is_dir() else "no file, but a device or a pipe"
+        raise FileError(f"cannot write {path}: it is {what}; name a file")
+    return target
 
 
 def _sync_folder(folder: Path) -> None:

@@ -46,7 +46,6 @@ OF_OPTIONS = "0.1M"
 OPTIONS: dict[str, dict[str, Any]] = {
     NETAUG: {"netaug": True},
     "NetAug, to the last epoch": {"netaug": True, "width_until": 1.0, "expand_until": 1.0},
-    "NetAug, the authors' sort": {"netaug": True, "sort": True, "sorted_channels": "expanded"},
     "NetAug, distilled in place": {"netaug": True, "inplace_distillation": 0.5},
     "NetAug, distilled by alpha-divergence": {
         "netaug": True,

@@ -26,6 +26,9 @@ def test_budget_parse_reads_limits_as_options_have_them():
     assert budget.slug().startswith("macs-2000000-params-10000-sram-65536-flash-1048576-latency-0.005")
     assert Budget.parse() == Budget()
     assert Budget().describe() == "no limits"
+    for text in ("150K:", ":150K"):
+        with pytest.raises(InputError, match=f"cannot read '{text}': expected a count or a range"):
+            Budget.parse(flops=text)
     with pytest.raises(InputError, match="unknown target 'tlfm'; did you mean 'tflm'"):
         Budget.parse(sram="64KB", target="tlfm")
 

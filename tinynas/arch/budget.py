@@ -137,6 +137,8 @@ class Budget:
         """
         runtime = find_target(target)
         low, is_range, high = (flops or "").rpartition(":")
+        if is_range and not (low and high):
+            raise InputError(f"cannot read {flops!r}: expected a count or a range, like 50M or 10M:50M")
         limits: dict[str, Any] = {"own": {name: _own_limit(name, limit) for name, limit in own.items()}}
         if flops is not None:
             limits["macs"] = parse_count(high)

@@ -61,12 +61,21 @@ def searched_arch(budget: int) -> Arch:
 
 
 def plan_micro_search(
-    budget: Budget, settings: SearchSettings, *, space: str = "micro", epochs: int = 10, narrow: bool = False
+    budget: Budget,
+    settings: SearchSettings,
+    *,
+    space: str = "micro",
+    epochs: int = 10,
+    narrow: bool = False,
+    seed: int = 0,
 ) -> SearchPlan:
     """Return the plan of a search of a supernet of `micro`, or of a space like it, trained in batches of 128."""
-    overrides = Overrides.read({"epochs": epochs, "batch_size": 128, "narrow": narrow}, SupernetConfig)
+    training = {"epochs": epochs, "batch_size": 128, "narrow": narrow, "seed": seed}
+    overrides = Overrides.read(training, SupernetConfig)
     config = overrides.apply(SupernetConfig(space=space, data=DATA))
     name = f"supernet-{Path(space).stem}-{epochs}-epochs"
     if narrow:
         name += f"-narrow-{budget.macs}"
+    if seed:
+        name += f"-seed-{seed}"
     return SearchPlan(run=SCRATCH / name, config=config, budget=budget, settings=settings)

@@ -52,7 +52,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "inplace_distillation": 0.5,
         "inplace_divergence": "alpha",
     },
-    "NetAug, every 2nd step": {"netaug": True, "every": 2},
     "NetAug, from the 3rd stage on": {"netaug": True, "augment_from_stage": 2},
     "average of weights": {"ema": 0.999},
     TAUGHT: TEACHER,

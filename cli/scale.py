@@ -71,17 +71,17 @@ def scale(
         arch = replace(arch, resolution=parse_size(resolution))
     if data:
         arch = _fitted(arch, data)
-    _check_limits(budget, arch, target)
+    find_target(target).check_operators(arch)
     factor = largest_factor(arch, budget)
-    narrower = scaled(arch, factor)
-    write_yaml(out, narrower.to_dict())
+    fitted = scaled(arch, factor)
+    write_yaml(out, fitted.to_dict())
     screen = Screen(as_json)
-    show_limited(screen, f"{short_name(network or space or '')} times {factor:.2f}", narrower, budget)
+    show_limited(screen, f"{short_name(network or space or '')} times {factor:.2f}", fitted, budget)
     screen.note(f"arch: {out}, for {arch.classes} classes; next: tinynas retrain {out} --data {data or 'NAME'}")
     if target != DEFAULT_TARGET:
         screen.note(f"when it is trained: tinynas export --target {target}")
     document = {"arch": str(out), "factor": factor, "target": target, "limits": budget.limits()}
-    screen.document(document | {"resolution": narrower.resolution, **cost(narrower).to_dict()})
+    screen.document(document | {"resolution": fitted.resolution, **cost(fitted).to_dict()})
 
 
 def _network(network: str | None, space: str | None) -> Arch:
@@ -104,12 +104,3 @@ def _fitted(arch: Arch, name: str) -> Arch:
     from tinynas.utils.paths import with_absolute_path
 
     return fit_to_data(arch, load_data(with_absolute_path(name)))
-
-
-def _check_limits(budget: Budget, arch: Arch, target: str) -> None:
-    """Raise InputError if the target lacks operators, or only its compiler knows a cost that is limited."""
-    find_target(target).check_operators(arch)
-    if budget.only(("peak_sram_vela", "file_vela")).limits():
-        raise InputError(
-            f"{target} compiles networks to know --sram and --flash; scale to --flops or --params, or search"
-        )

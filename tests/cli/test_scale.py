@@ -5,6 +5,7 @@ import pytest
 
 from tinynas import Budget, cost, load_arch, load_space
 from tinynas.arch.scaling import largest_factor, scale_to, scaled
+from tinynas.utils.errors import InputError
 
 
 def test_the_middle_network_of_a_space_is_scaled_to_limits(tinynas, tmp_path):
@@ -39,6 +40,12 @@ def test_the_factor_is_the_largest_and_of_all_channels():
             assert block.se <= block.mid
 
 
+def test_limits_of_costs_that_are_not_counted_are_refused():
+    for budget in (Budget(latency=0.001), Budget(macs=100_000, own={"energy": 3.0})):
+        with pytest.raises(InputError, match="are of costs that are measured, not counted"):
+            scale_to(load_space("micro").middle(), budget)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -47,8 +54,14 @@ def test_the_factor_is_the_largest_and_of_all_channels():
         (["micro", "--flops", "1M"], "scaled with --space micro"),
         (["--space", "micro"], "there is no limit to scale a network to"),
         (["--space", "micro", "--flops", "1K"], "no width multiplier keeps macs <= 1K, the narrowest has macs 10.7K"),
-        (["--space", "micro", "--flops", "199999:200K"], "1.02 has 197,292, lower LOW"),
-        (["--space", "micro", "--sram", "9KB", "--target", "ethos-u55-128"], "compiles networks"),
+        (
+            ["--space", "micro", "--flops", "199999:200K"],
+            "1.02 gives 197,292 MACs, the next one too many; widen the range",
+        ),
+        (
+            ["--space", "micro", "--sram", "9KB", "--target", "ethos-u55-128"],
+            "the limits of sram are of costs that are measured",
+        ),
         (["--space", "vit-tiny", "--flops", "1M"], "tflm has no BATCH_MATMUL"),
         (["--space", "detect", "--flops", "1M", "--data", "digits"], "networks that detect cannot learn"),
     ],

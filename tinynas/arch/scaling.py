@@ -24,7 +24,7 @@ def scale_to(arch: Arch, budget: Budget, *, divisor: int = 4) -> Arch:
         The network with all channels times the largest factor within the budget, in steps of 0.01.
 
     Raises:
-        InputError: There are no limits.
+        InputError: There are no limits, or one is of a cost that is measured, such as latency.
         BudgetError: No factor keeps the limits.
 
     Example:
@@ -43,24 +43,42 @@ def largest_factor(arch: Arch, budget: Budget, *, divisor: int = 4) -> float:
     Arguments and errors are those of `scale_to`. Costs are taken to grow with the channels.
     """
     upper = replace(budget, min_macs=None)
-    if not upper.limits():
-        raise InputError("there is no limit to scale a network to; name one, such as 100K MACs")
+    _check_counted(upper, arch)
+
+    def at(percent: int) -> Arch:
+        return scaled(arch, percent / 100, divisor=divisor)
+
     fits, too_wide = 0, 1  # percent of the channels
-    while upper.fits(cost(scaled(arch, too_wide / 100, divisor=divisor))):
+    while upper.fits(cost(at(too_wide))):
         fits, too_wide = too_wide, 2 * too_wide
     while too_wide - fits > 1:
         percent = (fits + too_wide) // 2
-        if upper.fits(cost(scaled(arch, percent / 100, divisor=divisor))):
+        if upper.fits(cost(at(percent))):
             fits = percent
         else:
             too_wide = percent
     if not fits:
-        needs = _costs_of_limits(scaled(arch, too_wide / 100, divisor=divisor), upper)
+        needs = _costs_of_limits(at(too_wide), upper)
         raise BudgetError(f"no width multiplier keeps {upper.describe()}, the narrowest has {needs}; raise the limits")
-    if not budget.fits(cost(scaled(arch, fits / 100, divisor=divisor))):
-        macs = cost(scaled(arch, fits / 100, divisor=divisor)).macs
-        raise BudgetError(f"no width multiplier leads to {budget.describe()}; {fits / 100:g} has {macs:,}, lower LOW")
+    if not budget.fits(cost(at(fits))):
+        raise BudgetError(
+            f"no width multiplier leads to {budget.describe()}: {fits / 100:g} gives {cost(at(fits)).macs:,} MACs, the "
+            "next one too many; widen the range"
+        )
     return fits / 100
+
+
+def _check_counted(budget: Budget, arch: Arch) -> None:
+    """Raise InputError if there are no limits, or one is of a cost that is not counted from an architecture."""
+    limits = budget.limits()
+    if not limits:
+        raise InputError("there is no limit to scale a network to; name one, such as 100K MACs")
+    unknown = [cost_word(name) for name in limits if name not in cost(arch).named()]
+    if unknown:
+        raise InputError(
+            f"the limits of {' and '.join(unknown)} are of costs that are measured, not counted; scale to MACs or "
+            "parameters, or search"
+        )
 
 
 def _costs_of_limits(arch: Arch, budget: Budget) -> str:

@@ -91,7 +91,7 @@ class SearchSpace:
         """Return the arch of all middle options, of an even number the lower one of the two.
 
         Returns:
-            The network that needs no search; `tinynas.arch.scaling.scale_to` fits it into limits.
+            The network that needs no search; `tinynas.scale_to` fits it into limits.
         """
         return self._compose(middle)
 

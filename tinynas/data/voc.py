@@ -72,11 +72,8 @@ def _part(listed: Sequence[ListedImage], folders: Sequence[Path]) -> AnnotatedPa
     """Return the annotated images of a part; its categories are the names of all objects."""
     images = []
     categories: set[str] = set()
-    dropped: Counter[str] = Counter()
     for _, image, annotation in listed:
-        categories.update(annotation.difficult)
-        for name, _ in annotation.objects:
-            categories.add(name)
-        dropped["difficult objects"] += len(annotation.difficult)
+        for annotated in annotation.objects:
+            categories.add(annotated.name)
         images.append(AnnotatedImage(image, annotation.source, annotation.size, annotation.objects, origin=1))
-    return AnnotatedPart(images=images, categories=sorted(categories), dropped=dropped, folders=folders)
+    return AnnotatedPart(images=images, categories=sorted(categories), dropped=Counter(), folders=folders)

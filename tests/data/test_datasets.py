@@ -13,8 +13,8 @@ from tinynas.data import dataset_reader, loading
 from tinynas.data.datasets import Datasets
 from tinynas.data.identity import DataIdentity
 from tinynas.data.joined import with_search_val_in_train
-from tinynas.data.pixels import to_pixels
 from tinynas.data.objects import OBJECT
+from tinynas.data.pixels import to_pixels
 from tinynas.data.registry import load_data
 from tinynas.data.summary import summarise
 from tinynas.tasks.registry import TASKS

@@ -161,10 +161,9 @@ def test_voc_keeps_difficult_objects_but_for_training(tmp_path):
     assert class_and_box(data.test.objects[0]) == [[0, *FIRST], [0, *SECOND]]
     assert data.left_out == ("difficult objects, not trained on: 22", "categories without objects: tail")
     assert len(with_search_val_in_train(data).train.labels) == 12
+    difficult = b"<annotation><object><name>dog</name><difficult>1</difficult></object></annotation>"
+    (folder / "Annotations" / "val0.xml").write_bytes(difficult)
     with pytest.raises(FileError, match="<object> without bndbox/xmin"):
-        (folder / "Annotations" / "val0.xml").write_bytes(
-            b"<annotation><object><name>dog</name><difficult>1</difficult></object></annotation>"
-        )
         load_data(f"voc:{folder}")
 
 
@@ -237,7 +236,7 @@ def test_voc_refuses_sets_too_small_to_train_on(tmp_path):
         file.write_bytes(voc_xml([("dog", 1, 1, 9, 9, 1)]))
     with pytest.raises(
         FileError,
-        match=r"training images have no objects but those that are left out \(difficult objects, not trained on: 2\); annotate others",
+        match=r"have no objects but those that are left out \(difficult objects, not trained on: 2\); annotate others",
     ):
         load_data(f"voc:{folder}")
 

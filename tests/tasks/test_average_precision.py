@@ -29,7 +29,7 @@ def random_objects(rng):
 
 
 def random_detections(rng, objects):
-    """Boxes in pixels (K, 4), scores (K,) with ties, and classes (K,): near objects, or anywhere; of a class over 100."""
+    """Boxes in pixels (K, 4), scores (K,) with ties, and classes (K,), near objects or anywhere; at times over 100."""
     if rng.random() < 0.15:
         return np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)
     are_many = rng.random() < 0.05
@@ -195,7 +195,7 @@ def test_without_detections_figures_are_0_and_without_objects_unknown():
 
 
 def test_sizes_are_in_pixels_of_the_original_image():
-    """A wrong box of 0.2 x 0.2 beside an object of 0.2 x 0.2, on images of 100 x 100, 300 x 300 and 1000 x 1000 pixels."""
+    """A wrong box of 0.2 x 0.2 beside an object of 0.2 x 0.2, on images of 100, 300 and 1000 pixels a side."""
     for size, side in enumerate((100, 300, 1000)):
         truth = [torch.tensor([[0, *box_at(0.1)]])]
         prediction = [detected(box_at(0.6), box_at(0.1))]

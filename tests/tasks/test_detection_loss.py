@@ -6,9 +6,9 @@ from torchvision.ops import box_iou
 
 from boxes import NUM_CLASSES, OBJECTS, detection_batch, perfect_outputs
 from tinynas import build
+from tinynas.tasks.average_precision import average_precision
 from tinynas.tasks.detection import anchor_grid, detections
 from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss, assign_anchors
-from tinynas.tasks.average_precision import average_precision
 from tinynas.tasks.registry import TASKS
 from tinynas.utils.errors import InputError
 

@@ -172,7 +172,7 @@ def _is_crowd(annotation: Record) -> bool:
 
 def _object(name: str, annotation: Record) -> AnnotatedObject:
     """Return an annotation as an object; an area that is no positive number is as if there were none."""
-    area = annotation.get("area")
+    area = annotation.get("area", 0)
     return AnnotatedObject(
         name,
         _corners(annotation),

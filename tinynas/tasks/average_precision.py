@@ -8,9 +8,9 @@ class on an image. Some objects are ignored: what is detected there is neither r
 - Difficult objects, which COCO does not have, as COCO ignores objects outside of a range of areas: they are matched by
   IoU, once each, by detections that match no object that counts.
 
-Small objects have less than 32 x 32 pixels of the original image, large ones more than 96 x 96. The area of an object is
-the annotated one (COCO's is that of the outline), and otherwise the box's. A detection that matches no object counts in
-the range that its box is in.
+Small objects have up to 32 x 32 pixels of the original image, large ones from 96 x 96 on. The area of an object is the
+annotated one (COCO's is that of the outline), and otherwise the box's. A detection that matches no object counts in the
+range that its box is in.
 """
 
 import contextlib

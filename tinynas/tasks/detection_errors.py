@@ -30,8 +30,8 @@ class BestThreshold:
 def best_threshold(matches: Matches) -> BestThreshold | None:
     """Return the threshold with the highest F1; None if no detection is right.
 
-    Right and wrong detections of all classes are counted together, and ignored ones not at all. The threshold lies in the
-    middle between the lowest score that is taken and the next one.
+    Right and wrong detections of all classes are counted together, and ignored ones not at all. The threshold lies in
+    the middle between the lowest score that is taken and the next one.
     """
     counted = matches.take(matches.outcomes != IGNORED)
     right = np.cumsum(counted.outcomes == RIGHT)
@@ -68,11 +68,11 @@ def precision_over_recall(matches: Matches) -> dict[int, Floats]:
 def detection_confusion(
     matches: Matches, predictions: Sequence[Detections], objects: Sequence[Tensor], threshold: float
 ) -> Integers:
-    """Return how often objects are taken for others, (classes + 1, classes + 1): row the object's class, column the box's.
+    """Return how often objects are taken for others, (classes + 1, classes + 1).
 
-    The last row is background, for boxes where there is no object; the last column is background as well, for objects
-    that are missed. Counted are boxes that score more than the threshold, and objects but crowds and difficult ones.
-    Right detections are on the diagonal. Then wrong ones, in descending order of score, are taken for the object of
+    A row has the objects of a class, a column the boxes of a class. The last row is background, for boxes where there
+    is no object; the last column is background as well, for objects that are missed. Counted are boxes that score more than
+    the threshold, and objects but crowds and difficult ones. Right detections are on the diagonal. Then wrong ones, in descending order of score, are taken for the object of
     another class that they overlap most, by IoU 0.5 at least, and that no detection was taken for. Ignored ones are not
     counted.
 

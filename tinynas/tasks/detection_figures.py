@@ -9,9 +9,9 @@ from typing import Any
 class DetectionFigures:
     """Figures of a detector on a split, in percent; means are over the classes that have objects.
 
-    Those by COCO's protocol are means over IoU 0.50 to 0.95, but for ap75, and of 100 detections an image. Small objects
-    have less than 32 x 32 pixels of the original image, large ones more than 96 x 96. None: there are none of the size,
-    or the sizes of images are unknown.
+    Those by COCO's protocol are means over IoU 0.50 to 0.95, but for ap75, and of 100 detections an image. Small
+    objects have up to 32 x 32 pixels of the original image, large ones from 96 x 96 on. None: there are none of the
+    size, or the sizes of images are unknown.
 
     Attributes:
         ap75: COCO's average precision at IoU 0.75.

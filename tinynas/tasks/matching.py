@@ -4,8 +4,8 @@ In descending order of score, a detection belongs to the object of its class on 
 right if the overlap (IoU) is at least 0.5 and no detection before it was right about the object. It is ignored, neither
 right nor wrong, if that object is difficult. All others are wrong.
 
-Crowds, which VOC does not have, are no objects in this sense: a detection that would be wrong is ignored if at least half
-of it lies in a crowd of its class.
+Crowds, which VOC does not have, are no objects in this sense: a detection that would be wrong is ignored if at least
+half of it lies in a crowd of its class.
 """
 
 from collections.abc import Sequence

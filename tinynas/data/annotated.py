@@ -187,9 +187,9 @@ def _split(classes: Sequence[str], images: Sequence[_CheckedImage]) -> BoxSplit:
     for image in images:
         files.append(image.file)
         rows = []
-        for name, box, area, kind in image.objects:
+        for name, (x1, y1, x2, y2), area, kind in image.objects:
             if name in numbers:  # crowds and difficult objects may be of classes without other objects
-                rows.append((numbers[name], *box, area, kind))
+                rows.append((numbers[name], x1, y1, x2, y2, area, kind))
         objects.append(torch.tensor(rows).reshape(-1, COLUMNS))
     return BoxSplit(read=ImageFiles(files), objects=objects)
 

@@ -71,8 +71,10 @@ def detection_confusion(
     """Return how often objects are taken for others, (classes + 1, classes + 1).
 
     A row has the objects of a class, a column the boxes of a class. The last row is background, for boxes where there
-    is no object; the last column is background as well, for objects that are missed. Counted are boxes that score more than
-    the threshold, and objects but crowds and difficult ones. Right detections are on the diagonal. Then wrong ones, in descending order of score, are taken for the object of
+    is no object; the last column is background as well, for objects that are missed. Counted are boxes that score more
+    than the threshold, and objects but crowds and difficult ones.
+
+    Right detections are on the diagonal. Then wrong ones, in descending order of score, are taken for the object of
     another class that they overlap most, by IoU 0.5 at least, and that no detection was taken for. Ignored ones are not
     counted.
 

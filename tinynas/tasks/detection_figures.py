@@ -4,6 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+PERCENT_FIGURES = (  # of `DetectionFigures`
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    "ar",
+    "ar_small",
+    "ar_medium",
+    "ar_large",
+    "voc_ap50",
+    "voc_ap50_11_points",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionFigures:

@@ -22,7 +22,7 @@ def voc(path: Path | None) -> Data:
     both lists name is for testing only. The names of the lists may be in upper case, and valid or validation for val.
 
     Images have any format that is read. The classes are the names of the objects to train on, sorted. Objects marked as
-    difficult are left out. A size that is missing or 0 is taken from the image.
+    difficult are left out of the images to train on. A size that is missing or 0 is taken from the image.
 
     Raises:
         InputError: `path` is None.

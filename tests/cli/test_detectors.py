@@ -31,6 +31,8 @@ def test_eval_command_draws_what_a_detector_errs_in(detector_run, tinynas):
     metrics = json.loads((detector_run / "retrain" / "plain" / "metrics.json").read_text())
     for key in ("accuracy", "ap50", "by_class", "detection"):
         assert report[key] == metrics[key]
+    assert report["detection"]["ap_small"] is not None, "images have 40 x 20 pixels"
+    assert report["detection"]["ap_medium"] is report["detection"]["ar_large"] is None
     errors = report["errors"]
     assert errors["classes"] == [*report["by_class"], "background"]
     rows = errors["confusion"]

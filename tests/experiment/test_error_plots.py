@@ -60,13 +60,13 @@ def test_precision_recall_plot_has_the_curves_and_their_mean(figures):
         [1.0, 0.75, 0.25],
     ]
     legend = [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()]
-    assert legend == [" _cat", " dog", "mean of 2 classes"]
+    assert legend == [" _cat", "dog", "mean of 2 classes"]
 
 
 def test_precision_recall_plot_of_many_classes_names_none_of_them(figures):
     precision_recall_plot([0.0, 1.0], {str(number): [1.0, 0.0] for number in range(11)}, title="a")
     legend = [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()]
-    assert legend == [" each class", "mean of 11 classes"]
+    assert legend == ["each class", "mean of 11 classes"]
     assert len(figures[0].axes[0].lines) == 12
 
 

@@ -61,9 +61,10 @@ def precision_recall_plot(recalls: Sequence[float], curves: Mapping[str, Sequenc
     are_coloured = len(curves) <= _MOST_COLOURED
     for number, (name, precisions) in enumerate(curves.items()):
         if are_coloured:
-            axes.plot(recalls, precisions, linewidth=1, color=f"C{number}", label=f" {name}")
+            label = f" {name}" if name.startswith("_") else name  # matplotlib leaves out "_..."
+            axes.plot(recalls, precisions, linewidth=1, color=f"C{number}", label=label)
         else:
-            axes.plot(recalls, precisions, linewidth=0.6, color="0.75", label=" each class" if number == 0 else None)
+            axes.plot(recalls, precisions, linewidth=0.6, color="0.75", label="each class" if number == 0 else None)
     if curves:
         mean = np.mean(list(curves.values()), 0)
         axes.plot(recalls, mean, linewidth=2.2, color="black", label=f"mean of {len(curves)} classes")

@@ -1,3 +1,4 @@
+import json
 from contextlib import redirect_stdout
 from math import nan
 
@@ -7,9 +8,13 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tinynas.data.objects import CROWD, DIFFICULT, OBJECT
+from boxes import photograph
+from tinynas.data.labels import original_pixels
+from tinynas.data.objects import CROWD, DIFFICULT, KIND, OBJECT
+from tinynas.data.registry import load_data
 from tinynas.tasks.average_precision import average_precision
 from tinynas.tasks.detection import Detections
+from tinynas.tasks.registry import TASKS
 
 CLASSES = 3
 SIZE = (640, 480)  # width and height
@@ -20,7 +25,7 @@ NOTHING = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=tor
 def random_objects(rng):
     """Objects of an image in pixels, (M, 7): of all kinds, small to large, some twice."""
     count = int(rng.integers(0, 7))
-    corners, sides = rng.random((count, 2)) * 300, np.exp(rng.uniform(2, 5, (count, 2)))
+    corners, sides = rng.random((count, 2)) * 300, np.exp(rng.uniform(2, 5.3, (count, 2)))
     areas = sides.prod(1, keepdims=True) * rng.uniform(0.5, 1, (count, 1))
     kinds = rng.choice([OBJECT, CROWD, DIFFICULT], (count, 1), p=[0.7, 0.15, 0.15])
     labels = rng.integers(0, CLASSES, (count, 1))
@@ -35,7 +40,7 @@ def random_detections(rng, objects):
     are_many = rng.random() < 0.05
     count = int(rng.integers(120, 150)) if are_many else int(rng.integers(0, 15))
     corners = rng.random((count, 2)) * 300
-    boxes = np.concatenate([corners, corners + np.exp(rng.uniform(2, 5, (count, 2)))], 1)
+    boxes = np.concatenate([corners, corners + np.exp(rng.uniform(2, 5.3, (count, 2)))], 1)
     labels = np.zeros(count, np.int64) if are_many else rng.integers(0, CLASSES, count)
     for row in range(count):
         if len(objects) and rng.random() < 0.75:
@@ -139,6 +144,61 @@ def test_figures_equal_those_of_pycocotools():
         seen["without objects"] += any(not len(rows) for rows in objects)
         seen["ties"] += len(np.unique(scores)) < len(scores)
     assert min(seen.values()) > 4, seen
+
+
+def coco_folder(root, rng):
+    """A folder of COCO's: images of several sizes, objects of all sizes, areas of outlines, crowds."""
+    for part, count in (("train", 4), ("val", 40)):
+        images, annotations = [], []
+        for number in range(count):
+            width, height = int(rng.integers(200, 500)), int(rng.integers(200, 500))
+            name = f"{part}{number}.jpg"
+            photograph(root / part / name, width, height)
+            images.append({"id": number, "file_name": name, "width": width, "height": height})
+            for label, *box, area, kind in [*random_objects(rng).tolist(), [0, 5, 5, 90, 90, 6000, OBJECT]]:
+                x, y, x2, y2 = np.clip(box, 0, [width, height] * 2).tolist()
+                if x2 > x + 1 and y2 > y + 1:
+                    record = {"id": len(annotations) + 1, "image_id": number, "category_id": int(label) + 7}
+                    record |= {"bbox": [x, y, x2 - x, y2 - y], "area": area, "iscrowd": int(kind == CROWD)}
+                    annotations.append(record)
+        categories = [{"id": 7 + label, "name": f"class {label}"} for label in range(CLASSES)]
+        document = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"instances_{part}.json").write_text(json.dumps(document))
+    return root
+
+
+def test_figures_of_a_folder_of_cocos_equal_those_of_pycocotools_on_its_file(rng, tmp_path):
+    data = load_data(f"coco:{coco_folder(tmp_path, rng)}")
+    assert data.classes == ("class 0", "class 1", "class 2")
+    assert data.test.labels[:, 1 + KIND].bool().any()
+    predictions, results = [], []
+    for number, objects in enumerate(data.test.objects):
+        height, width = data.test.read.size(number)
+        scale = torch.tensor([width, height, width, height]).double()
+        truth = objects.double().numpy()
+        truth[:, 1:5] *= scale.numpy()
+        boxes, scores, labels = random_detections(rng, truth)
+        fractions = (torch.from_numpy(boxes) / scale).float()
+        predictions.append(Detections(fractions, torch.from_numpy(scores), torch.from_numpy(labels)))
+        for box, score, label in zip(fractions.double() * scale, scores, labels, strict=True):
+            result = {"image_id": number, "category_id": int(label) + 7, "score": score}
+            results.append(result | {"bbox": coco_box(box.tolist())})
+    with redirect_stdout(None):
+        file = COCO(str(tmp_path / "annotations" / "instances_val.json"))
+        evaluation = COCOeval(file, file.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    metrics = TASKS["detect"].metrics(predictions, data.test.objects, data.classes, original_pixels(data.test))
+    figures, stats = metrics["detection"], evaluation.stats
+    assert [metrics["accuracy"], metrics["ap50"], figures.ap75] == [percent(value) for value in stats[:3]]
+    assert [figures.ap_small, figures.ap_medium, figures.ap_large] == [percent(value) for value in stats[3:6]]
+    assert [figures.ar, figures.ar_small, figures.ar_medium, figures.ar_large] == [percent(v) for v in stats[8:]]
+    precision = evaluation.eval["precision"][..., 0, -1]
+    assert tuple(metrics["by_class"].values()) == class_means(precision[0])
+    assert tuple(figures.ap_by_class.values()) == class_means(precision)
+    assert 0 < min(stats) < max(stats) < 1
 
 
 def box_at(left, top=0.1, side=0.2):

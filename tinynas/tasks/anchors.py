@@ -12,7 +12,7 @@ def fit_anchors(data: Data, count: int) -> tuple[float, ...]:
     """
     from sklearn.cluster import KMeans
 
-    objects = data.train.labels  # (M, 8)
+    objects = data.train.labels  # (M, 6)
     sides = (objects[:, 4:6] - objects[:, 2:4]).numpy()
     different = np.unique(sides.round(2), axis=0)
     if len(different) < count:

@@ -1,7 +1,7 @@
 """Detector outputs: the anchor grid they refer to, decoding to boxes, non-maximum suppression.
 
-Boxes are (x1, y1, x2, y2) in 0..1 of the image's sides. Objects are the rows of a batch's labels, (M, 8): index of the
-image in the batch, class, box, area, kind. Outputs are (N, P, 5 + classes) as `DetectionHead` returns them.
+Boxes are (x1, y1, x2, y2) in 0..1 of the image's sides. Objects are the rows of a batch's labels, (M, 6): index of the
+image in the batch, class, box. Outputs are (N, P, 5 + classes) as `DetectionHead` returns them.
 """
 
 from functools import lru_cache

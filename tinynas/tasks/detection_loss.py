@@ -77,7 +77,7 @@ class DetectionLoss(Loss[DetectionTargets]):
 
 
 def assign_anchors(objects: Tensor, grid: AnchorGrid) -> tuple[Tensor, Tensor]:
-    """Assign predictions to objects (M, 8): return indices of predictions (K,) and of their objects (K,).
+    """Assign predictions to objects (M, 6): return indices of predictions (K,) and of their objects (K,).
 
     An object is predicted in the cell that holds its centre and in those beside it that are nearer than half a cell; by
     the anchor whose shape overlaps most with the object's, and by all others that overlap enough.

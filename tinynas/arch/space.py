@@ -269,7 +269,9 @@ class SearchSpace:
             for s, stage in enumerate(check_list(values["stages"], "stages"))
         )
         head = {"act": act, **check_mapping(values.get("head", {}), "head")}
-        values["head"] = head_choices_from_dict(with_options(head, "conv", "hidden", "width", "kernel"))
+        values["head"] = head_choices_from_dict(
+            with_options(head, "conv", "hidden", "width", "levels", "convs", "kernel")
+        )
         space = cls(**values)
         space._compose_every_option()
         return space

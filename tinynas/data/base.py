@@ -100,7 +100,7 @@ class BatchRequest(NamedTuple):
     indices: Tensor  # (N,), of the images of the whole batch in the split
     resolution: Size
     seed: int | None = None  # of the random augmentation; None for no augmentation
-    strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); for detection, mosaics
+    strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); not for detection
     shard: slice = slice(None)  # of the batch, which is read
     ranges: AugmentationRanges = DEFAULT_RANGES
 

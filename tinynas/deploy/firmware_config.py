@@ -60,7 +60,7 @@ _DETECTOR = """
    cell = (float)kModelStrides[m] / MODEL_INPUT_WIDTH, as fractions of the frame's sides:
 
      centre            (column + 0.5) * cell, (row + 0.5) * cell
-     sides of the box  log(1 + exp(v)) * cell from the centre
+     sides of the box  (log(1 + exp(v)) + 0.01) * cell from the centre
      score of a class  s(v)
 
    Boxes with scores up to MODEL_SCORE_THRESHOLD are dropped, and so are boxes that overlap a better one of their class

@@ -19,6 +19,7 @@ _MAX_CANDIDATES = 300  # boxes of an image that enter non-maximum suppression
 SCORE_THRESHOLD = 0.3  # that a box must exceed by default
 NMS_IOU = 0.5  # two boxes of a class that overlap by more count as one
 _CPU = torch.device("cpu")
+_LEAST_DISTANCE = 0.01  # to a side, in strides: the IoU loss of a box without area has no gradient
 
 
 class Positions(NamedTuple):
@@ -55,9 +56,9 @@ def positions(strides: tuple[int, ...], resolution: int, device: torch.device = 
 def decode(outputs: Tensor, at: Positions) -> Tensor:
     """Decode outputs (..., P, 4 + classes) to boxes (..., P, 4), which may lie partly outside the image.
 
-    A distance to a side is softplus(output) times the position's stride: positive, and smooth where it is small.
+    A distance to a side is softplus(output) + 0.01 times the position's stride: positive, and smooth where it is small.
     """
-    distances = softplus(outputs[..., :SIDES]) * at.stride.to(outputs)
+    distances = (softplus(outputs[..., :SIDES]) + _LEAST_DISTANCE) * at.stride.to(outputs)
     centre = at.centre.to(outputs)
     return torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], -1)
 

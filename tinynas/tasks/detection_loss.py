@@ -49,7 +49,7 @@ class DetectionLoss(Loss[DetectionTargets]):
     def __call__(self, outputs: Tensor, targets: DetectionTargets) -> Tensor:
         from torchvision.ops import complete_box_iou_loss
 
-        outputs = outputs.float()
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # from mixed precision
         predictions = outputs.shape[1]
         boxes, logits = decode(outputs, targets.at.first(predictions)), outputs[..., SIDES:]
         assignment = assign(targets.objects.first(predictions), boxes, logits)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tinynas.data.base import Batch
 from tinynas.tasks.assignment import pad_objects
-from tinynas.tasks.detection import positions_of
+from tinynas.tasks.detection import Detections, positions_of
 
 NUM_CLASSES = 3
 OBJECTS = torch.tensor(  # image, class, box
@@ -106,3 +106,15 @@ def coco_folder(root, images="{part}2017", files="instances_{part}2017", train=1
         for image in document["images"]:
             photograph(root / images.format(part=part) / image["file_name"])
     return root
+
+
+def object_rows(*objects):
+    """Objects (M, 7) of an image, from (class, box, kind)."""
+    return torch.tensor([[label, *box, 100, kind] for label, box, kind in objects]).reshape(-1, 7)
+
+
+def detected(*boxes):
+    """The detections on an image, from (class, box, score)."""
+    labels = torch.tensor([label for label, _, _ in boxes], dtype=torch.int64)
+    corners = torch.tensor([box for _, box, _ in boxes], dtype=torch.float64).reshape(-1, 4)
+    return Detections(corners, torch.tensor([score for _, _, score in boxes]), labels)

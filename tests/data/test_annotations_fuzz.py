@@ -87,7 +87,7 @@ def check_data(data):
     for split in data.splits.values():
         assert len(split)
         labels = split.labels
-        number, (x1, y1, x2, y2) = labels[:, 1], labels[:, 2:].T
+        number, (x1, y1, x2, y2) = labels[:, 1], labels[:, 2:6].T
         assert labels.isfinite().all()
         assert ((number >= 0) & (number < len(data.classes))).all()
         assert ((x1 >= 0) & (y1 >= 0) & (x2 <= 1) & (y2 <= 1) & (x1 < x2) & (y1 < y2)).all()
@@ -127,5 +127,5 @@ def test_damaged_folders_give_valid_data_or_an_error_of_one_line(valid_folders, 
 def test_folders_without_damage_are_read(valid_folders, kind):
     data = load_data(f"{kind}:{valid_folders[kind]}")
     assert sum(len(split) for split in data.splits.values()) == 8
-    assert torch.cat([split.labels for split in data.splits.values()]).shape[0] == {"voc": 16, "coco": 12}[kind]
+    assert torch.cat([split.labels for split in data.splits.values()]).shape[0] == {"voc": 16, "coco": 15}[kind]
     check_data(data)

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from boxes import photograph
 from tinynas.data.images import check_image
-from tinynas.data.pixel_boxes import AnnotatedImage, boxes_as_fractions, check_sizes, turned_box
+from tinynas.data.pixel_boxes import AnnotatedImage, AnnotatedObject, boxes_as_fractions, check_sizes, turned_box
 from tinynas.utils.errors import FileError
 
 BOX = (4, 3, 12, 9)  # in pixels of an image that is stored with 40x20
@@ -17,6 +17,11 @@ def white_box(image):
     """Where an image is white."""
     rows, columns = np.nonzero(np.array(image.convert("L")) > 250)
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def area_of(box):
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def facts_of(path):
@@ -34,23 +39,24 @@ def test_boxes_turn_as_pictures_do(tmp_path, orientation, ending):
     box, (width, height) = white_box(shown), shown.size
     if orientation > 4:
         assert turned_box(BOX, orientation, shown.size) == box
-    drawn_as_stored = AnnotatedImage(str(path), path, (40, 20), [("dog", BOX)])
-    drawn_as_shown = AnnotatedImage(str(path), path, shown.size, [("dog", box)])
+    drawn_as_stored = AnnotatedImage(str(path), path, (40, 20), [AnnotatedObject("dog", BOX)])
+    drawn_as_shown = AnnotatedImage(str(path), path, shown.size, [AnnotatedObject("dog", box)])
     without_size = drawn_as_shown._replace(size=None)
     check_sizes([drawn_as_stored, drawn_as_shown, without_size], [facts] * 3)
     x1, y1, x2, y2 = box
     fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
-    assert boxes_as_fractions(drawn_as_shown, facts) == boxes_as_fractions(without_size, facts) == [("dog", fractions)]
+    expected = [AnnotatedObject("dog", fractions, area_of(BOX))]
+    assert boxes_as_fractions(drawn_as_shown, facts) == boxes_as_fractions(without_size, facts) == expected
     if orientation == 1 or orientation > 4:  # of the others, sizes do not say which of the two they are
-        assert boxes_as_fractions(drawn_as_stored, facts) == [("dog", fractions)]
+        assert boxes_as_fractions(drawn_as_stored, facts) == expected
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_on_squares_are_taken_as_drawn_on_what_is_shown(tmp_path, orientation):
     path = tmp_path / "square.png"
     photograph(path, *SQUARE, orientation=orientation)
-    square = AnnotatedImage(str(path), path, SQUARE, [("dog", (2, 4, 10, 16))])
-    assert boxes_as_fractions(square, facts_of(path)) == [("dog", (0.1, 0.2, 0.5, 0.8))]
+    square = AnnotatedImage(str(path), path, SQUARE, [AnnotatedObject("dog", (2, 4, 10, 16))])
+    assert boxes_as_fractions(square, facts_of(path)) == [AnnotatedObject("dog", (0.1, 0.2, 0.5, 0.8), 96)]
 
 
 @pytest.mark.parametrize(
@@ -89,16 +95,23 @@ def test_sizes_that_contradict_the_file_are_an_error(tmp_path, orientation, size
 )
 def test_boxes_are_clipped(tmp_path, box, origin, expected):
     photograph(tmp_path / "a.png")
-    image = AnnotatedImage("a.png", Path("a.xml"), None, [("dog", box)], origin=origin)
-    assert boxes_as_fractions(image, facts_of(tmp_path / "a.png")) == [("dog", expected)]
+    image = AnnotatedImage("a.png", Path("a.xml"), None, [AnnotatedObject("dog", box)], origin=origin)
+    area = pytest.approx(area_of(expected) * 40 * 20)
+    assert boxes_as_fractions(image, facts_of(tmp_path / "a.png")) == [AnnotatedObject("dog", expected, area)]
 
 
 @pytest.mark.parametrize("origin", [0, 1])
 @pytest.mark.parametrize("box", [(5, 5, 5, 9), (5, 5, 9, 5), (5, 5, 5.001, 9), (5, 5, 5, 5), (40.999, 2, 41, 9)])
 def test_boxes_without_area_are_left_out(tmp_path, box, origin):
     photograph(tmp_path / "a.png")
-    image = AnnotatedImage("a.png", Path("a.xml"), None, [("dog", box), ("cat", (1, 1, 40, 20))], origin=origin)
-    assert [name for name, _ in boxes_as_fractions(image, facts_of(tmp_path / "a.png"))] == ["cat"]
+    image = AnnotatedImage(
+        "a.png",
+        Path("a.xml"),
+        None,
+        [AnnotatedObject("dog", box), AnnotatedObject("cat", (1, 1, 40, 20))],
+        origin=origin,
+    )
+    assert [annotated.name for annotated in boxes_as_fractions(image, facts_of(tmp_path / "a.png"))] == ["cat"]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +128,7 @@ def test_boxes_without_area_are_left_out(tmp_path, box, origin):
 )
 def test_wrong_boxes_are_an_error(tmp_path, box, origin, problem):
     photograph(tmp_path / "a.png")
-    image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), [("dog", box)], origin=origin)
+    image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), [AnnotatedObject("dog", box)], origin=origin)
     with pytest.raises(FileError, match=f"^a.xml: the box {problem}.*; fix the file") as error:
         boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
     assert "\n" not in str(error.value)

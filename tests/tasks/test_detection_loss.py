@@ -5,9 +5,9 @@ import torch
 
 from boxes import NUM_CLASSES, OBJECTS, detection_batch, perfect_outputs
 from tinynas import build
+from tinynas.tasks.average_precision import average_precision
 from tinynas.tasks.detection import detections, positions_of
 from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss
-from tinynas.tasks.metrics import average_precision
 from tinynas.tasks.registry import TASKS
 from tinynas.utils.errors import InputError
 

@@ -1,15 +1,15 @@
 """Images with bounding boxes: the splits that detectors are trained and tested on.
 
-The objects of an image are a float tensor (M, 5): class index, x1, y1, x2, y2, as fractions of the image's width and
-height; M = 0 for an image without objects. Images are stretched to squares, not cropped: boxes as fractions stay the
-same, and so does the overlap (IoU) of any two of them.
+The objects of an image are a float tensor (M, 7), whose columns objects.py names: class index, the box as fractions of
+the image's width and height, area and kind; M = 0 for an image without objects. Images are stretched to squares, not
+cropped: boxes as fractions stay the same, and so does the overlap (IoU) of any two of them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import tee
-from math import ceil
+from math import ceil, nan
 
 import torch
 from torch import Tensor
@@ -19,13 +19,15 @@ from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
 from .loading import ImageLoader, ImageRequest
+from .objects import BOX, COLUMNS, complete
 from .random_views import RandomViews
-from .sources import ImageSource
+from .sources import ImageSource, num_pixels
 from .transforms import stretch
 from .upload import CPU, uploaded
 
 _SIZE_FOR_VIEWS = 4 / 3  # of the resolution: objects are magnified at random
-ImageWithObjects = tuple[Tensor, Tensor]  # uint8 (C, H, W); its objects (M, 5)
+_AREA_TOLERANCE = 1e-3  # fraction of an area by which rounding may change it
+ImageWithObjects = tuple[Tensor, Tensor]  # uint8 (C, H, W); its objects (M, 7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class BoxSplit:
 
     Attributes:
         read: Maps an index to an image, uint8 (C, H, W) of any size.
-        objects: The objects (M, 5) of every image.
+        objects: The objects (M, 7) of every image; rows (M, 5) are completed as `complete` does.
         flip: Whether augmentation mirrors half of the images.
         device: Where the images of batches are.
     """
@@ -44,8 +46,20 @@ class BoxSplit:
     flip: bool = False
     device: torch.device = CPU
 
+    def __post_init__(self) -> None:
+        objects = list(self.objects)
+        for index, rows in enumerate(objects):
+            if rows.shape[1] != COLUMNS:
+                objects[index] = complete(rows, num_pixels(self.read, index) if len(rows) else nan)
+        object.__setattr__(self, "objects", objects)
+
     def __len__(self) -> int:
         return len(self.objects)
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """Width times height of every original image, (N,); NaN where it is unknown."""
+        return torch.tensor([num_pixels(self.read, index) for index in range(len(self))])
 
     @property
     def image_files(self) -> Sequence[ImageFile]:
@@ -53,8 +67,24 @@ class BoxSplit:
         return self.read.images if isinstance(self.read, ImageFiles) else ()
 
     def digest(self) -> str:
-        """Return the SHA-256 of all images and objects."""
-        return text_digest([self.read.digest(), tensor_digest(self.labels)])
+        """Return the SHA-256 of all images and objects.
+
+        Areas and kinds are a part of it if there are others than those of `complete`.
+        """
+        box_labels = self.labels[:, : 1 + BOX.stop]
+        digests = [self.read.digest(), tensor_digest(box_labels)]
+        if not self._has_default_columns():
+            digests.append(tensor_digest(self.labels[:, 1 + BOX.stop :]))
+        return text_digest(digests)
+
+    def _has_default_columns(self) -> bool:
+        """Return whether areas and kinds are those of `complete`."""
+        for index, rows in enumerate(self.objects):
+            if len(rows):
+                default = complete(rows[:, : BOX.stop], num_pixels(self.read, index))
+                if not torch.allclose(rows, default, rtol=_AREA_TOLERANCE, atol=0, equal_nan=True):
+                    return False
+        return True
 
     def to(self, device: torch.device) -> "BoxSplit":
         """Return the split with its batches' images on a device; those in memory stay there."""
@@ -67,7 +97,7 @@ class BoxSplit:
 
     @cached_property
     def labels(self) -> Tensor:
-        """All objects as targets (M, 6), the first column the index of the image in the split."""
+        """All objects as targets (M, 8), the first column the index of the image in the split."""
         return targets(self.objects)
 
     @cached_property
@@ -75,7 +105,7 @@ class BoxSplit:
         return ImageLoader()
 
     def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
-        """Yield one batch per request: images stretched to the resolution, and targets (M, 6).
+        """Yield one batch per request: images stretched to the resolution, and targets (M, 8).
 
         With a seed, every image is seen from nearer or further, moved, and mirrored (if `flip`) at random; objects
         whose centre is not seen or that end up smaller than a pixel are dropped.
@@ -113,8 +143,8 @@ def _to_load(request: BatchRequest) -> BatchRequest:
 
 
 def targets(objects: Sequence[Tensor]) -> Tensor:
-    """Join the objects (M_i, 5) of several images to targets (M, 6), whose first column is the index of the image."""
+    """Join the objects (M_i, 7) of several images to targets (M, 8), whose first column is the index of the image."""
     counts = torch.tensor([len(of_image) for of_image in objects], dtype=torch.int64)
     indices = torch.arange(len(objects)).repeat_interleave(counts)
-    rows = torch.cat([torch.zeros(0, 5), *objects])  # the empty tensor is for no images at all
+    rows = torch.cat([torch.zeros(0, COLUMNS), *objects])  # the empty tensor is for no images at all
     return torch.cat([indices[:, None].float(), rows], 1)

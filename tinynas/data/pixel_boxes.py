@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..utils.errors import FileError, some_names
 from .images import ImageFacts
+from .objects import OBJECT
 
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 Size = tuple[float, float]  # width, height
@@ -25,6 +26,22 @@ _MIRRORED = {  # EXIF orientation: the stored image is transposed, then mirrored
 }
 
 
+class AnnotatedObject(NamedTuple):
+    """An object on an annotated image.
+
+    Attributes:
+        name: Its class.
+        box: In pixels of the annotated size; of checked images, in fractions of the image.
+        area: In pixels, if it is annotated; of checked images, it is the box's otherwise.
+        kind: OBJECT, CROWD or DIFFICULT, as in objects.py.
+    """
+
+    name: str
+    box: Corners
+    area: float | None = None
+    kind: int = OBJECT
+
+
 class AnnotatedImage(NamedTuple):
     """An image file and the objects on it.
 
@@ -32,14 +49,14 @@ class AnnotatedImage(NamedTuple):
         image: Path of the image.
         source: The file with the annotations, for error messages.
         size: Width and height that the annotations state, in pixels; None if they state none.
-        objects: Class name and box of every object; the box in pixels of `size`.
+        objects: The objects, crowds and difficult ones too; their boxes in pixels of `size`.
         origin: Coordinate of the leftmost and of the uppermost pixel; where it is 1, boxes include their last pixel.
     """
 
     image: str
     source: Path
     size: Size | None
-    objects: Sequence[tuple[str, Corners]]
+    objects: Sequence[AnnotatedObject]
     origin: int = 0
 
 
@@ -67,8 +84,8 @@ def check_sizes(images: Sequence[AnnotatedImage], facts: Sequence[ImageFacts | N
     )
 
 
-def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> list[tuple[str, Corners]]:
-    """Return class name and box of the objects on an image, but of those without area.
+def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> list[AnnotatedObject]:
+    """Return the objects on an image, their boxes as fractions, but not those without area.
 
     Boxes are clipped to the image, turned as it is, and divided by its width and height as it is shown.
 
@@ -79,12 +96,14 @@ def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> list[tup
     size = annotated.size or (width, height)
     is_turned = size != (width, height)
     objects = []
-    for name, box in annotated.objects:
-        clipped = _clipped(annotated, name, box, size)
+    for annotated_object in annotated.objects:
+        clipped = _clipped(annotated, annotated_object.name, annotated_object.box, size)
         if clipped is None:
             continue
         x1, y1, x2, y2 = turned_box(clipped, facts.orientation, (width, height)) if is_turned else clipped
-        objects.append((name, (x1 / width, y1 / height, x2 / width, y2 / height)))
+        area = annotated_object.area or (x2 - x1) * (y2 - y1)
+        fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
+        objects.append(annotated_object._replace(box=fractions, area=area))
     return objects
 
 

@@ -9,10 +9,11 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from ..utils.sizes import Size, pair
 from .augmentation import AugmentationRanges
+from .objects import BOX
 
 _LARGEST = 1.4  # factor by which objects become larger, or smaller
 _SMALLEST_SIDE = 1.0  # pixels of a box
-_BOX = slice(2, 6)  # columns of targets that hold the box
+_BOX = slice(1 + BOX.start, 1 + BOX.stop)  # columns of targets that hold the box
 
 
 class RandomViews(NamedTuple):
@@ -53,7 +54,7 @@ class RandomViews(NamedTuple):
         return grid_sample(images, grid, align_corners=False)
 
     def targets(self, targets: Tensor, resolution: Size) -> Tensor:
-        """Return the objects of targets (M, 6 or more) that are seen, their boxes as fractions of the view.
+        """Return the objects of targets (M, 8) that are seen, their boxes as fractions of the view.
 
         Objects whose centre is outside, or that are smaller than a pixel, are left out.
         """

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..arch.arch import MAX_RESOLUTION
 from ..data.base import BatchRequest, Data
 from ..data.labels import class_labels
+from ..data.objects import BOX, CLASS
 from ..data.registry import load_data
 from ..data.summary import DataSummary, summarise
 from ..experiment.contact_sheet import Shown, contact_sheet
@@ -71,7 +72,7 @@ def _shown(data: Data, indices: Tensor, resolution: Size) -> list[Shown]:
     shown = []
     for image, truth in zip(pixels, task.ground_truth(labels, len(indices)), strict=True):
         boxes = []
-        for label, *box in truth.tolist() if task.predicts_boxes else []:
-            boxes.append((tuple(box), data.classes[int(label)]))
+        for row in truth.tolist() if task.predicts_boxes else []:
+            boxes.append((tuple(row[BOX]), data.classes[int(row[CLASS])]))
         shown.append(Shown(pixels=image, boxes=boxes))
     return shown

@@ -43,7 +43,7 @@ def pad_objects(labels: Tensor, images: int, at: Positions) -> Objects:
     An object can be learned at the positions within its box, and at those whose cells hold its centre.
 
     Args:
-        labels: (M, 6): index of the image, class, box; images in ascending order.
+        labels: (M, 8): index of the image, class, box, and what is not read here; images in ascending order.
         images: Number of images.
         at: The positions of the predictions.
     """

@@ -8,23 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
-from ..arch.cost import quick_cost
 from ..arch.detector_head import SIDES
 from ..data.base import EVALUATION_BATCH, Data, Split
+from ..data.labels import original_pixels
 from ..data.transforms import center_crop, stretch
 from ..utils.distributed import device
 from ..utils.errors import InputError
 from ..utils.sizes import Size
+from .average_precision import average_precision, detection_figures
+from .cache_batch import images_in_cache
 from .chance import Chance, chance_level, standard_error
 from .detection import Detections, DetectorWithNMS, detections
 from .detection_loss import DetectionDistillationLoss, DetectionLoss
 from .losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss, balanced_class_weights
-from .metrics import accuracy_by_class, accuracy_of, average_precision, confusion, mean_accuracy
+from .matching import match, voc_precision
+from .metrics import accuracy_by_class, accuracy_of, confusion, mean_accuracy
 
 _TOP_CLASSES = 3  # listed in a description of an image
-_CPU_BYTES = 16 * 2**20  # of a batch's largest feature maps: larger ones do not stay in the CPU's caches
-_BYTES = 4  # of a float
-_BLOCK = 16  # images that the fused kernels run at once, at most
 
 
 class Task(ABC):
@@ -64,13 +64,16 @@ class Task(ABC):
 
     @abstractmethod
     def ground_truth(self, labels: Tensor, images: int) -> list[Any]:
-        """Return the true class index, or objects (M, 5), of each of a batch's images."""
+        """Return the true class index, or objects (M, 7), of each of a batch's images."""
 
     @abstractmethod
-    def metrics(self, predictions: list[Any], truths: list[Any], classes: Sequence[str]) -> dict[str, Any]:
+    def metrics(
+        self, predictions: list[Any], truths: list[Any], classes: Sequence[str], pixels: Tensor | None = None
+    ) -> dict[str, Any]:
         """Return "accuracy", and "by_class" by class name, in percent, and what else the task reports.
 
-        A class that does not occur in the truths has None.
+        A class that does not occur in the truths has None. `pixels` are width times height of every original image,
+        (N,), for figures by the size of objects.
         """
 
     @abstractmethod
@@ -126,7 +129,7 @@ class Task(ABC):
     ) -> dict[str, Any]:
         """Return the metrics of a model of this arch on a split; arguments are as in `predict`."""
         predictions, truths = self.predict(model, arch, data, split, batch_size=batch_size)
-        return self.metrics(predictions, truths, data.classes)
+        return self.metrics(predictions, truths, data.classes, original_pixels(split))
 
     @torch.no_grad()
     def predict(
@@ -152,16 +155,6 @@ class Task(ABC):
     ) -> float:
         """Return the task's metric over all classes, in percent, of a model of this arch on a split."""
         return float(self.evaluate(model, arch, data, split, batch_size=batch_size)["accuracy"])
-
-
-def images_in_cache(arch: Arch) -> int:
-    """Return the number of images whose feature maps take 16 MiB in the widest layer: 1 to 15, or a multiple of 16.
-
-    Twice as fast as 250 images on networks of 65M MACs (AMD Zen 4): larger tensors leave the caches, and glibc returns
-    those over 32 MiB to the operating system, which then has to map and clear new pages for every layer.
-    """
-    images = _CPU_BYTES // (_BYTES * quick_cost(arch).peak_sram)
-    return images // _BLOCK * _BLOCK or max(1, images)
 
 
 class Classification(Task):
@@ -192,7 +185,9 @@ class Classification(Task):
         truths: list[int] = labels.tolist()
         return truths
 
-    def metrics(self, predictions: list[int], truths: list[int], classes: Sequence[str]) -> dict[str, Any]:
+    def metrics(
+        self, predictions: list[int], truths: list[int], classes: Sequence[str], pixels: Tensor | None = None
+    ) -> dict[str, Any]:
         counts = confusion(torch.tensor(predictions), torch.tensor(truths), len(classes))
         by_class = accuracy_by_class(counts)
         return {
@@ -232,7 +227,7 @@ class Classification(Task):
 
 
 class Detection(Task):
-    """Boxes and their classes: outputs (N, P, 4 + classes) as of `DetectionHead`, labels (M, 6), a row an object."""
+    """Boxes and their classes: outputs (N, P, 4 + classes) as of `DetectionHead`, labels (M, 8), a row an object."""
 
     name = "detect"
     metric = "mAP"
@@ -258,10 +253,13 @@ class Detection(Task):
     def ground_truth(self, labels: Tensor, images: int) -> list[Tensor]:
         return [labels[labels[:, 0] == i, 1:] for i in range(images)]
 
-    def metrics(self, predictions: list[Detections], truths: list[Tensor], classes: Sequence[str]) -> dict[str, Any]:
-        precision = average_precision(predictions, truths, len(classes))
-        by_class = dict(zip(classes, precision.by_class, strict=True))
-        return {"accuracy": precision.map, "ap50": precision.ap50, "by_class": by_class}
+    def metrics(
+        self, predictions: list[Detections], truths: list[Tensor], classes: Sequence[str], pixels: Tensor | None = None
+    ) -> dict[str, Any]:
+        coco = average_precision(predictions, truths, len(classes), pixels)
+        figures = detection_figures(coco, voc_precision(match(predictions, truths, len(classes))), classes)
+        by_class = dict(zip(classes, coco.by_class, strict=True))
+        return {"accuracy": coco.map, "ap50": coco.ap50, "by_class": by_class, "detection": figures}
 
     def chance(self, labels: Tensor, classes: Sequence[str]) -> None:
         return None

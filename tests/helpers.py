@@ -71,7 +71,7 @@ DETECTORS = {
         {"depth": [1, 2], "width": [8, 16], "kernel": 3, "expand": [1, 2], "stride": 2},
         {"width": [8, 16], "kernel": 3, "act": "hswish", "stride": 1},
     ],
-    "head": {"width": [8, 12], "levels": [2, 3], "convs": [1, 2], "kernel": [3, 5]},
+    "head": {"width": [8, 12], "levels": 3, "convs": [1, 2], "kernel": [3, 5]},
 }
 
 TINY = Arch(  # few tensors and little metadata: a small file

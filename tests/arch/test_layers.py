@@ -125,6 +125,15 @@ def test_layers_of_a_detector_resize_straight_to_the_finer_map(detectors):
     assert layers.count(Layer("CONV_2D", 3, 8, 3, 3)) == layers.count(Layer("CONV_2D", 5, 8, 5, 3)) == 1
 
 
+def test_layers_of_a_space_with_heads_of_different_maps_include_those_of_its_archs(detectors, rng):
+    space = replace(detectors, head=replace(detectors.head, levels=(1, 2, 4)))
+    listed = set(layers_of_space(space))
+    archs = [space.sample(rng) for _ in range(60)]
+    assert {arch.head.levels for arch in archs} == {1, 2, 4}
+    for arch in archs:
+        assert set(layers_of(arch)) <= listed
+
+
 def test_layers_of_a_shipped_space_include_those_of_its_archs(shipped_space, rng):
     listed = set(layers_of_space(shipped_space))
     for arch in (shipped_space.min(), shipped_space.max(), *(shipped_space.sample(rng) for _ in range(200))):

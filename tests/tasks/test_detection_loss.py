@@ -88,3 +88,12 @@ def test_detection_loss_of_a_head_with_fewer_maps_is_that_of_its_own(arch):
     batch = detection_batch(arch)
     outputs = build(fewer)(batch.images)
     assert torch.equal(loss_of(arch, batch)(outputs), loss_of(fewer, batch)(outputs))
+
+
+def test_detection_distillation_loss_of_fewer_maps_learns_from_the_first_predictions():
+    theirs = torch.randn(2, 20, 8)
+    distillation_loss = DetectionDistillationLoss()
+    targets = distillation_loss.targets(theirs)
+    own = theirs[:, :5].clone().requires_grad_()
+    distillation_loss(own, targets).backward()
+    assert own.grad.abs().max() < 1e-6

@@ -80,7 +80,7 @@ class DetectionDistillationLoss(DistillationLoss[SoftDetectionTargets]):
     """Loss of a detector's outputs on a teacher's: its classes, and its boxes where it sees an object.
 
     The sum over all predictions, divided by the sum of the teacher's scores, so that it weighs as much as the loss on
-    labels.
+    labels. A network of fewer feature maps learns from the first of the teacher's predictions.
     """
 
     temperature: float = 1.0
@@ -96,6 +96,8 @@ class DetectionDistillationLoss(DistillationLoss[SoftDetectionTargets]):
         )
 
     def __call__(self, outputs: Tensor, targets: SoftDetectionTargets) -> Tensor:
-        boxes = smooth_l1_loss(outputs[..., :SIDES], targets.boxes, reduction="none").sum(-1)
-        classes = bce(outputs[..., SIDES:] / self.temperature, targets.classes, reduction="none").sum(-1)
-        return (targets.box_weight * boxes + self.temperature**2 * classes).sum() / targets.normaliser
+        first = slice(outputs.shape[1])
+        boxes = smooth_l1_loss(outputs[..., :SIDES], targets.boxes[:, first], reduction="none").sum(-1)
+        logits = outputs[..., SIDES:] / self.temperature
+        classes = bce(logits, targets.classes[:, first], reduction="none").sum(-1)
+        return (targets.box_weight[:, first] * boxes + self.temperature**2 * classes).sum() / targets.normaliser

@@ -30,7 +30,7 @@ def test_export_of_a_detector_gives_torchs_boxes(detector_run, voc, tmp_path):
     ((images, _),) = data.evaluation_batches(data.test, net.arch.resolution)
     for image in images:
         with torch.no_grad():
-            (detected,) = detections(net(image[None]), net.arch.detector, net.arch.resolution)
+            (detected,) = detections(net(image[None]), net.arch)
         for ours, theirs in zip(detected, session.run(None, {"images": image[None].numpy()}), strict=True):
             assert np.allclose(ours, theirs, atol=1e-4)
         assert len(detected.scores)

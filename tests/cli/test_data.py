@@ -59,6 +59,7 @@ def test_data_command_gives_json(tinynas, folder):
         "stored": {"RGB PNG": 28},
         "converted": {},
         "left_out": [],
+        "notes": [],
         "warnings": [],
         "picture": "data.png",
     }

@@ -6,7 +6,16 @@ from PIL import Image, ImageOps
 
 from boxes import photograph
 from tinynas.data.images import check_image
-from tinynas.data.pixel_boxes import AnnotatedImage, boxes_as_fractions, check_sizes, turned_box
+from tinynas.data.pixel_boxes import (
+    CLIPPED,
+    NEGATIVE,
+    OUTSIDE,
+    WITHOUT_AREA,
+    AnnotatedImage,
+    boxes_as_fractions,
+    check_sizes,
+    turned_box,
+)
 from tinynas.utils.errors import FileError
 
 BOX = (4, 3, 12, 9)  # in pixels of an image that is stored with 40x20
@@ -40,9 +49,13 @@ def test_boxes_turn_as_pictures_do(tmp_path, orientation, ending):
     check_sizes([drawn_as_stored, drawn_as_shown, without_size], [facts] * 3)
     x1, y1, x2, y2 = box
     fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
-    assert boxes_as_fractions(drawn_as_shown, facts) == boxes_as_fractions(without_size, facts) == [("dog", fractions)]
+    expected = [("dog", fractions)], []
+    assert boxes_as_fractions(drawn_as_shown, facts) == boxes_as_fractions(without_size, facts) == expected
     if orientation == 1 or orientation > 4:  # of the others, sizes do not say which of the two they are
-        assert boxes_as_fractions(drawn_as_stored, facts) == [("dog", fractions)]
+        assert boxes_as_fractions(drawn_as_stored, facts) == expected
+    in_fractions = without_size._replace(objects=[("dog", fractions)], in_fractions=True)
+    ((_, scaled),), problems = boxes_as_fractions(in_fractions, facts)
+    assert (scaled, problems) == (pytest.approx(fractions), [])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -50,7 +63,7 @@ def test_boxes_on_squares_are_taken_as_drawn_on_what_is_shown(tmp_path, orientat
     path = tmp_path / "square.png"
     photograph(path, *SQUARE, orientation=orientation)
     square = AnnotatedImage(str(path), path, SQUARE, [("dog", (2, 4, 10, 16))])
-    assert boxes_as_fractions(square, facts_of(path)) == [("dog", (0.1, 0.2, 0.5, 0.8))]
+    assert boxes_as_fractions(square, facts_of(path)) == ([("dog", (0.1, 0.2, 0.5, 0.8))], [])
 
 
 @pytest.mark.parametrize(
@@ -87,35 +100,62 @@ def test_sizes_that_contradict_the_file_are_an_error(tmp_path, orientation, size
         ((40, 20, 41, 21), 1, (39 / 40, 19 / 20, 1, 1)),
     ],
 )
-def test_boxes_are_clipped(tmp_path, box, origin, expected):
+def test_boxes_are_clipped_without_mention_if_they_reach_out_by_up_to_a_pixel(tmp_path, box, origin, expected):
     photograph(tmp_path / "a.png")
     image = AnnotatedImage("a.png", Path("a.xml"), None, [("dog", box)], origin=origin)
-    assert boxes_as_fractions(image, facts_of(tmp_path / "a.png")) == [("dog", expected)]
-
-
-@pytest.mark.parametrize("origin", [0, 1])
-@pytest.mark.parametrize("box", [(5, 5, 5, 9), (5, 5, 9, 5), (5, 5, 5.001, 9), (5, 5, 5, 5), (40.999, 2, 41, 9)])
-def test_boxes_without_area_are_left_out(tmp_path, box, origin):
-    photograph(tmp_path / "a.png")
-    image = AnnotatedImage("a.png", Path("a.xml"), None, [("dog", box), ("cat", (1, 1, 40, 20))], origin=origin)
-    assert [name for name, _ in boxes_as_fractions(image, facts_of(tmp_path / "a.png"))] == ["cat"]
+    assert boxes_as_fractions(image, facts_of(tmp_path / "a.png")) == ([("dog", expected)], [])
 
 
 @pytest.mark.parametrize(
-    ("box", "origin", "problem"),
+    ("box", "origin", "expected"),
     [
-        ((9, 5, 5, 7), 0, r"\(9, 5, 5, 7\) of dog on a.png has a negative width or height"),
-        ((5, 9, 9, 7), 1, r"\(5, 9, 9, 7\) of dog on a.png has a negative width or height"),
-        ((-1.5, 5, 9, 9), 0, r"\(-1.5, 5, 9, 9\) of dog on a.png is outside of its image of 40x20"),
-        ((-0.5, 5, 9, 9), 1, r"\(-0.5, 5, 9, 9\) of dog on a.png is outside"),
-        ((5, 5, 41.5, 9), 1, r"\(5, 5, 41.5, 9\) of dog on a.png is outside"),
-        ((5, 5, 9, 22), 0, r"\(5, 5, 9, 22\) of dog on a.png is outside"),
-        ((50, 50, 60, 60), 0, r"\(50, 50, 60, 60\) of dog on a.png is outside"),
+        ((-1.5, 5, 10, 10), 0, (0, 0.25, 0.25, 0.5)),
+        ((-0.5, 6, 10, 10), 1, (0, 0.25, 0.25, 0.5)),
+        ((10, 5, 41.5, 10), 1, (9 / 40, 0.2, 1, 0.5)),
+        ((10, 5, 20, 22), 0, (0.25, 0.25, 0.5, 1)),
+        ((-400, -200, 800, 600), 0, (0, 0, 1, 1)),
     ],
 )
-def test_wrong_boxes_are_an_error(tmp_path, box, origin, problem):
+def test_boxes_that_reach_further_out_are_clipped_and_reported(tmp_path, box, origin, expected):
     photograph(tmp_path / "a.png")
     image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), [("dog", box)], origin=origin)
-    with pytest.raises(FileError, match=f"^a.xml: the box {problem}.*; fix the file") as error:
-        boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
-    assert "\n" not in str(error.value)
+    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    assert objects == [("dog", expected)]
+    corners = ", ".join(f"{corner:g}" for corner in box)
+    assert problems == [(CLIPPED, f"({corners}) of dog on a.png")]
+
+
+@pytest.mark.parametrize("in_fractions", [False, True])
+def test_boxes_in_fractions_have_a_pixel_of_slack_as_well(tmp_path, in_fractions):
+    photograph(tmp_path / "a.png", 400, 200)
+    scale = np.array([400, 200, 400, 200]) ** (not in_fractions)
+    boxes = [("dog", tuple(corners * scale)) for corners in np.array([[-0.002, 0.2, 0.5, 0.6], [-0.003, 0.2, 0.5, 0.6]])]
+    image = AnnotatedImage("a.png", Path("a.txt"), None, boxes, in_fractions=in_fractions)
+    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    assert [box for _, box in objects] == [pytest.approx((0, 0.2, 0.5, 0.6))] * 2
+    assert [kind for kind, _ in problems] == [CLIPPED]
+
+
+@pytest.mark.parametrize("origin", [0, 1])
+@pytest.mark.parametrize(
+    ("box", "kind"),
+    [
+        ((5, 5, 5, 9), WITHOUT_AREA),
+        ((5, 5, 9, 5), WITHOUT_AREA),
+        ((5, 5, 5.001, 9), WITHOUT_AREA),
+        ((5, 5, 5, 5), WITHOUT_AREA),
+        ((9, 5, 5, 7), NEGATIVE),
+        ((5, 9, 9, 7), NEGATIVE),
+        ((50, 50, 60, 60), OUTSIDE),
+        ((-9, 5, -1, 9), OUTSIDE),
+        ((5, 21.5, 9, 29), OUTSIDE),
+    ],
+)
+def test_boxes_without_a_place_on_their_image_are_left_out_and_reported(tmp_path, box, kind, origin):
+    photograph(tmp_path / "a.png")
+    boxes = [("dog", box), ("cat", (1, 1, 40, 20))]
+    image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), boxes, origin=origin)
+    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    assert [name for name, _ in objects] == ["cat"]
+    corners = ", ".join(f"{corner:g}" for corner in box)
+    assert problems == [(kind, f"({corners}) of dog on a.png")]

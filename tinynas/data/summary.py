@@ -48,6 +48,7 @@ class DataSummary:
         stored: How many images are stored in each way, such as "RGB JPEG"; empty if they are not files.
         converted: How many images are converted when they are read, by what is done.
         left_out: What there is beside the images, and was left out, a line each.
+        notes: What was done that the files do not say, such as to split or to clip, a line each.
         warnings: What may spoil a result, a line each.
     """
 
@@ -60,6 +61,7 @@ class DataSummary:
     stored: Mapping[str, int]
     converted: Mapping[str, int]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +87,7 @@ class DataSummary:
             if self.converted:
                 lines.append("  converted: " + ", ".join(f"{count:,} {what}" for what, count in self.converted.items()))
             lines += [f"  left out: {text}" for text in self.left_out]
+            lines += [f"  note: {text}" for text in self.notes]
         return lines + [f"  warning: {text}" for text in self.warnings]
 
     def _balance(self) -> str:
@@ -121,6 +124,7 @@ def summarise(data: Data, name: str) -> DataSummary:
         stored=_stored(files),
         converted=_converted(files, data.channels),
         left_out=data.left_out,
+        notes=data.notes,
         warnings=tuple(_warnings(data, by_class)),
     )
 

@@ -12,6 +12,7 @@ from tinynas.data.pixel_boxes import (
     OUTSIDE,
     WITHOUT_AREA,
     AnnotatedImage,
+    AnnotatedObject,
     boxes_as_fractions,
     check_sizes,
     turned_box,
@@ -26,6 +27,12 @@ def white_box(image):
     """Where an image is white."""
     rows, columns = np.nonzero(np.array(image.convert("L")) > 250)
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def as_pairs(result):
+    """What boxes_as_fractions returns, objects as pairs of name and box."""
+    objects, problems = result
+    return [(annotated.name, annotated.box) for annotated in objects], problems
 
 
 def facts_of(path):
@@ -43,18 +50,19 @@ def test_boxes_turn_as_pictures_do(tmp_path, orientation, ending):
     box, (width, height) = white_box(shown), shown.size
     if orientation > 4:
         assert turned_box(BOX, orientation, shown.size) == box
-    drawn_as_stored = AnnotatedImage(str(path), path, (40, 20), [("dog", BOX)])
-    drawn_as_shown = AnnotatedImage(str(path), path, shown.size, [("dog", box)])
+    drawn_as_stored = AnnotatedImage(str(path), path, (40, 20), [AnnotatedObject("dog", BOX)])
+    drawn_as_shown = AnnotatedImage(str(path), path, shown.size, [AnnotatedObject("dog", box)])
     without_size = drawn_as_shown._replace(size=None)
     check_sizes([drawn_as_stored, drawn_as_shown, without_size], [facts] * 3)
     x1, y1, x2, y2 = box
     fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
     expected = [("dog", fractions)], []
-    assert boxes_as_fractions(drawn_as_shown, facts) == boxes_as_fractions(without_size, facts) == expected
+    assert as_pairs(boxes_as_fractions(drawn_as_shown, facts)) == expected
+    assert as_pairs(boxes_as_fractions(without_size, facts)) == expected
     if orientation == 1 or orientation > 4:  # of the others, sizes do not say which of the two they are
-        assert boxes_as_fractions(drawn_as_stored, facts) == expected
-    in_fractions = without_size._replace(objects=[("dog", fractions)], in_fractions=True)
-    ((_, scaled),), problems = boxes_as_fractions(in_fractions, facts)
+        assert as_pairs(boxes_as_fractions(drawn_as_stored, facts)) == expected
+    in_fractions = without_size._replace(objects=[AnnotatedObject("dog", fractions)], in_fractions=True)
+    ((_, scaled),), problems = as_pairs(boxes_as_fractions(in_fractions, facts))
     assert (scaled, problems) == (pytest.approx(fractions), [])
 
 
@@ -62,8 +70,8 @@ def test_boxes_turn_as_pictures_do(tmp_path, orientation, ending):
 def test_boxes_on_squares_are_taken_as_drawn_on_what_is_shown(tmp_path, orientation):
     path = tmp_path / "square.png"
     photograph(path, *SQUARE, orientation=orientation)
-    square = AnnotatedImage(str(path), path, SQUARE, [("dog", (2, 4, 10, 16))])
-    assert boxes_as_fractions(square, facts_of(path)) == ([("dog", (0.1, 0.2, 0.5, 0.8))], [])
+    square = AnnotatedImage(str(path), path, SQUARE, [AnnotatedObject("dog", (2, 4, 10, 16))])
+    assert as_pairs(boxes_as_fractions(square, facts_of(path))) == ([("dog", (0.1, 0.2, 0.5, 0.8))], [])
 
 
 @pytest.mark.parametrize(
@@ -102,8 +110,8 @@ def test_sizes_that_contradict_the_file_are_an_error(tmp_path, orientation, size
 )
 def test_boxes_are_clipped_without_mention_if_they_reach_out_by_up_to_a_pixel(tmp_path, box, origin, expected):
     photograph(tmp_path / "a.png")
-    image = AnnotatedImage("a.png", Path("a.xml"), None, [("dog", box)], origin=origin)
-    assert boxes_as_fractions(image, facts_of(tmp_path / "a.png")) == ([("dog", expected)], [])
+    image = AnnotatedImage("a.png", Path("a.xml"), None, [AnnotatedObject("dog", box)], origin=origin)
+    assert as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png"))) == ([("dog", expected)], [])
 
 
 @pytest.mark.parametrize(
@@ -118,8 +126,8 @@ def test_boxes_are_clipped_without_mention_if_they_reach_out_by_up_to_a_pixel(tm
 )
 def test_boxes_that_reach_further_out_are_clipped_and_reported(tmp_path, box, origin, expected):
     photograph(tmp_path / "a.png")
-    image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), [("dog", box)], origin=origin)
-    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), [AnnotatedObject("dog", box)], origin=origin)
+    objects, problems = as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png")))
     assert objects == [("dog", expected)]
     corners = ", ".join(f"{corner:g}" for corner in box)
     assert problems == [(CLIPPED, f"({corners}) of dog on a.png")]
@@ -129,9 +137,11 @@ def test_boxes_that_reach_further_out_are_clipped_and_reported(tmp_path, box, or
 def test_boxes_in_fractions_have_a_pixel_of_slack_as_well(tmp_path, in_fractions):
     photograph(tmp_path / "a.png", 400, 200)
     scale = np.array([400, 200, 400, 200]) ** (not in_fractions)
-    boxes = [("dog", tuple(corners * scale)) for corners in np.array([[-0.002, 0.2, 0.5, 0.6], [-0.003, 0.2, 0.5, 0.6]])]
+    boxes = []
+    for left in (-0.002, -0.003):
+        boxes.append(AnnotatedObject("dog", tuple(np.array([left, 0.2, 0.5, 0.6]) * scale)))
     image = AnnotatedImage("a.png", Path("a.txt"), None, boxes, in_fractions=in_fractions)
-    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    objects, problems = as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png")))
     assert [box for _, box in objects] == [pytest.approx((0, 0.2, 0.5, 0.6))] * 2
     assert [kind for kind, _ in problems] == [CLIPPED]
 
@@ -153,9 +163,9 @@ def test_boxes_in_fractions_have_a_pixel_of_slack_as_well(tmp_path, in_fractions
 )
 def test_boxes_without_a_place_on_their_image_are_left_out_and_reported(tmp_path, box, kind, origin):
     photograph(tmp_path / "a.png")
-    boxes = [("dog", box), ("cat", (1, 1, 40, 20))]
+    boxes = [AnnotatedObject("dog", box), AnnotatedObject("cat", (1, 1, 40, 20))]
     image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), boxes, origin=origin)
-    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    objects, problems = as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png")))
     assert [name for name, _ in objects] == ["cat"]
     corners = ", ".join(f"{corner:g}" for corner in box)
     assert problems == [(kind, f"({corners}) of dog on a.png")]

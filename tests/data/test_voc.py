@@ -258,17 +258,3 @@ def test_voc_names_what_to_move(tmp_path):
     (lists / "train.txt").unlink()
     with pytest.raises(FileError, match=r"Main has default.txt" + move):
         load_data(f"voc:{folder}")
-
-
-def test_voc_names_what_to_move_where_annotations_are_beside_images(tmp_path):
-    for name in ("train", "valid", "docs"):
-        photograph(tmp_path / name / "a.jpg")
-        (tmp_path / name / "a.xml").write_bytes(voc_xml([("dog", 1, 1, 9, 9, 0)]))
-    with pytest.raises(FileError) as error:
-        load_data(f"voc:{tmp_path}")
-    assert str(error.value) == (
-        f"{tmp_path} has no ImageSets/Main/test.txt or ImageSets/Main/val.txt; {tmp_path} has docs, train, valid; move "
-        "the images in train/ and valid/ to JPEGImages/, the .xml files to Annotations/, and write the names of the "
-        "images, one in a line, those of train/ into ImageSets/Main/train.txt, those of valid/ into "
-        "ImageSets/Main/val.txt"
-    )

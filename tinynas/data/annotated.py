@@ -24,8 +24,8 @@ from .pixel_boxes import (
     CLIPPED,
     WITHOUT_AREA,
     AnnotatedImage,
+    AnnotatedObject,
     BoxProblem,
-    Corners,
     boxes_as_fractions,
     check_sizes,
 )
@@ -50,11 +50,11 @@ class AnnotatedPart:
 
 @dataclass(frozen=True, kw_only=True)
 class _CheckedImage:
-    """An image that was checked, and the class name and box (as fractions) of its objects."""
+    """An image that was checked, and its objects, their boxes as fractions."""
 
     file: ImageFile
     source: Path
-    objects: list[tuple[str, Corners]]
+    objects: list[AnnotatedObject]
     problems: list[BoxProblem]  # of boxes that were clipped or left out
 
 
@@ -118,7 +118,7 @@ def _check_images(images: Sequence[AnnotatedImage]) -> list[_CheckedImage]:
     check_sizes(images, [file.facts for file in files])
     checked = []
     for annotated, file in zip(images, files, strict=True):
-        objects: list[tuple[str, Corners]] = []
+        objects: list[AnnotatedObject] = []
         problems: list[BoxProblem] = []
         if file.facts is not None:
             objects, problems = boxes_as_fractions(annotated, file.facts)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from ..utils.errors import FileError
 from ..utils.io import read_json
 from .annotated import check_name
-from .pixel_boxes import Corners, Size
+from .pixel_boxes import AnnotatedObject, Corners, Size
 
 _LARGEST = 1e9  # pixels
 Record = dict[str, Any]
-Objects = list[tuple[str, Corners]]
+Objects = list[AnnotatedObject]
 
 
 class CocoFile(NamedTuple):
@@ -72,7 +72,7 @@ def _content(document: Any) -> CocoFile:
         image_id = _reference(annotation, "image_id", images, "images")
         category = _reference(annotation, "category_id", categories, "categories")
         used_categories.add(category)
-        objects[image_id].append((names[category], _corners(annotation)))
+        objects[image_id].append(AnnotatedObject(names[category], _corners(annotation)))
     _check_names(names, used_categories)
     return CocoFile(
         categories=list(dict.fromkeys(names.values())),

@@ -29,6 +29,18 @@ _MIRRORED = {  # EXIF orientation: the stored image is transposed, then mirrored
 }
 
 
+class AnnotatedObject(NamedTuple):
+    """An object on an annotated image.
+
+    Attributes:
+        name: Its class.
+        box: In pixels of the annotated size; of checked images, in fractions of the image.
+    """
+
+    name: str
+    box: Corners
+
+
 class AnnotatedImage(NamedTuple):
     """An image file and the objects on it.
 
@@ -36,7 +48,7 @@ class AnnotatedImage(NamedTuple):
         image: Path of the image.
         source: The file with the annotations, for error messages.
         size: Width and height that the annotations state, in pixels; None if they state none.
-        objects: Class name and box of every object; the box in pixels of `size`.
+        objects: The objects, their boxes in pixels of `size`.
         origin: Coordinate of the leftmost and of the uppermost pixel; where it is 1, boxes include their last pixel.
         in_fractions: Whether boxes are fractions of the width and height of the image as it is shown; `size` is None.
     """
@@ -44,7 +56,7 @@ class AnnotatedImage(NamedTuple):
     image: str
     source: Path
     size: Size | None
-    objects: Sequence[tuple[str, Corners]]
+    objects: Sequence[AnnotatedObject]
     origin: int = 0
     in_fractions: bool = False
 
@@ -80,10 +92,8 @@ def check_sizes(images: Sequence[AnnotatedImage], facts: Sequence[ImageFacts | N
     )
 
 
-def boxes_as_fractions(
-    annotated: AnnotatedImage, facts: ImageFacts
-) -> tuple[list[tuple[str, Corners]], list[BoxProblem]]:
-    """Return class name and box of the objects on an image, and the boxes that were clipped or left out.
+def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> tuple[list[AnnotatedObject], list[BoxProblem]]:
+    """Return the objects on an image, their boxes as fractions, and the boxes that were clipped or left out.
 
     Boxes are clipped to the image, turned as it is, and divided by its width and height as it is shown. Those without
     area, with a negative width or height, or wholly outside of the image are left out.
@@ -92,15 +102,16 @@ def boxes_as_fractions(
     size = annotated.size or (width, height)
     is_turned = size != (width, height)
     objects, problems = [], []
-    for name, box in annotated.objects:
-        in_pixels = _scaled(box, size) if annotated.in_fractions else box
-        clipped, problem = _clipped(in_pixels, annotated.origin, size)
+    for annotated_object in annotated.objects:
+        box = annotated_object.box
+        clipped, problem = _clipped(_scaled(box, size) if annotated.in_fractions else box, annotated.origin, size)
         if problem is not None:
-            problems.append(BoxProblem(problem, _described_box(annotated, name, box)))
+            problems.append(BoxProblem(problem, _described_box(annotated, annotated_object)))
         if clipped is None:
             continue
         x1, y1, x2, y2 = turned_box(clipped, facts.orientation, (width, height)) if is_turned else clipped
-        objects.append((name, (x1 / width, y1 / height, x2 / width, y2 / height)))
+        fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
+        objects.append(annotated_object._replace(box=fractions))
     return objects, problems
 
 
@@ -149,9 +160,9 @@ def _clipped(box: Corners, origin: int, size: Size) -> tuple[Corners | None, str
     return (left, top, right, bottom), CLIPPED if reaches_out else None
 
 
-def _described_box(annotated: AnnotatedImage, name: str, box: Corners) -> str:
-    x1, y1, x2, y2 = box
-    return f"({x1:g}, {y1:g}, {x2:g}, {y2:g}) of {name} on {Path(annotated.image).name}"
+def _described_box(annotated: AnnotatedImage, annotated_object: AnnotatedObject) -> str:
+    x1, y1, x2, y2 = annotated_object.box
+    return f"({x1:g}, {y1:g}, {x2:g}, {y2:g}) of {annotated_object.name} on {Path(annotated.image).name}"
 
 
 def _shown_size(facts: ImageFacts) -> Size:

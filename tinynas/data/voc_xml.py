@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from ..utils.errors import FileError
 from ..utils.io import read
 from .annotated import check_name
-from .pixel_boxes import Corners, Size
+from .pixel_boxes import AnnotatedObject, Corners, Size
 
 
 class VocAnnotation(NamedTuple):
@@ -25,7 +25,7 @@ class VocAnnotation(NamedTuple):
     source: Path
     filename: str
     size: Size | None
-    objects: list[tuple[str, Corners]]
+    objects: list[AnnotatedObject]
     difficult: list[str]
 
 
@@ -58,7 +58,7 @@ def _annotation(source: Path, root: ElementTree.Element) -> VocAnnotation:
         if _number(_optional_text(element, "difficult") or "0"):
             difficult.append(name)
         else:
-            objects.append((name, _box(element)))
+            objects.append(AnnotatedObject(name, _box(element)))
     return VocAnnotation(source, _optional_text(root, "filename"), _size(root), objects, difficult)
 
 

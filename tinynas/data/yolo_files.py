@@ -147,6 +147,8 @@ def _stated_part(document: DataYaml, part: str, entries: Sequence[str]) -> PartF
     Raises:
         FileError: Something is missing.
     """
+    if not entries:
+        return None
     images: list[str] = []
     folders = []
     for entry in entries:
@@ -168,7 +170,7 @@ def _stated_part(document: DataYaml, part: str, entries: Sequence[str]) -> PartF
         return None
     if not images:
         described = [describe_files(folder, image_endings()) for folder in folders]
-        raise FileError(f"{document.file} has no images to train on: {some_names(described) or 'train is empty'}")
+        raise FileError(f"{document.file} has no images to train on: {some_names(described) or 'the list is empty'}")
     return PartFiles(name=part, images=list(dict.fromkeys(images)), folders=folders)
 
 

@@ -8,7 +8,6 @@ four other image sizes as well, its batch-norm statistics recalibrated.
 Takes about 4 hours on one core. Writes the table `detection` of docs/results/detection.md.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,16 +24,15 @@ from common.training_time import epoch_times, relative_time
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from PIL import Image
 
 from tinynas import Arch, Budget, cost
 from tinynas.arch.zoo import shipped_spaces
 from tinynas.data.registry import load_data
+from tinynas.experiment.box_picture import LabelledBox, draw_boxes
 from tinynas.experiment.config import RetrainConfig
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.evaluate import evaluate
 from tinynas.pipelines.planning import default_config
-from tinynas.pipelines.predict import draw_boxes
 from tinynas.pipelines.run_supernet import space_for
 from tinynas.study.feasible import Feasible
 from tinynas.tasks.detection import Detections, detections
@@ -240,8 +238,8 @@ def picture_of(pixels: torch.Tensor, boxes: Detections, classes: tuple[str, ...]
     entries = []
     for corners, score, index in zip(boxes.boxes, boxes.scores, boxes.classes, strict=True):
         box = (corners * pixels.shape[-1]).tolist()
-        entries.append({"class": classes[int(index)], "score": float(score), "box": box})
-    return np.array(Image.open(io.BytesIO(draw_boxes(pixels, entries, classes))))
+        entries.append(LabelledBox(classes[int(index)], box, float(score)))
+    return np.array(draw_boxes(pixels.permute(1, 2, 0).numpy(), entries, classes))
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ def detection_data(
         train=replace(train_split.subset(remaining.tolist()), flip=True),
         val=train_split.subset(held_out.tolist()),
         test=_split(classes, test_images),
-        left_out=(*unused, *_left_out(train, test, checked, classes)),
-        notes=(*notes, *_problem_lines(checked, clipped=True)),
+        left_out=tuple(unused) + _left_out(train, test, checked, classes),
+        notes=tuple(list(notes) + _problem_lines(checked, clipped=True)),
     )
 
 

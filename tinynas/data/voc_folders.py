@@ -19,7 +19,13 @@ from .voc_xml import VocAnnotation, read_annotation
 
 _XML = frozenset([".xml"])
 _CONTAINERS = {"images", "image", "jpegimages", "imgs", "img", "annotations", "annotation", "xmls", "xml", "labels"}
-_Key = tuple[str, ...]  # the folders of a file that tell it from others of its name, and its name without ending
+
+
+class _Key(NamedTuple):
+    """What an image and its annotation have in common."""
+
+    folders: tuple[str, ...]  # that tell a file from others of its name
+    name: str  # without ending
 
 
 class VocFolders(NamedTuple):
@@ -69,7 +75,9 @@ def _has_lists(path: Path) -> bool:
     """Return whether a folder has VOCdevkit/, or it or one in it has ImageSets/."""
     if (path / "VOCdevkit").is_dir():
         return True
-    for folder in (path, *entries_of(path)):
+    folders = [path]
+    folders += entries_of(path)
+    for folder in folders:
         if folder.is_dir() and any(entry.name.lower() == "imagesets" for entry in entries_of(folder)):
             return True
     return False
@@ -107,7 +115,7 @@ def _image_of(key: _Key, annotation: VocAnnotation, images: dict[_Key, list[Path
         FileError: There are several, and the annotation does not say which it is.
     """
     stated = annotation.filename.replace("\\", "/").split("/")[-1]
-    candidates = images.get(key) or images.get((*key[:-1], _normal(Path(stated).stem)), [])
+    candidates = images.get(key) or images.get(key._replace(name=_normal(Path(stated).stem)), [])
     named = [image for image in candidates if _normal(image.name) == _normal(stated)]
     if len(candidates) > 1 and len(named) != 1:
         names = some_names([str(image) for image in candidates])
@@ -121,9 +129,9 @@ def _image_of(key: _Key, annotation: VocAnnotation, images: dict[_Key, list[Path
 
 
 def _key(root: Path, file: Path) -> _Key:
-    """Return what an image and its annotation have in common."""
+    """Return the folders and the name of a file, as those of an image and its annotation are compared."""
     folders = [_normal(name).lower() for name in file.relative_to(root).parts[:-1]]
-    return (*[name for name in folders if name not in _CONTAINERS], _normal(file.stem))
+    return _Key(tuple([name for name in folders if name not in _CONTAINERS]), _normal(file.stem))
 
 
 def _part(root: Path, file: Path) -> str:

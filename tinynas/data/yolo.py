@@ -42,7 +42,7 @@ def yolo(path: Path | None) -> Data:
     else:
         train, test, note = hold_out_test(path, train)
         notes.append(note)
-    return detection_data(path, train, test, [*chosen.unused, *_unused_labels(files)], notes)
+    return detection_data(path, train, test, chosen.unused + _unused_labels(files), notes)
 
 
 class _Chosen(NamedTuple):

@@ -110,11 +110,9 @@ def label_files(images: Sequence[str]) -> list[Path | None]:
 
 def _label_folders(folder: Path) -> list[Path]:
     """Return where the labels of the images in a folder can be, the likeliest first."""
-    names = folder.parts
-    for index in range(len(names) - 1, 0, -1):
-        if names[index].lower() == IMAGES:
-            labels = entry_of(Path(*names[:index]), LABELS)
-            return [labels.joinpath(*names[index + 1 :]), folder]
+    for images in (folder / "image").parents:  # the folder itself is the first of them
+        if images.name.lower() == IMAGES:
+            return [entry_of(images.parent, LABELS) / folder.relative_to(images), folder]
     return [folder]
 
 
@@ -185,7 +183,9 @@ def _listed_images(document: DataYaml, file: Path) -> list[str]:
     lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     if not lines:
         return []
-    _, paths = locate_images(file, [file.parent, *document.bases], list(dict.fromkeys(lines)))
+    folders = [file.parent]
+    folders += document.bases
+    _, paths = locate_images(file, folders, list(dict.fromkeys(lines)))
     return paths
 
 

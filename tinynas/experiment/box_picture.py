@@ -73,7 +73,7 @@ def draw_boxes(
     for box, rectangle in zip(boxes, rectangles, strict=True):
         label = _Label(_text(box, classes, most), font_size, draw)
         place = _best_place(label.size, rectangle, rectangles, labels, picture.size)
-        labels.append((*place, place[0] + label.size[0], place[1] + label.size[1]))
+        labels.append(place)
         label.draw(place, _colour(box, classes))
     return picture
 
@@ -117,15 +117,16 @@ class _Label:
         self._draw = draw
         self._pad = max(2, font_size // 8)
         self._runs = _fonts(text, BOLD, font_size)
-        ascents, descents = zip(*[font.getmetrics() for _, font in self._runs], strict=True)
-        self._ascent = max(ascents)
+        metrics = [font.getmetrics() for _, font in self._runs]
+        self._ascent = max(ascent for ascent, _ in metrics)
+        descent = max(descent for _, descent in metrics)
         width = sum(round(font.getlength(text)) for text, font in self._runs)
-        self.size = (width + 2 * self._pad, self._ascent + max(descents) + self._pad)
+        self.size = (width + 2 * self._pad, self._ascent + descent + self._pad)
 
-    def draw(self, corner: tuple[int, int], colour: str) -> None:
-        """Draw the label from its upper left corner on."""
-        left, top = corner
-        self._draw.rectangle((left, top, left + self.size[0] - 1, top + self.size[1] - 1), fill=colour)
+    def draw(self, place: Rectangle, colour: str) -> None:
+        """Draw the label in a rectangle of its size."""
+        left, top, right, bottom = place
+        self._draw.rectangle((left, top, right - 1, bottom - 1), fill=colour)
         left += self._pad
         baseline = top + self._pad // 2 + self._ascent
         for text, font in self._runs:
@@ -176,8 +177,8 @@ def _best_place(
     boxes: Sequence[Rectangle],
     labels: Sequence[Rectangle],
     picture: tuple[int, int],
-) -> tuple[int, int]:
-    """Return the upper left corner of a box's label: outside of the box, where it covers the least of boxes and labels.
+) -> Rectangle:
+    """Return the rectangle of a box's label: outside of the box, where it covers the least of boxes and labels.
 
     Args:
         size: Width and height of the label.
@@ -186,14 +187,15 @@ def _best_place(
         labels: The labels that are drawn.
         picture: Width and height of the picture, which it stays in.
     """
-    best, least = (0, 0), float("inf")
+    best: Rectangle = (0, 0, 0, 0)
+    least = float("inf")
     for order, (left, top) in enumerate(_places(size, box)):
         left = int(max(0, min(left, picture[0] - size[0])))
         top = int(max(0, min(top, picture[1] - size[1])))
         label = (left, top, left + size[0], top + size[1])
         cost = _covered(label, boxes) + _LABEL_WEIGHT * _covered(label, labels) + _ORDER_WEIGHT * order
         if cost < least:
-            best, least = (left, top), cost
+            best, least = label, cost
     return best
 
 

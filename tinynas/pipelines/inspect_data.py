@@ -98,7 +98,7 @@ def _pictures(data: Data, resolution: Size | None) -> list[tuple[str, Any]]:
     for index, (pixels, objects) in zip(indices, shown, strict=True):
         height, width = pixels.shape[:2]
         boxes = []
-        for label, x1, y1, x2, y2, *_ in objects.tolist():
+        for label, x1, y1, x2, y2 in objects[:, :5].tolist():
             boxes.append(LabelledBox(data.classes[int(label)], (x1 * width, y1 * height, x2 * width, y2 * height)))
         files = train.image_files if isinstance(train, BoxSplit) else ()
         caption = Path(files[index].path).name if files else f"image {index}"

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from boxes import voc_folder
+from boxes import photograph, voc_folder, voc_xml
 from tinynas.data.box_summary import summarise_boxes
 from tinynas.data.boxes import BoxSplit
 from tinynas.data.registry import load_data
@@ -62,6 +62,10 @@ def test_files_and_images_of_unknown_size(tmp_path):
     voc_folder(tmp_path, train=4, val=2)
     data = load_data(f"voc:{tmp_path}")
     assert summarise(data, "x").boxes.sizes["test"] == {"small": 4, "medium": 0, "large": 0}
+    photograph(tmp_path / "JPEGImages" / "val1.jpg", 400, 200)
+    (tmp_path / "Annotations" / "val1.xml").write_bytes(voc_xml([("dog", 1, 1, 200, 200, 0)], (400, 200)))
+    data = load_data(f"voc:{tmp_path}")
+    assert summarise(data, "x").boxes.sizes["test"] == {"small": 2, "medium": 0, "large": 1}
 
     class Unknown(list):
         for_workers = False

@@ -64,14 +64,16 @@ def test_folders_without_parts_are_split_always_alike(tmp_path, labels):
     files = [split.read.files for split in data.splits.values()]
     assert files == [split.read.files for split in again.splits.values()]
     assert len({file for part in files for file in part}) == 20
-    assert data.test.read.files != sorted(folder.glob("images/*.jpg"))[-4:]
+    in_order = sorted(str(file) for file in folder.glob("images/*.jpg"))
+    assert data.test.read.files not in (in_order[:4], in_order[-4:])
 
 
 def test_images_beside_their_labels_are_read(tmp_path):
     folder = yolo_folder(tmp_path / "set", ".", ".", all=10)
     (folder / "classes.txt").write_text("dog\ncat\n")
+    (folder / "notes.txt").write_text("drawn by hand\n")
     data = load_data(f"yolo:{folder}")
-    assert (data.classes, sizes(data)) == (("dog", "cat"), [7, 1, 2])
+    assert (data.classes, sizes(data), data.left_out) == (("dog", "cat"), [7, 1, 2], ())
 
 
 def test_every_class_keeps_an_image_to_train_on(tmp_path):
@@ -125,6 +127,14 @@ def test_yaml_files_are_read(tmp_path, case):
         assert (data.classes, sizes(data)) == (("dog", "cat"), [11, 1, 3])
         assert data.test.read.files[0] == str(folder / "images" / "val" / "val0.jpg")
         assert (data.left_out, data.notes) == ((), ())
+
+
+def test_paths_may_be_relative_to_the_current_folder(tmp_path, monkeypatch):
+    yolo_folder(tmp_path / "data" / "set", train=12, val=3)
+    (tmp_path / "settings").mkdir()
+    with_yaml(tmp_path / "settings", path="data/set", **PARTS)
+    monkeypatch.chdir(tmp_path)
+    assert sizes(load_data(f"yolo:{tmp_path}/settings")) == [11, 1, 3]
 
 
 def test_several_folders_are_joined(tmp_path):
@@ -189,6 +199,22 @@ def test_test_part_comes_before_val_if_it_has_labels(tmp_path):
         FileError, match=r"none of the 3 images of val has a label file \(val0.jpg, .*in labels/NAME.txt"
     ):
         load_data(f"yolo:{folder}")
+
+
+def test_a_missing_part_val_is_no_error_if_there_is_a_part_test(tmp_path):
+    folder = with_yaml(yolo_folder(tmp_path, train=12, test=2), **PARTS, test="images/test")
+    data = load_data(f"yolo:{folder}")
+    assert (sizes(data), data.left_out) == ([11, 1, 2], ())
+
+
+def test_labels_in_their_own_folder_come_before_those_beside_images(tmp_path):
+    folder = yolo_folder(tmp_path, train=12, val=3)
+    (folder / "images" / "val" / "val0.txt").write_text("1 0.5 0.5 1 1\n")
+    (folder / "images" / "val" / "val2.txt").write_text("1 0.5 0.5 1 1\n")
+    (folder / "labels" / "val" / "val2.txt").unlink()
+    test = load_data(f"yolo:{folder}").test
+    assert test.objects[0][:, :5].tolist() == [[0, *FIRST], [1, *SECOND]]
+    assert test.objects[2][:, :5].tolist() == [[1, 0, 0, 1, 1]]
 
 
 def test_images_of_both_parts_are_for_testing_only(tmp_path):

@@ -146,6 +146,12 @@ def test_labels_avoid_other_boxes_and_labels():
     assert area(picture, RED)[4] > area(single, RED)[4] + 600, "three labels are seen"
 
 
+def test_small_boxes_are_drawn_over_large_ones():
+    boxes = [LabelledBox("cat", (60, 40, 80, 60)), LabelledBox("dog", (60, 20, 140, 90))]
+    picture = drawn(np.full((100, 200, 3), 128, np.uint8), boxes, ("cat", "dog"), 100)
+    assert (picture[42:58, 60] == RED).all()
+
+
 def test_large_pictures_have_large_labels_and_lines():
     counts = []
     for scale in (1, 8):

@@ -135,12 +135,22 @@ def test_pictures_with_boxes_show_rare_classes_first_and_empty_images_last(tmp_p
         (folder / "labels" / "train" / f"train{number}.txt").write_text(text)
     for file in folder.glob("labels/val/*"):
         file.write_text("0 0.5 0.5 0.5 0.5\n")
+    check_order(folder, tmp_path, pictures[0])
+    for number in range(40):
+        rare = {17: 2, 23: 3}.get(number, 0)
+        (folder / "labels" / "train" / f"train{number}.txt").write_text(f"{rare} 0.5 0.5 0.5 0.5\n")
+    pictures[0].clear()
+    check_order(folder, tmp_path, pictures[0])
+
+
+def check_order(folder, tmp_path, drawn):
+    """Draw the training images, and check that all classes are among them and images without objects at the end."""
     data = load_data(f"yolo:{folder}")
+    assert len(data.classes) > 1
     with_objects = sum(len(objects) > 0 for objects in data.train.objects)
     inspect_data(f"yolo:{folder}", tmp_path / "data.png")
-    drawn, _ = pictures
     counts = [len(boxes) for _, boxes, _ in drawn]
-    assert counts == [1] * with_objects + [0] * (6 - with_objects)
+    assert counts == [1] * min(6, with_objects) + [0] * (6 - with_objects)
     names = {box.name for _, boxes, _ in drawn for box in boxes}
     assert names == {data.classes[int(label)] for label in data.train.labels[:, 1]}
 

@@ -219,12 +219,12 @@ def draw_examples(cell: str) -> None:
     data, arch = load_data(DATA), model.net.arch
     images, objects = next(iter(data.evaluation_batches(data.test, arch.resolution, 4)))
     with torch.no_grad():
-        predicted = detections(model.net(images), arch.detector, arch.resolution, threshold=0.3)
+        predicted = detections(model.net(images), arch, threshold=0.3)
     figure = Figure(figsize=(10, 5.2), dpi=150, layout="constrained")
     axes = figure.subplots(2, 4)
     for number in range(4):
         pixels, truth = data.test.read(number), objects[objects[:, 0] == number]
-        known = Detections(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
+        known = Detections(truth[:, 2:6], torch.ones(len(truth)), truth[:, 1].long())
         for row, boxes in enumerate((known, predicted[number])):
             axes[row, number].imshow(picture_of(pixels, boxes, data.classes))
             axes[row, number].axis("off")

@@ -17,20 +17,18 @@ from tinynas.experiment.config import DATA_HELP
 from tinynas.experiment.plans import ExportPlan
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.sizes import format_size, pair, parse_size
-from tinynas.utils.units import parse_count
 
+from .evaluation import evaluate
 from .exits import sidenet
 from .latency import fit_latency, layers
 from .options import (
     AsJson,
     CostAxis,
-    DataName,
     Device,
     LoaderWorkers,
     ModelFile,
     OptionalValues,
     OutFolder,
-    SkipUnreadable,
     settings_options,
 )
 from .reproduce import reproduce
@@ -40,7 +38,7 @@ from .storage import storage_proxy
 from .tables.cells import note_undrawable
 from .tables.data import show_data
 from .tables.deploy import show_export
-from .tables.models import show_evaluation, show_predictions
+from .tables.models import show_predictions
 from .tables.networks import show_cost, show_spaces, show_targets
 from .tables.search import show_comparison
 from .training import quickstart, retrain, search
@@ -110,34 +108,7 @@ def compare(
     screen.document(comparison.to_dict() | {"picture": str(out)})
 
 
-@app.command("eval")
-def evaluate(
-    model: ModelFile = None,
-    data: DataName = None,
-    resolutions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            help="Evaluate at these image sizes as well, batch norm recalibrated.",
-            show_default=False,
-        ),
-    ] = None,
-    skip_unreadable: SkipUnreadable = False,
-    device: Device = "auto",
-    loader_workers: LoaderWorkers = None,
-    as_json: AsJson = False,
-) -> None:
-    """Evaluate a trained model on the test split: accuracy over all images and by class."""
-    from tinynas.experiment.runs import find_model
-    from tinynas.pipelines.evaluate import evaluate as evaluate_model
-    from tinynas.utils.distributed import choose_device
-
-    choose_device(device)
-    screen = Screen(as_json)
-    sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
-    report = evaluate_model(find_model(model), data, sizes, skip_unreadable=skip_unreadable)
-    show_evaluation(screen, report)
-    screen.document(report.to_dict())
+app.command("eval")(evaluate)
 
 
 @app.command()

@@ -9,22 +9,21 @@ from tinynas.experiment.evaluation_report import EvaluationReport
 
 from ..screen import Row, Screen
 from .cells import COST_TITLES, cost_cells, fraction, is_uneven, note_undrawable, percent, warn_if_untrained
+from .detectors import show_detector
 
 
 def show_evaluation(screen: Screen, report: EvaluationReport) -> None:
     """Show the accuracy of a model, over all classes and by class."""
-    evaluation, column = report.evaluation, f"{report.metric} %"
+    evaluation, title = report.evaluation, f"{report.model} on the test split of {report.data}"
     uneven = is_uneven(evaluation.chance)
-    accuracies: list[tuple[str, float | None]] = [("all classes", evaluation.accuracy)]
-    if uneven:
-        accuracies.append(("balanced, the mean over classes", evaluation.balanced_accuracy))
-    if evaluation.ap50 is not None:
-        accuracies.append(("all classes, AP50", evaluation.ap50))
-        column += ", AP50 by class"
-    rows = []
-    for name, accuracy in [*accuracies, *evaluation.by_class.items()]:
-        rows.append({"": name, column: percent(accuracy)})
-    screen.table(f"{report.model} on the test split of {report.data}", rows)
+    if evaluation.ap50 is None:
+        accuracies: list[tuple[str, float | None]] = [("all classes", evaluation.accuracy)]
+        if uneven:
+            accuracies.append(("balanced, the mean over classes", evaluation.balanced_accuracy))
+        accuracies += evaluation.by_class.items()
+        screen.table(title, [{"": name, f"{report.metric} %": percent(accuracy)} for name, accuracy in accuracies])
+    else:
+        show_detector(screen, title, evaluation)
     sizes = []
     for resolution, other in report.resolutions.items():
         row = {"resolution": str(resolution), f"{report.metric} %": percent(other.accuracy)}

@@ -115,7 +115,7 @@ def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
     if is_uneven(metrics.chance):
         row["test balanced accuracy %"] = percent(metrics.balanced_accuracy)
     if metrics.ap50 is not None:
-        row["test AP50 %"] = percent(metrics.ap50)
+        row["test AP50 (COCO) %"] = percent(metrics.ap50)
     row[f"train {metrics.metric} %"] = percent(metrics.train_accuracy)
     row |= cost_cells(metrics.cost)
     row["seconds"] = f"{metrics.seconds:.0f}"

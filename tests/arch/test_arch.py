@@ -87,6 +87,13 @@ def test_as_detector_keeps_a_classifiers_backbone(name):
     assert augment(detector).min() == detector
 
 
-def test_as_detector_refuses_a_network_without_the_strides(space):
-    with pytest.raises(InputError, match=r"stage of stride 16 and a last stage of stride 32, but the strides are \["):
-        space.max().as_detector()
+def test_as_detector_reads_the_feature_maps_of_up_to_three_strides(space):
+    arch = space.max()
+    assert arch.strides() == [2, 2]
+    detector = arch.as_detector()
+    assert (detector.head.levels, detector.tapped_strides()) == (1, (2,))
+    assert load_arch("mcunet-in3").as_detector().tapped_strides() == (8, 16, 32)
+    with pytest.raises(
+        InputError, match=r"reads the feature map of stride 1, but the strides of the stages are \[2, 2"
+    ):
+        replace(arch, head=replace(detector.head, levels=2))

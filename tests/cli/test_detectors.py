@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -21,6 +22,29 @@ def test_eval_command_evaluates_a_detector_at_several_sizes(detector_run, tinyna
     names = [series["name"] for series in json.loads(out)["series"]]
     assert names[-1] == "plain at other sizes"
     assert {series["metric"] for series in json.loads(out)["series"]} == {"mAP"}
+
+
+def test_eval_command_draws_what_a_detector_errs_in(detector_run, tinynas):
+    code, out, err = tinynas("eval", detector_run / "retrain" / "plain", "--plots", "errors", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    metrics = json.loads((detector_run / "retrain" / "plain" / "metrics.json").read_text())
+    for key in ("accuracy", "ap50", "by_class", "detection"):
+        assert report[key] == metrics[key]
+    assert report["detection"]["ap_small"] is not None, "images have 40 x 20 pixels"
+    assert report["detection"]["ap_medium"] is report["detection"]["ar_large"] is None
+    errors = report["errors"]
+    assert errors["classes"] == [*report["by_class"], "background"]
+    rows = errors["confusion"]
+    objects = load_data(report["data"]).test.labels
+    assert [sum(row) for row in rows[:-1]] == [int((objects[:, 1] == index).sum()) for index in range(len(rows) - 1)]
+    assert 0 < errors["threshold"] < 1
+    for name in ("confusion.png", "precision-recall.png"):
+        assert Path("errors", name).read_bytes().startswith(b"\x89PNG")
+    code, out, err = tinynas("eval", detector_run / "retrain" / "plain", "--plots", "errors")
+    assert code == 0, err
+    assert "have the best F1 on search-val" in out
+    assert "written to errors: confusion.png, precision-recall.png" in out
 
 
 def test_commands_evaluate_predict_and_retrain_a_detector(detector_run, voc, tinynas):

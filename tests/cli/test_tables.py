@@ -13,6 +13,7 @@ from tinynas.arch.cost import Cost, cost
 from tinynas.experiment.evaluation_report import Evaluation, EvaluationReport
 from tinynas.experiment.results import FrontEntry, RetrainMetrics, SearchResult
 from tinynas.tasks.chance import chance_level
+from tinynas.tasks.detection_figures import PERCENT_FIGURES, DetectionFigures
 
 COST = Cost(macs=5, params=4, peak_sram=3, peak_sram_inplace_dw=2, flash=1)
 EVEN = chance_level([50, 50, 50], ("cat", "dog", "fox"))
@@ -82,13 +83,44 @@ def test_show_evaluation_warns_of_chance(capsys):
 
 def test_show_evaluation_of_a_detector_has_no_chance(capsys):
     lines = shown(capsys, Evaluation(accuracy=0.0, ap50=0.0, by_class={"cat": 0.0, "dog": None}, macs=5.0, cost=COST))
-    assert [" ".join(line.split()) for line in lines[2:6]] == [
-        "all classes 0.00",
-        "all classes, AP50 0.00",
+    assert [" ".join(line.split()) for line in lines[1:8]] == [
+        "protocol %",
+        "mAP, IoU 0.50 to 0.95 COCO 0.00",
+        "AP50 COCO 0.00",
+        "By class",
+        "class COCO's AP50 %",
         "cat 0.00",
         "dog -",
     ]
     assert not any("chance" in line for line in lines)
+
+
+def test_show_evaluation_of_a_detector_names_the_protocol_of_each_figure(capsys):
+    numbers = {name: float(number) for number, name in enumerate(PERCENT_FIGURES, start=1)} | {"ap_small": None}
+    figures = DetectionFigures(**numbers, ap_by_class={"cat": 20.0, "dog": None})
+    detector = Evaluation(
+        accuracy=40.0, ap50=50.0, by_class={"cat": 30.0, "dog": None}, detection=figures, macs=5.0, cost=COST
+    )
+    lines = shown(capsys, detector, metric="mAP")
+    assert [" ".join(line.split()) for line in lines[2:19]] == [
+        "mAP, IoU 0.50 to 0.95 COCO 40.00",
+        "AP50 COCO 50.00",
+        "AP75 COCO 1.00",
+        "AP, small objects COCO -",
+        "AP, medium objects COCO 3.00",
+        "AP, large objects COCO 4.00",
+        "AR, 100 detections an image COCO 5.00",
+        "AR, small objects COCO 6.00",
+        "AR, medium objects COCO 7.00",
+        "AR, large objects COCO 8.00",
+        "AP50, all points (from 2010 on) VOC 9.00",
+        "AP50, 11 points (until 2009) VOC 10.00",
+        "By class",
+        "class COCO's AP50 % COCO's mAP %",
+        "cat 30.00 20.00",
+        "dog - -",
+        "small: up to 32 x 32 pixels of the original image; large: from 96 x 96 on",
+    ]
 
 
 CLOSE_TO_0 = "warning: mAP {} is close to 0: the detector finds hardly any object; "

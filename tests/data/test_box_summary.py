@@ -58,6 +58,16 @@ def test_training_splits_without_boxes_have_no_sides():
     assert not any(math.isnan(value) for value in summary.to_dict()["shorter_side"].values())
 
 
+def test_crowds_and_difficult_objects_do_not_count():
+    box = [0, 0, 0.5, 0.5]
+    kinds = [torch.tensor([[0, *box, 100, kind] for kind in of_image]).reshape(-1, 7) for of_image in ([0, 1], [2], [])]
+    kinds[0] = torch.cat([kinds[0], torch.tensor([[0, *box, 9216, 0]])])
+    split = BoxSplit(read=MemoryImages(torch.zeros(3, 1, 8, 8, dtype=torch.uint8)), objects=kinds)
+    summary = summarise_boxes({"train": split})
+    assert summary.sizes == {"train": {"small": 1, "medium": 0, "large": 1}}, "by area, not by box"
+    assert summary.empty == {"train": 2}
+
+
 def test_files_and_images_of_unknown_size(tmp_path):
     voc_folder(tmp_path, train=4, val=2)
     data = load_data(f"voc:{tmp_path}")
@@ -70,7 +80,10 @@ def test_files_and_images_of_unknown_size(tmp_path):
     class Unknown(list):
         for_workers = False
 
-    splits = {name: replace(split, read=Unknown([0] * len(split))) for name, split in data.splits.items()}
+    splits = {}
+    for name, split in data.splits.items():
+        boxes = [objects[:, :5] for objects in split.objects]
+        splits[name] = replace(split, read=Unknown([0] * len(split)), objects=boxes)
     summary = summarise_boxes(splits)
     assert summary.sizes == {}
     assert summary.lines()[0].startswith("shorter sides of boxes")

@@ -8,8 +8,17 @@ from pycocotools.coco import COCO
 from torch.testing import assert_close
 
 from boxes import FIRST, SECOND, coco_document, coco_folder, photograph
+from tinynas.data.labels import class_labels
+from tinynas.data.objects import CROWD, KIND, OBJECT
 from tinynas.data.registry import load_data
 from tinynas.utils.errors import FileError
+
+WHOLE = [0, 0, 1, 1]  # the box of the crowd in coco_document
+
+
+def class_and_box(objects):
+    """Class index and box of every object."""
+    return objects[:, :5].tolist()
 
 
 @pytest.mark.parametrize("files", ["instances_{part}2017", "my_{part}_boxes"])
@@ -22,11 +31,12 @@ def test_coco_is_read_from_every_layout(tmp_path, images, files):
     data = load_data(f"coco:{folder}")
     assert (data.task, data.classes) == ("detect", ("zebra", "ant"))
     assert [len(split) for split in (data.train, data.val, data.test)] == [11, 1, 3]
-    assert data.test.objects[0].tolist() == [[0, *FIRST], [1, *SECOND]]
-    assert data.test.objects[2].shape == (0, 5)
+    assert class_and_box(data.test.objects[0]) == [[0, *FIRST], [1, *SECOND], [1, *WHOLE]]
+    assert data.test.objects[2].shape == (0, 7)
     pixels, labels = next(iter(data.evaluation_batches(data.test, 16)))
     assert pixels.shape == (3, 3, 16, 16)
-    assert labels[:, 0].tolist() == [0, 0, 1, 1]
+    assert labels[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
+    assert labels[:, 6:].tolist() == [[400, OBJECT], [51.5, OBJECT], [800, CROWD]] * 2
 
 
 def test_coco_is_read_from_annotations_beside_the_images(tmp_path):
@@ -128,7 +138,9 @@ def test_coco_of_crowds_only_is_an_error_that_counts_them(tmp_path):
     document = json.loads(path.read_text())
     document["annotations"] = [entry for entry in document["annotations"] if entry["iscrowd"]]
     path.write_text(json.dumps(document))
-    with pytest.raises(FileError, match=r"have no objects but those .* \(annotations of crowds: 11\); annotate others"):
+    with pytest.raises(
+        FileError, match=r"have no objects but those .* \(annotations of crowds, not trained on: 11\); annotate others"
+    ):
         load_data(f"coco:{folder}")
 
 
@@ -136,7 +148,7 @@ def test_coco_counts_what_is_left_out(tmp_path):
     folder = coco_folder(tmp_path / "set")
     photograph(folder / "train2017" / "extra.png")
     assert load_data(f"coco:{folder}").left_out == (
-        "annotations of crowds: 13",
+        "annotations of crowds, not trained on: 10",
         "boxes without area: 13",
         "categories without objects: never seen",
         f"images in {folder}/train2017 that are in no split: 1 (extra.png)",
@@ -157,12 +169,40 @@ def test_coco_has_the_objects_that_pycocotools_reads(tmp_path):
         assert data.classes == tuple(record["name"] for record in used)
         for image in theirs.loadImgs(theirs.getImgIds()):
             expected = []
-            for record in theirs.loadAnns(theirs.getAnnIds(image["id"], areaRng=[0.1, 1e9], iscrowd=False)):
+            crowds = {} if part == "val" else {"iscrowd": False}
+            for record in theirs.loadAnns(theirs.getAnnIds(image["id"], areaRng=[0.1, 1e9], **crowds)):
                 x, y, width, height = record["bbox"]
                 name = theirs.loadCats(record["category_id"])[0]["name"]
                 box = [x / 40, y / 20, min((x + width) / 40, 1), (y + height) / 20]
-                expected.append([data.classes.index(name), *box])
-            assert_close(objects[image["file_name"]], torch.tensor(expected).reshape(-1, 5), check_dtype=False)
+                expected.append([data.classes.index(name), *box, record["area"], record["iscrowd"]])
+            found = part_objects(objects[image["file_name"]], part)
+            assert_close(found, torch.tensor(expected).reshape(-1, 7), check_dtype=False)
+
+
+def part_objects(objects, part):
+    """The objects of an image; of search-val, which keeps crowds, those that the training split would have."""
+    return objects[objects[:, KIND] == OBJECT] if part == "train" else objects
+
+
+def test_coco_keeps_crowds_but_for_training(tmp_path):
+    data = load_data(f"coco:{coco_folder(tmp_path / 'set')}")
+    crowds = {name: int((split.labels[:, 1 + KIND] == CROWD).sum()) for name, split in data.splits.items()}
+    images = {name: sum(len(objects) > 0 for objects in split.objects) for name, split in data.splits.items()}
+    assert crowds == {"train": 0, "val": images["val"], "test": images["test"]}
+    assert data.left_out[0] == f"annotations of crowds, not trained on: {images['train']}"
+
+
+def test_coco_leaves_out_crowds_without_bbox(tmp_path):
+    folder = coco_folder(tmp_path / "set")
+    path = folder / "annotations" / "instances_val2017.json"
+    document = json.loads(path.read_text())
+    for entry in document["annotations"]:
+        if entry["iscrowd"]:
+            del entry["bbox"]
+    path.write_text(json.dumps(document))
+    data = load_data(f"coco:{folder}")
+    assert not (data.test.labels[:, 1 + KIND] == CROWD).any()
+    assert "annotations of crowds without bbox: 2" in data.left_out
 
 
 def test_coco_ignores_its_other_annotations(tmp_path):
@@ -178,7 +218,7 @@ def test_coco_matches_categories_by_name(tmp_path):
     document = json.loads(path.read_text())
     document["categories"] = [{"id": 7, "name": "ant"}, {"id": 90, "name": "zebra"}]
     path.write_text(json.dumps(document))
-    assert load_data(f"coco:{folder}").test.objects[0].tolist() == [[1, *FIRST], [0, *SECOND]]
+    assert class_and_box(load_data(f"coco:{folder}").test.objects[0]) == [[1, *FIRST], [0, *SECOND], [0, *WHOLE]]
 
 
 def first(key, **values):
@@ -242,8 +282,8 @@ def test_coco_clips_and_leaves_out_boxes_outside_of_their_images(tmp_path):
         "boxes with a negative width or height: 1 (first: (9, 5, 6, 10) of zebra on train2.jpg)",
         "boxes outside of their image: 1 (first: (41, 5, 50, 14) of zebra on train3.jpg)",
     ]
-    labels = torch.cat([data.train.labels, data.val.labels])
-    assert labels[:, 1].long().bincount().tolist() == [9, 11], "two of eleven zebras are left out"
+    numbers = torch.cat([class_labels(split)[1] for split in (data.train, data.val)])
+    assert numbers.bincount().tolist() == [9, 11], "two of eleven zebras are left out"
 
 
 @pytest.mark.parametrize("content", ["", "<annotation/>", '{"images": ['])

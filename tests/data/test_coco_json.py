@@ -1,10 +1,11 @@
 import codecs
 import json
-from collections import Counter
 
 import pytest
 
 from tinynas.data.coco_json import read_coco
+from tinynas.data.objects import CROWD
+from tinynas.data.pixel_boxes import AnnotatedObject
 from tinynas.utils.errors import FileError
 
 MISSING = object()
@@ -34,7 +35,7 @@ def image(**changes):
     return {"id": 5, "file_name": "a.jpg"} | changes
 
 
-DOG = ("dog", (1, 2, 31, 6))
+DOG = AnnotatedObject("dog", (1, 2, 31, 6))
 
 
 @pytest.mark.parametrize(
@@ -52,26 +53,28 @@ def test_annotation_files_are_read_in_the_encodings_of_tools(tmp_path, content):
     assert content.file_names == ["a.jpg", "b.jpg"]
     assert content.sizes == [(40, 20), None]
     assert content.objects == [[DOG], []]
-    assert content.dropped == Counter({"annotations of crowds": 0})
+    assert content.dropped.total() == 0
 
 
 @pytest.mark.parametrize(
-    ("annotations", "objects", "crowds"),
+    ("annotations", "objects", "without_bbox"),
     [
         ([], [], 0),
         ([annotation()], [DOG], 0),
         ([annotation(), annotation()], [DOG, DOG], 0),
-        ([annotation(bbox=[1.5, 2.25, 0.5, 4])], [("dog", (1.5, 2.25, 2, 6.25))], 0),
+        ([annotation(bbox=[1.5, 2.25, 0.5, 4])], [DOG._replace(box=(1.5, 2.25, 2, 6.25))], 0),
+        ([annotation(area=7)], [DOG._replace(area=7)], 0),
+        ([annotation(area=0), annotation(area="7"), annotation(area=None)], [DOG, DOG, DOG], 0),
         ([annotation(image_id=5.0, category_id=2.0)], [DOG], 0),
-        ([annotation(iscrowd=0), annotation(iscrowd=1)], [DOG], 1),
+        ([annotation(iscrowd=0), annotation(iscrowd=1, area=9)], [DOG, DOG._replace(area=9, kind=CROWD)], 0),
         ([annotation(iscrowd=1, bbox=MISSING, category_id=MISSING)], [], 1),
         ([annotation(iscrowd=None)], [DOG], 0),
     ],
 )
-def test_objects_are_those_of_the_annotations(tmp_path, annotations, objects, crowds):
+def test_objects_are_those_of_the_annotations(tmp_path, annotations, objects, without_bbox):
     content = read_coco(written(tmp_path, document(annotations=annotations)))
     assert content.objects == [objects, []]
-    assert content.dropped == {"annotations of crowds": crowds}
+    assert content.dropped == {"annotations of crowds without bbox": without_bbox}
 
 
 @pytest.mark.parametrize(

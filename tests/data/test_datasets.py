@@ -13,6 +13,7 @@ from tinynas.data import dataset_reader, loading
 from tinynas.data.datasets import Datasets
 from tinynas.data.identity import DataIdentity
 from tinynas.data.joined import with_search_val_in_train
+from tinynas.data.objects import OBJECT
 from tinynas.data.pixels import to_pixels
 from tinynas.data.registry import load_data
 from tinynas.data.summary import summarise
@@ -84,8 +85,10 @@ def test_datasets_of_detection_have_boxes_as_fractions():
     ((images, labels),) = data.evaluation_batches(data.test, 32)
     assert images.shape == (4, 3, 32, 32)
     assert labels[:, :2].tolist() == [[0, 0], [2, 2], [3, 0]]
-    assert labels[0, 2:].tolist() == pytest.approx([0.1, 0.2, 0.5, 1.0])
-    assert labels[2, 2:].tolist() == pytest.approx([0.08, 0.2, 0.4, 1.0]), "of a wider image"
+    assert labels[0, 2:6].tolist() == pytest.approx([0.1, 0.2, 0.5, 1.0])
+    assert labels[2, 2:6].tolist() == pytest.approx([0.08, 0.2, 0.4, 1.0]), "of a wider image"
+    height, width = data.test.read.size(0)
+    assert labels[0, 6:].tolist() == pytest.approx([0.4 * 0.8 * height * width, OBJECT]), "area of the box"
 
 
 IMAGE = np.zeros((12, 12), np.uint8)

@@ -6,6 +6,7 @@ from PIL import Image, ImageOps
 
 from boxes import photograph
 from tinynas.data.images import check_image
+from tinynas.data.objects import CROWD, OBJECT
 from tinynas.data.pixel_boxes import (
     CLIPPED,
     NEGATIVE,
@@ -29,10 +30,15 @@ def white_box(image):
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
-def as_pairs(result):
-    """What boxes_as_fractions returns, objects as pairs of name and box."""
+def as_rows(result):
+    """What boxes_as_fractions returns, objects as name, box and area."""
     objects, problems = result
-    return [(annotated.name, annotated.box) for annotated in objects], problems
+    return [(annotated.name, annotated.box, annotated.area) for annotated in objects], problems
+
+
+def area_of(box):
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def facts_of(path):
@@ -56,14 +62,14 @@ def test_boxes_turn_as_pictures_do(tmp_path, orientation, ending):
     check_sizes([drawn_as_stored, drawn_as_shown, without_size], [facts] * 3)
     x1, y1, x2, y2 = box
     fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
-    expected = [("dog", fractions)], []
-    assert as_pairs(boxes_as_fractions(drawn_as_shown, facts)) == expected
-    assert as_pairs(boxes_as_fractions(without_size, facts)) == expected
+    expected = [("dog", fractions, area_of(BOX))], []
+    assert as_rows(boxes_as_fractions(drawn_as_shown, facts)) == expected
+    assert as_rows(boxes_as_fractions(without_size, facts)) == expected
     if orientation == 1 or orientation > 4:  # of the others, sizes do not say which of the two they are
-        assert as_pairs(boxes_as_fractions(drawn_as_stored, facts)) == expected
+        assert as_rows(boxes_as_fractions(drawn_as_stored, facts)) == expected
     in_fractions = without_size._replace(objects=[AnnotatedObject("dog", fractions)], in_fractions=True)
-    ((_, scaled),), problems = as_pairs(boxes_as_fractions(in_fractions, facts))
-    assert (scaled, problems) == (pytest.approx(fractions), [])
+    ((_, scaled, area),), problems = as_rows(boxes_as_fractions(in_fractions, facts))
+    assert (scaled, area, problems) == (pytest.approx(fractions), pytest.approx(area_of(BOX)), [])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -71,7 +77,7 @@ def test_boxes_on_squares_are_taken_as_drawn_on_what_is_shown(tmp_path, orientat
     path = tmp_path / "square.png"
     photograph(path, *SQUARE, orientation=orientation)
     square = AnnotatedImage(str(path), path, SQUARE, [AnnotatedObject("dog", (2, 4, 10, 16))])
-    assert as_pairs(boxes_as_fractions(square, facts_of(path))) == ([("dog", (0.1, 0.2, 0.5, 0.8))], [])
+    assert as_rows(boxes_as_fractions(square, facts_of(path))) == ([("dog", (0.1, 0.2, 0.5, 0.8), 96)], [])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +117,8 @@ def test_sizes_that_contradict_the_file_are_an_error(tmp_path, orientation, size
 def test_boxes_are_clipped_without_mention_if_they_reach_out_by_up_to_a_pixel(tmp_path, box, origin, expected):
     photograph(tmp_path / "a.png")
     image = AnnotatedImage("a.png", Path("a.xml"), None, [AnnotatedObject("dog", box)], origin=origin)
-    assert as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png"))) == ([("dog", expected)], [])
+    area = pytest.approx(area_of(expected) * 40 * 20)
+    assert as_rows(boxes_as_fractions(image, facts_of(tmp_path / "a.png"))) == ([("dog", expected, area)], [])
 
 
 @pytest.mark.parametrize(
@@ -127,8 +134,8 @@ def test_boxes_are_clipped_without_mention_if_they_reach_out_by_up_to_a_pixel(tm
 def test_boxes_that_reach_further_out_are_clipped_and_reported(tmp_path, box, origin, expected):
     photograph(tmp_path / "a.png")
     image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), [AnnotatedObject("dog", box)], origin=origin)
-    objects, problems = as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png")))
-    assert objects == [("dog", expected)]
+    objects, problems = as_rows(boxes_as_fractions(image, facts_of(tmp_path / "a.png")))
+    assert objects == [("dog", expected, pytest.approx(area_of(expected) * 40 * 20))]
     corners = ", ".join(f"{corner:g}" for corner in box)
     assert problems == [(CLIPPED, f"({corners}) of dog on a.png")]
 
@@ -141,8 +148,8 @@ def test_boxes_in_fractions_have_a_pixel_of_slack_as_well(tmp_path, in_fractions
     for left in (-0.002, -0.003):
         boxes.append(AnnotatedObject("dog", tuple(np.array([left, 0.2, 0.5, 0.6]) * scale)))
     image = AnnotatedImage("a.png", Path("a.txt"), None, boxes, in_fractions=in_fractions)
-    objects, problems = as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png")))
-    assert [box for _, box in objects] == [pytest.approx((0, 0.2, 0.5, 0.6))] * 2
+    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    assert [annotated.box for annotated in objects] == [pytest.approx((0, 0.2, 0.5, 0.6))] * 2
     assert [kind for kind, _ in problems] == [CLIPPED]
 
 
@@ -165,7 +172,16 @@ def test_boxes_without_a_place_on_their_image_are_left_out_and_reported(tmp_path
     photograph(tmp_path / "a.png")
     boxes = [AnnotatedObject("dog", box), AnnotatedObject("cat", (1, 1, 40, 20))]
     image = AnnotatedImage("set/a.png", Path("a.xml"), (40, 20), boxes, origin=origin)
-    objects, problems = as_pairs(boxes_as_fractions(image, facts_of(tmp_path / "a.png")))
-    assert [name for name, _ in objects] == ["cat"]
+    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    assert [annotated.name for annotated in objects] == ["cat"]
     corners = ", ".join(f"{corner:g}" for corner in box)
     assert problems == [(kind, f"({corners}) of dog on a.png")]
+
+
+def test_annotated_areas_and_kinds_are_kept_of_clipped_boxes_as_well(tmp_path):
+    photograph(tmp_path / "a.png")
+    boxes = [AnnotatedObject("dog", (-10, 5, 10, 10), 30.5, CROWD), AnnotatedObject("cat", (-10, 5, 10, 10))]
+    image = AnnotatedImage("a.png", Path("a.json"), (40, 20), boxes)
+    objects, problems = boxes_as_fractions(image, facts_of(tmp_path / "a.png"))
+    assert [(annotated.area, annotated.kind) for annotated in objects] == [(30.5, CROWD), (50, OBJECT)]
+    assert [problem.kind for problem in problems] == [CLIPPED, CLIPPED]

@@ -9,6 +9,7 @@ from helpers import same_batches
 from tinynas.data import classification
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.memory import MemorySplit
+from tinynas.data.objects import BOX
 from tinynas.data.registry import load_data
 from tinynas.data.scattered import CANVAS, backgrounds, scatter, scattered
 
@@ -32,11 +33,11 @@ def test_scattered_digits_have_the_expected_statistics(digits):
     assert counts[1:].min() > 0.15
     boxes = digits.train.labels
     assert boxes[:, 1].long().bincount().min() > 0.07 * len(boxes)
-    sides = (boxes[:, 4:] - boxes[:, 2:4]) * 128
+    sides = (boxes[:, 4:6] - boxes[:, 2:4]) * 128
     assert sides.min() >= 12
     assert sides.max() <= 64
     for objects in digits.train.objects:
-        assert (box_iou(objects[:, 1:], objects[:, 1:]).fill_diagonal_(0) < 0.1).all()
+        assert (box_iou(objects[:, BOX], objects[:, BOX]).fill_diagonal_(0) < 0.1).all()
     pixels = torch.cat([x for x, _ in digits.evaluation_batches(digits.train, 128)])
     assert pixels.mean().abs() < 0.05
     assert (pixels.std() - 1).abs() < 0.05
@@ -63,7 +64,7 @@ def test_scattered_splits_use_images_of_their_own(rectangles):
     data = scattered(rectangles, side=20, images=(40, 30, 20), flip=True)
     for label, (split, shape) in enumerate(zip((data.train, data.val, data.test), SHAPES, strict=True)):
         assert set(split.labels[:, 1].tolist()) == {label}
-        sides = split.labels[:, 4:] - split.labels[:, 2:4]
+        sides = split.labels[:, 4:6] - split.labels[:, 2:4]
         torch.testing.assert_close(
             sides[:, 1] / sides[:, 0], torch.full((len(sides),), shape[0] / shape[1]), rtol=0.05, atol=0
         )
@@ -102,7 +103,7 @@ def test_scattered_draws_nothing_outside_boxes_and_something_in_each(digits, mon
     for i, objects in enumerate(full.train.objects):
         ink = (full.train.read(i).int() - empty.train.read(i).int())[0].abs() > 0
         outside = torch.ones_like(ink)
-        for _, *corners in objects.tolist():
+        for corners in objects[:, BOX].tolist():
             x1, y1, x2, y2 = (round(128 * corner) for corner in corners)
             outside[y1:y2, x1:x2] = False
             assert ink[y1:y2, x1:x2].float().mean() > 0.4

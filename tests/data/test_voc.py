@@ -7,8 +7,15 @@ from torchvision.datasets import VOCDetection
 import tinynas.data.loading
 from boxes import FIRST, SECOND, photograph, voc_folder, voc_xml
 from helpers import same_batches
+from tinynas.data.joined import with_search_val_in_train
+from tinynas.data.objects import AREA, DIFFICULT, KIND, OBJECT
 from tinynas.data.registry import load_data
 from tinynas.utils.errors import FileError
+
+
+def class_and_box(objects):
+    """Class index and box of every object."""
+    return objects[:, :5].tolist()
 
 
 def test_voc_is_read_in_torchvisions_layout(tmp_path):
@@ -16,7 +23,7 @@ def test_voc_is_read_in_torchvisions_layout(tmp_path):
     voc_folder(tmp_path / "VOCdevkit" / "VOC2012", "12", trainval=8)
     data = load_data(f"voc:{tmp_path}")
     assert (data.task, data.classes, data.channels) == ("detect", ("cat", "dog"), 3)
-    assert data.left_out == ("difficult objects: 23", "categories without objects: unheard-of")
+    assert data.left_out == ("difficult objects, not trained on: 18", "categories without objects: unheard-of")
     assert [len(split) for split in (data.train, data.val, data.test)] == [18, 2, 3]
     theirs = [VOCDetection(str(tmp_path), "2007", "trainval"), VOCDetection(str(tmp_path), "2012", "trainval")]
     assert {*data.train.read.files, *data.val.read.files} == {file for part in theirs for file in part.images}
@@ -35,8 +42,8 @@ def test_voc_is_read_in_torchvisions_layout(tmp_path):
                     box[3] / image.height,
                 ]
                 expected.append([data.classes.index(part["name"]), *box])
-        assert data.test.objects[i].tolist() == expected
-        assert data.test.objects[i].tolist() == [[1, *FIRST], [0, *SECOND]]
+        assert class_and_box(data.test.objects[i]) == expected
+        assert class_and_box(data.test.objects[i]) == [[1, *FIRST], [0, *SECOND]]
     assert (data.train.flip, data.test.flip) == (True, False)
     images, labels, *_ = next(iter(data.training_batches(6, (32,), seed=0, epoch=0)))
     assert images.shape == (6, 3, 32, 32)
@@ -52,7 +59,7 @@ def test_voc_is_read_from_one_folder(tmp_path, lists):
     assert data.classes == ("ant", "zebra")
     assert [len(split) for split in (data.train, data.val, data.test)] == [11, 1, 3]
     assert not {*data.train.read.files, *data.val.read.files} & {*data.test.read.files}
-    assert data.test.objects[0].tolist() == [[1, *FIRST], [0, *SECOND]]
+    assert class_and_box(data.test.objects[0]) == [[1, *FIRST], [0, *SECOND]]
     assert same_batches(
         data.evaluation_batches(data.val, 16), load_data(f"voc:{folder}").evaluation_batches(data.val, 16)
     )
@@ -63,8 +70,8 @@ def test_voc_takes_images_without_objects_and_boxes_from_0(tmp_path):
     (folder / "Annotations" / "val0.xml").write_bytes(voc_xml([]))
     (folder / "Annotations" / "val1.xml").write_bytes(voc_xml([("dog", 0, 0, 40.0, 20.0, 0)]))
     test = load_data(f"voc:{folder}").test
-    assert test.objects[0].shape == (0, 5)
-    assert test.objects[1].tolist() == [[1, 0, 0, 1, 1]]
+    assert test.objects[0].shape == (0, 7)
+    assert class_and_box(test.objects[1]) == [[1, 0, 0, 1, 1]]
 
 
 def replaced(content, path):
@@ -127,7 +134,7 @@ def test_voc_counts_what_is_left_out(tmp_path):
     assert data.classes == ("cat", "dog")
     assert [len(split) for split in data.splits.values()] == [3, 1, 2]
     assert data.left_out == (
-        "difficult objects: 4",
+        "difficult objects, not trained on: 3",
         "boxes without area: 2",
         "categories without objects: unheard-of",
         f"images in {folder}/JPEGImages that are in no split: 2 (extra.jpg, spare.PNG)",
@@ -147,7 +154,29 @@ def test_voc_clips_and_leaves_out_boxes_outside_of_their_images(tmp_path):
         "boxes with a negative width or height: 2 (first: (5, 9, 9, 7) of dog on train0.jpg)",
         "boxes outside of their image: 2 (first: (50, 5, 60, 9) of cat on train0.jpg)",
     )
-    assert data.test.objects[1].tolist() == [[1, *torch.tensor([0.1, 0.2, 1, 0.45]).tolist()], [0, *FIRST]]
+    assert class_and_box(data.test.objects[1]) == [[1, *torch.tensor([0.1, 0.2, 1, 0.45]).tolist()], [0, *FIRST]]
+    assert data.test.objects[1][:, AREA].tolist() == [180, 400], "of the clipped box"
+
+
+def test_voc_keeps_difficult_objects_but_for_training(tmp_path):
+    """The first class, dog, has a difficult object on each image as well; "tail" has no others."""
+    folder = voc_folder(tmp_path, train=12, val=3)
+    for file in folder.glob("Annotations/*.xml"):
+        objects = [("dog", 1, 1, 20, 20, 0), ("dog", 31, 11, 40, 15, 1), ("tail", 1, 1, 9, 9, 1)]
+        file.write_bytes(voc_xml(objects))
+    data = load_data(f"voc:{folder}")
+    assert data.classes == ("dog",)
+    for split, kinds in ((data.train, [OBJECT]), (data.val, [OBJECT, DIFFICULT]), (data.test, [OBJECT, DIFFICULT])):
+        for objects in split.objects:
+            assert objects[:, KIND].tolist() == kinds
+            assert objects[:, AREA].tolist() == [400, 50][: len(kinds)]
+    assert class_and_box(data.test.objects[0]) == [[0, *FIRST], [0, *SECOND]]
+    assert data.left_out == ("difficult objects, not trained on: 22", "categories without objects: tail")
+    assert len(with_search_val_in_train(data).train.labels) == 12
+    difficult = b"<annotation><object><name>dog</name><difficult>1</difficult></object></annotation>"
+    (folder / "Annotations" / "val0.xml").write_bytes(difficult)
+    with pytest.raises(FileError, match="<object> without bndbox/xmin"):
+        load_data(f"voc:{folder}")
 
 
 def test_voc_classes_are_those_of_the_training_images(tmp_path):
@@ -159,7 +188,7 @@ def test_voc_takes_sizes_from_the_images(tmp_path):
     folder = voc_folder(tmp_path, train=4, val=2)
     for name in ("train0", "train1", "train2", "train3", "val0", "val1"):
         (folder / "Annotations" / f"{name}.xml").write_bytes(voc_xml([("dog", 1, 1, 20, 20, 0)], (0, 0)))
-    assert load_data(f"voc:{folder}").test.objects[0].tolist() == [[0, *FIRST]]
+    assert class_and_box(load_data(f"voc:{folder}").test.objects[0]) == [[0, *FIRST]]
 
 
 def test_voc_turns_boxes_that_were_drawn_on_images_as_they_are_stored(tmp_path):
@@ -169,8 +198,8 @@ def test_voc_turns_boxes_that_were_drawn_on_images_as_they_are_stored(tmp_path):
         (folder / "Annotations" / f"{name}.xml").write_bytes(voc_xml([("dog", 1, 1, 10, 5, 0)], size))
     test = load_data(f"voc:{folder}").test
     assert test.read(0).shape == (3, 40, 20)
-    assert test.objects[0].tolist() == [[1, 0.75, 0, 1, 0.25]]  # a quarter turn clockwise
-    assert test.objects[1].tolist() == [[1, 0, 0, 0.5, 0.125]]
+    assert class_and_box(test.objects[0]) == [[1, 0.75, 0, 1, 0.25]]  # a quarter turn clockwise
+    assert class_and_box(test.objects[1]) == [[1, 0, 0, 0.5, 0.125]]
 
 
 def test_voc_images_that_cannot_be_read_are_reported_or_left_out(tmp_path):
@@ -219,7 +248,7 @@ def test_voc_refuses_sets_too_small_to_train_on(tmp_path):
         file.write_bytes(voc_xml([("dog", 1, 1, 9, 9, 1)]))
     with pytest.raises(
         FileError,
-        match=r"training images have no objects but those that are left out \(difficult objects: 2\); annotate others",
+        match=r"have no objects but those that are left out \(difficult objects, not trained on: 2\); annotate others",
     ):
         load_data(f"voc:{folder}")
 

@@ -60,6 +60,17 @@ def test_folders_of_parts_are_parts(tmp_path, images, annotations, name):
     assert all(f"/{name}" in file for file in data.test.read.files)
 
 
+def test_difficult_objects_neither_keep_images_from_testing_nor_stand_for_a_class(tmp_path):
+    write(tmp_path, "images", "annotations", 5)
+    for number in range(5):
+        objects = [("cat", 1, 1, 20, 20, 0), (f"tail {number}", 1, 1, 9, 9, 1), ("dog", 5, 5, 9, 9, int(number > 0))]
+        (tmp_path / "annotations" / f"a{number}.xml").write_bytes(voc_xml(objects))
+    data = load_data(f"voc:{tmp_path}")
+    assert data.classes == ("cat", "dog")
+    assert len(data.test) == 1
+    assert not data.test.read.files[0].endswith("a0.jpg"), "the only dog to train on"
+
+
 def test_what_is_in_no_part_is_counted(tmp_path):
     for part, count in (("train", 12), ("val", 3), ("test", 2), ("other", 4)):
         write(tmp_path, part, part, count)

@@ -3,6 +3,7 @@ import unicodedata
 import pytest
 
 from boxes import voc_xml
+from tinynas.data.pixel_boxes import AnnotatedObject
 from tinynas.data.voc_lists import listed_images
 from tinynas.utils.errors import FileError
 
@@ -73,7 +74,7 @@ def test_lists_name_images_as_tools_write_them(tmp_path, images, annotations, li
     folder = voc_files(tmp_path, images, annotations, lines)
     (listed,) = listed_images(folder, "train")
     assert listed.image == str(folder / "JPEGImages" / expected)
-    assert listed.annotation.objects == [("dog", (1, 1, 9, 9))]
+    assert listed.annotation.objects == [AnnotatedObject("dog", (1, 1, 9, 9))]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import pytest
 
+from tinynas.data.objects import DIFFICULT, OBJECT
 from tinynas.data.voc_xml import read_annotation
 from tinynas.utils.errors import FileError
 
@@ -33,7 +34,7 @@ def box_of(xmin):
         (document(DOG.replace("dog", "柴犬")), None, [("柴犬", (1, 2, 30, 4))], 0),
         (document(DOG.replace("dog", "Q &amp; A")), None, [("Q & A", (1, 2, 30, 4))], 0),
         (document(box_of("<xmin>1.25</xmin>")), None, [("dog", (1.25, 2, 30, 4))], 0),
-        (document(DOG.replace("<bndbox>", "<difficult>1</difficult><bndbox>")), None, [], 1),
+        (document(DOG.replace("<bndbox>", "<difficult>1</difficult><bndbox>")), None, [("dog", (1, 2, 30, 4))], 1),
         (document(DOG.replace("<bndbox>", "<difficult> </difficult><bndbox>")), None, [("dog", (1, 2, 30, 4))], 0),
         (document(DOG.replace("</object>", f"<part><name>head</name>{BOX}</part></object>") * 2), None, "two dogs", 0),
         # encodings
@@ -59,7 +60,9 @@ def test_annotations_are_read_as_tools_write_them(tmp_path, content, size, objec
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     annotation = read_annotation(file)
     expected = [("dog", (1, 2, 30, 4))] * 2 if objects == "two dogs" else objects
-    assert (annotation.size, annotation.objects, len(annotation.difficult)) == (size, expected, difficult)
+    kind = DIFFICULT if difficult else OBJECT
+    assert annotation.size == size
+    assert annotation.objects == [(name, box, None, kind) for name, box in expected]
 
 
 @pytest.mark.parametrize(

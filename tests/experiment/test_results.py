@@ -88,6 +88,32 @@ def test_retrain_metrics_keep_the_keys_and_their_order():
     assert list(RetrainMetrics.from_dict(METRICS).to_dict().items()) == list(METRICS.items())
 
 
+DETECTION = {
+    "ap75": 10.0,
+    "ap_by_class": {"a": 20.0, "b": None},
+    "ap_small": None,
+    "ap_medium": 5.0,
+    "ap_large": 6.0,
+    "ar": 30.0,
+    "ar_small": None,
+    "ar_medium": 31.0,
+    "ar_large": 32.0,
+    "voc_ap50": 41.0,
+    "voc_ap50_11_points": 42.0,
+}
+
+
+def test_retrain_metrics_of_a_detector_come_back():
+    plain = {}
+    for key, value in METRICS.items():
+        plain[key] = value
+        if key == "by_class":
+            plain["detection"] = DETECTION
+    read = RetrainMetrics.from_dict(plain)
+    assert (read.detection.voc_ap50_11_points, read.detection.ap_small) == (42.0, None)
+    assert list(read.to_dict().items()) == list(plain.items())
+
+
 def test_retrain_metrics_of_a_classifier_have_no_ap50():
     plain = {key: value for key, value in METRICS.items() if key != "ap50"}
     assert RetrainMetrics.from_dict(plain).to_dict() == plain
@@ -122,6 +148,9 @@ def test_retrain_metrics_of_a_classifier_with_a_class_without_images(tmp_path):
         ({"accuracy": 100.5}, r"accuracy in the file must be from 0 to 100, but is 100\.5"),
         ({"train_accuracy": float("nan")}, "train_accuracy in the file must be a number, but is None"),
         ({"seconds": -0.5}, r"seconds in the file must be at least 0, but is -0\.5"),
+        ({"detection": DETECTION | {"ar": 101.0}}, "ar in detection must be from 0 to 100, but is 101"),
+        ({"detection": DETECTION | {"ap_by_class": {"a": "?"}}}, r"'a' in ap_by_class must be a number, but is '\?'"),
+        ({"detection": {"ap75": 1.0}}, "detection lacks the key 'ar'"),
         ({"by_class": [1]}, r"by_class must be a mapping of keys to values, but is \[1\]"),
         ({"by_class": {"a": "good"}}, "'a' in by_class must be a number, but is 'good'"),
         ({"by_class": {"a": 101}}, "accuracy in 'a' in by_class must be from 0 to 100, but is 101"),

@@ -25,6 +25,19 @@ def test_evaluate_takes_only_data_of_the_models_classes(watched, space, tmp_path
         evaluate_module.evaluate(tmp_path / "r" / "model.safetensors", "small")
 
 
+def test_evaluate_draws_the_confusion_matrix_of_a_classifier(watched, space, tmp_path):
+    retrain(RetrainPlan(folder=tmp_path / "r", arch=space.min(), config=RetrainConfig(recipe=RECIPE)), report=Quiet())
+    report = evaluate_module.evaluate(tmp_path / "r" / "model.safetensors", None, plots=tmp_path / "new" / "plots")
+    assert [file.name for file in (tmp_path / "new" / "plots").iterdir()] == ["confusion.png"]
+    errors = report.to_dict()["errors"]
+    assert list(errors) == ["classes", "confusion"]
+    assert errors["classes"] == list(watched.classes)
+    for name, number in (("a", 0), ("b", 1), ("c", 2)):
+        row = errors["confusion"][number]
+        assert 100 * row[number] / sum(row) == pytest.approx(report.evaluation.by_class[name])
+    assert evaluate_module.evaluate(tmp_path / "r" / "model.safetensors", None).errors is None
+
+
 def test_retrain_and_evaluate_with_a_class_without_test_images(data, space, tmp_path, monkeypatch):
     """Of the test images of the classes a, b and c those of c are gone, and half of those of b."""
     numbers, labels = torch.arange(30), data.test.labels

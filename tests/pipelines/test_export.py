@@ -52,9 +52,9 @@ def test_export_discards_a_file_with_other_boxes(detector_run, tmp_path, monkeyp
 
 
 def _forward(module, image, suppress):
-    from tinynas.tasks.detection import AnchorGrid
+    from tinynas.tasks.detection import Positions
 
-    return tuple(suppress(module.net(image)[0], AnchorGrid(module.corner, module.cell, module.anchor)))
+    return tuple(suppress(module.net(image)[0], Positions(module.centre, module.stride)))
 
 
 def test_export_measures_all_forms_on_the_test_split(model_file, watched, tmp_path):

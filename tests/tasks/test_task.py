@@ -4,8 +4,8 @@ import torch
 
 from tinynas import build, load_arch
 from tinynas.data.memory import MemorySplit
+from tinynas.tasks.cache_batch import images_in_cache
 from tinynas.tasks.registry import TASKS
-from tinynas.tasks.task import images_in_cache
 
 
 def test_images_in_cache_fill_16_mib_with_the_widest_layers_maps():

@@ -20,6 +20,7 @@ from .files import ImageFile, ImageFiles, check_files
 from .images import image_endings
 from .listing import list_files, relative_names
 from .memory import hold_out
+from .objects import COLUMNS, CROWD, DIFFICULT, OBJECT, only_trained_on
 from .pixel_boxes import (
     CLIPPED,
     WITHOUT_AREA,
@@ -29,6 +30,8 @@ from .pixel_boxes import (
     boxes_as_fractions,
     check_sizes,
 )
+
+_NOT_TRAINED_ON = {DIFFICULT: "difficult objects, not trained on", CROWD: "annotations of crowds, not trained on"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ def detection_data(
     """Return the data set of annotated images.
 
     The classes are the categories of the training part that have objects there. An image that cannot be read has no
-    objects.
+    objects. Crowds and difficult objects are left out of the training split, and kept in the others.
 
     Args:
         path: The folder of the data set, for error messages.
@@ -100,14 +103,17 @@ def detection_data(
     _check_classes(classes, train_images, test_images)
     remaining, held_out = hold_out(torch.zeros(len(train_images), dtype=torch.int64), 0.1, "val")
     train_split = _split(classes, train_images)
+    all_objects = train_split.subset(remaining.tolist())
+    objects = [only_trained_on(of_image) for of_image in all_objects.objects]
+    ignored = _not_trained_on([train_images[index] for index in remaining.tolist()])
     return Data(
         task="detect",
         classes=tuple(classes),
         normalise=IMAGENET,
-        train=replace(train_split.subset(remaining.tolist()), flip=True),
+        train=replace(all_objects, objects=objects, flip=True),
         val=train_split.subset(held_out.tolist()),
         test=_split(classes, test_images),
-        left_out=tuple(unused) + _left_out(train, test, checked, classes),
+        left_out=tuple(unused) + _left_out(train, test, checked, classes, ignored),
         notes=tuple(list(notes) + _problem_lines(checked, clipped=True)),
     )
 
@@ -127,19 +133,30 @@ def _check_images(images: Sequence[AnnotatedImage]) -> list[_CheckedImage]:
 
 
 def _class_names(images: Sequence[_CheckedImage]) -> set[str]:
-    """Return the classes of the objects on images."""
+    """Return the classes of the objects on images, but of those of crowds and difficult objects only."""
     names: set[str] = set()
     for image in images:
-        for name, _ in image.objects:
-            names.add(name)
+        for annotated in image.objects:
+            if annotated.kind == OBJECT:
+                names.add(annotated.name)
     return names
+
+
+def _not_trained_on(images: Sequence[_CheckedImage]) -> Counter[str]:
+    """Return how many crowds and difficult objects are on images."""
+    counts: Counter[str] = Counter()
+    for image in images:
+        for annotated in image.objects:
+            if annotated.kind != OBJECT:
+                counts[_NOT_TRAINED_ON[annotated.kind]] += 1
+    return counts
 
 
 def _check_objects(path: Path, train: AnnotatedPart, checked: Sequence[_CheckedImage]) -> None:
     """Raise FileError if there are no objects to train on."""
     if _class_names(checked):
         return
-    dropped = _counts_by_kind(train.dropped) + _problem_lines(checked, clipped=False)
+    dropped = _counts_by_kind(train.dropped + _not_trained_on(checked)) + _problem_lines(checked, clipped=False)
     remedy = f" but those that are left out ({', '.join(dropped)}); annotate others" if dropped else "; annotate some"
     raise FileError(
         f"{path} has no classes: its {len(checked)} training images{_unreadable(checked)} have no objects{remedy}"
@@ -193,17 +210,23 @@ def _split(classes: Sequence[str], images: Sequence[_CheckedImage]) -> BoxSplit:
     for image in images:
         files.append(image.file)
         rows = []
-        for name, (x1, y1, x2, y2) in image.objects:
-            rows.append((numbers[name], x1, y1, x2, y2))
-        objects.append(torch.tensor(rows).reshape(-1, 5))
+        for name, (x1, y1, x2, y2), area, kind in image.objects:
+            if name in numbers:  # crowds and difficult objects may be of classes without other objects
+                rows.append((numbers[name], x1, y1, x2, y2, area, kind))
+        objects.append(torch.tensor(rows).reshape(-1, COLUMNS))
     return BoxSplit(read=ImageFiles(files), objects=objects)
 
 
 def _left_out(
-    train: AnnotatedPart, test: AnnotatedPart, checked: Sequence[_CheckedImage], classes: Sequence[str]
+    train: AnnotatedPart,
+    test: AnnotatedPart,
+    checked: Sequence[_CheckedImage],
+    classes: Sequence[str],
+    not_trained_on: Counter[str],
 ) -> tuple[str, ...]:
     """Return what was left out, a line each."""
-    lines = _counts_by_kind(train.dropped + test.dropped) + _problem_lines(checked, clipped=False)
+    counts = not_trained_on + train.dropped + test.dropped
+    lines = _counts_by_kind(counts) + _problem_lines(checked, clipped=False)
     used = {image.file.path for image in checked}
     others = [name for name in train.categories if name not in classes]
     if others:

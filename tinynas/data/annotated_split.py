@@ -8,6 +8,7 @@ from pathlib import Path
 from ..utils.errors import FileError
 from ..utils.rng import generator
 from .annotated import AnnotatedPart
+from .objects import OBJECT
 from .pixel_boxes import AnnotatedImage
 
 TEST_FRACTION = 0.2  # of the images
@@ -49,8 +50,13 @@ def hold_out_test(path: Path, part: AnnotatedPart) -> tuple[AnnotatedPart, Annot
 
 
 def _choose(images: Sequence[AnnotatedImage], most: int) -> set[int]:
-    """Return the indices of random images, up to a number, such that the others have objects of every class."""
-    classes = [{annotated.name for annotated in image.objects} for image in images]
+    """Return the indices of random images, up to a number, such that the others have objects of every class.
+
+    Crowds and difficult objects do not count, as they are not trained on.
+    """
+    classes = []
+    for image in images:
+        classes.append({annotated.name for annotated in image.objects if annotated.kind == OBJECT})
     remaining: Counter[str] = Counter()  # images with objects of a class
     for names in classes:
         remaining.update(names)

@@ -26,8 +26,8 @@ from .augmentation import DEFAULT_RANGES, AugmentationRanges
 
 EVALUATION_BATCH = 250  # images
 _VALUES_AT_ONCE = 2**16  # that a thread normalises, 256 KB of floats
-# Images: normalised floats (N, C, H, W). Labels: class indices (N,); for detection targets (M, 6), one row per object:
-# index of its image in the batch, class index, x1, y1, x2, y2 (left, top, right, bottom) as fractions of the image.
+# Images: normalised floats (N, C, H, W). Labels: class indices (N,); for detection targets (M, 8), one row per object:
+# index of its image in the batch, and what objects.py names: class index, box as fractions of the image, area, kind.
 LabelledBatch = tuple[Tensor, Tensor]
 
 
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     """A batch of a training step."""
 
     images: Tensor  # (N, C, H, W), normalised floats
-    labels: Tensor  # class indices (N,); for detection targets (M, 6), see LabelledBatch
+    labels: Tensor  # class indices (N,); for detection targets (M, 8), see LabelledBatch
     indices: Tensor  # (N,), of the images in the training split
     number: int  # in its epoch, from 0
     teacher_outputs: Tensor | None = None  # (N, ...), for the images, on their device
@@ -100,7 +100,7 @@ class BatchRequest(NamedTuple):
     indices: Tensor  # (N,), of the images of the whole batch in the split
     resolution: Size
     seed: int | None = None  # of the random augmentation; None for no augmentation
-    strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); for detection, mosaics
+    strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); not for detection
     shard: slice = slice(None)  # of the batch, which is read
     ranges: AugmentationRanges = DEFAULT_RANGES
 
@@ -115,7 +115,8 @@ class Split(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """The labels of all images: class indices (N,); for detection targets (M, 6), see LabelledBatch."""
+        """The labels of all images: class indices (N,); for detection targets (M, 8), see LabelledBatch."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of images."""

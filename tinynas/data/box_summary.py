@@ -10,7 +10,7 @@ from torch import Tensor
 from ..utils.sizes import Size, format_size, pair
 from .base import Split
 from .identity import SPLIT_NAMES
-from .sources import MemoryImages
+from .objects import AREA, BOX, KIND, OBJECT
 
 SMALL, LARGE = 32, 96  # COCO's limits: pixels along the side of a square of the same area, on the original image
 FEW_PIXELS = 8  # of a box's shorter side, under which a network hardly sees the object
@@ -19,12 +19,12 @@ _LEVELS = (0.05, 0.5, 0.95)  # quantiles of sides that are shown
 
 @dataclass(frozen=True, kw_only=True)
 class BoxSummary:
-    """The sizes of the boxes in a data set.
+    """The sizes of the boxes in a data set, but of crowds and difficult objects.
 
     Attributes:
         empty: Number of images without objects in each split.
-        sizes: For each split, how many boxes are "small", "medium" and "large" by COCO's limits; empty if the sizes of
-            the images are unknown.
+        sizes: For each split, how many objects are "small", "medium" and "large" by COCO's limits; a split is missing
+            if the areas of its objects are unknown.
         sides: 5th percentile, median and 95th percentile of the shorter side of the training boxes, as a fraction of
             the image's side; zeros if there are none.
         resolution: Image size of a network, or None.
@@ -82,12 +82,14 @@ def summarise_boxes(splits: Mapping[str, Split], resolution: Size | None = None)
     """
     empty, sizes = {}, {}
     for name, split in splits.items():
-        images, sides = _boxes(split)
-        empty[name] = len(split) - len(set(images.tolist()))
-        original = _image_sizes(split)
-        if original is not None:
-            sizes[name] = _by_size(sides.prod(1) * original[images].prod(1))
-    _, sides = _boxes(splits["train"])
+        labels = _objects(split)
+        empty[name] = len(split) - len(set(labels[:, 0].tolist()))
+        areas = labels[:, 1 + AREA]
+        known = areas[~areas.isnan()]
+        if len(known) or not len(areas):
+            sizes[name] = _by_size(known)
+    boxes = _objects(splits["train"])[:, 1:][:, BOX]
+    sides = boxes[:, 2:] - boxes[:, :2]
     low = median = high = 0.0
     if len(sides):
         low, median, high = torch.quantile(sides.min(1).values, torch.tensor(_LEVELS)).tolist()
@@ -98,28 +100,12 @@ def summarise_boxes(splits: Mapping[str, Split], resolution: Size | None = None)
     return BoxSummary(empty=empty, sizes=sizes, sides=(low, median, high), resolution=resolution, few_pixels=few_pixels)
 
 
-def _boxes(split: Split) -> tuple[Tensor, Tensor]:
-    """Return index of the image (M,), and width and height (M, 2) as fractions of the image, of every box."""
-    labels = split.labels
-    return labels[:, 0].long(), labels[:, 4:6] - labels[:, 2:4]
-
-
-def _image_sizes(split: Split) -> Tensor | None:
-    """Return width and height (N, 2) of the images of a split; None if they are unknown."""
-    source: Any = getattr(split, "read", None)
-    if isinstance(source, MemoryImages):
-        height, width = source.images.shape[-2:]
-        return torch.tensor([[width, height]]).float().expand(len(split), 2)
-    if not hasattr(source, "size"):
-        return None
-    sizes = []
-    for index in range(len(split)):
-        height, width = source.size(index)
-        sizes.append((width, height))
-    return torch.tensor(sizes, dtype=torch.float32)
+def _objects(split: Split) -> Tensor:
+    """Return the labels (M, 8) of the objects of a split, but crowds and difficult ones."""
+    return split.labels[split.labels[:, 1 + KIND] == OBJECT]
 
 
 def _by_size(areas: Tensor) -> dict[str, int]:
-    """Return how many boxes are small, medium and large by their areas in pixels."""
+    """Return how many objects are small, medium and large by their areas in pixels."""
     small, large = int((areas < SMALL**2).sum()), int((areas >= LARGE**2).sum())
     return {"small": small, "medium": len(areas) - small - large, "large": large}

@@ -10,7 +10,7 @@ from ..utils.machine import processes_on_machine
 from ..utils.memory import available_memory
 from ..utils.sizes import Size, pair
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
-from .labels import select_labels
+from .labels import original_pixels, select_labels
 
 _SHARE = 4  # a quarter of the memory that is available is for images
 _READ_AT_ONCE = 250  # images, when the cache is filled
@@ -41,6 +41,11 @@ class CachedSplit:
 
     def __len__(self) -> int:
         return len(self.split)
+
+    @property
+    def pixels(self) -> Tensor | None:
+        """Width times height of every original image, (N,), if the split knows them."""
+        return original_pixels(self.split)
 
     def digest(self) -> str:
         """Return the SHA-256 of all images and labels."""

@@ -27,8 +27,8 @@ def coco(path: Path | None) -> Data:
     used.
 
     The classes are the categories that have objects to train on, in the order of their ids. Annotations of crowds are
-    left out, and boxes without area, of which COCO has two. A width or height that is missing or 0 is taken from the
-    image.
+    left out of the images to train on, and boxes without area, of which COCO has two, of all images. A width or height
+    that is missing or 0 is taken from the image.
 
     Raises:
         InputError: `path` is None.

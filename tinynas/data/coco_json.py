@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..utils.errors import FileError
 from ..utils.io import read_json
 from .annotated import check_name
+from .objects import CROWD, OBJECT
 from .pixel_boxes import AnnotatedObject, Corners, Size
 
 _LARGEST = 1e9  # pixels
@@ -23,7 +24,7 @@ class CocoFile(NamedTuple):
         categories: Names of the categories, in the order of their ids.
         file_names: Of the images.
         sizes: Width and height of every image, in pixels; None if there are none, or one of them is 0.
-        objects: Category and box, in pixels, of the objects on every image.
+        objects: The objects on every image, crowds too, their boxes in pixels.
         dropped: How many annotations are left out, by their kind.
     """
 
@@ -60,10 +61,10 @@ def _content(document: Any) -> CocoFile:
         objects[number] = []
         file_names.append(check_name(_field(image, "file_name", "images")))
         sizes.append(_size(image))
-    annotations, crowds = [], 0
+    annotations, crowds_without_box = [], 0
     for annotation in _records(document, "annotations"):
-        if _is_crowd(annotation):
-            crowds += 1
+        if _is_crowd(annotation) and not annotation.get("bbox"):
+            crowds_without_box += 1
         else:
             annotations.append(annotation)
     _check_boxes_exist(annotations)
@@ -72,14 +73,14 @@ def _content(document: Any) -> CocoFile:
         image_id = _reference(annotation, "image_id", images, "images")
         category = _reference(annotation, "category_id", categories, "categories")
         used_categories.add(category)
-        objects[image_id].append(AnnotatedObject(names[category], _corners(annotation)))
+        objects[image_id].append(_object(names[category], annotation))
     _check_names(names, used_categories)
     return CocoFile(
         categories=list(dict.fromkeys(names.values())),
         file_names=file_names,
         sizes=sizes,
         objects=list(objects.values()),
-        dropped=Counter({"annotations of crowds": crowds}),
+        dropped=Counter({"annotations of crowds without bbox": crowds_without_box}),
     )
 
 
@@ -167,6 +168,17 @@ def _is_crowd(annotation: Record) -> bool:
     if value not in (0, 1):
         raise ValueError(f"one of its annotations has the iscrowd {short_repr(value)}")
     return bool(value)
+
+
+def _object(name: str, annotation: Record) -> AnnotatedObject:
+    """Return an annotation as an object; an area that is no positive number is as if there were none."""
+    area = annotation.get("area", 0)
+    return AnnotatedObject(
+        name,
+        _corners(annotation),
+        area=float(area) if _is_number(area) and area > 0 else None,
+        kind=CROWD if _is_crowd(annotation) else OBJECT,
+    )
 
 
 def _corners(annotation: Record) -> Corners:

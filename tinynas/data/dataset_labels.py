@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import InputError
+from .objects import complete
 
 _TOLERANCE = 0.5  # pixels by which a box may exceed its image
 
@@ -34,7 +35,7 @@ def class_index(label: Any, classes: int, name: str) -> int:
 
 
 def objects_of(target: Any, image: Tensor, classes: int, name: str) -> Tensor:
-    """Return the objects of an image, (M, 5): class index, and x1, y1, x2, y2 as fractions of the image's sides.
+    """Return the objects of an image, (M, 7), as objects.py names their columns.
 
     Args:
         target: A mapping with "boxes" (M, 4), x1, y1, x2, y2 in pixels, and "labels" (M,).
@@ -62,7 +63,8 @@ def objects_of(target: Any, image: Tensor, classes: int, name: str) -> Tensor:
                 "y1 < y2 in pixels of the image"
             )
     fractions = (boxes / torch.tensor([width, height, width, height])).clamp(0, 1)
-    return torch.cat([torch.tensor(labels, dtype=torch.float32).view(-1, 1), fractions], 1)
+    rows = torch.cat([torch.tensor(labels, dtype=torch.float32).view(-1, 1), fractions], 1)
+    return complete(rows, width * height)
 
 
 def _boxes_of(values: Any, name: str) -> Tensor:

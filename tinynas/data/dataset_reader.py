@@ -26,7 +26,7 @@ class Samples:
 
     Attributes:
         images: The images.
-        targets: Their class indices, or objects (M, 5).
+        targets: Their class indices, or objects (M, 7).
         moments: For every image two lists: the sums of the values of each channel, from 0 to 255, and of their squares.
     """
 
@@ -105,7 +105,7 @@ class DatasetReader:
             name: What errors call it, "train[0]".
 
         Returns:
-            The pixels (C, H, W), uint8, and the class index or the objects (M, 5).
+            The pixels (C, H, W), uint8, and the class index or the objects (M, 7).
 
         Raises:
             InputError: The sample is not as `Datasets` says.

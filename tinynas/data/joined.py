@@ -14,6 +14,7 @@ from .digest import text_digest
 from .files import ImageFiles
 from .image_split import ImageSplit
 from .memory import MemorySplit
+from .objects import only_trained_on
 from .sources import CheckedImages, ImageSource
 
 
@@ -41,7 +42,7 @@ def _joined(first: Split, second: Split) -> Split:
 
 
 def _joined_boxes(first: BoxSplit, second: BoxSplit) -> BoxSplit:
-    objects = list(first.objects) + list(second.objects)
+    objects = list(first.objects) + [only_trained_on(of_image) for of_image in second.objects]
     images = _joined_images(first.read, second.read)
     if images is not None:
         return replace(first, read=images, objects=objects)
@@ -70,6 +71,12 @@ class _Images:
     def __call__(self, index: int) -> Tensor:
         source, index_in_source = self.picks[index]
         return source(index_in_source)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the height and width of an image."""
+        source, index_in_source = self.picks[index]
+        height, width = source(index_in_source).shape[-2:]
+        return height, width
 
     def digest(self) -> str:
         """Return the SHA-256 of all images."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..utils.errors import FileError, some_names
 from .images import ImageFacts
+from .objects import OBJECT
 
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 Size = tuple[float, float]  # width, height
@@ -35,10 +36,14 @@ class AnnotatedObject(NamedTuple):
     Attributes:
         name: Its class.
         box: In pixels of the annotated size; of checked images, in fractions of the image.
+        area: In pixels, if it is annotated; of checked images, it is the box's otherwise.
+        kind: OBJECT, CROWD or DIFFICULT, as in objects.py.
     """
 
     name: str
     box: Corners
+    area: float | None = None
+    kind: int = OBJECT
 
 
 class AnnotatedImage(NamedTuple):
@@ -48,7 +53,7 @@ class AnnotatedImage(NamedTuple):
         image: Path of the image.
         source: The file with the annotations, for error messages.
         size: Width and height that the annotations state, in pixels; None if they state none.
-        objects: The objects, their boxes in pixels of `size`.
+        objects: The objects, crowds and difficult ones too; their boxes in pixels of `size`.
         origin: Coordinate of the leftmost and of the uppermost pixel; where it is 1, boxes include their last pixel.
         in_fractions: Whether boxes are fractions of the width and height of the image as it is shown; `size` is None.
     """
@@ -110,8 +115,9 @@ def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> tuple[li
         if clipped is None:
             continue
         x1, y1, x2, y2 = turned_box(clipped, facts.orientation, (width, height)) if is_turned else clipped
+        area = annotated_object.area or (x2 - x1) * (y2 - y1)
         fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
-        objects.append(annotated_object._replace(box=fractions))
+        objects.append(annotated_object._replace(box=fractions, area=area))
     return objects, problems
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Protocol
 
 from torch import Tensor
@@ -56,6 +57,14 @@ class CheckedImages(ImageSource, Protocol):
         ...
 
 
+def num_pixels(images: ImageSource, index: int) -> float:
+    """Return width times height of an image as it is stored, before it is resized; NaN if that is unknown."""
+    if not hasattr(images, "size"):
+        return nan
+    height, width = images.size(index)
+    return float(height * width)
+
+
 @dataclass(frozen=True)
 class MemoryImages:
     """Images in memory, uint8 (N, C, H, W)."""
@@ -65,6 +74,9 @@ class MemoryImages:
 
     def __call__(self, index: int) -> Tensor:
         return self.images[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.images.shape[-2], self.images.shape[-1]
 
     def digest(self) -> str:
         return tensor_digest(self.images)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..utils.rng import generator
 from .base import BatchRequest, LabelledBatch, Normalisation, Split
-from .labels import select_labels
+from .labels import original_pixels, select_labels
 
 
 class SubsetSplit:
@@ -25,11 +25,17 @@ class SubsetSplit:
 
     @property
     def labels(self) -> Tensor:
-        """The labels of all images: class indices (N,); for detection targets (M, 6)."""
+        """The labels of all images: class indices (N,); for detection targets (M, 8)."""
         return select_labels(self._split.labels, self._indices)
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    @property
+    def pixels(self) -> Tensor | None:
+        """Width times height of every original image, (N,), if its split knows them."""
+        pixels = original_pixels(self._split)
+        return None if pixels is None else pixels[self._indices]
 
     def digest(self) -> str:
         """Return the SHA-256 of the split and the indices."""

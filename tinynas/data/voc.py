@@ -26,7 +26,7 @@ def voc(path: Path | None) -> Data:
     train/, val/ and test/, or a fifth of the images for testing.
 
     Images have any format that is read. The classes are the names of the objects to train on, sorted. Objects marked as
-    difficult are left out. A size that is missing or 0 is taken from the image.
+    difficult are left out of the images to train on. A size that is missing or 0 is taken from the image.
 
     Raises:
         InputError: `path` is None.
@@ -88,11 +88,8 @@ def _part(listed: Sequence[ListedImage], folders: Sequence[Path]) -> AnnotatedPa
     """Return the annotated images of a part; its categories are the names of all objects."""
     images = []
     categories: set[str] = set()
-    dropped: Counter[str] = Counter()
     for _, image, annotation in listed:
-        categories.update(annotation.difficult)
-        for name, _ in annotation.objects:
-            categories.add(name)
-        dropped["difficult objects"] += len(annotation.difficult)
+        for annotated in annotation.objects:
+            categories.add(annotated.name)
         images.append(AnnotatedImage(image, annotation.source, annotation.size, annotation.objects, origin=1))
-    return AnnotatedPart(images=images, categories=sorted(categories), dropped=dropped, folders=folders)
+    return AnnotatedPart(images=images, categories=sorted(categories), dropped=Counter(), folders=folders)

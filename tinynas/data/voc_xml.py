@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from ..utils.errors import FileError
 from ..utils.io import read
 from .annotated import check_name
+from .objects import DIFFICULT, OBJECT
 from .pixel_boxes import AnnotatedObject, Corners, Size
 
 
@@ -18,15 +19,13 @@ class VocAnnotation(NamedTuple):
         source: Its path.
         filename: The name that it has for its image, which may be outdated; "" if there is none.
         size: Width and height of the image, in pixels; None if there is none, or one of them is 0.
-        objects: Class name and box, in pixels counted from 1, of the objects that are not difficult.
-        difficult: Class names of the other objects.
+        objects: The objects, their boxes in pixels counted from 1.
     """
 
     source: Path
     filename: str
     size: Size | None
     objects: list[AnnotatedObject]
-    difficult: list[str]
 
 
 def read_annotation(source: Path) -> VocAnnotation:
@@ -52,14 +51,12 @@ def _annotation(source: Path, root: ElementTree.Element) -> VocAnnotation:
     """Return the content of an XML document. Raises ValueError if something is missing or no number."""
     if root.tag != "annotation":
         raise ValueError(f"it begins with <{root.tag}> instead of <annotation>")
-    objects, difficult = [], []
+    objects = []
     for element in root.findall("object"):
         name = check_name(_text(element, "name"))
-        if _number(_optional_text(element, "difficult") or "0"):
-            difficult.append(name)
-        else:
-            objects.append(AnnotatedObject(name, _box(element)))
-    return VocAnnotation(source, _optional_text(root, "filename"), _size(root), objects, difficult)
+        is_difficult = _number(_optional_text(element, "difficult") or "0") != 0
+        objects.append(AnnotatedObject(name, _box(element), kind=DIFFICULT if is_difficult else OBJECT))
+    return VocAnnotation(source, _optional_text(root, "filename"), _size(root), objects)
 
 
 def _size(root: ElementTree.Element) -> Size | None:

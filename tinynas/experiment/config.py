@@ -276,12 +276,14 @@ _SUPERNET_DEFAULTS = {
         data="scattered-digits",
         num_random_subnets=1,
         distillation=0.0,
-        recipe=Recipe(epochs=8, label_smoothing=0.0, max_grad_norm=1.0),
+        recipe=Recipe(epochs=8, label_smoothing=0.0, max_grad_norm=10.0),
     ),
 }
 _RETRAIN_DEFAULTS = {
     "classify": RetrainConfig(),
-    "detect": RetrainConfig(data="scattered-digits", recipe=Recipe(epochs=16, label_smoothing=0.0, max_grad_norm=1.0)),
+    "detect": RetrainConfig(
+        data="scattered-digits", ema=0.998, recipe=Recipe(epochs=16, label_smoothing=0.0, max_grad_norm=10.0)
+    ),
 }
 
 

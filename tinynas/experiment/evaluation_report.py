@@ -6,9 +6,10 @@ from typing import Any
 
 from ..arch.cost import Cost
 from ..tasks.chance import Chance
+from ..tasks.detection_figures import DetectionFigures
 from ..utils.schema import check_list, check_mapping
 from ..utils.sizes import Size
-from .result_file import read_by_class, read_chance, read_cost, read_fields
+from .result_file import read_by_class, read_chance, read_cost, read_detection, read_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +19,11 @@ class Evaluation:
     Attributes:
         accuracy: The task's metric, in percent.
         balanced_accuracy: Of a classifier, mean over the classes of `by_class`, in percent.
-        ap50: Of a detector, mean average precision at IoU 0.5, in percent.
-        by_class: Accuracy by class name, in percent; of a detector, average precision at IoU 0.5. None for a class
-            that does not occur in the split.
+        ap50: Of a detector, mean average precision at IoU 0.5 by COCO's protocol, in percent.
+        by_class: Accuracy by class name, in percent; of a detector, what `ap50` is the mean of. None for a class that
+            does not occur in the split.
         chance: Of a classifier, chance level.
+        detection: Of a detector, other figures.
         macs: MACs of an average image.
         cost: Counted cost; with early exits, of an image that runs through all of them.
     """
@@ -31,6 +33,7 @@ class Evaluation:
     ap50: float | None = None
     by_class: Mapping[str, float | None] = field(default_factory=dict)
     chance: Chance | None = None
+    detection: DetectionFigures | None = None
     macs: float
     cost: Cost
 
@@ -44,6 +47,8 @@ class Evaluation:
         plain["by_class"] = dict(self.by_class)
         if self.chance is not None:
             plain["chance"] = self.chance.to_dict()
+        if self.detection is not None:
+            plain["detection"] = self.detection.to_dict()
         return {**plain, **self.cost.to_dict(), "macs": self.macs}
 
     @classmethod
@@ -61,7 +66,36 @@ class Evaluation:
             by_class=read_by_class(values),
             cost=read_cost(values),
             chance=read_chance(values),
+            detection=read_detection(values),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorReport:
+    """Which classes a model takes for others on the test split.
+
+    Attributes:
+        classes: Names of the classes; of a detector, the last one is "background".
+        confusion: Counts, of a class's images or objects in every row, by what they are taken for. A detector's row of
+            background has the boxes where there is no object, its column the objects that are missed.
+        threshold: Of a detector, the score that boxes exceed; it has the highest F1 on search-val, or is predict's
+            default if no box is right there.
+        f1: Of a detector, that F1, 0 to 1.
+        mean_iou: Of a detector, the mean IoU of its right boxes with their objects; None without any.
+    """
+
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    threshold: float | None = None
+    f1: float | None = None
+    mean_iou: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data; a classifier's is without threshold, F1 and IoU."""
+        plain: dict[str, Any] = {"classes": list(self.classes), "confusion": [list(row) for row in self.confusion]}
+        if self.threshold is not None:
+            plain |= {"threshold": self.threshold, "f1": self.f1, "mean_iou": self.mean_iou}
+        return plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +108,7 @@ class EvaluationReport:
         metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
         evaluation: At the model's own image size.
         resolutions: At other image sizes, by pixels along a side.
+        errors: Which classes are taken for others, if pictures of that were drawn; not read back from files.
     """
 
     model: str
@@ -81,10 +116,13 @@ class EvaluationReport:
     metric: str = "accuracy"
     evaluation: Evaluation
     resolutions: Mapping[Size, Evaluation] = field(default_factory=dict)
+    errors: ErrorReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: the content of resolutions.json, if there are other image sizes."""
         plain = {"model": self.model, "data": self.data, "metric": self.metric, **self.evaluation.to_dict()}
+        if self.errors is not None:
+            plain["errors"] = self.errors.to_dict()
         if self.resolutions:
             points = []
             for resolution, evaluation in self.resolutions.items():
@@ -105,7 +143,7 @@ class EvaluationReport:
             size = read_fields(_Resolution, check_mapping(point, "resolutions"), "an entry of resolutions")
             resolutions[size.resolution] = Evaluation.from_dict(point)
         evaluation = Evaluation.from_dict(values)
-        return read_fields(cls, values, "the file", evaluation=evaluation, resolutions=resolutions)
+        return read_fields(cls, values, "the file", evaluation=evaluation, resolutions=resolutions, errors=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from ..arch.cost import COSTS, Cost
 from ..tasks.chance import Chance
+from ..tasks.detection_figures import PERCENT_FIGURES, DetectionFigures
 from ..utils.errors import FileError, InputError, file_error
 from ..utils.io import from_json, json_digest, read_text
 from ..utils.schema import check_keys, check_mapping, check_types, check_value
@@ -18,7 +19,8 @@ _DIGEST = "sha256"  # key of a result file
 _PERCENT = ("accuracy", "balanced_accuracy", "ap50", "train_accuracy", "mainnet_accuracy")
 _COUNTS = ("bytes", "epochs", "evaluations")
 _MEASURES = ("standard_error", "threshold", "temperature", "seconds")
-_LARGEST = dict.fromkeys(_COUNTS + _MEASURES + COSTS, inf) | dict.fromkeys(_PERCENT, 100.0) | {"share": 1.0}
+_LARGEST = dict.fromkeys(_COUNTS + _MEASURES + COSTS, inf) | {"share": 1.0}
+_LARGEST |= dict.fromkeys(_PERCENT + PERCENT_FIGURES, 100.0)
 _ROUNDING = 1e-6  # by which a mean may exceed its largest value
 
 
@@ -92,17 +94,17 @@ def read_fields(
     return cls(**kept)
 
 
-def read_by_class(values: Mapping[str, Any]) -> dict[str, float | None]:
+def read_by_class(values: Mapping[str, Any], key: str = "by_class") -> dict[str, float | None]:
     """Return the figures by class among the keys of a result, in percent; None for a class without test images.
 
     Raises:
         InputError: They are no mapping, or a value is neither a number from 0 to 100 nor None.
     """
-    by_class = dict(check_mapping(values.get("by_class", {}), "by_class"))
+    by_class = dict(check_mapping(values.get(key, {}), key))
     for name, value in by_class.items():
         if value is not None:
-            check_value(value, float, f"{name!r} in by_class")
-            check_range(value, "accuracy", f"{name!r} in by_class")
+            check_value(value, float, f"{name!r} in {key}")
+            check_range(value, "accuracy", f"{name!r} in {key}")
     return by_class
 
 
@@ -166,3 +168,15 @@ def read_chance(values: Mapping[str, Any]) -> Chance | None:
     """
     plain = values.get("chance")
     return None if plain is None else read_fields(Chance, check_mapping(plain, "chance"), "chance")
+
+
+def read_detection(values: Mapping[str, Any]) -> DetectionFigures | None:
+    """Return the figures of a detector among the keys of a result, if there are any.
+
+    Raises:
+        InputError: One of their keys is missing, or its value is of the wrong type.
+    """
+    if values.get("detection") is None:
+        return None
+    plain = check_mapping(values["detection"], "detection")
+    return read_fields(DetectionFigures, plain, "detection", ap_by_class=read_by_class(plain, "ap_by_class"))

@@ -12,13 +12,14 @@ from ..arch.budget import Budget
 from ..arch.cost import Cost, quick_cost
 from ..arch.targets import COUNTS_ONLY, find_target
 from ..tasks.chance import Chance
+from ..tasks.detection_figures import DetectionFigures
 from ..utils.errors import InputError
 from ..utils.io import json_digest
 from ..utils.pareto import Point, point_of
 from ..utils.schema import check_list, check_mapping, from_mapping
 from ..utils.text import counted
 from .metric_names import format_metric, is_percent
-from .result_file import check_range, read_by_class, read_chance, read_cost, read_fields, read_own_costs
+from .result_file import check_range, read_by_class, read_chance, read_cost, read_detection, read_fields, read_own_costs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,10 +206,11 @@ class RetrainMetrics:
         metric: What accuracies are measured as: "accuracy", or "mAP" of detectors.
         accuracy: On the test split, in percent.
         balanced_accuracy: Of a classifier, mean over the classes of `by_class`, in percent.
-        ap50: Of a detector, mean average precision at IoU 0.5 on the test split, in percent.
-        by_class: Accuracy on the test split by class name, in percent; of a detector, average precision at IoU 0.5.
+        ap50: Of a detector, mean average precision at IoU 0.5 on the test split by COCO's protocol, in percent.
+        by_class: Accuracy on the test split by class name, in percent; of a detector, what `ap50` is the mean of.
             None for a class that does not occur in the split.
         chance: Of a classifier, chance level on the test split.
+        detection: Of a detector, other figures on the test split.
         train_accuracy: On the training split, in percent.
         cost: Counted cost.
         seconds: Training time, without evaluation and writing.
@@ -227,6 +229,7 @@ class RetrainMetrics:
     ap50: float | None = None
     by_class: Mapping[str, float | None] = field(default_factory=dict)
     chance: Chance | None = None
+    detection: DetectionFigures | None = None
     train_accuracy: float
     cost: Cost
     seconds: float
@@ -245,8 +248,8 @@ class RetrainMetrics:
             value = getattr(self, item.name)
             if item.name == "cost":
                 plain.update(self.cost.to_dict())
-            elif item.name == "chance" and self.chance is not None:
-                plain["chance"] = self.chance.to_dict()
+            elif item.name in ("chance", "detection") and value is not None:
+                plain[item.name] = value.to_dict()
             elif value is not None or item.name == "teacher":
                 plain[item.name] = value
         return plain
@@ -266,4 +269,5 @@ class RetrainMetrics:
             by_class=read_by_class(values),
             cost=read_cost(values),
             chance=read_chance(values),
+            detection=read_detection(values),
         )

@@ -7,11 +7,17 @@ from ..experiment.evaluation_report import EvaluationReport
 from ..experiment.run_folder import RetrainFolder
 from ..utils.io import write_json
 from ..utils.sizes import Size
+from .evaluation_plots import draw_errors
 from .trained_model import load_trained
 
 
 def evaluate(
-    path: Path, data_name: str | None, resolutions: Sequence[Size] = (), *, skip_unreadable: bool = False
+    path: Path,
+    data_name: str | None,
+    resolutions: Sequence[Size] = (),
+    *,
+    plots: Path | None = None,
+    skip_unreadable: bool = False,
 ) -> EvaluationReport:
     """Evaluate a trained model, over all classes and by class.
 
@@ -20,6 +26,7 @@ def evaluate(
         data_name: The data set; None for the one that the model was trained on.
         resolutions: Image sizes to evaluate the model at as well, batch-norm statistics recalibrated for each. The
             result is then written as resolutions.json beside the model.
+        plots: Folder for pictures of the errors, as `draw_errors` writes them; by default there are none.
         skip_unreadable: Leave out images that cannot be read.
 
     Returns:
@@ -39,6 +46,7 @@ def evaluate(
         metric=model.task.metric,
         evaluation=model.evaluate(data),
         resolutions={other.main.net.arch.resolution: other.evaluate(data) for other in resized},
+        errors=draw_errors(model, data, plots) if plots else None,
     )
     if resized:
         write_json(RetrainFolder(path.parent).resolutions, report.to_dict())

@@ -11,6 +11,7 @@ from ..arch.arch import MAX_RESOLUTION
 from ..data.base import BatchRequest, Data
 from ..data.boxes import BoxSplit
 from ..data.labels import class_labels
+from ..data.objects import BOX, CLASS
 from ..data.registry import load_data
 from ..data.summary import DataSummary, summarise
 from ..experiment.box_picture import LabelledBox, draw_boxes, picture_sheet
@@ -98,8 +99,10 @@ def _pictures(data: Data, resolution: Size | None) -> list[tuple[str, Any]]:
     for index, (pixels, objects) in zip(indices, shown, strict=True):
         height, width = pixels.shape[:2]
         boxes = []
-        for label, x1, y1, x2, y2 in objects[:, :5].tolist():
-            boxes.append(LabelledBox(data.classes[int(label)], (x1 * width, y1 * height, x2 * width, y2 * height)))
+        for row in objects.tolist():
+            x1, y1, x2, y2 = row[BOX]
+            corners = (x1 * width, y1 * height, x2 * width, y2 * height)
+            boxes.append(LabelledBox(data.classes[int(row[CLASS])], corners))
         files = train.image_files if isinstance(train, BoxSplit) else ()
         caption = Path(files[index].path).name if files else f"image {index}"
         if resolution is None:

@@ -89,6 +89,7 @@ def _metrics(training: Retraining, scores: _Scores) -> RetrainMetrics:
         ap50=scores.test.get("ap50"),
         by_class=scores.test["by_class"],
         chance=scores.test.get("chance"),
+        detection=scores.test.get("detection"),
         train_accuracy=scores.train_accuracy,
         cost=cost(arch),
         seconds=last_record(RetrainFolder(training.plan.folder).log)["seconds"],

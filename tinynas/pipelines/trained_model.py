@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..arch.cost import Cost, cost
-from ..data.base import Data
+from ..data.base import Data, Split
 from ..early_exit.model import EarlyExitModel, worst_case_cost
 from ..early_exit.model_file import has_early_exits, read_early_exits
 from ..experiment.evaluation_report import Evaluation
@@ -59,6 +59,10 @@ class TrainedModel(Protocol):
 
     def evaluate(self, data: Data) -> Evaluation:
         """Return the metrics on the test split, then the cost; with early exits, MACs are those of an average image."""
+        ...
+
+    def predictions(self, data: Data, split: Split) -> tuple[list[Any], list[Any]]:
+        """Return the predictions on a split of the data set, and the truths, as `Task.predict` does."""
         ...
 
     def resized(self, resolution: Size, data: Data) -> "TrainedModel":
@@ -115,6 +119,10 @@ class TrainedNetwork(TrainedModel):
         metrics = self.task.evaluate(net, net.arch, data, data.test)
         return Evaluation(**metrics, macs=self.cost().macs, cost=self.cost())
 
+    def predictions(self, data: Data, split: Split) -> tuple[list[Any], list[Any]]:
+        net = self.model.net.to(device())
+        return self.task.predict(net, net.arch, data, split.to(device()))
+
     def resized(self, resolution: Size, data: Data) -> "TrainedNetwork":
         arch = self.model.net.arch
         net = build(replace(arch, resolution=resolution)).to(device())
@@ -148,18 +156,27 @@ class TrainedEarlyExits(TrainedModel):
         return worst_case_cost(self.model)
 
     def evaluate(self, data: Data) -> Evaluation:
-        arch, exits, data = self.main.net.arch, self.model.exits.to(device()), data.to(device())
+        predictions, truths, macs = self._run(data, data.test)
+        metrics = self.task.metrics(predictions, truths, data.classes)
+        return Evaluation(**metrics, macs=macs / len(predictions), cost=self.cost())
+
+    def predictions(self, data: Data, split: Split) -> tuple[list[Any], list[Any]]:
+        predictions, truths, _ = self._run(data, split)
+        return predictions, truths
+
+    def _run(self, data: Data, split: Split) -> tuple[list[Any], list[Any], float]:
+        """Return the predictions on a split, the truths, and the MACs of all images."""
+        exits = self.model.exits.to(device())
         macs = exits.macs(self.model.example())
         predictions: list[Any] = []
         truths: list[Any] = []
-        total = 0
-        for images, labels in data.evaluation_batches(data.test, self.model.resolution):
+        total = 0.0
+        for images, labels in data.evaluation_batches(split.to(device()), self.model.resolution):
             output = exits(images, threshold=self.model.threshold)
-            predictions.extend(self.task.decode(output.logits.cpu(), arch))
+            predictions.extend(self.task.decode(output.logits.cpu(), self.main.net.arch))
             truths.extend(self.task.ground_truth(labels, len(images)))
             total += sum(macs[number] for number in output.exits.tolist())
-        metrics = self.task.metrics(predictions, truths, data.classes)
-        return Evaluation(**metrics, macs=total / len(predictions), cost=self.cost())
+        return predictions, truths, total
 
     def resized(self, resolution: Size, data: Data) -> "TrainedEarlyExits":
         raise InputError(

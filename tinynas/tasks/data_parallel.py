@@ -7,6 +7,7 @@ from torch import nn
 
 from ..arch.arch import Arch
 from ..data.base import Data, Split
+from ..data.labels import original_pixels
 from ..data.subset import SubsetSplit
 from ..utils.distributed import gather, rank, world_size
 from .task import Task
@@ -40,4 +41,4 @@ def evaluate_together(task: Task, model: nn.Module, arch: Arch, data: Data, spli
         of_process, place = parts[position % world_size()], position // world_size()
         predictions.append(of_process[0][place])
         truths.append(of_process[1][place])
-    return task.metrics(predictions, truths, data.classes)
+    return task.metrics(predictions, truths, data.classes, original_pixels(split))

@@ -8,22 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
-from ..arch.cost import quick_cost
+from ..arch.detector_head import SIDES
 from ..data.base import EVALUATION_BATCH, Data, Split
+from ..data.labels import original_pixels
 from ..data.transforms import center_crop, stretch
 from ..utils.distributed import device
 from ..utils.errors import InputError
 from ..utils.sizes import Size
+from .average_precision import average_precision, detection_figures
+from .cache_batch import images_in_cache
 from .chance import Chance, chance_level, standard_error
 from .detection import Detections, DetectorWithNMS, detections
 from .detection_loss import DetectionDistillationLoss, DetectionLoss
 from .losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss, balanced_class_weights
-from .metrics import accuracy_by_class, accuracy_of, average_precision, confusion, mean_accuracy
+from .matching import match, voc_precision
+from .metrics import accuracy_by_class, accuracy_of, confusion, mean_accuracy
 
 _TOP_CLASSES = 3  # listed in a description of an image
-_CPU_BYTES = 16 * 2**20  # of a batch's largest feature maps: larger ones do not stay in the CPU's caches
-_BYTES = 4  # of a float
-_BLOCK = 16  # images that the fused kernels run at once, at most
 
 
 class Task(ABC):
@@ -63,13 +64,16 @@ class Task(ABC):
 
     @abstractmethod
     def ground_truth(self, labels: Tensor, images: int) -> list[Any]:
-        """Return the true class index, or objects (M, 5), of each of a batch's images."""
+        """Return the true class index, or objects (M, 7), of each of a batch's images."""
 
     @abstractmethod
-    def metrics(self, predictions: list[Any], truths: list[Any], classes: Sequence[str]) -> dict[str, Any]:
+    def metrics(
+        self, predictions: list[Any], truths: list[Any], classes: Sequence[str], pixels: Tensor | None = None
+    ) -> dict[str, Any]:
         """Return "accuracy", and "by_class" by class name, in percent, and what else the task reports.
 
-        A class that does not occur in the truths has None.
+        A class that does not occur in the truths has None. `pixels` are width times height of every original image,
+        (N,), for figures by the size of objects.
         """
 
     @abstractmethod
@@ -125,7 +129,7 @@ class Task(ABC):
     ) -> dict[str, Any]:
         """Return the metrics of a model of this arch on a split; arguments are as in `predict`."""
         predictions, truths = self.predict(model, arch, data, split, batch_size=batch_size)
-        return self.metrics(predictions, truths, data.classes)
+        return self.metrics(predictions, truths, data.classes, original_pixels(split))
 
     @torch.no_grad()
     def predict(
@@ -151,16 +155,6 @@ class Task(ABC):
     ) -> float:
         """Return the task's metric over all classes, in percent, of a model of this arch on a split."""
         return float(self.evaluate(model, arch, data, split, batch_size=batch_size)["accuracy"])
-
-
-def images_in_cache(arch: Arch) -> int:
-    """Return the number of images whose feature maps take 16 MiB in the widest layer: 1 to 15, or a multiple of 16.
-
-    Twice as fast as 250 images on networks of 65M MACs (AMD Zen 4): larger tensors leave the caches, and glibc returns
-    those over 32 MiB to the operating system, which then has to map and clear new pages for every layer.
-    """
-    images = _CPU_BYTES // (_BYTES * quick_cost(arch).peak_sram)
-    return images // _BLOCK * _BLOCK or max(1, images)
 
 
 class Classification(Task):
@@ -191,7 +185,9 @@ class Classification(Task):
         truths: list[int] = labels.tolist()
         return truths
 
-    def metrics(self, predictions: list[int], truths: list[int], classes: Sequence[str]) -> dict[str, Any]:
+    def metrics(
+        self, predictions: list[int], truths: list[int], classes: Sequence[str], pixels: Tensor | None = None
+    ) -> dict[str, Any]:
         counts = confusion(torch.tensor(predictions), torch.tensor(truths), len(classes))
         by_class = accuracy_by_class(counts)
         return {
@@ -231,7 +227,7 @@ class Classification(Task):
 
 
 class Detection(Task):
-    """Boxes and their classes: outputs (N, P, 5 + classes) as of `DetectionHead`, labels (M, 6), a row an object."""
+    """Boxes and their classes: outputs (N, P, 4 + classes) as of `DetectionHead`, labels (M, 8), a row an object."""
 
     name = "detect"
     metric = "mAP"
@@ -246,21 +242,24 @@ class Detection(Task):
             raise InputError(
                 f"class weights are for classification, but the network detects; remove --class-weights {class_weights}"
             )
-        return DetectionLoss(arch.detector, label_smoothing)
+        return DetectionLoss(arch, label_smoothing)
 
     def distillation_loss(self, temperature: float = 1.0) -> DetectionDistillationLoss:
         return DetectionDistillationLoss(temperature)
 
     def decode(self, outputs: Tensor, arch: Arch) -> list[Detections]:
-        return detections(outputs, arch.detector, arch.height)
+        return detections(outputs, arch)
 
     def ground_truth(self, labels: Tensor, images: int) -> list[Tensor]:
         return [labels[labels[:, 0] == i, 1:] for i in range(images)]
 
-    def metrics(self, predictions: list[Detections], truths: list[Tensor], classes: Sequence[str]) -> dict[str, Any]:
-        precision = average_precision(predictions, truths, len(classes))
-        by_class = dict(zip(classes, precision.by_class, strict=True))
-        return {"accuracy": precision.map, "ap50": precision.ap50, "by_class": by_class}
+    def metrics(
+        self, predictions: list[Detections], truths: list[Tensor], classes: Sequence[str], pixels: Tensor | None = None
+    ) -> dict[str, Any]:
+        coco = average_precision(predictions, truths, len(classes), pixels)
+        figures = detection_figures(coco, voc_precision(match(predictions, truths, len(classes))), classes)
+        by_class = dict(zip(classes, coco.by_class, strict=True))
+        return {"accuracy": coco.map, "ap50": coco.ap50, "by_class": by_class, "detection": figures}
 
     def chance(self, labels: Tensor, classes: Sequence[str]) -> None:
         return None
@@ -269,16 +268,16 @@ class Detection(Task):
         return None
 
     def num_classes(self, outputs: Tensor) -> int:
-        return outputs.shape[-1] - 5
+        return outputs.shape[-1] - SIDES
 
     def convert(self, arch: Arch) -> Arch:
         return arch.as_detector()
 
     def check_teacher(self, teacher: Arch, student: Arch) -> None:
-        if teacher.task == self.name and teacher.detector.anchors != student.detector.anchors:
+        if teacher.task == self.name and teacher.tapped_strides() != student.tapped_strides():
             raise InputError(
-                f"teacher and network must have the same anchors: the teacher has {teacher.detector.anchors}, the "
-                f"network {student.detector.anchors}; choose a teacher trained on the same data set"
+                f"teacher and network must predict at the same positions: the teacher reads the feature maps of the "
+                f"strides {teacher.tapped_strides()}, the network {student.tapped_strides()}; choose another teacher"
             )
 
     def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
@@ -290,7 +289,7 @@ class Detection(Task):
         """Return the boxes, left, top, right and bottom in pixels, with their classes and scores."""
         height, width = size
         sides = torch.tensor([width, height, width, height])
-        (of_image,) = detections(outputs, arch.detector, arch.height, threshold=threshold)
+        (of_image,) = detections(outputs, arch, threshold=threshold)
         boxes = []
         for box, score, index in zip(of_image.boxes * sides, of_image.scores, of_image.classes, strict=True):
             boxes.append({"class": classes[index], "score": float(score), "box": box.tolist()})

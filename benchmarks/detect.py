@@ -8,13 +8,11 @@ four other image sizes as well, its batch-norm statistics recalibrated.
 Takes about 4 hours on one core. Writes the table `detection` of docs/results/detection.md.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from common.cells import Cells
 from common.command import run_benchmark
 from common.paths import PICTURES, SCRATCH, model_in, slug
@@ -25,18 +23,17 @@ from common.training_time import epoch_times, relative_time
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from PIL import Image
 
 from tinynas import Arch, Budget, cost, load_space
 from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig
 from tinynas.models.model_file import read_model
+from tinynas.pipelines.detection_picture import detection_picture
 from tinynas.pipelines.evaluate import evaluate
 from tinynas.pipelines.planning import default_config
-from tinynas.pipelines.predict import draw_boxes
-from tinynas.tasks.detection import Detections, detections
 from tinynas.tasks.registry import fit_to_data
+from tinynas.utils.io import write
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import format_count
 
@@ -210,32 +207,9 @@ def draw_curve(axes: Axes, label: str, values: np.ndarray) -> None:
 
 
 def draw_examples(cell: str) -> None:
-    """Draw four test images: ground truth above, the network's detections below."""
-    model = read_model(model_in(folder_of(cell)))
-    data, arch = load_data(DATA), model.net.arch
-    images, objects = next(iter(data.evaluation_batches(data.test, arch.resolution, 4)))
-    with torch.no_grad():
-        predicted = detections(model.net(images), arch, threshold=0.3)
-    figure = Figure(figsize=(10, 5.2), dpi=150, layout="constrained")
-    axes = figure.subplots(2, 4)
-    for number in range(4):
-        pixels, truth = data.test.read(number), objects[objects[:, 0] == number]
-        known = Detections(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
-        for row, boxes in enumerate((known, predicted[number])):
-            axes[row, number].imshow(picture_of(pixels, boxes, data.classes))
-            axes[row, number].axis("off")
-    axes[0, 0].set_title("ground truth", loc="left", fontsize=9)
-    axes[1, 0].set_title(cell, loc="left", fontsize=9)
-    figure.savefig(PICTURES / "detect-examples.png")
-
-
-def picture_of(pixels: torch.Tensor, boxes: Detections, classes: tuple[str, ...]) -> np.ndarray:
-    """Return an image with boxes, scores and classes drawn on it, as pixels (H, W, 3)."""
-    entries = []
-    for corners, score, index in zip(boxes.boxes, boxes.scores, boxes.classes, strict=True):
-        box = (corners * pixels.shape[-1]).tolist()
-        entries.append({"class": classes[int(index)], "score": float(score), "box": box})
-    return np.array(Image.open(io.BytesIO(draw_boxes(pixels, entries, classes))))
+    """Draw test images with their objects, and the network's boxes."""
+    model, data = read_model(model_in(folder_of(cell))), load_data(DATA)
+    write(PICTURES / "detect-examples.png", detection_picture(model.net, data))
 
 
 if __name__ == "__main__":

@@ -108,6 +108,18 @@ def coco_folder(root, images="{part}2017", files="instances_{part}2017", train=1
     return root
 
 
+def yolo_folder(root, images="images/{part}", labels="labels/{part}", names=("dog", "cat"), **parts):
+    """A folder of YOLO's: each image but the last of a part has an object of the first class and one of the second."""
+    for part, count in parts.items():
+        folder = root / labels.format(part=part)
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            photograph(root / images.format(part=part) / f"{part}{number}.jpg")
+            lines = "0 0.25 0.5 0.5 1\n1 0.875 0.625 0.25 0.25\n" if number < count - 1 else ""
+            (folder / f"{part}{number}.txt").write_text(lines)
+    return root
+
+
 def object_rows(*objects):
     """Objects (M, 7) of an image, from (class, box, kind)."""
     return torch.tensor([[label, *box, 100, kind] for label, box, kind in objects]).reshape(-1, 7)

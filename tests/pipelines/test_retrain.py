@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from helpers import RECIPE, Interrupting, Quiet, model_of, overrides
 from tinynas import Supernet, build, load, load_arch
@@ -28,6 +29,8 @@ def test_retrain_trains_a_detector(detector_run, voc):
     assert metrics["metric"] == "mAP"
     assert metrics["ap50"] > 50
     assert set(metrics["by_class"]) == set(load_data(voc).classes)
+    with Image.open(detector_run / "retrain" / "plain" / "detections.png") as picture:
+        assert picture.width > 600
     both = json.loads((detector_run / "retrain" / "both" / "metrics.json").read_text())
     assert (both["netaug"], both["teacher"], both["macs"]) == (True, "supernet", metrics["macs"])
 

@@ -40,7 +40,7 @@ class Arch:
 
     Raises:
         InputError: A size is not a positive whole number, the resolution is over 2048 pixels, a stage is empty, a
-            residual block changes its channels or has a stride, a detector lacks stages of stride 16 and 32 or is not
+            residual block changes its channels or has a stride, a detector lacks a stride that its head reads or is not
             for square images, or the padding is unknown.
 
     Example:
@@ -170,7 +170,11 @@ class Arch:
         return self.head.taps(self.strides())
 
     def tapped_strides(self) -> tuple[int, ...]:
-        """Return the strides, in pixels, of the feature maps that the head reads, finest first."""
+        """Return the strides of the feature maps that the head reads.
+
+        Returns:
+            The strides in pixels, the finest first.
+        """
         strides = self.strides()
         return tuple([strides[stage] for stage in self.taps()])
 

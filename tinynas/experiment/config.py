@@ -14,7 +14,8 @@ from .netaug_settings import NETAUG, NetAug
 Config = TypeVar("Config")
 DATA_HELP = (
     "Data set: digits, mnist-5k, elpv, fashion-mnist, cifar10, cifar100, food101, flowers102, pets, cars, or "
-    "imagefolder:PATH with train/ and val/; for detection scattered-digits, scattered-fashion, voc:PATH or coco:PATH"
+    "imagefolder:PATH with train/ and val/; for detection scattered-digits, scattered-fashion, yolo:PATH, voc:PATH or "
+    "coco:PATH"
 )
 DATA_METAVAR = "NAME[:PATH]"
 SKIP_UNREADABLE_HELP = "Leave out images that cannot be read, instead of stopping"

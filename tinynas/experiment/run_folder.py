@@ -225,6 +225,7 @@ class RetrainFolder:
         best_model: The network of the best epoch so far, if that is kept.
         metrics: Its results; written last.
         model: The trained model.
+        picture: Of a detector, what it sees on test images.
         resolutions: The model evaluated at other image sizes.
     """
 
@@ -238,6 +239,7 @@ class RetrainFolder:
         self.best_model = path / "best.safetensors"
         self.metrics = path / "metrics.json"
         self.model = path / MODEL
+        self.picture = path / "detections.png"
         self.resolutions = path / "resolutions.json"
 
     @property

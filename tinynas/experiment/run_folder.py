@@ -16,7 +16,8 @@ runs/NAME/
   reproduction.json, reproduction.md    trainings of a paper beside the authors' figures
   candidates/        networks that a search without a supernet is training
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
-                     resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept
+                     resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept;
+                     detections.png, of a detector, test images with its boxes
   teacher-outputs/   outputs of teachers for training images, which retrainings share; it may be deleted
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """

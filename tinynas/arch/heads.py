@@ -121,6 +121,8 @@ def detector_head(head: AnyHead) -> DetectorHead:
 
 def _with_tuples(plain: object) -> dict[str, Any]:
     values = dict(check_mapping(plain, "head"))
+    if "anchors" in values:
+        raise InputError("the head has anchors, as detectors of earlier versions of tinynas; search and train again")
     for key, value in values.items():
         if isinstance(value, list):
             values[key] = tuple(value)

@@ -1,4 +1,4 @@
-"""Does NetAug help detectors? Scattered Fashion-MNIST at 96x96, two networks of the space `detect`, 3 seeds.
+"""Does NetAug help detectors? Scattered Fashion-MNIST at 96x96, the middle network of `detect` at two sizes, 3 seeds.
 
 All are trained for 20 epochs in batches of 32, with NetAug by its default schedule; "twice the epochs" is plain
 training for 40. AP50 and mAP on the test images; the difference to plain is paired by seed, with the 95% interval of
@@ -8,13 +8,11 @@ four other image sizes as well, its batch-norm statistics recalibrated.
 Takes about 4 hours on one core. Writes the table `detection` of docs/results/detection.md.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from common.cells import Cells
 from common.command import run_benchmark
 from common.paths import PICTURES, SCRATCH, model_in, slug
@@ -25,19 +23,17 @@ from common.training_time import epoch_times, relative_time
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from PIL import Image
 
-from tinynas import Arch, Budget, cost
-from tinynas.arch.zoo import shipped_spaces
+from tinynas import Arch, Budget, cost, load_space
+from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig
 from tinynas.models.model_file import read_model
+from tinynas.pipelines.detection_picture import detection_picture
 from tinynas.pipelines.evaluate import evaluate
 from tinynas.pipelines.planning import default_config
-from tinynas.pipelines.predict import draw_boxes
-from tinynas.pipelines.run_supernet import space_for
-from tinynas.study.feasible import Feasible
-from tinynas.tasks.detection import Detections, detections
+from tinynas.tasks.registry import fit_to_data
+from tinynas.utils.io import write
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.units import format_count
 
@@ -47,31 +43,26 @@ BATCH_SIZE = 32
 SEEDS = range(3)
 RESOLUTION = 96
 RESOLUTIONS = (64, 80, 96, 112, 128)  # at which networks are evaluated
+HEAD_WIDTHS = (24, 32, 40, 48, 56, 64)  # channels
 SIZES = {"2M": 2_000_000, "6M": 6_000_000}  # MACs at RESOLUTION
 ROWS = {
     "plain": {},
     "plain, equal passes": {"epochs": 2 * EPOCHS},
-    "NetAug": {"netaug": True, "init": "kaiming-uniform"},
+    "NetAug": {"netaug": True},
 }
 LABELS = {"plain, equal passes": "plain, twice the epochs", "NetAug": "NetAug (the default)"}
 METRICS = ("ap50", "accuracy", "train_accuracy")  # the accuracy of a detector is its mAP
-CAPTION = (
-    "Plain rows start from `kaiming-normal` weights, NetAug's rows from `kaiming-uniform` weights: their difference to "
-    "plain is the effect of NetAug and of the initial weights together."
-)
 
 
 def choose_arch(size: str) -> dict:
-    """Return, of 2,000 random networks within a budget, the one of the most MACs, as plain data."""
-    space = replace(space_for(load_data(DATA), shipped_spaces()["detect"], "detect"), resolution=(RESOLUTION,))
-    feasible, rng = Feasible(space=space, budget=Budget(macs=SIZES[size])), np.random.default_rng(0)
-    largest, most = None, 0
-    for _ in range(2000):
-        arch = feasible.space.sample(rng)
-        if most < cost(arch).macs <= SIZES[size]:
-            largest, most = arch, cost(arch).macs
-    assert largest is not None, "some of so many random networks are within the budget"
-    return largest.to_dict()
+    """Return the middle network of the space, scaled by hand to a budget, its head as wide as fits, as plain data."""
+    space = fit_to_data(load_space("detect"), load_data(DATA))
+    arch = scale_to(replace(space.middle(), resolution=RESOLUTION), Budget(macs=SIZES[size]))
+    for width in HEAD_WIDTHS:
+        wider = replace(arch, head=replace(arch.detector, width=max(width, arch.detector.width)))
+        if cost(wider).macs <= SIZES[size]:
+            arch = wider
+    return arch.to_dict()
 
 
 def cell_name(size: str, name: str, seed: int) -> str:
@@ -136,7 +127,7 @@ def tables(cells: dict) -> list[Table]:
                 rows.append(row)
     columns = ["MACs", "training", "seeds", "AP50", "mAP", "mAP, train", "AP50's difference to plain", "training time"]
     columns.append("fewer MACs at plain's AP50")
-    return [Table(page="detection", name="detection", columns=columns, rows=rows, caption=CAPTION)]
+    return [Table(page="detection", name="detection", columns=columns, rows=rows)]
 
 
 def training_figures(cells: Mapping, size: str, name: str, trained: Mapping[int, dict]) -> list[str]:
@@ -216,32 +207,9 @@ def draw_curve(axes: Axes, label: str, values: np.ndarray) -> None:
 
 
 def draw_examples(cell: str) -> None:
-    """Draw four test images: ground truth above, the network's detections below."""
-    model = read_model(model_in(folder_of(cell)))
-    data, arch = load_data(DATA), model.net.arch
-    images, objects = next(iter(data.evaluation_batches(data.test, arch.resolution, 4)))
-    with torch.no_grad():
-        predicted = detections(model.net(images), arch.detector, arch.resolution, threshold=0.3)
-    figure = Figure(figsize=(10, 5.2), dpi=150, layout="constrained")
-    axes = figure.subplots(2, 4)
-    for number in range(4):
-        pixels, truth = data.test.read(number), objects[objects[:, 0] == number]
-        known = Detections(truth[:, 2:], torch.ones(len(truth)), truth[:, 1].long())
-        for row, boxes in enumerate((known, predicted[number])):
-            axes[row, number].imshow(picture_of(pixels, boxes, data.classes))
-            axes[row, number].axis("off")
-    axes[0, 0].set_title("ground truth", loc="left", fontsize=9)
-    axes[1, 0].set_title(cell, loc="left", fontsize=9)
-    figure.savefig(PICTURES / "detect-examples.png")
-
-
-def picture_of(pixels: torch.Tensor, boxes: Detections, classes: tuple[str, ...]) -> np.ndarray:
-    """Return an image with boxes, scores and classes drawn on it, as pixels (H, W, 3)."""
-    entries = []
-    for corners, score, index in zip(boxes.boxes, boxes.scores, boxes.classes, strict=True):
-        box = (corners * pixels.shape[-1]).tolist()
-        entries.append({"class": classes[int(index)], "score": float(score), "box": box})
-    return np.array(Image.open(io.BytesIO(draw_boxes(pixels, entries, classes))))
+    """Draw test images with their objects, and the network's boxes."""
+    model, data = read_model(model_in(folder_of(cell))), load_data(DATA)
+    write(PICTURES / "detect-examples.png", detection_picture(model.net, data))
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ app.command()(retrain)
 @app.command("data")
 def inspect(
     source: Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")],
-    out: Annotated[Path, typer.Option(help="Contact sheet to write, a PNG.")] = Path("data.png"),
+    out: Annotated[Path, typer.Option(help="PNG to write: images of each class, or with boxes.")] = Path("data.png"),
     resolution: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Pixels of the images, 96 or 96x160. Default: their own, at most 96."),
+        typer.Option(metavar="SIZE", help="Image size, 96 or 96x160. Default: their own; of classifiers at most 96."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from tinynas.data.base import Batch
-from tinynas.tasks.detection import Detections, anchor_grid
-from tinynas.tasks.detection_loss import assign_anchors
+from tinynas.tasks.assignment import pad_objects
+from tinynas.tasks.detection import Detections, positions_of
 
 NUM_CLASSES = 3
 OBJECTS = torch.tensor(  # image, class, box
@@ -24,17 +24,17 @@ def detection_batch(arch, objects=OBJECTS, images=3):
 
 
 def perfect_outputs(arch, objects, images=3):
-    """Outputs that say exactly what the objects are, at every prediction that is assigned to one."""
-    at = anchor_grid(arch.detector, arch.resolution)
-    outputs = torch.zeros(images, len(at.cell), 5 + NUM_CLASSES)
+    """Outputs that say exactly what the objects are, at up to ten positions within each."""
+    at = positions_of(arch, arch.resolution)
+    outputs = torch.zeros(images, len(at.centre), 4 + NUM_CLASSES)
     outputs[..., 4:] = -12
-    chosen, which = assign_anchors(objects, at)
-    for place, row in zip(chosen, objects[which], strict=True):
-        centre, sides = (row[2:4] + row[4:6]) / 2, row[4:6] - row[2:4]
-        inside = ((centre - at.corner[place]) / at.cell[place] + 0.5) / 2
-        outputs[int(row[0]), place, :2] = inside.clamp(1e-6, 1 - 1e-6).logit()
-        outputs[int(row[0]), place, 2:4] = (((sides - 1e-3) / at.anchor[place]).sqrt() / 2).clamp(max=1 - 1e-6).logit()
-        outputs[int(row[0]), place, 4] = outputs[int(row[0]), place, 5 + int(row[1])] = 12
+    candidates = pad_objects(objects, images, at).candidates
+    for image in range(images):
+        for row, places in zip(objects[objects[:, 0] == image], candidates[image], strict=False):
+            distances = torch.cat([at.centre - row[2:4], row[4:6] - at.centre], 1) / at.stride
+            within = (places & (distances > 0.1).all(1)).nonzero().flatten()[:10]
+            outputs[image, within, :4] = (distances[within] - 0.01).expm1().log()
+            outputs[image, within, 4 + int(row[1])] = 12
     return outputs
 
 
@@ -105,6 +105,18 @@ def coco_folder(root, images="{part}2017", files="instances_{part}2017", train=1
         (root / "annotations" / f"{files.format(part=part)}.json").write_text(json.dumps(document))
         for image in document["images"]:
             photograph(root / images.format(part=part) / image["file_name"])
+    return root
+
+
+def yolo_folder(root, images="images/{part}", labels="labels/{part}", names=("dog", "cat"), **parts):
+    """A folder of YOLO's: each image but the last of a part has an object of the first class and one of the second."""
+    for part, count in parts.items():
+        folder = root / labels.format(part=part)
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            photograph(root / images.format(part=part) / f"{part}{number}.jpg")
+            lines = "0 0.25 0.5 0.5 1\n1 0.875 0.625 0.25 0.25\n" if number < count - 1 else ""
+            (folder / f"{part}{number}.txt").write_text(lines)
     return root
 
 

@@ -87,7 +87,7 @@ def step(kind: str, dtype: torch.dtype = torch.float64, *, synchronised: bool = 
     if kind.startswith("detect"):
         space, data = SearchSpace.from_dict(DETECTORS), box_data()
         distillation = 1.0 if kind == "detect, soft" else 0.0
-        loss = DetectionLoss(space.max().detector, label_smoothing=0.1)
+        loss = DetectionLoss(space.max(), label_smoothing=0.1)
         objective = SandwichObjective(space, loss, DetectionDistillationLoss(2.0), distillation=distillation)
     supernet = Supernet(space)
     with torch.no_grad():

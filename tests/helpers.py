@@ -71,7 +71,7 @@ DETECTORS = {
         {"depth": [1, 2], "width": [8, 16], "kernel": 3, "expand": [1, 2], "stride": 2},
         {"width": [8, 16], "kernel": 3, "act": "hswish", "stride": 1},
     ],
-    "head": {"width": [8, 12], "kernel": [3, 5], "anchors": [0.2, 0.3, 0.4, 0.3, 0.6, 0.6, 0.9, 0.5]},
+    "head": {"width": [8, 12], "levels": 3, "convs": [1, 2], "kernel": [3, 5]},
 }
 
 TINY = Arch(  # few tensors and little metadata: a small file

@@ -11,7 +11,7 @@ from tinynas.models.network import fold
 
 FUSED = {"Clip", "Relu", "HardSwish", "HardSigmoid"}  # activations run within the layer before them
 ALIASES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"}
-JOINS = {"Concat"}  # its operands lie where they are, and are the output together
+JOINS = {"Concat"}  # its operands are outputs of the network, which lie where they are to the end
 IN_PLACE = {"Add", "Mul", "Softmax"}  # write over an operand that is not needed any more
 
 
@@ -41,12 +41,14 @@ def buffers(arch):
     nodes, shapes, image = exported(arch)
     uses = [name for _, reads, _ in nodes for name in reads]
     crops = {written for kind, _, written in nodes if kind == "Slice"}
-    at, sizes, steps = {image: 0}, [prod(shapes[image])], []
+    at, sizes, steps, kept = {image: 0}, [prod(shapes[image])], [], set()
     for i, (kind, reads, written) in enumerate(nodes):
         reads = [name for name in reads if name in at]  # the others are weights
         later = {name for _, names, _ in nodes[i + 1 :] for name in names}
         free = [name for name in reads if not any(at.get(other) == at[name] for other in later)]
-        if kind in ALIASES or (kind in FUSED and uses.count(reads[0]) == 1):
+        if kind in JOINS:
+            kept |= {at[name] for name in reads}
+        if kind in ALIASES | JOINS or (kind in FUSED and uses.count(reads[0]) == 1):
             at[written] = at[reads[0]]
             continue
         if kind == "Slice" and reads[0] in crops:  # rows, then columns: one crop
@@ -54,12 +56,16 @@ def buffers(arch):
             sizes[at[written]] = prod(shapes[written])
             continue
         same = [name for name in free if shapes[name] == shapes[written]]
-        if kind in JOINS or (kind in IN_PLACE and same):
-            at[written] = at[(same or reads)[-1]]
+        if kind in IN_PLACE and same:
+            at[written] = at[same[-1]]
         else:
             at[written] = len(sizes)
             sizes.append(prod(shapes[written]))
         steps.append(Op(frozenset(at[name] for name in reads), at[written]))
+    written = set()
+    for i, step in enumerate(steps):
+        steps[i] = step._replace(reads=step.reads | (kept & written))
+        written.add(step.writes)
     return steps, sizes
 
 

@@ -108,7 +108,7 @@ def macs_text(arch: Arch) -> str:
 
 def label_loss(arch: Arch) -> Loss[Any]:
     """Return the loss on labels of networks for an arch's task."""
-    return DetectionLoss(arch.detector) if arch.task == "detect" else CrossEntropyLoss()
+    return DetectionLoss(arch) if arch.task == "detect" else CrossEntropyLoss()
 
 
 def only(arch: Arch, rng: np.random.Generator) -> list[Arch]:

@@ -122,7 +122,8 @@ def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
     screen.table(f"Retrained: {folder.name}", [row], left=0)
     advice = "check the labels, or train for more --epochs or with another --lr"
     warn_if_untrained(screen, metrics.metric, metrics.accuracy, metrics.chance, split="test", advice=advice)
-    screen.note(f"written to {folder}: model.safetensors, metrics.json")
+    picture = ", detections.png" if metrics.detection is not None else ""
+    screen.note(f"written to {folder}: model.safetensors, metrics.json{picture}")
 
 
 def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:

@@ -87,6 +87,20 @@ def test_as_detector_keeps_a_classifiers_backbone(name):
     assert augment(detector).min() == detector
 
 
-def test_as_detector_refuses_a_network_without_the_strides(space):
-    with pytest.raises(InputError, match=r"stage of stride 16 and a last stage of stride 32, but the strides are \["):
-        space.max().as_detector()
+def test_as_detector_reads_the_feature_maps_of_up_to_three_strides(space):
+    arch = space.max()
+    assert arch.strides() == [2, 2]
+    detector = arch.as_detector()
+    assert (detector.head.levels, detector.tapped_strides()) == (1, (2,))
+    assert load_arch("mcunet-in3").as_detector().tapped_strides() == (8, 16, 32)
+    with pytest.raises(
+        InputError, match=r"reads the feature map of stride 1, but the strides of the stages are \[2, 2"
+    ):
+        replace(arch, head=replace(detector.head, levels=2))
+
+
+def test_arch_with_the_anchors_of_earlier_versions_is_refused(detectors):
+    plain = detectors.min().to_dict()
+    plain["head"] = {"width": 8, "kernel": 3, "act": "relu6", "anchors": [0.1, 0.1, 0.5, 0.5]}
+    with pytest.raises(InputError, match="the head has anchors, as detectors of earlier versions"):
+        Arch.from_dict(plain)

@@ -116,12 +116,22 @@ def test_layers_of_a_block_with_squeeze_excite_and_shortcut():
     ]
 
 
-def test_layers_of_a_detector_resize_straight_to_the_fine_map(detectors):
+def test_layers_of_a_detector_resize_straight_to_the_finer_map(detectors):
     arch = replace(detectors.min(), resolution=72)  # 5x5 pixels at stride 16, 3x3 at stride 32
     layers = layers_of(arch)
     assert Layer("RESIZE_NEAREST_NEIGHBOR", 3, 8, 5, 8) in layers
     assert Layer("ADD", 5, 8, 5, 8) in layers
-    assert layers.count(Layer("CONV_2D", 3, 8, 3, 2 * (5 + 3))) == 1
+    assert layers.count(Layer("CONV_2D", 3, 8, 3, 4)) == layers.count(Layer("CONV_2D", 5, 8, 5, 4)) == 1
+    assert layers.count(Layer("CONV_2D", 3, 8, 3, 3)) == layers.count(Layer("CONV_2D", 5, 8, 5, 3)) == 1
+
+
+def test_layers_of_a_space_with_heads_of_different_maps_include_those_of_its_archs(detectors, rng):
+    space = replace(detectors, head=replace(detectors.head, levels=(1, 2, 4)))
+    listed = set(layers_of_space(space))
+    archs = [space.sample(rng) for _ in range(60)]
+    assert {arch.head.levels for arch in archs} == {1, 2, 4}
+    for arch in archs:
+        assert set(layers_of(arch)) <= listed
 
 
 def test_layers_of_a_shipped_space_include_those_of_its_archs(shipped_space, rng):

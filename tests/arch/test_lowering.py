@@ -145,13 +145,13 @@ def test_extension_is_counted_in_executed_macs_only():
     assert (even.num_weights, even.num_stored_weights) == (36, 64)
 
 
-def test_lower_of_a_detector_has_two_outputs(detectors):
+def test_lower_of_a_detector_has_two_outputs_for_each_map(detectors):
     arch = replace(detectors.max(), resolution=48)
     network = lower(arch)
-    channels = arch.detector.per_cell * (5 + arch.classes)
-    assert [output.shape for output in network.outputs] == [(1, 3, 3, channels), (1, 2, 2, channels)]
+    shapes = [(1, side, side, channels) for side in (2, 3, 6) for channels in (4, arch.classes)]
+    assert [output.shape for output in network.outputs] == shapes
     kinds = Counter(operator.kind for operator in network.operators)
-    assert kinds["RESIZE_NEAREST_NEIGHBOR"] == 1
+    assert kinds["RESIZE_NEAREST_NEIGHBOR"] == 2
     assert kinds["MUL"] == kinds["MEAN"]  # of squeeze-excite only
 
 

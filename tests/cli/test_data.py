@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from PIL import Image
 
+from boxes import yolo_folder
 from helpers import ROOT, SMALL, Interrupting
 from pictures import fill
 
@@ -59,9 +61,47 @@ def test_data_command_gives_json(tinynas, folder):
         "stored": {"RGB PNG": 28},
         "converted": {},
         "left_out": [],
+        "notes": [],
         "warnings": [],
+        "boxes": None,
         "picture": "data.png",
     }
+
+
+def test_data_command_shows_boxes(tinynas, tmp_path):
+    folder = yolo_folder(tmp_path / "set", "images", "labels", all=20)
+    (folder / "labels" / "all0.txt").write_text("0 0.5 0.5 0.5 0.5\n1 0.9 0.5 0.4 0.5\n1 1.5 0.5 0.2 0.2\n")
+    (folder / "data.yaml").write_text("train: images\nnames: [dog, cat]\n")
+    code, out, err = tinynas("data", "yolo:set", "--out", "sheet.png")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "Objects of each class",
+        "class  train  search-val  test",
+        "dog       14           2     3",
+        "cat       14           2     3",
+        f"data: yolo:{folder}: 2 classes; images: 14 train, 2 search-val, 4 test",
+        "  14 objects of each class in train",
+        "  boxes: 28 small (under 32x32 pixels), 0 medium, 0 large (from 96x96 on) in train; 4, 0 and 0 in search-val; "
+        "6, 0 and 0 in test",
+        "  shorter sides of boxes: median 40% of the image's; 90% are from 25% to 50%",
+        "  images without objects: 0 train, 0 search-val, 1 test",
+        "  pixels: 40x20; stored as 20 RGB JPEG",
+        "  left out: boxes outside of their image: 1 (first: (1.4, 0.4, 1.6, 0.6) of cat on all0.jpg)",
+        "  note: there is no part to test on: 4 of 20 images, chosen at random and always the same, are the test split",
+        "  note: boxes that reached outside of their image, clipped: 1 "
+        "(first: (0.7, 0.25, 1.1, 0.75) of cat on all0.jpg)",
+        "  warning: train images that are in the test split as well: 14; test accuracy is too high",
+        "  warning: search-val images that are in the test split as well: 2; test accuracy is too high",
+        "picture: sheet.png",
+    ]
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.width == 3 * 452 + 12, "three of 440 pixels in a row"
+    code, out, _ = tinynas("data", "yolo:set", "--json", "--resolution", "16x64")
+    assert code == 0
+    boxes = json.loads(out)["boxes"]
+    assert boxes["sizes"]["test"] == {"small": 6, "medium": 0, "large": 0}
+    assert (boxes["resolution"], boxes["images_without"]["test"]) == ([16, 64], 1)
+    assert 0.4 < boxes["under_8_pixels"] < 0.6, "a quarter of 16 pixels has the second box of an image"
 
 
 def test_data_command_takes_any_name(tinynas, tmp_path):

@@ -124,5 +124,5 @@ def test_options_and_config_override_a_recipe(tinynas, small_recipe, tmp_path):
 
 def test_search_refuses_crops_of_images_with_boxes_before_it_writes(fails, tmp_path):
     message = fails("search", "--task", "detect", "--crop-scale", "0.1", "--run", "run")
-    assert "crop_scale is 0.1, but images with boxes are cropped around their boxes; remove it" in message
+    assert "crop_scale is 0.1, but images with boxes are magnified and moved instead; remove it" in message
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Valid folders of VOC and COCO with random damage: the right result, or an error of one line."""
+"""Valid folders of VOC, COCO and YOLO with random damage: the right result, or an error of one line."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from boxes import coco_folder, photograph, voc_folder
+from boxes import coco_folder, photograph, voc_folder, yolo_folder
 from tinynas.data.registry import load_data
 from tinynas.utils.errors import TinyNASError
 
@@ -24,7 +24,9 @@ def valid_folders(tmp_path_factory):
     folders = {
         "voc": voc_folder(root / "voc", train=5, val=3),
         "coco": coco_folder(root / "coco", train=5, val=3),
+        "yolo": yolo_folder(root / "yolo", train=5, val=3),
     }
+    (folders["yolo"] / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [dog, cat]\nnc: 2\n")
     for folder in folders.values():
         photograph(next(folder.rglob("train0.jpg")), 20, 40, orientation=6)
         photograph(next(folder.rglob("val0.jpg")), 40, 20, orientation=3)
@@ -58,7 +60,7 @@ def swap(files, rng):
 
 
 def change_bytes(files, rng):
-    file = rng.choice(files)
+    file = rng.choice([file for file in files if file.stat().st_size])
     content = bytearray(file.read_bytes())
     for place in rng.integers(len(content), size=3):
         content[place] = rng.integers(256)
@@ -67,7 +69,7 @@ def change_bytes(files, rng):
 
 def change_values(files, rng):
     """Replace a number or word of an annotation or list."""
-    file = rng.choice([file for file in files if file.suffix != ".jpg"])
+    file = rng.choice([file for file in files if file.suffix != ".jpg" and file.stat().st_size])
     if file.suffix == ".json":
         document = json.loads(file.read_bytes())
         records = document[rng.choice(list(document))]
@@ -107,7 +109,7 @@ def load_or_message(name, skip_unreadable):
 
 
 @pytest.mark.parametrize("damage", [cut, empty, remove, rename, swap, change_bytes, change_values])
-@pytest.mark.parametrize("kind", ["voc", "coco"])
+@pytest.mark.parametrize("kind", ["voc", "coco", "yolo"])
 def test_damaged_folders_give_valid_data_or_an_error_of_one_line(valid_folders, tmp_path, kind, damage):
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
@@ -123,9 +125,12 @@ def test_damaged_folders_give_valid_data_or_an_error_of_one_line(valid_folders, 
             assert len(message) < 1000
 
 
-@pytest.mark.parametrize("kind", ["voc", "coco"])
+@pytest.mark.parametrize("kind", ["voc", "coco", "yolo"])
 def test_folders_without_damage_are_read(valid_folders, kind):
     data = load_data(f"{kind}:{valid_folders[kind]}")
     assert sum(len(split) for split in data.splits.values()) == 8
-    assert torch.cat([split.labels for split in data.splits.values()]).shape[0] == {"voc": 16, "coco": 15}[kind]
+    assert (
+        torch.cat([split.labels for split in data.splits.values()]).shape[0]
+        == {"voc": 16, "coco": 15, "yolo": 12}[kind]
+    )
     check_data(data)

@@ -5,6 +5,7 @@ import torch
 
 import tinynas.data.loading
 from helpers import same_batches
+from tinynas.data.augmentation import DEFAULT_RANGES, AugmentationRanges
 from tinynas.data.base import BatchRequest, Data, Normalisation
 from tinynas.data.boxes import BoxSplit, targets
 from tinynas.data.cached import CachedSplit
@@ -46,8 +47,8 @@ def split_of(*objects, flip=False):
     return BoxSplit(read=ListedImages(images), objects=objects, flip=flip)
 
 
-def one_batch(split, indices, seed=None, strong=False, resolution=48):
-    wanted = BatchRequest(torch.tensor(indices), resolution, seed, strong)
+def one_batch(split, indices, seed=None, resolution=48, ranges=DEFAULT_RANGES):
+    wanted = BatchRequest(torch.tensor(indices), resolution, seed, ranges=ranges)
     ((images, labels),) = split.batches([wanted], AS_IT_IS)
     return images, labels
 
@@ -79,21 +80,34 @@ def test_box_split_without_a_seed_stretches_images_and_keeps_boxes():
         assert fits(images[int(image), 0], torch.tensor(box))
 
 
-@pytest.mark.parametrize("strong", [False, True])
-def test_box_split_augmentation_moves_boxes_with_their_pixels(strong):
+def test_box_split_augmentation_moves_boxes_with_their_pixels():
     split = split_of([LEFT, RIGHT], [RIGHT], [LEFT], flip=True)
-    sizes = []
-    for seed in range(0, 300, 3):
-        images, labels = one_batch(split, [0, 1, 2], seed, strong)
-        assert {0, 1, 2} == set(labels[:, 0].tolist()), "an image lost all its objects"
-        boxes = labels[:, 2:6]
-        assert (boxes >= 0).all()
-        assert (boxes <= 1).all()
+    sides = []
+    for seed in range(300):
+        images, labels = one_batch(split, [0, 1, 2], seed)
+        assert (labels[:, 2:6] >= 0).all()
+        assert (labels[:, 2:6] <= 1).all()
         assert all(fits(images[int(row[0]), 0], row[2:6]) for row in labels)
-        uncut = (boxes > 0.001).all(1) & (boxes < 0.999).all(1) & (labels[:, 1] == 1)
-        sizes += (labels[:, 4] - labels[:, 2])[uncut].tolist()
-    assert max(sizes) > 0.3, "never cropped"
-    assert (0.05 < min(sizes) < 0.12) if strong else (0.13 < min(sizes) < 0.19), "never zoomed out, or too far"
+        uncut = (labels[:, 2:6] > 0.001).all(1) & (labels[:, 2:6] < 0.999).all(1) & (labels[:, 1] == 1)
+        sides += (labels[:, 4] - labels[:, 2])[uncut].tolist()
+    assert 0.27 < max(sides) < 0.2 * 1.401, "never magnified, or too far"
+    assert 0.2 / 1.401 < min(sides) < 0.15, "never made smaller, or too far"
+
+
+def test_box_split_light_augmentation_reaches_half_as_far_and_mirrors_nothing():
+    split = split_of([RIGHT], flip=True)
+    light = AugmentationRanges(mirror=False, reach=0.5)
+    boxes = torch.cat([one_batch(split, [0], seed, ranges=light)[1][:, 2:6] for seed in range(200)])
+    sides = boxes[:, 2] - boxes[:, 0]
+    assert 1.1 < sides.max() / 0.2 < 1.4**0.5 + 0.001
+    assert boxes[:, 2].min() > 0.5, "the object is on the right side"
+
+
+def test_box_split_drops_objects_whose_centre_is_not_seen():
+    split = split_of([[0.0, 0.0, 0.0, 0.1, 0.1], [1.0, 0.45, 0.45, 0.55, 0.55]])
+    seen = [one_batch(split, [0], seed)[1] for seed in range(100)]
+    assert {len(labels) for labels in seen} == {1, 2}
+    assert all((labels[:, 1] == 1).any() for labels in seen)
 
 
 def test_box_split_completes_rows_of_class_and_box():
@@ -112,13 +126,12 @@ def test_box_split_completes_rows_of_class_and_box():
     assert unknown.pixels.isnan().all()
 
 
-@pytest.mark.parametrize("strong", [False, True])
-def test_box_split_augmentation_keeps_areas_and_kinds_with_their_objects(strong):
+def test_box_split_augmentation_keeps_areas_and_kinds_with_their_objects():
     rows = torch.tensor([[*LEFT, 810, OBJECT], [*RIGHT, 540, CROWD]])
     split = BoxSplit(read=split_of([LEFT, RIGHT]).read, objects=[rows], flip=True)
     kinds = set()
     for seed in range(20):
-        for _, number, *_, area, kind in one_batch(split, [0], seed, strong)[1].tolist():
+        for _, number, *_, area, kind in one_batch(split, [0], seed)[1].tolist():
             assert (area, kind) == ((810, OBJECT) if number == 0 else (540, CROWD))
             kinds.add(kind)
     assert kinds == {OBJECT, CROWD}
@@ -162,16 +175,6 @@ def test_box_split_mirrors_only_where_allowed():
     assert set(orders(True)) == {True, False}
 
 
-def test_box_split_strong_augmentation_makes_mosaics():
-    split = split_of([[0.0, 0.1, 0.1, 0.2, 0.2], [0.0, 0.4, 0.4, 0.5, 0.5]], [[1.0, 0.4, 0.4, 0.5, 0.5]] * 3)
-    most = {strong: [len(one_batch(split, [0], s, strong)[1]) for s in range(40)] for strong in (False, True)}
-    assert max(most[False]) == 2
-    assert max(most[True]) > 4
-    plain, _ = one_batch(split, [0])
-    whole = sum(torch.equal(one_batch(split, [0], seed, strong=True)[0], plain) for seed in range(40))
-    assert 2 < whole < 20, "half of the images should be no mosaics, and some of them left as they are"
-
-
 def test_box_split_drops_degenerate_boxes_and_keeps_the_others():
     split = split_of([[1.0, 0.5, 0.5, 0.5, 0.6], [2.0, 0.3, 0.3, 0.7, 0.7], [3.0, 0.2, 0.2, 0.201, 0.8]])
     for seed in range(20):
@@ -189,10 +192,11 @@ def test_box_split_surrounds_zoomed_out_images_with_mean_grey():
 
 def test_box_split_keeps_images_without_objects():
     split = split_of([], [LEFT], [])
-    for seed, strong in [(None, False), *((seed, strong) for seed in range(10) for strong in (False, True))]:
-        images, labels = one_batch(split, [0, 1, 2], seed, strong)
+    for seed in (None, *range(10)):
+        images, labels = one_batch(split, [0, 1, 2], seed)
         assert len(images) == 3
-        assert strong or (labels.shape == (1, 8) and labels[0, 0] == 1)
+        assert labels.shape == (1, 8)
+        assert labels[0, 0] == 1
     images, labels = one_batch(split, [0, 2], 7)
     assert labels.shape == (0, 8)
     assert targets([]).shape == (0, 8)
@@ -204,7 +208,7 @@ def test_box_split_augmentation_repeats_for_a_seed_with_and_without_workers(imag
     grey = Normalisation(mean=(0.5,) * 3, std=(0.2,) * 3)
     data = Data(task="detect", classes=("a", "b"), normalise=grey, train=split, val=split, test=split)
 
-    def epoch(seed, augmentation="strong"):
+    def epoch(seed, augmentation="standard"):
         return list(data.training_batches(4, (24, 32), seed=seed, epoch=0, augmentation=augmentation))
 
     state = torch.get_rng_state()
@@ -214,7 +218,7 @@ def test_box_split_augmentation_repeats_for_a_seed_with_and_without_workers(imag
     assert alone[0].images.shape[:2] == (4, 3)
     assert same_batches(alone, epoch(0))
     assert not same_batches(alone, epoch(1))
-    assert not same_batches(alone, epoch(0, "standard"))
+    assert not same_batches(alone, epoch(0, "none"))
     used = []
     loader = torch.utils.data.DataLoader
     monkeypatch.setattr(

@@ -65,7 +65,7 @@ def test_load_data_refuses_a_path_for_embedded_sets(name):
         load_data(f"{name}:/somewhere")
 
 
-@pytest.mark.parametrize("name", ["voc", "coco"])
+@pytest.mark.parametrize("name", ["voc", "coco", "yolo"])
 def test_load_data_needs_a_path_for_annotated_sets(name, tmp_path):
     with pytest.raises(InputError, match=f"{name} needs a path: {name}:PATH"):
         load_data(name)
@@ -73,9 +73,40 @@ def test_load_data_needs_a_path_for_annotated_sets(name, tmp_path):
         load_data(f"{name}:{tmp_path}/nothing")
 
 
-def test_folder_without_its_kind_is_an_error_that_names_it(tmp_path):
-    for kind, folder in (("coco", "annotations"), ("voc", "ImageSets"), ("imagefolder", "train")):
-        root = tmp_path / kind
-        (root / folder).mkdir(parents=True)
-        with pytest.raises(InputError, match=f"name the kind of data set as well: {kind}:{root}$"):
-            load_data(str(root))
+KINDS = {
+    "annotations/x.json": "coco",
+    "annotations": "coco",
+    "train/_annotations.coco.json": "coco",
+    "annotations/x.xml": "voc",
+    "Annotations/x.xml": "voc",
+    "train/x.xml": "voc",
+    "x.xml": "voc",
+    "ImageSets": "voc",
+    "VOCdevkit": "voc",
+    "data.yaml": "yolo",
+    "images labels": "yolo",
+    "train/images train/labels": "yolo",
+    "labels": "imagefolder",
+    "train": "imagefolder",
+}
+
+
+@pytest.mark.parametrize("entries", KINDS)
+def test_folder_without_its_kind_is_an_error_that_names_it(tmp_path, entries):
+    for entry in entries.split():
+        path = tmp_path / "set" / entry
+        (path.parent if path.suffix else path).mkdir(parents=True)
+        if path.suffix:
+            path.write_text("train: x")
+    with pytest.raises(InputError, match=f"name the kind of data set as well: {KINDS[entries]}:{tmp_path}/set$"):
+        load_data(str(tmp_path / "set"))
+
+
+def test_yaml_file_without_its_kind_is_an_error_that_names_it(tmp_path):
+    file = tmp_path / "pets.yaml"
+    file.write_text("train: x")
+    with pytest.raises(InputError, match=f"is a file; name the kind of data set as well: yolo:{file}$"):
+        load_data(str(file))
+    file.write_text("x: train")
+    with pytest.raises(InputError, match="unknown data set"):
+        load_data(str(file))

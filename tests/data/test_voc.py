@@ -1,6 +1,7 @@
 from functools import partial
 
 import pytest
+import torch
 from torchvision.datasets import VOCDetection
 
 import tinynas.data.loading
@@ -88,12 +89,6 @@ def removed(path):
 @pytest.mark.parametrize(
     ("file", "spoil", "message"),
     [
-        (
-            "Annotations/train1.xml",
-            annotated_as([("dog", 5, 5, 42, 9, 0)]),
-            r"box \(5, 5, 42, 9\) of dog on train1.jpg is outside of its image of 40x20; fix the file",
-        ),
-        ("Annotations/train1.xml", annotated_as([("dog", 5, 9, 9, 7, 0)]), r"box \(5, 9, 9, 7\) of dog .* negative"),
         ("Annotations/train1.xml", annotated_as([], (20, 40)), "train1.jpg 20x40 instead of 40x20; restore"),
         ("Annotations/train1.xml", partial(replaced, b""), "is empty or not XML"),
         (
@@ -144,6 +139,23 @@ def test_voc_counts_what_is_left_out(tmp_path):
         "categories without objects: unheard-of",
         f"images in {folder}/JPEGImages that are in no split: 2 (extra.jpg, spare.PNG)",
     )
+
+
+def test_voc_clips_and_leaves_out_boxes_outside_of_their_images(tmp_path):
+    folder = voc_folder(tmp_path, train=4, val=2)
+    objects = [("dog", 5, 5, 44, 9, 0), ("dog", 5, 9, 9, 7, 0), ("cat", 50, 5, 60, 9, 0), ("cat", 1, 1, 20, 20, 0)]
+    for name in ("train0", "val1"):
+        (folder / "Annotations" / f"{name}.xml").write_bytes(voc_xml(objects))
+    data = load_data(f"voc:{folder}")
+    assert data.notes == (
+        "boxes that reached outside of their image, clipped: 2 (first: (5, 5, 44, 9) of dog on train0.jpg)",
+    )
+    assert data.left_out[1:3] == (
+        "boxes with a negative width or height: 2 (first: (5, 9, 9, 7) of dog on train0.jpg)",
+        "boxes outside of their image: 2 (first: (50, 5, 60, 9) of cat on train0.jpg)",
+    )
+    assert class_and_box(data.test.objects[1]) == [[1, *torch.tensor([0.1, 0.2, 1, 0.45]).tolist()], [0, *FIRST]]
+    assert data.test.objects[1][:, AREA].tolist() == [180, 400], "of the clipped box"
 
 
 def test_voc_keeps_difficult_objects_but_for_training(tmp_path):
@@ -275,17 +287,3 @@ def test_voc_names_what_to_move(tmp_path):
     (lists / "train.txt").unlink()
     with pytest.raises(FileError, match=r"Main has default.txt" + move):
         load_data(f"voc:{folder}")
-
-
-def test_voc_names_what_to_move_where_annotations_are_beside_images(tmp_path):
-    for name in ("train", "valid", "docs"):
-        photograph(tmp_path / name / "a.jpg")
-        (tmp_path / name / "a.xml").write_bytes(voc_xml([("dog", 1, 1, 9, 9, 0)]))
-    with pytest.raises(FileError) as error:
-        load_data(f"voc:{tmp_path}")
-    assert str(error.value) == (
-        f"{tmp_path} has no ImageSets/Main/test.txt or ImageSets/Main/val.txt; {tmp_path} has docs, train, valid; move "
-        "the images in train/ and valid/ to JPEGImages/, the .xml files to Annotations/, and write the names of the "
-        "images, one in a line, those of train/ into ImageSets/Main/train.txt, those of valid/ into "
-        "ImageSets/Main/val.txt"
-    )

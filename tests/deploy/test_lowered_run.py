@@ -14,9 +14,9 @@ def test_lowered_network_computes_what_the_network_does(any_space, rng):
             values = run_lowered(network, layer_weights(network, fold(net)), images)
             expected = net(images)
         outputs = [values[tensor.name] for tensor in network.outputs]
-        if arch.task == "detect":
-            size = (3, arch.detector.per_cell, 5 + arch.classes)
-            outputs = [maps.reshape(*size, *maps.shape[2:]).permute(0, 1, 3, 4, 2).flatten(1, 3) for maps in outputs]
+        if arch.task == "detect":  # boxes and classes of every map
+            maps = [torch.cat(pair, 1) for pair in zip(outputs[::2], outputs[1::2], strict=True)]
+            outputs = [of_map.flatten(2).transpose(1, 2) for of_map in maps]
         torch.testing.assert_close(torch.cat(outputs, 1), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -61,11 +61,10 @@ class Written:
         )
 
     def check_fp32(self, images):
-        arch = self.model.net.arch
         content = write_tflite(self.network, self.weights)
         with torch.no_grad():
             expected = self.model.net(images)
-        torch.testing.assert_close(NetworkRunner(content, arch.classes)(images), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(NetworkRunner(content)(images), expected, atol=1e-4, rtol=1e-4)
 
     def check_int8(self, images):
         """TFLM's outputs, or each operator's, are the reference kernels' within a step; its arena is as counted."""
@@ -291,7 +290,7 @@ def test_channels_without_weights_keep_their_bias(space):
     content = write_tflite(network, weights, calibrate(network, weights, images).quantizations)
     with torch.no_grad():
         expected = model.net(images)
-    outputs = NetworkRunner(content, arch.classes)(images)
+    outputs = NetworkRunner(content)(images)
     assert (outputs - expected).norm() < 0.1 * expected.norm()
 
 

@@ -30,7 +30,7 @@ def test_export_of_a_detector_gives_torchs_boxes(detector_run, voc, tmp_path):
     ((images, _),) = data.evaluation_batches(data.test, net.arch.resolution)
     for image in images:
         with torch.no_grad():
-            (detected,) = detections(net(image[None]), net.arch.detector, net.arch.resolution)
+            (detected,) = detections(net(image[None]), net.arch)
         for ours, theirs in zip(detected, session.run(None, {"images": image[None].numpy()}), strict=True):
             assert np.allclose(ours, theirs, atol=1e-4)
         assert len(detected.scores)
@@ -52,9 +52,9 @@ def test_export_discards_a_file_with_other_boxes(detector_run, tmp_path, monkeyp
 
 
 def _forward(module, image, suppress):
-    from tinynas.tasks.detection import AnchorGrid
+    from tinynas.tasks.detection import Positions
 
-    return tuple(suppress(module.net(image)[0], AnchorGrid(module.corner, module.cell, module.anchor)))
+    return tuple(suppress(module.net(image)[0], Positions(module.centre, module.stride)))
 
 
 def test_export_measures_all_forms_on_the_test_split(model_file, watched, tmp_path):

@@ -1,8 +1,6 @@
-import io
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,7 +9,7 @@ from tinynas import build
 from tinynas.data.images import read_image
 from tinynas.data.registry import load_data
 from tinynas.models.model_file import Model, save_model
-from tinynas.pipelines.predict import draw_boxes, predict
+from tinynas.pipelines.predict import predict
 from tinynas.pipelines.trained_model import network_input
 from tinynas.utils.errors import FileError, InputError
 
@@ -47,38 +45,3 @@ def test_predict_names_the_likeliest_classes(space, image_folder, tmp_path):
         shares = model.net(image[None])[0].softmax(0)
         assert answer["classes"]["dog"] == pytest.approx(shares[1].item(), abs=1e-6)
         assert next(iter(answer["classes"])) == model.classes[shares.argmax()]
-
-
-def boxes_of(*names):
-    """Return boxes of these classes, side by side."""
-    boxes = []
-    for number, name in enumerate(names):
-        boxes.append({"class": name, "score": 0.5, "box": [10 * number, 0, 10 * number + 9, 9]})
-    return boxes
-
-
-def test_draw_boxes_writes_the_number_of_a_class_that_no_font_can_write(install_fonts):
-    install_fonts()
-    image, names = torch.zeros(1, 10, 30, dtype=torch.uint8), ("cat", "圆", "кошка")
-    drawn = draw_boxes(image, boxes_of(*names), names)
-    assert drawn == draw_boxes(image, boxes_of("cat", "class 1", "кошка"), ("cat", "class 1", "кошка"))
-    assert drawn != draw_boxes(image, boxes_of("cat", "class 2", "кошка"), ("cat", "class 2", "кошка"))
-
-
-def test_draw_boxes_escapes_control_characters(install_fonts):
-    install_fonts()
-    image = torch.zeros(1, 10, 30, dtype=torch.uint8)
-    drawn = draw_boxes(image, boxes_of("a\nb"), ("a\nb",))
-    assert drawn == draw_boxes(image, boxes_of(r"a\nb"), (r"a\nb",))
-    assert drawn != draw_boxes(image, boxes_of("class 0"), ("class 0",))
-
-
-def test_draw_boxes_writes_each_name_in_a_font_that_has_it(install_fonts):
-    """The installed font has full squares: the only ones that are white all over."""
-    install_fonts(NotoSans="圆方块")
-    image, names = torch.zeros(1, 10, 30, dtype=torch.uint8), ("cat", "圆")
-    with Image.open(io.BytesIO(draw_boxes(image, boxes_of(*names), names))) as picture:
-        white = torch.from_numpy((np.asarray(picture) == 255).all(2)).double()[None]
-    squares = torch.nn.functional.avg_pool2d(white, 15, stride=1)[0]  # (146, 466), 1 where 15x15 pixels are white
-    assert squares[:, 160:].max() == 1, "in the second box, whose left side is at 160"
-    assert squares[:, :145].max() < 1

@@ -185,6 +185,6 @@ def test_crops_are_refused_for_images_with_boxes(detectors, tmp_path):
         arch=fit_to_data(detectors.min(), load_data("scattered-digits")),
         config=RetrainConfig(data="scattered-digits", recipe=replace(RECIPE, crop_scale=0.1)),
     )
-    with pytest.raises(InputError, match=r"crop_scale is 0.1, but images with boxes are cropped around their boxes"):
+    with pytest.raises(InputError, match=r"crop_scale is 0.1, but images with boxes are magnified and moved instead"):
         retrain(plan, report=Quiet())
     assert not (tmp_path / "r").exists()

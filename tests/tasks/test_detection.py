@@ -6,18 +6,26 @@ from torchvision.ops import box_iou
 
 from boxes import OBJECTS, perfect_outputs
 from tinynas import build
-from tinynas.tasks.detection import DetectorWithNMS, anchor_grid, decode, decode_with_nms, detections
+from tinynas.tasks.detection import DetectorWithNMS, decode, decode_with_nms, detections, positions_of
 
 
-def test_anchor_grid_matches_the_outputs(detectors, rng):
+def test_positions_match_the_outputs(detectors, rng):
     for arch in [detectors.min(), detectors.max(), *(detectors.sample(rng) for _ in range(5))]:
         outputs = build(arch)(torch.zeros(2, 1, arch.resolution, arch.resolution))
-        at = anchor_grid(arch.detector, arch.resolution)
-        assert outputs.shape == (2, len(at.cell), 5 + arch.classes)
-        assert all(len(part) == len(at.cell) for part in at)
+        at = positions_of(arch, arch.resolution)
+        assert outputs.shape == (2, len(at.centre), 4 + arch.classes)
+        assert at.stride.shape == (len(at.centre), 1)
 
 
-def test_anchor_grid_does_not_mix_rows_and_columns(arch):
+def test_a_head_of_fewer_maps_predicts_at_the_first_positions(arch):
+    fewer = replace(arch, head=replace(arch.detector, levels=arch.detector.levels - 1))
+    few, all_of_them = positions_of(fewer, 64), positions_of(arch, 64)
+    assert len(few.centre) < len(all_of_them.centre)
+    for part, of_all in zip(few, all_of_them.first(len(few.centre)), strict=True):
+        assert torch.equal(part, of_all)
+
+
+def test_positions_do_not_mix_rows_and_columns(arch):
     """Rows and columns are not mixed up."""
     torch.manual_seed(1)
     arch = replace(arch, resolution=256)
@@ -27,16 +35,15 @@ def test_anchor_grid_does_not_mix_rows_and_columns(arch):
         before = net(images)
         images[:, :, 192:, :48] = 5  # left, bottom
         changed = (net(images) - before).abs().sum(-1)[0]
-    at = anchor_grid(arch.detector, 256)
-    fine = at.corner[at.cell[:, 0] == at.cell.min()]
-    most = changed[: len(fine)].argmax()
-    corner = fine[most]
-    assert corner[0] < 0.3
-    assert corner[1] > 0.6
+    at = positions_of(arch, 256)
+    fine = at.stride[:, 0] == at.stride.min()
+    most = at.centre[fine][changed[fine].argmax()]
+    assert most[0] < 0.3
+    assert most[1] > 0.6
 
 
 def test_detections_recover_the_objects_of_perfect_outputs(arch):
-    detected = detections(perfect_outputs(arch, OBJECTS), arch.detector, arch.resolution, threshold=0.5)
+    detected = detections(perfect_outputs(arch, OBJECTS), arch, threshold=0.5)
     assert [len(image.boxes) for image in detected] == [2, 0, 2]
     for i, image in enumerate(detected):
         objects = OBJECTS[OBJECTS[:, 0] == i]
@@ -47,13 +54,13 @@ def test_detections_recover_the_objects_of_perfect_outputs(arch):
 
 
 def test_nms_merges_overlapping_boxes_of_a_class(arch):
-    at = anchor_grid(arch.detector, arch.resolution)
+    at = positions_of(arch, arch.resolution)
     outputs = perfect_outputs(arch, OBJECTS[:1])[0]
     merged = decode_with_nms(outputs, at, threshold=0.5)
     assert len(merged.boxes) == 1
     other = outputs.clone()
-    place = outputs[:, 4].argmax()
-    other[place, 5:] = 12  # all classes at once: these do not suppress one another
+    place = outputs[:, 4:].amax(1).argmax()
+    other[place, 4:] = 12  # all classes at once: these do not suppress one another
     assert sorted(decode_with_nms(other, at, threshold=0.5).classes.tolist()) == [0, 1, 2]
     assert (merged.boxes >= 0).all()
     assert (merged.boxes <= 1).all()
@@ -61,21 +68,27 @@ def test_nms_merges_overlapping_boxes_of_a_class(arch):
     assert all(torch.equal(a, b) for a, b in zip(module(outputs[None]), decode_with_nms(outputs, at), strict=True))
 
 
-def test_decode_gives_boxes_the_shape_of_their_anchors(arch):
-    at = anchor_grid(arch.detector, arch.resolution)
-    boxes = decode(torch.zeros(1, len(at.cell), 8), at)[0]
-    assert torch.allclose(boxes[:, 2:] - boxes[:, :2], at.anchor + 1e-3)
-    assert torch.allclose((boxes[:, 2:] + boxes[:, :2]) / 2, at.corner + at.cell / 2)
+def test_decode_measures_distances_in_strides(arch):
+    at = positions_of(arch, arch.resolution)
+    outputs = torch.zeros(1, len(at.centre), 7)
+    outputs[..., :4] = (torch.tensor([1.0, 2.0, 3.0, 4.0]) - 0.01).expm1().log()
+    boxes = decode(outputs, at)[0]
+    assert torch.allclose(boxes[:, :2], at.centre - torch.tensor([1.0, 2.0]) * at.stride, atol=1e-5)
+    assert torch.allclose(boxes[:, 2:], at.centre + torch.tensor([3.0, 4.0]) * at.stride, atol=1e-5)
 
 
 @pytest.mark.parametrize("resolution", [64, 80, 96, 112])
-def test_anchor_grid_aligns_cells_with_feature_maps(arch, resolution):
-    """At every image size a stride apart: a coarse cell begins where two fine ones do."""
-    at, head = anchor_grid(arch.detector, resolution), arch.detector
-    fine, coarse = -(-resolution // 16), -(-resolution // 32)
-    corners = at.corner[: fine**2].view(fine, fine, 2)
-    below = at.corner[head.per_cell * fine**2 :][: coarse**2].view(coarse, coarse, 2)
-    assert torch.allclose(corners[::2, ::2], below)
-    assert torch.allclose(corners[1, 1] - corners[0, 0], torch.tensor([16 / resolution] * 2))
-    assert torch.allclose(at.cell[0] * resolution, torch.tensor([16.0]))
-    assert torch.allclose(at.cell[-1] * resolution, torch.tensor([32.0]))
+def test_positions_align_with_feature_maps(arch, resolution):
+    """At every image size a stride apart: a coarse cell's middle is that of the four fine ones in it."""
+    at = positions_of(arch, resolution)
+    strides = (at.stride[:, 0] * resolution).round().int()
+    first = 0
+    for stride in (32, 16, 8):
+        side = -(-resolution // stride)
+        assert (strides[first : first + side**2] == stride).all()
+        centres = at.centre[first : first + side**2].view(side, side, 2) * resolution
+        assert torch.allclose(centres[0, 0], torch.full((2,), stride / 2))
+        assert torch.allclose(centres[0, 1] - centres[0, 0], torch.tensor([stride, 0.0]))
+        assert torch.allclose(centres[1, 0] - centres[0, 0], torch.tensor([0.0, stride]))
+        first += side**2
+    assert first == len(strides)

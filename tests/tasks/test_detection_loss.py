@@ -2,26 +2,25 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torchvision.ops import box_iou
 
 from boxes import NUM_CLASSES, OBJECTS, detection_batch, perfect_outputs
 from tinynas import build
 from tinynas.tasks.average_precision import average_precision
-from tinynas.tasks.detection import anchor_grid, detections
-from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss, assign_anchors
+from tinynas.tasks.detection import detections, positions_of
+from tinynas.tasks.detection_loss import DetectionDistillationLoss, DetectionLoss
 from tinynas.tasks.registry import TASKS
 from tinynas.utils.errors import InputError
 
 
 def loss_of(arch, batch, label_smoothing=0.0):
     """The detection loss on a batch, as a function of outputs."""
-    loss = DetectionLoss(arch.detector, label_smoothing)
+    loss = DetectionLoss(arch, label_smoothing)
     targets = loss.targets(batch)
     return lambda outputs: loss(outputs, targets)
 
 
 def test_detection_loss_of_boxes_without_a_side_has_a_gradient(arch):
-    outputs = torch.full((3, len(anchor_grid(arch.detector, arch.resolution).cell), 8), -40.0, requires_grad=True)
+    outputs = torch.full((3, len(positions_of(arch, arch.resolution).centre), 7), -40.0, requires_grad=True)
     loss_of(arch, detection_batch(arch))(outputs).backward()
     assert outputs.grad.isfinite().all()
 
@@ -29,9 +28,9 @@ def test_detection_loss_of_boxes_without_a_side_has_a_gradient(arch):
 def test_detection_loss_is_least_for_the_truth(arch):
     loss, truth = loss_of(arch, detection_batch(arch)), perfect_outputs(arch, OBJECTS)
     assert loss(truth) < 1e-2
-    for part in (slice(0, 2), slice(2, 4), 4, slice(5, None)):
+    for part in (slice(0, 2), slice(2, 4), slice(4, None)):
         worse = truth.clone()
-        worse[..., part] *= 1 - 2 * torch.rand(worse[..., part].shape)
+        worse[..., part] += 3 * torch.randn(worse[..., part].shape)
         assert loss(worse) > loss(truth) + 0.01, part
     assert loss_of(arch, detection_batch(arch), 0.1)(truth) > loss(truth)
 
@@ -43,31 +42,6 @@ def test_detection_loss_is_small_where_nothing_is_detected_on_empty_images(arch)
     loss.backward()
     quiet = torch.full_like(outputs, -20.0)
     assert loss_of(arch, batch)(quiet) < 1e-3 < loss
-
-
-def test_assign_anchors_picks_the_anchor_nearest_in_shape(arch):
-    at = anchor_grid(arch.detector, arch.resolution)
-    chosen, which = assign_anchors(OBJECTS, at)
-    assert set(which.tolist()) == {0, 1, 2, 3}
-    assert len({(int(p), int(w)) for p, w in zip(chosen, which, strict=True)}) == len(chosen), "none twice"
-    for row, objects in enumerate(OBJECTS):
-        sides = objects[4:6] - objects[2:4]
-        anchors = torch.tensor(arch.detector.anchors).view(-1, 2)
-        shape = torch.cat([torch.zeros(len(anchors), 2), anchors], 1)
-        best = anchors[box_iou(torch.cat([torch.zeros(2), sides])[None], shape)[0].argmax()]
-        assert any(torch.equal(at.anchor[place], best) for place in chosen[which == row])
-        for place in chosen[which == row]:  # its centre is at most half a cell away
-            centre = (objects[2:4] + objects[4:6]) / 2
-            middle = at.corner[place] + at.cell[place] / 2
-            assert ((centre - middle).abs() <= at.cell[place] * 1.0001).all()
-
-
-def test_assign_anchors_keeps_objects_at_the_edge_in_the_grid(arch):
-    at = anchor_grid(arch.detector, arch.resolution)
-    for box in ([0.98, 0.98, 1.0, 1.0], [0.0, 0.0, 0.01, 0.01], [0.0, 0.99, 1.0, 1.0]):
-        chosen, _ = assign_anchors(torch.tensor([[0, 0, *box]]), at)
-        assert len(chosen) >= 1
-        assert 0 <= chosen.min() <= chosen.max() < len(at.cell)
 
 
 def test_detection_distillation_loss_is_least_for_the_teachers_outputs(arch):
@@ -97,13 +71,29 @@ def test_detection_loss_trains_a_detector(detectors):
         loss(net(batch.images)).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimizer.step()
-    detected = detections(net(batch.images).detach(), arch.detector, arch.resolution)
+    detected = detections(net(batch.images).detach(), arch)
     truth = [OBJECTS[OBJECTS[:, 0] == i, 1:] for i in range(3)]
     assert average_precision(detected, truth, NUM_CLASSES).ap50 > 90
 
 
-def test_detection_distillation_refuses_a_teacher_with_other_anchors(arch):
-    other = replace(arch, head=replace(arch.detector, anchors=tuple(side / 2 for side in arch.detector.anchors)))
+def test_detection_distillation_refuses_a_teacher_of_other_feature_maps(arch):
+    other = replace(arch, head=replace(arch.detector, levels=2))
     TASKS["detect"].check_teacher(arch, arch)
-    with pytest.raises(InputError, match=r"the same anchors: the teacher has \(0\.1, .*the network \(0\.2, "):
+    with pytest.raises(InputError, match=r"the strides \(16, 32\), the network \(8, 16, 32\); choose another teacher"):
         TASKS["detect"].check_teacher(other, arch)
+
+
+def test_detection_loss_of_a_head_with_fewer_maps_is_that_of_its_own(arch):
+    fewer = replace(arch, head=replace(arch.detector, levels=2))
+    batch = detection_batch(arch)
+    outputs = build(fewer)(batch.images)
+    assert torch.equal(loss_of(arch, batch)(outputs), loss_of(fewer, batch)(outputs))
+
+
+def test_detection_distillation_loss_of_fewer_maps_learns_from_the_first_predictions():
+    theirs = torch.randn(2, 20, 8)
+    distillation_loss = DetectionDistillationLoss()
+    targets = distillation_loss.targets(theirs)
+    own = theirs[:, :5].clone().requires_grad_()
+    distillation_loss(own, targets).backward()
+    assert own.grad.abs().max() < 1e-6

@@ -185,4 +185,4 @@ def test_outputs_of_detectors_are_saved_as_well(detectors, outputs_in):
             replace(RECIPE, batch_size=6), net=net, data=box_data(), resolution=arch.resolution, epochs=[0]
         )
         assert (computed > 0) == evaluated
-        assert rows[0][1].shape[2] == 5 + arch.classes
+        assert rows[0][1].shape[2] == 4 + arch.classes

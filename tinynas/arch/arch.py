@@ -15,7 +15,8 @@ from ..utils.sizes import Size, check_size, pair, read_size, with_lists, with_si
 from .block_kinds import block_from_dict, block_to_dict
 from .blocks import Block, Stem
 from .checks import is_count
-from .heads import AnyHead, DetectorHead, FitAnchors, Head, detector_head, detector_taps, head_from_dict
+from .detector_head import DetectorHead
+from .heads import AnyHead, Head, detector_head, head_from_dict
 from .own_code import errors_of_block
 
 MAX_RESOLUTION = 2048  # pixels; so that a wrong number takes no gigabytes
@@ -39,7 +40,7 @@ class Arch:
 
     Raises:
         InputError: A size is not a positive whole number, the resolution is over 2048 pixels, a stage is empty, a
-            residual block changes its channels or has a stride, a detector lacks stages of stride 16 and 32 or is not
+            residual block changes its channels or has a stride, a detector lacks a stride that its head reads or is not
             for square images, or the padding is unknown.
 
     Example:
@@ -113,19 +114,17 @@ class Arch:
         """The head, for code that handles detectors only. Raises InputError for a classifier."""
         return detector_head(self.head)
 
-    def fitted_to(self, *, in_channels: int, classes: int, fit_anchors: FitAnchors) -> "Arch":
+    def fitted_to(self, *, in_channels: int, classes: int) -> "Arch":
         """Return the arch adapted to a data set.
 
         Args:
             in_channels: Channels of the data set's images.
             classes: Number of the data set's classes.
-            fit_anchors: Function from a number of anchors to their widths and heights; called only for a detector
-                that still has the default anchors.
 
         Returns:
-            A copy with these input channels, classes and anchors.
+            A copy with these input channels and classes.
         """
-        return replace(self, in_channels=in_channels, classes=classes, head=self.head.with_anchors(fit_anchors))
+        return replace(self, in_channels=in_channels, classes=classes)
 
     def is_when_fitted(self, other: "Arch") -> bool:
         """Return whether this network, fitted to the data set of another one, is that one.
@@ -134,28 +133,19 @@ class Arch:
             other: A network that was fitted to its data set.
 
         Returns:
-            Whether they differ in nothing but input channels, classes and anchors.
+            Whether they differ in nothing but input channels and classes.
         """
-
-        def anchors_of_other(count: int) -> tuple[float, ...]:
-            return other.detector.anchors
-
-        if self.task != other.task:
-            return False
-        fitted = self.fitted_to(in_channels=other.in_channels, classes=other.classes, fit_anchors=anchors_of_other)
-        return fitted == other
+        return self.fitted_to(in_channels=other.in_channels, classes=other.classes) == other
 
     def as_detector(self) -> "Arch":
         """Return a detector with this backbone.
 
         Returns:
-            A copy with a detector's head as wide as the feature map of stride 16; a detector is returned as it is.
-
-        Raises:
-            InputError: The arch has no stage of stride 16, or its last stage has another stride than 32.
+            A copy with a detector's head on the feature maps of the three largest strides, as wide as the finest of
+            them; a detector is returned as it is.
         """
-        fine, _ = detector_taps(self.strides())
-        return replace(self, head=self.head.as_detector(self.stages[fine][-1].out))
+        channels = [stage[-1].out for stage in self.stages]
+        return replace(self, head=self.head.as_detector(self.strides(), channels))
 
     def strides(self) -> list[int]:
         """Return the stride of each stage's output against the image, in pixels.
@@ -174,9 +164,19 @@ class Arch:
         """Return the indices of the stages whose feature maps the head reads.
 
         Returns:
-            The last stage of a classifier; of a detector, the last stage of stride 16 and the last stage.
+            The last stage of a classifier; of a detector, the last stages of the strides that its head reads, finest
+            first.
         """
         return self.head.taps(self.strides())
+
+    def tapped_strides(self) -> tuple[int, ...]:
+        """Return the strides of the feature maps that the head reads.
+
+        Returns:
+            The strides in pixels, the finest first.
+        """
+        strides = self.strides()
+        return tuple([strides[stage] for stage in self.taps()])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the arch as plain data.

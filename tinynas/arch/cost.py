@@ -29,8 +29,9 @@ from .arch import Arch
 from .arena import arena
 from .blocks import Block, Stem
 from .file_size import tflite_bytes
+from .heads import AnyHead
 from .layer_cost import FeatureMap, LayerCost, linear_cost, weightless_cost
-from .lowering import lower, lower_block, lower_stem, map_spec
+from .lowering import lower, lower_block, lower_head, lower_stem, map_spec
 from .operator_cost import operator_costs
 
 
@@ -197,7 +198,13 @@ def walk_costs(arch: Arch, block_costs: "BlockCosts") -> Iterator[LayerCost]:
         if s in taps:
             tapped.append(feature_map)
             tapped_bytes += feature_map.num_bytes
-    yield from arch.head.layer_costs(tapped, arch.classes)
+    yield from _head_layers(arch.head, tuple(tapped), arch.classes)
+
+
+@lru_cache(maxsize=2**10)
+def _head_layers(head: AnyHead, tapped: tuple[FeatureMap, ...], classes: int) -> tuple[LayerCost, ...]:
+    maps = [map_spec(of_stage, f"maps.{number}") for number, of_stage in enumerate(tapped)]
+    return tuple(operator_costs(lower_head(head, maps, classes)))
 
 
 @lru_cache(maxsize=2**8)

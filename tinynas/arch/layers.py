@@ -151,10 +151,10 @@ def _blocks(space: SearchSpace, choices: BlockChoices, maps: set[FeatureMap]) ->
 
 
 def _layers_of_heads(space: SearchSpace, tapped: Sequence[set[FeatureMap]]) -> Iterator[Layer]:
-    """Yield the layers of every head of the space, for each combination of the maps that it may read."""
+    """Yield the layers of every head of the space, for each combination of the maps that it may read, finest first."""
     compose: Callable[[Chooser], AnyHead] = space.head.compose
     for head in every_outcome(compose):
-        for maps in product(*tapped):
+        for maps in product(*tapped[-head.num_maps :]):
             yield from _head_layers(head, maps, space.classes)
 
 

@@ -9,8 +9,8 @@ what `build(arch)` computes, with norms folded, and differs from its modules in 
 - A classifier's average pooling returns (1, features), so that the linear layer needs no reshape. A hidden linear layer
   is a convolution on one pixel, (1, 1, 1, features): TFLM and LiteRT round the outputs of convolutions alike, but those
   of linear layers differ by a step now and then, which the classifier would multiply.
-- A detector's coarse map is resized to the size of the fine one directly, and its outputs are two feature maps
-  (1, H, W, anchors * (5 + classes)).
+- A detector's coarse map is resized to the size of the finer one directly, and its outputs are two maps for each
+  feature map, the coarsest first: the distances to the sides of boxes (1, H, W, 4), and the classes (1, H, W, classes).
 - Of a network of padding "same", which turns the image by 180 degrees, the kernels are turned instead of the image.
 """
 
@@ -19,7 +19,8 @@ from functools import lru_cache
 
 from .arch import SAME, Arch
 from .blocks import Block, Stem
-from .heads import AnyHead, DetectorHead, Head
+from .detector_head import SIDES, DetectorHead
+from .heads import AnyHead, Head
 from .layer_cost import FeatureMap
 from .lowering_steps import Lowering
 from .operators import LoweredNetwork, TensorSpec
@@ -111,21 +112,22 @@ def _lower_classifier(
 def _lower_detector(
     lowering: Lowering, maps: Sequence[TensorSpec], head: DetectorHead, classes: int
 ) -> tuple[TensorSpec, ...]:
-    """Append a detector's head: the coarse map's predictions first, see `DetectorHead.layer_costs`."""
-    coarse = lowering.conv_norm(maps[1], "head.lateral.1", head.width, act=head.act)
-    fine = lowering.conv_norm(maps[0], "head.lateral.0", head.width, act=head.act)
-    upsampled = lowering.add("RESIZE_NEAREST_NEIGHBOR", "head.double", [coarse], fine.shape)
-    fine = lowering.sum(upsampled, fine, "head.merge")
-    coarse_output = _lower_predictions(lowering, coarse, 1, head, classes)
-    return _lower_predictions(lowering, fine, 0, head, classes), coarse_output
-
-
-def _lower_predictions(lowering: Lowering, x: TensorSpec, level: int, head: DetectorHead, classes: int) -> TensorSpec:
-    name = f"head.depthwise.{level}"
-    x = lowering.depthwise_norm(x, name, kernel=head.kernel, act=head.act)
-    x = lowering.conv_norm(x, f"head.pointwise.{level}", head.width, act=head.act)
-    name = f"head.classifier.{level}"
-    return lowering.conv(x, name, head.per_cell * (5 + classes), layer=name)
+    """Append a detector's head, the coarsest map first. Return boxes and classes of each map."""
+    outputs = []
+    coarser: TensorSpec | None = None
+    for level, tapped in enumerate(reversed(maps)):
+        x = lowering.conv_norm(tapped, f"head.lateral.{level}", head.width, act=head.act)
+        if coarser is not None:
+            doubled = lowering.add("RESIZE_NEAREST_NEIGHBOR", f"head.double.{level}", [coarser], x.shape)
+            x = lowering.sum(doubled, x, f"head.merge.{level}")
+        coarser = x
+        for number in range(head.convs):
+            name = f"head.convs.{level}.{number}"
+            x = lowering.depthwise_norm(x, f"{name}.depthwise", kernel=head.kernel, act=head.act)
+            x = lowering.conv_norm(x, f"{name}.pointwise", head.width, act=head.act)
+        for name, channels in ((f"head.boxes.{level}", SIDES), (f"head.classifier.{level}", classes)):
+            outputs.append(lowering.conv(x, name, channels, layer=name))
+    return tuple(outputs)
 
 
 _LOWER_HEAD: dict[type[AnyHead], Callable[..., Sequence[TensorSpec]]] = {

@@ -14,8 +14,8 @@ def operator_costs(network: LoweredNetwork, *, keep_input: bool = False) -> Iter
     """Yield the costs of a part of a network, operator by operator.
 
     Args:
-        network: The part, which reads one map.
-        keep_input: Whether the map is needed after the part, too.
+        network: The part.
+        keep_input: Whether what it reads is needed after the part, too.
     """
     if keep_input:
         network = replace(network, outputs=network.outputs + network.inputs)

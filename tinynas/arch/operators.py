@@ -173,7 +173,8 @@ class LoweredNetwork:
     Attributes:
         inputs: The image; of a part of a network, what an earlier part returns.
         operators: The operators in the order of execution.
-        outputs: The logits of a classifier, or the feature maps of a detector's predictions, fine first.
+        outputs: The logits of a classifier, or a detector's predictions: boxes and classes of each feature map that it
+            reads, the coarsest first.
     """
 
     inputs: tuple[TensorSpec, ...]

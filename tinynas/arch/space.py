@@ -16,7 +16,7 @@ from .arch import SYMMETRIC, Arch, check_padding
 from .blocks import Stem
 from .choices import StageChoices, StemChoices, as_options, stage_from_dict, with_options
 from .genes import Chooser, count_options, decoded, draw, draw_leaning, encode_value, largest, middle, smallest
-from .heads import AnyHeadChoices, FitAnchors, HeadChoices, head_choices_from_dict
+from .heads import AnyHeadChoices, HeadChoices, head_choices_from_dict
 from .options import Rounding, check_ascending
 
 if TYPE_CHECKING:
@@ -162,19 +162,17 @@ class SearchSpace:
             raise InputError("not in this search space: it differs in a part that the space leaves no choice about")
         return genes
 
-    def fitted_to(self, *, in_channels: int, classes: int, fit_anchors: FitAnchors) -> "SearchSpace":
+    def fitted_to(self, *, in_channels: int, classes: int) -> "SearchSpace":
         """Return the space adapted to a data set.
 
         Args:
             in_channels: Channels of the data set's images.
             classes: Number of the data set's classes.
-            fit_anchors: Function from a number of anchors to their widths and heights; called only for detectors
-                that still have the default anchors.
 
         Returns:
-            A copy with these input channels, classes and anchors.
+            A copy with these input channels and classes.
         """
-        return replace(self, in_channels=in_channels, classes=classes, head=self.head.with_anchors(fit_anchors))
+        return replace(self, in_channels=in_channels, classes=classes)
 
     def contains(self, arch: Arch) -> bool:
         """Return whether an arch is in this search space.
@@ -271,7 +269,9 @@ class SearchSpace:
             for s, stage in enumerate(check_list(values["stages"], "stages"))
         )
         head = {"act": act, **check_mapping(values.get("head", {}), "head")}
-        values["head"] = head_choices_from_dict(with_options(head, "conv", "hidden", "width", "kernel"))
+        values["head"] = head_choices_from_dict(
+            with_options(head, "conv", "hidden", "width", "levels", "convs", "kernel")
+        )
         space = cls(**values)
         space._compose_every_option()
         return space

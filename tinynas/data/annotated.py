@@ -21,9 +21,16 @@ from .images import image_endings
 from .listing import list_files, relative_names
 from .memory import hold_out
 from .objects import COLUMNS, CROWD, DIFFICULT, OBJECT, only_trained_on
-from .pixel_boxes import AnnotatedImage, AnnotatedObject, boxes_as_fractions, check_sizes
+from .pixel_boxes import (
+    CLIPPED,
+    WITHOUT_AREA,
+    AnnotatedImage,
+    AnnotatedObject,
+    BoxProblem,
+    boxes_as_fractions,
+    check_sizes,
+)
 
-_WITHOUT_AREA = "boxes without area"
 _NOT_TRAINED_ON = {DIFFICULT: "difficult objects, not trained on", CROWD: "annotations of crowds, not trained on"}
 
 
@@ -51,7 +58,7 @@ class _CheckedImage:
     file: ImageFile
     source: Path
     objects: list[AnnotatedObject]
-    without_area: int  # boxes that were left out
+    problems: list[BoxProblem]  # of boxes that were clipped or left out
 
 
 def check_name(value: object) -> str:
@@ -64,7 +71,9 @@ def check_name(value: object) -> str:
     return value
 
 
-def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart, unused: Sequence[str] = ()) -> Data:
+def detection_data(
+    path: Path, train: AnnotatedPart, test: AnnotatedPart, unused: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Data:
     """Return the data set of annotated images.
 
     The classes are the categories of the training part that have objects there. An image that cannot be read has no
@@ -75,10 +84,11 @@ def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart, unused
         train: The images to train on, and for search-val.
         test: The images of the test split.
         unused: Which images with annotations are in neither part, or in one of two that have them, a line each.
+        notes: As in `Data`.
 
     Raises:
-        FileError: There are too few images or no objects, a size or box contradicts its image, or a class of the test
-            images has no objects to train on.
+        FileError: There are too few images or no objects, a size contradicts its image, or a class of the test images
+            has no objects to train on.
     """
     if len(train.images) < 2 or not test.images:
         raise FileError(
@@ -103,7 +113,8 @@ def detection_data(path: Path, train: AnnotatedPart, test: AnnotatedPart, unused
         train=replace(all_objects, objects=objects, flip=True),
         val=train_split.subset(held_out.tolist()),
         test=_split(classes, test_images),
-        left_out=(*unused, *_left_out(train, test, checked, classes, ignored)),
+        left_out=tuple(unused) + _left_out(train, test, checked, classes, ignored),
+        notes=tuple(list(notes) + _problem_lines(checked, clipped=True)),
     )
 
 
@@ -114,11 +125,10 @@ def _check_images(images: Sequence[AnnotatedImage]) -> list[_CheckedImage]:
     checked = []
     for annotated, file in zip(images, files, strict=True):
         objects: list[AnnotatedObject] = []
-        without_area = 0
+        problems: list[BoxProblem] = []
         if file.facts is not None:
-            objects = boxes_as_fractions(annotated, file.facts)
-            without_area = len(annotated.objects) - len(objects)
-        checked.append(_CheckedImage(file=file, source=annotated.source, objects=objects, without_area=without_area))
+            objects, problems = boxes_as_fractions(annotated, file.facts)
+        checked.append(_CheckedImage(file=file, source=annotated.source, objects=objects, problems=problems))
     return checked
 
 
@@ -146,11 +156,8 @@ def _check_objects(path: Path, train: AnnotatedPart, checked: Sequence[_CheckedI
     """Raise FileError if there are no objects to train on."""
     if _class_names(checked):
         return
-    dropped = train.dropped + _not_trained_on(checked)
-    dropped[_WITHOUT_AREA] += sum(image.without_area for image in checked)
-    remedy = "; annotate some"
-    if dropped.total():
-        remedy = f" but those that are left out ({', '.join(_counts_by_kind(dropped))}); annotate others"
+    dropped = _counts_by_kind(train.dropped + _not_trained_on(checked)) + _problem_lines(checked, clipped=False)
+    remedy = f" but those that are left out ({', '.join(dropped)}); annotate others" if dropped else "; annotate some"
     raise FileError(
         f"{path} has no classes: its {len(checked)} training images{_unreadable(checked)} have no objects{remedy}"
     )
@@ -158,6 +165,22 @@ def _check_objects(path: Path, train: AnnotatedPart, checked: Sequence[_CheckedI
 
 def _counts_by_kind(counts: Counter[str]) -> list[str]:
     return [f"{kind}: {count}" for kind, count in counts.items() if count]
+
+
+def _problem_lines(images: Sequence[_CheckedImage], *, clipped: bool) -> list[str]:
+    """Return how many boxes were clipped, or how many were left out and why, a line for each kind of problem."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for image in images:
+        for problem in image.problems:
+            if (problem.kind == CLIPPED) == clipped:
+                counts[problem.kind] += 1
+                first.setdefault(problem.kind, problem.box)
+    lines = []
+    for kind, count in counts.items():
+        example = "" if kind == WITHOUT_AREA else f" (first: {first[kind]})"
+        lines.append(f"{kind}: {count}{example}")
+    return lines
 
 
 def _unreadable(images: Sequence[_CheckedImage]) -> str:
@@ -202,12 +225,9 @@ def _left_out(
     not_trained_on: Counter[str],
 ) -> tuple[str, ...]:
     """Return what was left out, a line each."""
-    dropped = not_trained_on + train.dropped + test.dropped
-    used = set()
-    for image in checked:
-        dropped[_WITHOUT_AREA] += image.without_area
-        used.add(image.file.path)
-    lines = _counts_by_kind(dropped)
+    counts = not_trained_on + train.dropped + test.dropped
+    lines = _counts_by_kind(counts) + _problem_lines(checked, clipped=False)
+    used = {image.file.path for image in checked}
     others = [name for name in train.categories if name not in classes]
     if others:
         lines.append(f"categories without objects: {some_names(others, most=10)}")

@@ -17,7 +17,8 @@ class AugmentationRanges:
         saturation: Largest relative change of saturation.
         mirror: Whether half of the images are mirrored, where the data set allows it.
         reach: How far a data set's own shifts and crops go, as a fraction: of the largest shift of images in memory,
-            which is at least a pixel, and of the largest part that a crop cuts off an image file.
+            which is at least a pixel, of the largest part that a crop cuts off an image file, and of the range by which
+            objects with boxes become larger or smaller.
     """
 
     crop_scale: float | None = None

@@ -100,7 +100,7 @@ class BatchRequest(NamedTuple):
     indices: Tensor  # (N,), of the images of the whole batch in the split
     resolution: Size
     seed: int | None = None  # of the random augmentation; None for no augmentation
-    strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); for detection, mosaics
+    strong: bool = False  # also TrivialAugment (Mueller and Hutter, ICCV 2021); not for detection
     shard: slice = slice(None)  # of the batch, which is read
     ranges: AugmentationRanges = DEFAULT_RANGES
 
@@ -120,22 +120,18 @@ class Split(Protocol):
 
     def __len__(self) -> int:
         """Return the number of images."""
-        ...
 
     def digest(self) -> str:
         """Return the SHA-256 of all images and labels, which tells whether they have changed."""
-        ...
 
     def to(self, device: torch.device) -> "Split":
         """Return the split with its batches' images on a device; images in memory are copied there once."""
-        ...
 
     def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield the shard of every batch, in order: images (N, C, H, W) and their labels.
 
         Requests are read as they are needed.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +148,7 @@ class Data:
         val: Search-val, held out of the training images.
         test: The images for the final accuracy.
         left_out: What there is beside the images and was left out, a line each.
+        notes: What was done that the files do not say, such as to split or to clip, a line each.
 
     Raises:
         InputError: Two classes have the same name.
@@ -165,6 +162,7 @@ class Data:
     val: Split
     test: Split
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         name, count = max(Counter(self.classes).items(), key=itemgetter(1))

@@ -7,25 +7,25 @@ cropped: boxes as fractions stay the same, and so does the overlap (IoU) of any 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
-from math import nan
-from typing import Any
+from functools import cached_property
+from itertools import tee
+from math import ceil, nan
 
 import torch
 from torch import Tensor
 
-from ..utils.sizes import Size, pair
+from ..utils.sizes import pair
 from .base import BatchRequest, LabelledBatch, Normalisation
 from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
 from .loading import ImageLoader, ImageRequest
-from .objects import BOX, COLUMNS, complete, with_boxes
+from .objects import BOX, COLUMNS, complete
+from .random_views import RandomViews
 from .sources import ImageSource, num_pixels
 from .transforms import stretch
 from .upload import CPU, uploaded
 
-_MOSAICS = 0.5  # fraction of the images that strong augmentation replaces by mosaics
-_CORNERS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # x, y of the tiles of a mosaic
+_SIZE_FOR_VIEWS = 4 / 3  # of the resolution: objects are magnified at random
 _AREA_TOLERANCE = 1e-3  # fraction of an area by which rounding may change it
 ImageWithObjects = tuple[Tensor, Tensor]  # uint8 (C, H, W); its objects (M, 7)
 
@@ -107,40 +107,39 @@ class BoxSplit:
     def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request: images stretched to the resolution, and targets (M, 8).
 
-        With a seed, every image is mirrored (if `flip`) and zoomed out or cropped at random; objects whose centre is
-        cropped away or that end up smaller than a pixel are dropped. Strong augmentation first replaces half of the
-        images by mosaics of four, which halves the objects: not for networks that see them at a few pixels.
+        With a seed, every image is seen from nearer or further, moved, and mirrored (if `flip`) at random; objects
+        whose centre is not seen or that end up smaller than a pixel are dropped.
 
         Raises:
             FileError: An image cannot be read.
         """
-        fill = tuple(round(255 * mean) for mean in normalise.mean)
-        load_image = partial(self._load_image, fill)
+        to_load, wanted = tee(requests)
         for_workers = len(self) if self.read.for_workers else 0
-        batches = self._loader.batches(load_image, targets, requests, num_images=for_workers)
-        for pixels, labels in uploaded(batches, self.device):
-            yield normalise(pixels), labels
+        batches = self._loader.batches(self._load_image, targets, map(_to_load, to_load), num_images=for_workers)
+        for request, (pixels, labels) in zip(wanted, uploaded(batches, self.device), strict=True):
+            images = normalise(pixels)
+            if request.seed is None:
+                yield images, labels
+            else:
+                rng = torch.Generator().manual_seed(request.seed)
+                views = RandomViews.draw(len(request.indices), rng, request.ranges, mirror=self.flip).of(request.shard)
+                yield views.images(images, request.resolution), views.targets(labels, request.resolution)
 
-    def _load_image(self, fill: tuple[int, ...], request: ImageRequest) -> ImageWithObjects:
-        """Read an image and resize it, augmented if the request has a seed."""
-        image, objects = self.read(request.image), self.objects[request.image]
+    def _load_image(self, request: ImageRequest) -> ImageWithObjects:
+        """Read an image and stretch it, with changed colours if the request has a seed."""
+        image, objects = stretch(self.read(request.image), request.resolution), self.objects[request.image]
         if request.seed is None:
-            return stretch(image, request.resolution), objects
+            return image, objects
         torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer than all the rest
-        is_mosaic = request.strong and torch.rand(()).item() < _MOSAICS
-        if is_mosaic:
-            image, objects = self._mosaic_with_random_images(image, objects, request.resolution)
-        image = request.ranges.jitter(image)
-        augment = box_augmentation(
-            request.resolution, fill, flip=self.flip, zoom_out=not is_mosaic, empty=not len(objects)
-        )
-        return apply_transform(augment, image, objects)
+        return request.ranges.jitter(image), objects
 
-    def _mosaic_with_random_images(self, image: Tensor, objects: Tensor, resolution: Size) -> ImageWithObjects:
-        tiles = [(image, objects)]
-        for index in torch.randint(len(self), (3,)).tolist():
-            tiles.append((self.read(index), self.objects[index]))
-        return mosaic(tiles, resolution)
+
+def _to_load(request: BatchRequest) -> BatchRequest:
+    """Return the request of the images of which those of a request are made: larger ones for random views."""
+    if request.seed is None:
+        return request
+    height, width = pair(request.resolution)
+    return request._replace(resolution=(ceil(_SIZE_FOR_VIEWS * height), ceil(_SIZE_FOR_VIEWS * width)))
 
 
 def targets(objects: Sequence[Tensor]) -> Tensor:
@@ -149,59 +148,3 @@ def targets(objects: Sequence[Tensor]) -> Tensor:
     indices = torch.arange(len(objects)).repeat_interleave(counts)
     rows = torch.cat([torch.zeros(0, COLUMNS), *objects])  # the empty tensor is for no images at all
     return torch.cat([indices[:, None].float(), rows], 1)
-
-
-def mosaic(tiles: Sequence[ImageWithObjects], resolution: Size) -> ImageWithObjects:
-    """Join four images, each stretched to the resolution, to one of twice the height and width."""
-    images, objects = [], []
-    for (image, of_image), corner in zip(tiles, _CORNERS, strict=True):
-        images.append(stretch(image, resolution))
-        offset = torch.tensor(corner).repeat(2)
-        objects.append(with_boxes(of_image, of_image[:, BOX] / 2 + offset))
-    upper, lower = torch.cat(images[:2], 2), torch.cat(images[2:], 2)
-    return torch.cat([upper, lower], 1), torch.cat(objects)
-
-
-@cache
-def box_augmentation(resolution: Size, fill: tuple[int, ...], *, flip: bool, zoom_out: bool, empty: bool) -> Any:
-    """Return a random transform of {"image", "boxes", "labels"} that resizes to the resolution.
-
-    Args:
-        resolution: Image size of the result, in pixels.
-        fill: Colour of the border that zooming out adds, one value per channel.
-        flip: Mirror half of the images.
-        zoom_out: Zoom out a quarter of the images, instead of cropping them.
-        empty: The images have no objects, so that any part of them may be cropped.
-    """
-    from torchvision.transforms import v2
-
-    # Of the seven smallest overlaps that the SSD paper draws from, only "any" and "the whole image" are used: small
-    # objects never fill a tenth of a crop, and looking for a crop that they do takes 7 ms an image instead of 1.
-    overlaps = [0.0, 1.0]
-    crop = v2.RandomResizedCrop(pair(resolution), (0.3, 1.0)) if empty else v2.RandomIoUCrop(sampler_options=overlaps)
-    zoom = v2.RandomZoomOut(list(fill), (1.0, 1.5), p=1.0)
-    return v2.Compose(
-        [
-            v2.RandomHorizontalFlip(0.5 if flip else 0.0),
-            v2.RandomChoice([zoom, crop], [0.25, 0.75]) if zoom_out else crop,
-            v2.Resize(pair(resolution)),
-            v2.ClampBoundingBoxes(),  # rounding can move a box over the border
-            v2.SanitizeBoundingBoxes(),
-        ]
-    )
-
-
-def apply_transform(transform: Any, image: Tensor, objects: Tensor) -> ImageWithObjects:
-    """Apply a torchvision transform, which takes boxes in pixels, to an image (C, H, W) and its objects (M, 7).
-
-    Objects keep the areas that they have on the original image.
-    """
-    from torchvision import tv_tensors
-
-    height, width = image.shape[-2:]
-    pixels = objects[:, BOX] * torch.tensor([width, height, width, height])
-    boxes = tv_tensors.BoundingBoxes(pixels, format="XYXY", canvas_size=(height, width))
-    result = transform({"image": tv_tensors.Image(image), "boxes": boxes, "labels": torch.arange(len(objects))})
-    height, width = result["image"].shape[-2:]
-    fractions = result["boxes"].as_subclass(Tensor) / torch.tensor([width, height, width, height])
-    return result["image"].as_subclass(Tensor), with_boxes(objects[result["labels"]], fractions)

@@ -1,4 +1,4 @@
-"""Boxes in pixels of an annotated image, as fractions of the image as it is shown.
+"""Annotated boxes as fractions of the image as it is shown: turned, clipped, or left out with the reason.
 
 Most tools annotate a photograph as its EXIF orientation says that it is shown; some annotate it as it is stored. The
 annotated size tells which, if the orientation turns the image by a quarter (5 to 8) and it is not square. In all other
@@ -16,7 +16,11 @@ from .objects import OBJECT
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 Size = tuple[float, float]  # width, height
 
-_SLACK = 1.0  # pixels by which a box may lie outside of its image, as a few of COCO's do
+CLIPPED = "boxes that reached outside of their image, clipped"  # kinds of problems, as they are reported
+OUTSIDE = "boxes outside of their image"
+NEGATIVE = "boxes with a negative width or height"
+WITHOUT_AREA = "boxes without area"
+_SLACK = 1.0  # pixels by which a box may lie outside of its image without mention, as a few of COCO's do
 _SMALLEST_SIDE = 0.01  # pixels; a box with a shorter one has no area
 _MIRRORED = {  # EXIF orientation: the stored image is transposed, then mirrored left to right, and top to bottom
     5: (False, False),
@@ -51,6 +55,7 @@ class AnnotatedImage(NamedTuple):
         size: Width and height that the annotations state, in pixels; None if they state none.
         objects: The objects, crowds and difficult ones too; their boxes in pixels of `size`.
         origin: Coordinate of the leftmost and of the uppermost pixel; where it is 1, boxes include their last pixel.
+        in_fractions: Whether boxes are fractions of the width and height of the image as it is shown; `size` is None.
     """
 
     image: str
@@ -58,6 +63,14 @@ class AnnotatedImage(NamedTuple):
     size: Size | None
     objects: Sequence[AnnotatedObject]
     origin: int = 0
+    in_fractions: bool = False
+
+
+class BoxProblem(NamedTuple):
+    """A box that was clipped, or left out."""
+
+    kind: str  # CLIPPED, OUTSIDE, NEGATIVE or WITHOUT_AREA
+    box: str  # which box it is, for messages
 
 
 def check_sizes(images: Sequence[AnnotatedImage], facts: Sequence[ImageFacts | None]) -> None:
@@ -84,27 +97,28 @@ def check_sizes(images: Sequence[AnnotatedImage], facts: Sequence[ImageFacts | N
     )
 
 
-def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> list[AnnotatedObject]:
-    """Return the objects on an image, their boxes as fractions, but not those without area.
+def boxes_as_fractions(annotated: AnnotatedImage, facts: ImageFacts) -> tuple[list[AnnotatedObject], list[BoxProblem]]:
+    """Return the objects on an image, their boxes as fractions, and the boxes that were clipped or left out.
 
-    Boxes are clipped to the image, turned as it is, and divided by its width and height as it is shown.
-
-    Raises:
-        FileError: A box has a negative width or height, or is more than a pixel outside of the image.
+    Boxes are clipped to the image, turned as it is, and divided by its width and height as it is shown. Those without
+    area, with a negative width or height, or wholly outside of the image are left out.
     """
     width, height = _shown_size(facts)
     size = annotated.size or (width, height)
     is_turned = size != (width, height)
-    objects = []
+    objects, problems = [], []
     for annotated_object in annotated.objects:
-        clipped = _clipped(annotated, annotated_object.name, annotated_object.box, size)
+        box = annotated_object.box
+        clipped, problem = _clipped(_scaled(box, size) if annotated.in_fractions else box, annotated.origin, size)
+        if problem is not None:
+            problems.append(BoxProblem(problem, _described_box(annotated, annotated_object)))
         if clipped is None:
             continue
         x1, y1, x2, y2 = turned_box(clipped, facts.orientation, (width, height)) if is_turned else clipped
         area = annotated_object.area or (x2 - x1) * (y2 - y1)
         fractions = (x1 / width, y1 / height, x2 / width, y2 / height)
         objects.append(annotated_object._replace(box=fractions, area=area))
-    return objects
+    return objects, problems
 
 
 def turned_box(box: Corners, orientation: int, size: Size) -> Corners:
@@ -125,26 +139,36 @@ def turned_box(box: Corners, orientation: int, size: Size) -> Corners:
     return left, top, right, bottom
 
 
-def _clipped(annotated: AnnotatedImage, name: str, box: Corners, size: Size) -> Corners | None:
-    """Clip a box to its image and count its pixels from 0; return None if it has no area. Raises FileError."""
+def _scaled(box: Corners, size: Size) -> Corners:
+    """Return a box in fractions of an image in pixels of its size."""
+    x1, y1, x2, y2 = box
+    width, height = size
+    return x1 * width, y1 * height, x2 * width, y2 * height
+
+
+def _clipped(box: Corners, origin: int, size: Size) -> tuple[Corners | None, str | None]:
+    """Clip a box to its image and count its pixels from 0.
+
+    Returns:
+        The box, None if it is left out; and the kind of its problem, None if it has none.
+    """
     left, top, right, bottom = box
     width, height = size
     if right < left or bottom < top:
-        raise _wrong_box(annotated, name, box, "has a negative width or height")
+        return None, NEGATIVE
     if right - left < _SMALLEST_SIDE or bottom - top < _SMALLEST_SIDE:
-        return None
-    left, top = left - annotated.origin, top - annotated.origin
-    if min(left, top) < -_SLACK or right > width + _SLACK or bottom > height + _SLACK:
-        raise _wrong_box(annotated, name, box, f"is outside of its image of {_size(size)}")
+        return None, WITHOUT_AREA
+    left, top = left - origin, top - origin
+    reaches_out = min(left, top) < -_SLACK or right > width + _SLACK or bottom > height + _SLACK
     left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
-    has_area = right - left >= _SMALLEST_SIDE and bottom - top >= _SMALLEST_SIDE
-    return (left, top, right, bottom) if has_area else None
+    if right - left < _SMALLEST_SIDE or bottom - top < _SMALLEST_SIDE:
+        return None, OUTSIDE
+    return (left, top, right, bottom), CLIPPED if reaches_out else None
 
 
-def _wrong_box(annotated: AnnotatedImage, name: str, box: Corners, problem: str) -> FileError:
-    x1, y1, x2, y2 = box
-    where = f"the box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) of {name} on {Path(annotated.image).name}"
-    return FileError(f"{annotated.source}: {where} {problem}; fix the file")
+def _described_box(annotated: AnnotatedImage, annotated_object: AnnotatedObject) -> str:
+    x1, y1, x2, y2 = annotated_object.box
+    return f"({x1:g}, {y1:g}, {x2:g}, {y2:g}) of {annotated_object.name} on {Path(annotated.image).name}"
 
 
 def _shown_size(facts: ImageFacts) -> Size:

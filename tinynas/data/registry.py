@@ -13,10 +13,13 @@ from .base import Data
 from .classification import cars, cifar10, cifar100, fashion_mnist, flowers102, food101, pets
 from .coco import coco
 from .folder import image_folder
+from .listing import ending, entries_of
 from .packaged import digits, elpv, mnist_5k
 from .readable import readable
 from .scattered import scattered_digits, scattered_fashion
 from .voc import voc
+from .yolo import yolo
+from .yolo_files import is_yolo
 
 LoadDataSet = Callable[[Path | None], Data]
 
@@ -36,6 +39,7 @@ DATA_SETS: dict[str, LoadDataSet] = {
     "scattered-fashion": scattered_fashion,
     "voc": voc,
     "coco": coco,
+    "yolo": yolo,
 }
 SHIPPED = frozenset(DATA_SETS)  # names that no data set of a program may have
 
@@ -57,6 +61,8 @@ def load_data(name: str, *, skip_unreadable: bool = False, named_in: Path | None
         raise InputError(f"the name of the data set is empty in {name!r}; pass one, such as digits or imagefolder:PATH")
     if kind not in DATA_SETS and Path(name).is_dir():
         raise InputError(f"{name} is a folder; name the kind of data set as well: {_likely_kind(Path(name))}:{name}")
+    if kind not in DATA_SETS and is_yolo(Path(name)):
+        raise InputError(f"{name} is a file; name the kind of data set as well: yolo:{name}")
     if kind not in DATA_SETS and named_in:
         raise InputError(
             f"{named_in} was made by a Python program with a data set of its own, {name!r}, which exists only there; "
@@ -77,10 +83,17 @@ def _load_without_path(load: LoadDataSet) -> Data:
 
 def _likely_kind(folder: Path) -> str:
     """Return the kind of data set that a folder looks like."""
-    if (folder / "annotations").is_dir():
-        return "coco"
     if (folder / "VOCdevkit").is_dir() or (folder / "ImageSets").is_dir():
         return "voc"
+    if is_yolo(folder):
+        return "yolo"
+    names = ("annotations", "Annotations", "train")
+    endings = {ending(entry.name) for name in names if (folder / name).is_dir() for entry in entries_of(folder / name)}
+    endings.update(ending(entry.name) for entry in entries_of(folder))
+    if ".xml" in endings:
+        return "voc"
+    if ".json" in endings or (folder / "annotations").is_dir():
+        return "coco"
     return "imagefolder"
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from ..utils.errors import some_names
+from ..utils.sizes import Size
 from ..utils.text import counted
 from .base import Data, Split
+from .box_summary import BoxSummary, summarise_boxes
 from .dataset_images import DatasetImages, ImageRecord
 from .files import ImageFile
 from .identity import SPLIT_NAMES
@@ -48,7 +50,9 @@ class DataSummary:
         stored: How many images are stored in each way, such as "RGB JPEG"; empty if they are not files.
         converted: How many images are converted when they are read, by what is done.
         left_out: What there is beside the images, and was left out, a line each.
+        notes: What was done that the files do not say, such as to split or to clip, a line each.
         warnings: What may spoil a result, a line each.
+        boxes: For detection, the sizes of the boxes; None for classification.
     """
 
     name: str
@@ -60,13 +64,16 @@ class DataSummary:
     stored: Mapping[str, int]
     converted: Mapping[str, int]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    boxes: BoxSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain data, the splits named as in tables."""
         plain = dict(vars(self))
         for key in ("images", "by_class"):
             plain[key] = {SPLIT_NAMES[split]: value for split, value in plain[key].items()}
+        plain["boxes"] = self.boxes.to_dict() if self.boxes else None
         if self.sizes:
             smallest, median, largest = map(list, self.sizes)
             plain["sizes"] = {"smallest": smallest, "median": median, "largest": largest}
@@ -80,11 +87,13 @@ class DataSummary:
         lines = [f"data: {self.name}: {counted(len(self.by_class['train']), 'class')}; images: {', '.join(counts)}"]
         if not brief:
             lines.append(f"  {self._balance()}")
+            lines += [f"  {text}" for text in (self.boxes.lines() if self.boxes else ())]
             if self.sizes:
                 lines.append(f"  pixels: {self._pixels()}")
             if self.converted:
                 lines.append("  converted: " + ", ".join(f"{count:,} {what}" for what, count in self.converted.items()))
             lines += [f"  left out: {text}" for text in self.left_out]
+            lines += [f"  note: {text}" for text in self.notes]
         return lines + [f"  warning: {text}" for text in self.warnings]
 
     def _balance(self) -> str:
@@ -105,8 +114,14 @@ class DataSummary:
         return sizes + (f"; stored as {some_names(stored, most=4)}" if stored else "")
 
 
-def summarise(data: Data, name: str) -> DataSummary:
-    """Count and describe a data set; `name` is its name."""
+def summarise(data: Data, name: str, *, resolution: Size | None = None) -> DataSummary:
+    """Count and describe a data set.
+
+    Args:
+        data: The data set.
+        name: Its name.
+        resolution: Image size of a network, for which the boxes of a detection data set are described as well.
+    """
     files: list[ImageFile] = []
     for split in data.splits.values():
         files += image_files(split)
@@ -121,7 +136,9 @@ def summarise(data: Data, name: str) -> DataSummary:
         stored=_stored(files),
         converted=_converted(files, data.channels),
         left_out=data.left_out,
+        notes=data.notes,
         warnings=tuple(_warnings(data, by_class)),
+        boxes=summarise_boxes(data.splits, resolution) if data.task == "detect" else None,
     )
 
 

@@ -14,12 +14,12 @@ from unicodedata import normalize
 from ..utils.errors import FileError, some_names
 from ..utils.io import read_text
 from .images import image_endings
-from .listing import describe_files, ending, entries_of, is_image, list_files, relative_names
+from .listing import describe_files, ending, entries_of, list_files, relative_names
 from .voc_xml import VocAnnotation, read_annotation
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
 _XML = frozenset([".xml"])
-_PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # by folder or list
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # by folder or list
 _MOST_CHARACTERS = 60  # of a line that is shown in a message
 _FLAG = re.compile(r"\s+(-1|0|1)$")  # behind a name: whether the image has objects of the list's class
 
@@ -88,7 +88,7 @@ def find_list(folder: Path, name: str) -> Path | None:
         return exact if exact.is_file() else None
     for file in entries_of(exact.parent):
         stem = file.stem.lower()
-        if file.suffix.lower() == ".txt" and _PARTS.get(stem, stem) == name and file.is_file():
+        if file.suffix.lower() == ".txt" and PARTS.get(stem, stem) == name and file.is_file():
             return file
     return None
 
@@ -110,27 +110,11 @@ def _existing_list(folder: Path, lists: Sequence[str]) -> Path:
 
 
 def _remedy(folder: Path) -> str:
-    """Return what to do if a list is missing: with the only list of CVAT's, and with XML files beside the images."""
+    """Return what to do if a list is missing, also with the only list of CVAT's."""
     default = find_list(folder, "default")
     if default is not None:
         return f"move its lines to {LISTS}/train.txt, for the images to train on, and {LISTS}/val.txt, to test on"
-    names, lists = [], []
-    for entry in entries_of(folder):
-        part = _PARTS.get(entry.name.lower())
-        if part is not None and entry.is_dir() and _has_images_beside_annotations(entry):
-            names.append(f"{entry.name}/")
-            lists.append(f"those of {entry.name}/ into {LISTS}/{part}.txt")
-    if not names:
-        return "write the names of the images into such a list, one in a line"
-    return (
-        f"move the images in {' and '.join(names)} to {IMAGES}/, the .xml files to {ANNOTATIONS}/, and write the names "
-        f"of the images, one in a line, {', '.join(lists)}"
-    )
-
-
-def _has_images_beside_annotations(folder: Path) -> bool:
-    names = [entry.name for entry in entries_of(folder)]
-    return any(map(is_image, names)) and any(ending(name) in _XML for name in names)
+    return "write the names of the images into such a list, one in a line"
 
 
 class _FolderIndex:

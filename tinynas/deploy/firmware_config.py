@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arch.arch import Arch
-from ..tasks.detection import NMS_IOU, SCORE_THRESHOLD, STRIDES
+from ..tasks.detection import NMS_IOU, SCORE_THRESHOLD
 from ..utils.sizes import pair
 from .c_source import braces, braces_of_rows, c_array, c_float, c_string
 from .exported_file import preprocessing, resized_size
@@ -56,14 +55,13 @@ _CLASSES = """
 /* Names of the classes in UTF-8, in the order of the logits. */
 """
 _DETECTOR = """
-/* The outputs are maps of predictions, the fine one first. A cell has for each anchor the values x, y, w, h, objectness
-   and one for each class: 5 + MODEL_NUM_CLASSES channels. For anchor a of the cell (row, column) of map m, with
-   s(v) = 1 / (1 + exp(-v)) and cell = (float)kModelStrides[m] / MODEL_INPUT_WIDTH, as fractions of the frame's sides:
+/* The outputs are two maps for each feature map, the coarsest first: boxes, with the channels left, top, right, bottom,
+   and classes, MODEL_NUM_CLASSES channels. For the cell (row, column) of output m, with s(v) = 1 / (1 + exp(-v)) and
+   cell = (float)kModelStrides[m] / MODEL_INPUT_WIDTH, as fractions of the frame's sides:
 
-     centre            (column + 2 s(x) - 0.5) * cell, (row + 2 s(y) - 0.5) * cell
-     width             kModelAnchors[m][a][0] * (2 s(w))^2 + 0.001
-     height            kModelAnchors[m][a][1] * (2 s(h))^2 + 0.001
-     score of a class  s(objectness) * s(class)
+     centre            (column + 0.5) * cell, (row + 0.5) * cell
+     sides of the box  (log(1 + exp(v)) + 0.01) * cell from the centre
+     score of a class  s(v)
 
    Boxes with scores up to MODEL_SCORE_THRESHOLD are dropped, and so are boxes that overlap a better one of their class
    by an intersection over union of more than MODEL_NMS_IOU. */
@@ -139,10 +137,8 @@ def _sections(firmware: FirmwareModel, declarations: Mapping[str, str]) -> str:
     text += _OUTPUTS + _macros(NUM_OUTPUTS=len(outputs), OUTPUT_BYTES=num_bytes) + declarations["kModelOutputs"]
     text += _CLASSES + _macros(NUM_CLASSES=arch.classes) + declarations["kModelClasses"]
     if arch.task == "detect":
-        text += _DETECTOR + _macros(
-            NUM_ANCHORS=arch.detector.per_cell, SCORE_THRESHOLD=c_float(SCORE_THRESHOLD), NMS_IOU=c_float(NMS_IOU)
-        )
-        text += declarations["kModelStrides"] + declarations["kModelAnchors"]
+        text += _DETECTOR + _macros(SCORE_THRESHOLD=c_float(SCORE_THRESHOLD), NMS_IOU=c_float(NMS_IOU))
+        text += declarations["kModelStrides"]
     if firmware.exits:
         text += _EXITS + _macros(EXIT_THRESHOLD=c_float(firmware.exits.threshold), CARRIED_BYTES=firmware.carried_bytes)
         text += declarations["kModelTemperatures"]
@@ -183,11 +179,8 @@ def _tables(firmware: FirmwareModel) -> dict[str, tuple[str, str]]:
         ),
     }
     if arch.task == "detect":
-        tables["kModelStrides"] = ("const int kModelStrides[MODEL_NUM_OUTPUTS]", braces(map(str, STRIDES)))
-        tables["kModelAnchors"] = (
-            "const float kModelAnchors[MODEL_NUM_OUTPUTS][MODEL_NUM_ANCHORS][2]",
-            _anchors(arch),
-        )
+        strides = [stride for stride in reversed(arch.tapped_strides()) for _ in ("boxes", "classes")]
+        tables["kModelStrides"] = ("const int kModelStrides[MODEL_NUM_OUTPUTS]", braces(map(str, strides)))
     if firmware.exits:
         temperatures = braces(map(c_float, firmware.exits.temperatures))
         tables["kModelTemperatures"] = ("const float kModelTemperatures[MODEL_NUM_OUTPUTS]", temperatures)
@@ -200,10 +193,3 @@ def _output(details: Mapping[str, Any]) -> str:
     height, width = shape[1:3] if len(shape) == 4 else (1, 1)
     scale, zero_point = details["quantization"]
     return f"{{{height}, {width}, {shape[-1]}, {c_float(scale)}, {zero_point}}}"
-
-
-def _anchors(arch: Arch) -> str:
-    rows = []
-    for level in np.reshape(arch.detector.anchors, (len(STRIDES), -1, 2)):
-        rows.append(braces(f"{{{c_float(width)}, {c_float(height)}}}" for width, height in level))
-    return braces_of_rows(rows)

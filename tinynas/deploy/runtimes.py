@@ -77,20 +77,17 @@ class NetworkRunner:
 
     Args:
         content: The file's bytes.
-        classes: Number of the network's classes.
     """
 
-    def __init__(self, content: bytes, classes: int) -> None:
+    def __init__(self, content: bytes) -> None:
         self.litert = LiteRT(content)
-        self.classes = classes
 
     def __call__(self, images: Tensor) -> Tensor:
         return run_in_batches(self._run_image, images, 1)
 
     def _run_image(self, image: Array) -> Array:
         outputs = self.litert.run([self.litert.quantized(torch.from_numpy(image))])
-        flat = [predictions(values, self.classes) for values in self.litert.dequantized(outputs)]
-        return np.concatenate(flat, axis=1)
+        return joined(self.litert.dequantized(outputs))
 
 
 class TfliteMicro:
@@ -141,16 +138,19 @@ def check_litert() -> None:
         raise InputError("a .tflite file needs LiteRT; pip install 'tinynas[tflite]', or export --to onnx")
 
 
-def predictions(values: Array, classes: int) -> Array:
-    """Return an output as the network returns it: logits (1, classes), or predictions (1, P, 5 + classes).
+def joined(outputs: Sequence[Array]) -> Array:
+    """Return the outputs of a network's file as the network returns them: logits, or predictions (1, P, 4 + classes).
 
-    A detector's feature map is (1, H, W, anchors * (5 + classes)); predictions are sorted by anchor, row and column.
+    A detector's file has two outputs for each feature map: boxes (1, H, W, 4) and classes (1, H, W, classes).
     """
-    if values.ndim == 2:
-        return values
-    height, width = values.shape[1:3]
-    by_cell = values.reshape(1, height, width, -1, 5 + classes)
-    return np.ascontiguousarray(by_cell.transpose(0, 3, 1, 2, 4)).reshape(1, -1, 5 + classes)
+    if outputs[0].ndim == 2:
+        (logits,) = outputs
+        return logits
+    predictions = []
+    for boxes, classes in zip(outputs[::2], outputs[1::2], strict=True):
+        of_map = np.concatenate([boxes, classes], axis=3)
+        predictions.append(of_map.reshape(1, -1, of_map.shape[3]))
+    return np.concatenate(predictions, axis=1)
 
 
 def _allocated(text: str, part: str) -> int:

@@ -26,8 +26,9 @@ def to_tflite(
     """Export a model as TFLite in fp32 and, given calibration images, in int8 (weights per channel).
 
     Batch norm is folded into the convolutions. The files take one image, (1, H, W, C). Inputs and outputs of the int8
-    file are int8, by the scales and zero points that it holds. A detector's files return two feature maps, the fine one
-    first, (1, H, W, anchors * (5 + classes)); run by `ExportedFile.run`, they return what the network does.
+    file are int8, by the scales and zero points that it holds. A detector's files return two
+    maps for each feature map that it reads, the coarsest first: boxes (1, H, W, 4) and classes (1, H, W, classes); run
+    by `ExportedFile.run`, they return what the network does.
 
     Args:
         model: The model.
@@ -59,7 +60,7 @@ def _exported_file(model: Model, name: str, content: bytes, int8: Int8Network | 
         kind="TFLite",
         name=name,
         content=content,
-        run=NetworkRunner(content, model.net.arch.classes),
+        run=NetworkRunner(content),
         int8=int8 is not None,
         calibration=int8.criterion if int8 else None,
         output_error=int8.error if int8 else None,

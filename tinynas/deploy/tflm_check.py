@@ -11,7 +11,7 @@ from ..arch.arena import arena
 from ..arch.operators import LoweredNetwork
 from ..utils.errors import FileError
 from .quantization import Array
-from .runtimes import LiteRT, TfliteMicro, predictions
+from .runtimes import LiteRT, TfliteMicro, joined
 from .tflm_operators import largest_operator_step
 
 _LARGEST_STEP = 1  # between TFLM's int8 outputs and the reference kernels'
@@ -96,20 +96,18 @@ class TflmNetwork:
 
     Args:
         file: The file.
-        classes: Number of the network's classes.
     """
 
     int8 = True
 
-    def __init__(self, file: TflmFile, classes: int) -> None:
-        self.name, self.files, self.classes = f"{file.name} in TFLM", [file], classes
+    def __init__(self, file: TflmFile) -> None:
+        self.name, self.files = f"{file.name} in TFLM", [file]
 
     def run(self, images: Tensor) -> Tensor:
         """Return the outputs for images (N, C, H, W)."""
         (file,), rows = self.files, []
         for image in file.reference.quantized(images):
-            outputs = file.reference.dequantized(file.run([image[None]]))
-            rows.append(np.concatenate([predictions(values, self.classes) for values in outputs], axis=1))
+            rows.append(joined(file.reference.dequantized(file.run([image[None]]))))
         return torch.from_numpy(np.concatenate(rows))
 
 

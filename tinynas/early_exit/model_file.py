@@ -62,8 +62,8 @@ def load(path: str | Path) -> Network | EarlyExits:
 
     Returns:
         The network in eval mode, on the CPU. It takes images (N, in_channels, H, W), normalised as in
-        training. A classifier returns logits (N, classes); a detector (N, P, 5 + classes) for its P anchors; a network
-        with early exits returns the logits (N, classes) and the index of the exit (N,) of each image.
+        training. A classifier returns logits (N, classes); a detector (N, P, 4 + classes) for its P positions; a
+        network with early exits returns the logits (N, classes) and the index of the exit (N,) of each image.
 
     Raises:
         FileError: The file is missing, corrupt, newer than this version reads, or not a tinynas model.

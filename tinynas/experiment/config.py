@@ -14,7 +14,8 @@ from .netaug_settings import NETAUG, NetAug
 Config = TypeVar("Config")
 DATA_HELP = (
     "Data set: digits, mnist-5k, elpv, fashion-mnist, cifar10, cifar100, food101, flowers102, pets, cars, or "
-    "imagefolder:PATH with train/ and val/; for detection scattered-digits, scattered-fashion, voc:PATH or coco:PATH"
+    "imagefolder:PATH with train/ and val/; for detection scattered-digits, scattered-fashion, yolo:PATH, voc:PATH or "
+    "coco:PATH"
 )
 DATA_METAVAR = "NAME[:PATH]"
 SKIP_UNREADABLE_HELP = "Leave out images that cannot be read, instead of stopping"
@@ -275,12 +276,14 @@ _SUPERNET_DEFAULTS = {
         data="scattered-digits",
         num_random_subnets=1,
         distillation=0.0,
-        recipe=Recipe(epochs=8, label_smoothing=0.0, max_grad_norm=1.0),
+        recipe=Recipe(epochs=8, label_smoothing=0.0, max_grad_norm=10.0),
     ),
 }
 _RETRAIN_DEFAULTS = {
     "classify": RetrainConfig(),
-    "detect": RetrainConfig(data="scattered-digits", recipe=Recipe(epochs=16, label_smoothing=0.0, max_grad_norm=1.0)),
+    "detect": RetrainConfig(
+        data="scattered-digits", ema=0.998, recipe=Recipe(epochs=16, label_smoothing=0.0, max_grad_norm=10.0)
+    ),
 }
 
 

@@ -1,41 +1,24 @@
 """Contact sheets: a few images of each class, as a network sees them, in one PNG file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
-from .plots import render, set_fonts
+from .plots import render
 
 _INCHES = 1.1  # along the side of an image
 _LABEL_INCHES = 1.6  # width of the column of names
 _CHARACTERS = 22  # of a name that fit into it
-_COLOUR = "#00d0ff"  # of boxes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """An image on a contact sheet.
-
-    Attributes:
-        pixels: (H, W, C), 0 to 255; C is 1 or 3.
-        boxes: Left, top, right and bottom, as fractions of width and height, and the name of each object.
-    """
-
-    pixels: Any
-    boxes: Sequence[tuple[tuple[float, float, float, float], str]] = ()
-
-
-def contact_sheet(rows: Sequence[tuple[str, Sequence[Shown]]], title: str) -> bytes:
+def contact_sheet(rows: Sequence[tuple[str, Sequence[Any]]], title: str) -> bytes:
     """Draw rows of images, each with its name in front.
 
     Args:
-        rows: Name and images of each row; at least one.
+        rows: Name and images of each row, at least one; an image is (H, W, C), 0 to 255, with C 1 or 3.
         title: Title of the sheet.
 
     Returns:
@@ -60,28 +43,9 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Shown]]], title: str) -> by
     return render(figure)
 
 
-def _draw(axes: Any, image: Shown) -> None:
-    height, width = image.pixels.shape[:2]
-    axes.imshow(np.broadcast_to(image.pixels, (height, width, 3)), interpolation="nearest")
-    for (left, top, right, bottom), name in image.boxes:
-        corner = (left * width - 0.5, top * height - 0.5)
-        sides = ((right - left) * width, (bottom - top) * height)
-        axes.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=_COLOUR, linewidth=1))
-        label = {"facecolor": _COLOUR, "linewidth": 0, "pad": 0.4}
-        text = axes.text(*corner, _shortened(name), fontsize=4.5, color="black", va="bottom", bbox=label, clip_on=True)
-        _move_inside(text)
-
-
-def _move_inside(text: Text) -> None:
-    """Move a label down or to the left until it is inside of its axes; one that is wider begins at their left side."""
-    axes: Any = text.axes
-    axes.apply_aspect()
-    set_fonts(text)
-    area, label = axes.get_window_extent(), text.get_window_extent()
-    left, bottom = axes.transData.transform(text.get_position())
-    left = max(area.x0, left - max(0, label.x1 - area.x1))
-    bottom -= max(0, label.y1 - area.y1)
-    text.set_position(axes.transData.inverted().transform((left, bottom)))
+def _draw(axes: Any, pixels: Any) -> None:
+    height, width = pixels.shape[:2]
+    axes.imshow(np.broadcast_to(pixels, (height, width, 3)), interpolation="nearest")
 
 
 def _shortened(name: str) -> str:

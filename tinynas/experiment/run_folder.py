@@ -16,7 +16,8 @@ runs/NAME/
   reproduction.json, reproduction.md    trainings of a paper beside the authors' figures
   candidates/        networks that a search without a supernet is training
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
-                     resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept
+                     resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept;
+                     detections.png, of a detector, test images with its boxes
   teacher-outputs/   outputs of teachers for training images, which retrainings share; it may be deleted
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
@@ -225,6 +226,7 @@ class RetrainFolder:
         best_model: The network of the best epoch so far, if that is kept.
         metrics: Its results; written last.
         model: The trained model.
+        picture: Of a detector, what it sees on test images.
         resolutions: The model evaluated at other image sizes.
     """
 
@@ -238,6 +240,7 @@ class RetrainFolder:
         self.best_model = path / "best.safetensors"
         self.metrics = path / "metrics.json"
         self.model = path / MODEL
+        self.picture = path / "detections.png"
         self.resolutions = path / "resolutions.json"
 
     @property

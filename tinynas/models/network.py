@@ -84,7 +84,7 @@ class Network(nn.Module):
             images: (N, in_channels, H, W) of the arch's resolution, normalised.
 
         Returns:
-            Logits (N, classes) of a classifier, or predictions (N, P, 5 + classes) of a detector.
+            Logits (N, classes) of a classifier, or predictions (N, P, 4 + classes) of a detector.
         """
         x = self.stem(self.prepare(images))
         tapped = []
@@ -218,7 +218,7 @@ def build(
 
     Returns:
         A network in training mode, from images (N, in_channels, H, W) of the arch's resolution to logits (N, classes),
-        or, of a detector, to predictions (N, P, 5 + classes).
+        or, of a detector, to predictions (N, P, 4 + classes).
 
     Raises:
         InputError: The initialisation is unknown.
@@ -245,7 +245,7 @@ def build(
             nn.init.zeros_(module.bias)
         if isinstance(module, Chain):
             module.scale_last_norm(residual_gain)
-    net.head.init_biases()
+    net.head.init_outputs()
     return net.to(memory_format=torch.channels_last)
 
 

@@ -97,7 +97,7 @@ class Supernet(nn.Module):
             statistics: Whether a pass in training mode updates the running statistics of batch norms.
 
         Returns:
-            Logits (N, classes) of a classifier, or predictions (N, P, 5 + classes) of a detector.
+            Logits (N, classes) of a classifier, or predictions (N, P, 4 + classes) of a detector.
 
         Raises:
             InputError: The arch is not part of the supernet.

@@ -163,7 +163,7 @@ def in_tflm(plan: ExportPlan, arch: Arch, files: Sequence[ExportedFile]) -> Tflm
     if file is None or not has_tflm():
         return None
     tflm_file = TflmFile(file.name, file.content, lower(arch), planned_for=planned_kernels(plan))
-    return TflmNetwork(tflm_file, arch.classes)
+    return TflmNetwork(tflm_file)
 
 
 def planned_kernels(plan: ExportPlan) -> str:

@@ -15,7 +15,8 @@ from ..models.network import Network
 from ..tasks.data_parallel import evaluate_together
 from ..training.divergence import check_finite
 from ..utils.distributed import rank
-from ..utils.io import removed_if_empty, write_json
+from ..utils.io import removed_if_empty, write, write_json
+from .detection_picture import detection_picture
 from .folder_locks import retraining_lock
 from .retraining import Retraining, prepare_retraining
 
@@ -50,6 +51,8 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         model = _finalize(training)
         save_model(folder.model, model)
         metrics = _metrics(training, _measure(training, model.net))
+        if training.task.predicts_boxes:
+            write(folder.picture, detection_picture(model.net, training.data))
         write_json(folder.metrics, metrics.to_dict())
     return metrics
 

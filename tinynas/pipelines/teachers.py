@@ -63,6 +63,7 @@ def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
         raise FileError(f"the teacher {name!r} is neither supernet, torchvision:NAME nor a file; {hint}")
     _check_outputs(name, net.eval(), arch)
     if isinstance(net, Network):
+        TASKS[arch.task].check_teacher(net.arch, arch)
         net = fold(net)  # the same outputs, in two thirds of the time
     return net
 
@@ -195,7 +196,6 @@ def _load_model(path: Path, arch: Arch, data: Data) -> nn.Module:
             f"teacher and network must normalise images alike: the teacher uses {model.normalise}, the network "
             f"{data.normalise}; choose a teacher trained on the same data set"
         )
-    TASKS[arch.task].check_teacher(teacher, arch)
     return model.net
 
 

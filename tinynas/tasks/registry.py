@@ -1,13 +1,11 @@
 """Tasks by name, and whether networks and data sets are for the same one."""
 
-from functools import partial
 from typing import TypeVar
 
 from ..arch.arch import Arch
 from ..arch.space import SearchSpace
 from ..data.base import Data
 from ..utils.errors import InputError, unknown
-from .anchors import fit_anchors
 from .task import Classification, Detection, Task
 
 Fitted = TypeVar("Fitted", Arch, SearchSpace)
@@ -39,15 +37,13 @@ def check_task(task: str, data: Data) -> Task:
 
 
 def fit_to_data(network: Fitted, data: Data) -> Fitted:
-    """Return the arch or search space with the data's input channels and classes and, for detectors, anchors.
+    """Return the arch or search space with the data's input channels and classes.
 
     Raises:
         InputError: The data set is for another task.
     """
     check_task(network.task, data)
-    return network.fitted_to(
-        in_channels=data.channels, classes=len(data.classes), fit_anchors=partial(fit_anchors, data)
-    )
+    return network.fitted_to(in_channels=data.channels, classes=len(data.classes))
 
 
 def check_fits(network: Arch | SearchSpace, data: Data) -> None:

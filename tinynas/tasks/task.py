@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arch.arch import Arch
+from ..arch.detector_head import SIDES
 from ..data.base import EVALUATION_BATCH, Data, Split
 from ..data.labels import original_pixels
 from ..data.transforms import center_crop, stretch
@@ -226,7 +227,7 @@ class Classification(Task):
 
 
 class Detection(Task):
-    """Boxes and their classes: outputs (N, P, 5 + classes) as of `DetectionHead`, labels (M, 8), a row an object."""
+    """Boxes and their classes: outputs (N, P, 4 + classes) as of `DetectionHead`, labels (M, 8), a row an object."""
 
     name = "detect"
     metric = "mAP"
@@ -241,13 +242,13 @@ class Detection(Task):
             raise InputError(
                 f"class weights are for classification, but the network detects; remove --class-weights {class_weights}"
             )
-        return DetectionLoss(arch.detector, label_smoothing)
+        return DetectionLoss(arch, label_smoothing)
 
     def distillation_loss(self, temperature: float = 1.0) -> DetectionDistillationLoss:
         return DetectionDistillationLoss(temperature)
 
     def decode(self, outputs: Tensor, arch: Arch) -> list[Detections]:
-        return detections(outputs, arch.detector, arch.height)
+        return detections(outputs, arch)
 
     def ground_truth(self, labels: Tensor, images: int) -> list[Tensor]:
         return [labels[labels[:, 0] == i, 1:] for i in range(images)]
@@ -267,16 +268,16 @@ class Detection(Task):
         return None
 
     def num_classes(self, outputs: Tensor) -> int:
-        return outputs.shape[-1] - 5
+        return outputs.shape[-1] - SIDES
 
     def convert(self, arch: Arch) -> Arch:
         return arch.as_detector()
 
     def check_teacher(self, teacher: Arch, student: Arch) -> None:
-        if teacher.task == self.name and teacher.detector.anchors != student.detector.anchors:
+        if teacher.task == self.name and teacher.tapped_strides() != student.tapped_strides():
             raise InputError(
-                f"teacher and network must have the same anchors: the teacher has {teacher.detector.anchors}, the "
-                f"network {student.detector.anchors}; choose a teacher trained on the same data set"
+                f"teacher and network must predict at the same positions: the teacher reads the feature maps of the "
+                f"strides {teacher.tapped_strides()}, the network {student.tapped_strides()}; choose another teacher"
             )
 
     def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
@@ -288,7 +289,7 @@ class Detection(Task):
         """Return the boxes, left, top, right and bottom in pixels, with their classes and scores."""
         height, width = size
         sides = torch.tensor([width, height, width, height])
-        (of_image,) = detections(outputs, arch.detector, arch.height, threshold=threshold)
+        (of_image,) = detections(outputs, arch, threshold=threshold)
         boxes = []
         for box, score, index in zip(of_image.boxes * sides, of_image.scores, of_image.classes, strict=True):
             boxes.append({"class": classes[index], "score": float(score), "box": box.tolist()})

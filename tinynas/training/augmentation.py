@@ -24,11 +24,11 @@ def check_augmentation(recipe: Recipe, data: Data) -> None:
     """Check that a recipe's augmentation is one for a data set.
 
     Raises:
-        InputError: It has crops of images with boxes, which have their own, or light augmentation, which they lack.
+        InputError: It has crops or strong augmentation of images with boxes, which lack them.
     """
-    if recipe.augmentation == "light" and data.task == "detect":
-        raise InputError("augmentation is light, but images with boxes have none, standard or strong; choose another")
+    if recipe.augmentation == "strong" and data.task == "detect":
+        raise InputError("augmentation is strong, but images with boxes have none, light or standard; choose another")
     if recipe.crop_scale is not None and data.task == "detect":
         raise InputError(
-            f"crop_scale is {recipe.crop_scale:g}, but images with boxes are cropped around their boxes; remove it"
+            f"crop_scale is {recipe.crop_scale:g}, but images with boxes are magnified and moved instead; remove it"
         )

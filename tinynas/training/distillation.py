@@ -27,7 +27,7 @@ class Teacher:
         self._autocast = MixedPrecision.for_device(precision, device()).autocast
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return the outputs for a batch: logits (N, classes), or a detector's (N, P, 5 + classes)."""
+        """Return the outputs for a batch: logits (N, classes), or a detector's (N, P, 4 + classes)."""
         return self.evaluate(batch.images)
 
     @torch.no_grad()

@@ -15,10 +15,16 @@ T = TypeVar("T")
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def read_yaml(text: str, source: str) -> object:
-    """Parse a YAML text. Raises FileError, with the line, if it is not YAML."""
+def read_yaml(text: str, source: str, *, as_text: bool = False) -> object:
+    """Parse a YAML text. Raises FileError, with the line, if it is not YAML.
+
+    Args:
+        text: The text.
+        source: Where it is from, for error messages.
+        as_text: Leave all values text: a name `no` or `007` is then neither false nor a number.
+    """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, yaml.BaseLoader) if as_text else yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

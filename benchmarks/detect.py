@@ -8,7 +8,7 @@ four other image sizes as well, its batch-norm statistics recalibrated.
 Takes about 4 hours on one core. Writes the table `detection` of docs/results/detection.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -94,6 +94,13 @@ def evaluate_resized(cell: str) -> list[dict]:
     return results
 
 
+def find_errors(cell: str) -> dict:
+    """Return the threshold of the best F1 on search-val, that F1, and the mean IoU of right boxes on the test split."""
+    plots = SCRATCH / "detect" / "errors" / slug(cell)
+    errors = evaluate(model_in(folder_of(cell)), None, plots=plots).errors
+    return {"threshold": errors.threshold, "f1": errors.f1, "mean_iou": errors.mean_iou}
+
+
 def time_epochs(arch: Arch) -> dict[str, float]:
     """Return the seconds of an epoch by kind."""
     return epoch_times(arch, DATA, batch_size=BATCH_SIZE)
@@ -111,6 +118,7 @@ def measure(cells: Cells) -> None:
                 cells.measure(cell, train, arch, name, cell, seed)
                 if model_in(folder_of(cell)).exists():
                     cells.measure(f"{cell} at other sizes", evaluate_resized, cell)
+                    cells.measure(f"{cell} errors", find_errors, cell)
     for size, arch in archs.items():
         cells.measure(f"epoch times {size}", time_epochs, arch)
 
@@ -125,8 +133,8 @@ def tables(cells: dict) -> list[Table]:
                 row = [size, LABELS.get(name, name), str(len(trained))]
                 row += training_figures(cells, size, name, trained)
                 rows.append(row)
-    columns = ["MACs", "training", "seeds", "AP50", "mAP", "mAP, train", "AP50's difference to plain", "training time"]
-    columns.append("fewer MACs at plain's AP50")
+    columns = ["MACs", "training", "seeds", "AP50", "mAP", "mAP, train", "mean IoU", "AP50's difference to plain"]
+    columns += ["training time", "fewer MACs at plain's AP50"]
     return [Table(page="detection", name="detection", columns=columns, rows=rows)]
 
 
@@ -135,6 +143,7 @@ def training_figures(cells: Mapping, size: str, name: str, trained: Mapping[int,
     figures = []
     for metric in METRICS:
         figures.append(mean_std(list(values_of(trained, metric).values())))
+    figures.append(mean_overlap(cells, size, name, list(trained)))
     plain = by_seed(cells, f"{size} plain", SEEDS)
     if name == "plain" or not plain:
         figures.append("")
@@ -146,6 +155,19 @@ def training_figures(cells: Mapping, size: str, name: str, trained: Mapping[int,
         time = f"{relative_time(asdict(config), times, EPOCHS):.1f}"
     figures += [time, macs_saved(cells, size, name)]
     return figures
+
+
+def mean_overlap(cells: Mapping, size: str, name: str, seeds: Sequence[int]) -> str:
+    """Return the mean IoU of right confident boxes, over the seeds."""
+    values = []
+    for seed in seeds:
+        errors = cells.get(f"{cell_name(size, name, seed)} errors")
+        if errors:
+            values.append(errors["mean_iou"])
+    if not values:
+        return ""
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}"
 
 
 def curves(cells: Mapping, size: str, name: str) -> np.ndarray:

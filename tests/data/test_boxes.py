@@ -211,8 +211,12 @@ def test_box_split_augmentation_repeats_for_a_seed_with_and_without_workers(imag
     def epoch(seed, augmentation="standard"):
         return list(data.training_batches(4, (24, 32), seed=seed, epoch=0, augmentation=augmentation))
 
+    kept = epoch(0)
+    monkeypatch.setattr("tinynas.data.boxes.cache_bytes", lambda device: 0)
+    data = replace(data, train=replace(split))  # nothing is kept
     state = torch.get_rng_state()
     alone = epoch(0)
+    assert same_batches(kept, alone)
     assert torch.equal(state, torch.get_rng_state()), "augmentation drew from everybody's generator"
     assert len(alone) == data.steps_per_epoch(4) == len(files) // 4
     assert alone[0].images.shape[:2] == (4, 3)
@@ -227,6 +231,33 @@ def test_box_split_augmentation_repeats_for_a_seed_with_and_without_workers(imag
     monkeypatch.setattr(tinynas.data.loading, "_FEW_IMAGES", 0)
     assert same_batches(alone, epoch(0))
     assert used[0] > 0
+
+
+def test_box_split_reads_the_files_of_training_batches_once_if_they_fit(image_folder, monkeypatch):
+    files = ImageFiles(check_files(sorted(map(str, image_folder.glob("train/*/*.png")))))
+    reads = []
+
+    class Counted:
+        for_workers = True
+
+        def __call__(self, index):
+            reads.append(index)
+            return files(index)
+
+    split = BoxSplit(read=Counted(), objects=[torch.tensor([LEFT])] * len(files.images))
+    grey = Normalisation(mean=(0.5,) * 3, std=(0.2,) * 3)
+    data = Data(task="detect", classes=("a",), normalise=grey, train=split, val=split, test=split)
+    for epoch in range(3):
+        assert list(data.training_batches(4, (24,), seed=0, epoch=epoch))
+    assert sorted(reads) == list(range(len(split)))
+    images = 3 * 32 * 32 * len(split)  # of 24 pixels, for random views
+    for fitting, expected in ((images, len(split)), (images - 1, 2 * (len(split) // 4) * 4)):
+        reads.clear()
+        monkeypatch.setattr("tinynas.data.boxes.cache_bytes", lambda device, fitting=fitting: fitting)
+        data = replace(data, train=replace(split))
+        for epoch in range(2):
+            list(data.training_batches(4, (24,), seed=0, epoch=epoch))
+        assert len(reads) == expected
 
 
 def test_box_split_counts_images_not_objects():

@@ -8,14 +8,14 @@ cropped: boxes as fractions stay the same, and so does the overlap (IoU) of any 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import tee
-from math import ceil, nan
+from math import ceil, nan, prod
 
 import torch
 from torch import Tensor
 
-from ..utils.sizes import pair
+from ..utils.sizes import Size, pair
 from .base import BatchRequest, LabelledBatch, Normalisation
+from .cached import cache_bytes
 from .digest import tensor_digest, text_digest
 from .files import ImageFile, ImageFiles
 from .loading import ImageLoader, ImageRequest
@@ -25,6 +25,8 @@ from .sources import ImageSource, num_pixels
 from .transforms import stretch
 from .upload import CPU, uploaded
 
+_CHANNELS = 3  # at most
+_READ_AT_ONCE = 32  # images, when all are read
 _SIZE_FOR_VIEWS = 4 / 3  # of the resolution: objects are magnified at random
 _AREA_TOLERANCE = 1e-3  # fraction of an area by which rounding may change it
 ImageWithObjects = tuple[Tensor, Tensor]  # uint8 (C, H, W); its objects (M, 7)
@@ -104,19 +106,26 @@ class BoxSplit:
     def _loader(self) -> ImageLoader:
         return ImageLoader()
 
+    @cached_property
+    def _kept(self) -> dict[Size, Tensor]:
+        """Images of the split in memory, stretched to a size, by the size."""
+        return {}
+
     def batches(self, requests: Iterable[BatchRequest], normalise: Normalisation) -> Iterator[LabelledBatch]:
         """Yield one batch per request: images stretched to the resolution, and targets (M, 8).
 
         With a seed, every image is seen from nearer or further, moved, and mirrored (if `flip`) at random; objects
-        whose centre is not seen or that end up smaller than a pixel are dropped.
+        whose centre is not seen or that end up smaller than a pixel are dropped. Image files are then read once, and
+        kept in memory while they fit.
 
         Raises:
             FileError: An image cannot be read.
         """
-        to_load, wanted = tee(requests)
-        for_workers = len(self) if self.read.for_workers else 0
-        batches = self._loader.batches(self._load_image, targets, map(_to_load, to_load), num_images=for_workers)
-        for request, (pixels, labels) in zip(wanted, uploaded(batches, self.device), strict=True):
+        requests = list(requests)
+        to_load = [_to_load(request) for request in requests]
+        for_workers = 0 if self._keep_images_of(to_load) or not self.read.for_workers else len(self)
+        batches = self._loader.batches(self._load_image, targets, to_load, num_images=for_workers)
+        for request, (pixels, labels) in zip(requests, uploaded(batches, self.device), strict=True):
             images = normalise(pixels)
             if request.seed is None:
                 yield images, labels
@@ -125,9 +134,33 @@ class BoxSplit:
                 views = RandomViews.draw(len(request.indices), rng, request.ranges, mirror=self.flip).of(request.shard)
                 yield views.images(images, request.resolution), views.targets(labels, request.resolution)
 
+    def _keep_images_of(self, requests: Sequence[BatchRequest]) -> bool:
+        """Keep all images of the split in memory, if those of training batches are files and fit.
+
+        They are kept as they are loaded, stretched, for each size. Returns whether all requested images are kept.
+        """
+        sizes = {request.resolution for request in requests if request.seed is not None}
+        for size in sizes - set(self._kept):
+            shape = len(self), _CHANNELS, *pair(size)
+            if self.read.for_workers and prod(shape) <= cache_bytes(CPU):
+                self._kept[size] = self._read_all(size)
+        return bool(sizes) and sizes <= set(self._kept)
+
+    def _read_all(self, size: Size) -> Tensor:
+        """Read all images of the split, stretched: uint8 (N, C, *size)."""
+        requests = [BatchRequest(indices, size) for indices in torch.split(torch.arange(len(self)), _READ_AT_ONCE)]
+        batches = self._loader.batches(self._load_image, targets, requests, num_images=len(self))
+        images = torch.empty(0)
+        for request, (pixels, _) in zip(requests, batches, strict=True):
+            if not len(images):
+                images = pixels.new_empty(len(self), *pixels.shape[1:])
+            images[request.indices] = pixels
+        return images
+
     def _load_image(self, request: ImageRequest) -> ImageWithObjects:
         """Read an image and stretch it, with changed colours if the request has a seed."""
-        image, objects = stretch(self.read(request.image), request.resolution), self.objects[request.image]
+        kept, objects = self._kept.get(request.resolution), self.objects[request.image]
+        image = stretch(self.read(request.image), request.resolution) if kept is None else kept[request.image]
         if request.seed is None:
             return image, objects
         torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer than all the rest

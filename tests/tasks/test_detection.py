@@ -6,7 +6,15 @@ from torchvision.ops import box_iou
 
 from boxes import OBJECTS, perfect_outputs
 from tinynas import build
-from tinynas.tasks.detection import DetectorWithNMS, decode, decode_with_nms, detections, positions_of
+from tinynas.tasks.detection import (
+    Detections,
+    DetectorWithNMS,
+    decode,
+    decode_with_nms,
+    detections,
+    distinct,
+    positions_of,
+)
 
 
 def test_positions_match_the_outputs(detectors, rng):
@@ -92,3 +100,11 @@ def test_positions_align_with_feature_maps(arch, resolution):
         assert torch.allclose(centres[1, 0] - centres[0, 0], torch.tensor([0.0, stride]))
         first += side**2
     assert first == len(strides)
+
+
+def test_distinct_detections_have_one_class_for_an_object():
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.49], [0.1, 0.1, 0.5, 0.3], [0.6, 0.6, 0.9, 0.9]])
+    detected = Detections(boxes, torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([1, 0, 2, 1]))
+    kept = distinct(detected)
+    assert kept.classes.tolist() == [1, 2, 1]
+    assert torch.equal(kept.boxes, boxes[[0, 2, 3]])

@@ -7,7 +7,7 @@ from ..data.base import BatchRequest, Data
 from ..data.labels import class_labels
 from ..experiment.box_picture import draw_boxes, picture_sheet
 from ..models.network import Network
-from ..tasks.detection import SCORE_THRESHOLD, Detections
+from ..tasks.detection import SCORE_THRESHOLD, Detections, distinct
 from ..tasks.detection_errors import best_threshold
 from ..tasks.matching import match
 from ..tasks.registry import TASKS
@@ -33,8 +33,9 @@ def detection_picture(net: Network, data: Data) -> bytes:
     indices = _choose(data)
     pictures = []
     for image, detected in zip(shown_images(data, data.test, indices), _detect(net, data, indices), strict=True):
-        confident = detected.scores > threshold
-        boxes = image.labelled(data.classes, detected.boxes[confident], detected.classes[confident])
+        shown = distinct(detected)
+        confident = shown.scores > threshold
+        boxes = image.labelled(data.classes, shown.boxes[confident], shown.classes[confident])
         truth = draw_boxes(image.pixels, image.labelled_objects(data.classes), data.classes, _SIDE, shrink=True)
         seen = draw_boxes(image.pixels, boxes, data.classes, _SIDE, shrink=True)
         pictures.append((image.name, _beside(truth, seen)))

@@ -18,6 +18,7 @@ _MAX_DETECTIONS = 100  # of an image
 _MAX_CANDIDATES = 300  # boxes of an image that enter non-maximum suppression
 SCORE_THRESHOLD = 0.3  # that a box must exceed by default
 NMS_IOU = 0.5  # two boxes of a class that overlap by more count as one
+_SAME_OBJECT_IOU = 0.7  # two boxes of different classes that overlap by more are taken for the same object
 _CPU = torch.device("cpu")
 _LEAST_DISTANCE = 0.01  # to a side, in strides: the IoU loss of a box without area has no gradient
 
@@ -93,6 +94,18 @@ def detections(outputs: Tensor, arch: Arch, *, threshold: float = 0.01) -> list[
     """Return the detections of each image of outputs (N, P, 4 + classes)."""
     at = positions_of(arch, arch.height, outputs.device)
     return [decode_with_nms(of_image, at, threshold=threshold) for of_image in outputs]
+
+
+def distinct(detected: Detections) -> Detections:
+    """Return the detections of an image but those of objects that a better one takes for another class.
+
+    They are the same object if their boxes overlap by an IoU over 0.7. For people who look at boxes: average precision
+    counts each class by itself, and is higher with all of them.
+    """
+    from torchvision.ops import nms
+
+    kept = nms(detected.boxes, detected.scores, _SAME_OBJECT_IOU)
+    return Detections(detected.boxes[kept], detected.scores[kept], detected.classes[kept])
 
 
 class DetectorWithNMS(nn.Module):

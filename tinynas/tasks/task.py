@@ -18,7 +18,7 @@ from ..utils.sizes import Size
 from .average_precision import average_precision, detection_figures
 from .cache_batch import images_in_cache
 from .chance import Chance, chance_level, standard_error
-from .detection import Detections, DetectorWithNMS, detections
+from .detection import Detections, DetectorWithNMS, detections, distinct
 from .detection_loss import DetectionDistillationLoss, DetectionLoss
 from .losses import CrossEntropyLoss, DistillationLoss, Loss, SoftCrossEntropyLoss, balanced_class_weights
 from .matching import match, voc_precision
@@ -286,10 +286,10 @@ class Detection(Task):
     def describe(
         self, outputs: Tensor, arch: Arch, classes: Sequence[str], size: tuple[int, int], threshold: float
     ) -> dict[str, Any]:
-        """Return the boxes, left, top, right and bottom in pixels, with their classes and scores."""
+        """Return the boxes, left, top, right and bottom in pixels, with their classes and scores; one for an object."""
         height, width = size
         sides = torch.tensor([width, height, width, height])
-        (of_image,) = detections(outputs, arch, threshold=threshold)
+        of_image = distinct(detections(outputs, arch, threshold=threshold)[0])
         boxes = []
         for box, score, index in zip(of_image.boxes * sides, of_image.scores, of_image.classes, strict=True):
             boxes.append({"class": classes[index], "score": float(score), "box": box.tolist()})

@@ -13,6 +13,7 @@ from torch import nn
 
 from tinynas import Supernet, augment, build, load_space
 from tinynas.models.batchnorm import recalibrate
+from tinynas.models.detection_head import DetectionHead
 from tinynas.models.fused import FusedNetwork
 from tinynas.models.layers import SqueezeExcite
 
@@ -61,8 +62,14 @@ def cases(draw):
 
 
 def randomised(net):
-    """Set the network's norms to random scales and shifts, so that all blocks take part."""
+    """Set the network's norms to random scales and shifts, so that all blocks take part.
+
+    The last layers of a fresh detector are nearly 0, and with them all gradients: they are drawn anew.
+    """
     for module in net.modules():
+        if isinstance(module, DetectionHead):
+            for layer in (*module.boxes, *module.classifier):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out")
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.3)

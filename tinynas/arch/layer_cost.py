@@ -77,40 +77,17 @@ def output_size(size: int, stride: int) -> int:
     return (size - 1) // stride + 1
 
 
-def conv_cost(name: str, source: FeatureMap, out_channels: int, *, norm: bool = True, held: int = 0) -> LayerCost:
-    """Return the cost of a 1x1 convolution while `held` more bytes are kept.
-
-    With `norm`, a batch norm follows and no bias is learned; without it, a bias is.
-    """
-    weights = source.channels * out_channels
-    sram = source.num_bytes + out_channels * source.pixels + held
-    return LayerCost(
-        name=name,
-        macs=weights * source.pixels,
-        params=weights + (2 * out_channels if norm else out_channels),
-        flash=weights + (BIAS_BYTES + SCALE_BYTES) * out_channels,
-        sram=sram,
-        sram_inplace_dw=sram,
-        scratch=4 * source.channels,
-    )
-
-
 def linear_cost(name: str, *, in_features: int, out_features: int, held: int = 0) -> LayerCost:
     """Return the cost of a linear layer with bias while `held` more bytes are kept."""
-    return conv_cost(name, FeatureMap(in_features, 1, 1), out_features, norm=False, held=held)
-
-
-def depthwise_cost(name: str, source: FeatureMap, kernel: int) -> LayerCost:
-    """Return the cost of a depthwise convolution of stride 1 with batch norm."""
-    weights, padded = source.channels * kernel**2, 2 * (kernel // 2)
+    weights, sram = in_features * out_features, in_features + out_features + held
     return LayerCost(
         name=name,
-        macs=weights * source.pixels,
-        params=weights + 2 * source.channels,
-        flash=weights + (BIAS_BYTES + SCALE_BYTES) * source.channels,
-        sram=2 * source.num_bytes,
-        sram_inplace_dw=source.num_bytes,
-        scratch=2 * (source.height + padded) * (source.width + padded),
+        macs=weights,
+        params=weights + out_features,
+        flash=weights + (BIAS_BYTES + SCALE_BYTES) * out_features,
+        sram=sram,
+        sram_inplace_dw=sram,
+        scratch=4 * in_features,
     )
 
 

@@ -43,8 +43,3 @@ def complete(objects: Tensor, pixels: float = nan) -> Tensor:
 def only_trained_on(objects: Tensor) -> Tensor:
     """Return the objects (M, 7) that detectors are trained on: neither crowds nor difficult ones."""
     return objects[objects[:, KIND] == OBJECT]
-
-
-def with_boxes(objects: Tensor, boxes: Tensor) -> Tensor:
-    """Return objects (M, 7) with other boxes (M, 4); areas stay those on the original image."""
-    return torch.cat([objects[:, : BOX.start], boxes, objects[:, BOX.stop :]], 1)

@@ -1,12 +1,12 @@
 """The XML files of Pascal VOC, as VOC and tools for annotation write them."""
 
-from math import isfinite, nan
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from ..utils.errors import FileError
 from ..utils.io import read
+from ..utils.numbers import finite_number
 from .annotated import check_name
 from .objects import DIFFICULT, OBJECT
 from .pixel_boxes import AnnotatedObject, Corners, Size
@@ -54,34 +54,23 @@ def _annotation(source: Path, root: ElementTree.Element) -> VocAnnotation:
     objects = []
     for element in root.findall("object"):
         name = check_name(_text(element, "name"))
-        is_difficult = _number(_optional_text(element, "difficult") or "0") != 0
+        is_difficult = finite_number(_optional_text(element, "difficult") or "0") != 0
         objects.append(AnnotatedObject(name, _box(element), kind=DIFFICULT if is_difficult else OBJECT))
     return VocAnnotation(source, _optional_text(root, "filename"), _size(root), objects)
 
 
 def _size(root: ElementTree.Element) -> Size | None:
     """Return the annotated width and height; None if one of them is missing or 0. Raises ValueError."""
-    width = _number(_optional_text(root, "size/width") or "0")
-    height = _number(_optional_text(root, "size/height") or "0")
+    width = finite_number(_optional_text(root, "size/width") or "0")
+    height = finite_number(_optional_text(root, "size/height") or "0")
     if min(width, height) < 0:
         raise ValueError(f"its size is {width:g}x{height:g}")
     return (width, height) if width and height else None
 
 
 def _box(element: ElementTree.Element) -> Corners:
-    x1, y1 = _number(_text(element, "bndbox/xmin")), _number(_text(element, "bndbox/ymin"))
-    return x1, y1, _number(_text(element, "bndbox/xmax")), _number(_text(element, "bndbox/ymax"))
-
-
-def _number(text: str) -> float:
-    """Return a finite number. Raises ValueError for anything else."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = nan
-    if not isfinite(number):
-        raise ValueError(f"{text!r} is not a number")
-    return number
+    x1, y1 = finite_number(_text(element, "bndbox/xmin")), finite_number(_text(element, "bndbox/ymin"))
+    return x1, y1, finite_number(_text(element, "bndbox/xmax")), finite_number(_text(element, "bndbox/ymax"))
 
 
 def _text(element: ElementTree.Element, path: str) -> str:

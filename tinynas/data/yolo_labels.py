@@ -8,16 +8,15 @@ A line has the number of the class, then one of these:
 """
 
 from collections.abc import Sequence
-from math import isfinite, nan
 from pathlib import Path
 
 from ..utils.errors import FileError
 from ..utils.io import read_text
+from ..utils.numbers import finite_number, shortened
 from .pixel_boxes import Corners
 
 _FEWEST_OUTLINE = 7  # values of a line with an outline: the class and three points
 _FARTHEST = 1.0  # by how much a fraction may be less than 0 or more than 1: what is farther is no fraction
-_MOST_CHARACTERS = 30  # of a value that is shown in a message
 
 
 def read_labels(file: Path, *, classes: int | None = None, keypoint_values: int = 0) -> list[tuple[int, Corners]]:
@@ -48,11 +47,11 @@ def read_labels(file: Path, *, classes: int | None = None, keypoint_values: int 
 
 def _class(word: str, classes: int | None) -> int:
     """Return the number of a class. Raises ValueError if there is no such class."""
-    number = _number(word)
+    number = finite_number(word)
     if number != int(number) or number < 0:
-        raise ValueError(f"the class {_shortened(word)} is not a whole number from 0 on")
+        raise ValueError(f"the class {shortened(word)} is not a whole number from 0 on")
     if classes is not None and number >= classes:
-        raise ValueError(f"the class {_shortened(word)} is not from 0 to {classes - 1}, as there are {classes} classes")
+        raise ValueError(f"the class {shortened(word)} is not from 0 to {classes - 1}, as there are {classes} classes")
     return int(number)
 
 
@@ -74,22 +73,7 @@ def _box(words: Sequence[str], keypoint_values: int) -> Corners:
 
 def _fraction(word: str) -> float:
     """Return a fraction of the image's width or height, a little outside of it too. Raises ValueError otherwise."""
-    value = _number(word)
+    value = finite_number(word)
     if not -_FARTHEST <= value <= 1 + _FARTHEST:
-        raise ValueError(f"{_shortened(word)} is not a fraction of the image (divide pixels by its width and height)")
+        raise ValueError(f"{shortened(word)} is not a fraction of the image (divide pixels by its width and height)")
     return value
-
-
-def _number(word: str) -> float:
-    """Return a finite number. Raises ValueError for anything else."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = nan
-    if not isfinite(value):
-        raise ValueError(f"{_shortened(word)!r} is not a number")
-    return value
-
-
-def _shortened(word: str) -> str:
-    return word if len(word) <= _MOST_CHARACTERS else word[:_MOST_CHARACTERS] + "..."

@@ -63,5 +63,5 @@ def shown_images(data: Data, split: Split, indices: Sequence[int], resolution: S
 def seen_images(data: Data, split: Split, indices: Sequence[int], resolution: Size) -> tuple[Any, list[Any]]:
     """Return images (N, H, W, C) of a split as a network sees them in evaluation, and their ground truth."""
     ((images, labels),) = split.batches([BatchRequest(torch.tensor(indices), resolution)], data.normalise)
-    pixels = data.normalise.undone(images).permute(0, 2, 3, 1).numpy()
+    pixels = data.normalise.undone(images).permute(0, 2, 3, 1).cpu().numpy()
     return pixels, TASKS[data.task].ground_truth(labels, len(indices))

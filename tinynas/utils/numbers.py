@@ -1,4 +1,8 @@
-"""Numbers that functions of a user's program return."""
+"""Numbers that functions of a user's program return, and those in files."""
+
+from math import isfinite, nan
+
+_MOST_CHARACTERS = 30  # of a text that is shown in a message
 
 
 def as_number(value: object) -> float | None:
@@ -14,3 +18,19 @@ def as_number(value: object) -> float | None:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several
         return None
+
+
+def shortened(text: str) -> str:
+    """Return a text as messages show it: its first characters, if it has many."""
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
+
+
+def finite_number(text: str) -> float:
+    """Return the number that a text is. Raises ValueError if it is none, or not finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not isfinite(number):
+        raise ValueError(f"{shortened(text)!r} is not a number")
+    return number

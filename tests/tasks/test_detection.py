@@ -76,6 +76,18 @@ def test_nms_merges_overlapping_boxes_of_a_class(arch):
     assert all(torch.equal(a, b) for a, b in zip(module(outputs[None]), decode_with_nms(outputs, at), strict=True))
 
 
+def test_equal_scores_are_taken_in_the_order_of_the_outputs(arch):
+    """As every runtime takes them: PyTorch's topk would take any."""
+    at = positions_of(arch, arch.resolution)
+    outputs = torch.full((len(at.centre), 4 + arch.classes), -9.0)  # all boxes so small that none overlap
+    outputs[:, 4:] = 2.0
+    detected = decode_with_nms(outputs, at)
+    expected = torch.arange(100)
+    assert torch.equal(detected.classes, expected % arch.classes)
+    centres = (detected.boxes[:, :2] + detected.boxes[:, 2:]) / 2
+    torch.testing.assert_close(centres, at.centre[expected // arch.classes])
+
+
 def test_decode_measures_distances_in_strides(arch):
     at = positions_of(arch, arch.resolution)
     outputs = torch.zeros(1, len(at.centre), 7)

@@ -198,6 +198,14 @@ static void backward_elementwise(run *r, int i, int block) {
         activation_backward(&in, g, NULL, gx, means, sums, channels, pixels);
 }
 
+static void backward_double(run *r, int i, int block) {
+    const operation *o = r->ops + i;
+    const state *s = r->states + i;
+    const vec *add = s->added ? s->added + block * s->added_block : NULL;
+    double_backward(s->gradient + block * s->gradient_block, add, s->result + block * r->largest, (int)o->outputs,
+                    (int)o->height, (int)o->width);
+}
+
 // Adds up the lanes of a thread's sums of weight gradients.
 static void finish_weight_gradients(run *r, int i, int thread, const vec *sums) {
     const operation *o = r->ops + i;
@@ -225,6 +233,8 @@ static void backward_operation(run *r, int i, int thread, int first, int end) {
             backward_convolution(r, i, b, thread, sums, scratch);
         else if (o->kind == GATE)
             backward_gate(r, i, b, sums, scratch);
+        else if (o->kind == DOUBLE)
+            backward_double(r, i, b);
         else
             backward_elementwise(r, i, b);
     }

@@ -19,6 +19,27 @@ static void sum_forward(const reader *in, const vec *shortcut, vec *out, int cha
     FOR_ACTIVATION(in->act, sum_forward_act(in, shortcut, out, channels, pixels, ACT))
 }
 
+// out (channels, height, width) = a map of half the height and width, rounded up: every pixel becomes four.
+static void double_forward(const vec *map, vec *out, int channels, int height, int width) {
+    int low = (height + 1) / 2, narrow = (width + 1) / 2;
+    for (int c = 0; c < channels; c++)
+        for (int h = 0; h < height; h++) {
+            const vec *row = map + (c * low + h / 2) * narrow;
+            for (int w = 0; w < width; w++) *out++ = row[w / 2];
+        }
+}
+
+// gx = the sum of g (channels, height, width) over the pixels that a pixel has become, plus `add` if that is not NULL.
+static void double_backward(const vec *g, const vec *add, vec *gx, int channels, int height, int width) {
+    int low = (height + 1) / 2, narrow = (width + 1) / 2;
+    for (int k = 0; k < channels * low * narrow; k++) gx[k] = add ? add[k] : splat(0);
+    for (int c = 0; c < channels; c++)
+        for (int h = 0; h < height; h++) {
+            vec *row = gx + (c * low + h / 2) * narrow;
+            for (int w = 0; w < width; w++) row[w / 2] += *g++;
+        }
+}
+
 // gx = the gradient before the activation, and its sums. g (channels, pixels): the gradient of what is read, behind the
 // gates; of_average (channels): that of its average. Either may be NULL.
 INLINE void activation_backward_act(const reader *in, const vec *g, const vec *of_average, vec *gx, const float *means,

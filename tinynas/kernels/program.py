@@ -28,6 +28,7 @@ class Kind(IntEnum):
     SUM = 3
     GATE = 4
     AVERAGE = 5
+    DOUBLE = 6
 
 
 _ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 1, nn.ReLU: 2, nn.ReLU6: 3, nn.Hardswish: 4}  # as in vectors.h
@@ -166,6 +167,11 @@ class ProgramBuilder:
     def sum(self, x: Map, shortcut: Map) -> Map:
         """Add the sum of a map and a plain one."""
         return self._sum(x, shortcut=shortcut.operation)
+
+    def doubled(self, x: Map, height: int, width: int) -> Map:
+        """Add a map of twice the height and width of a plain one, or 1 less: every pixel becomes four."""
+        x = x._replace(height=height, width=width)
+        return x._replace(operation=self._add(Kind.DOUBLE, x, outputs=x.channels))
 
     def average(self, x: Map) -> Map:
         """Add the global averages of a map: (C, 1, 1)."""

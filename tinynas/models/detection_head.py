@@ -27,6 +27,10 @@ class SeparableConv(nn.Module):
         y: Tensor = self.pointwise(self.depthwise(x))
         return y
 
+    def emit(self, builder: ProgramBuilder, x: Map) -> Map:
+        """Add the layers to a program of the fused kernels."""
+        return self.pointwise.emit(builder, self.depthwise.emit(builder, x))
+
 
 class DetectionHead(nn.Module):
     """The module of a `DetectorHead`: feature maps, the finest first -> (N, P, 4 + classes).
@@ -51,28 +55,39 @@ class DetectionHead(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Return the predictions."""
-        return self.finish(*maps)
-
-    def emit(self, builder: ProgramBuilder, *maps: Map) -> list[Map]:
-        """Leave the whole head to PyTorch."""
-        return [builder.plain(of_stage) for of_stage in maps]
-
-    def finish(self, *maps: Tensor) -> Tensor:
-        """Return the predictions."""
-        predictions = []
+        features = []
         coarser: Tensor | None = None
         for level, of_stage in enumerate(reversed(maps)):
             x = self.lateral[level](of_stage)
             if coarser is not None:
                 x = _doubled(coarser, x) + x
             coarser = x
-            predictions.append(self._predict(level, x))
-        return torch.cat(predictions, 1)
+            features.append(self.convs[level](x))
+        return self.finish(*features)
 
-    def _predict(self, level: int, x: Tensor) -> Tensor:
-        """Return the predictions (N, H * W, 4 + classes) of a level's map."""
-        x = self.dropout(self.convs[level](x))
-        return torch.cat([self.boxes[level](x), self.classifier[level](x)], 1).flatten(2).transpose(1, 2)
+    def emit(self, builder: ProgramBuilder, *maps: Map) -> list[Map]:
+        """Add what is in front of the last layers to a program of the fused kernels, and return the levels' maps."""
+        features = []
+        coarser: Map | None = None
+        for level, of_stage in enumerate(reversed(maps)):
+            x = builder.emit(self.lateral[level], of_stage)
+            if coarser is None:
+                x = builder.plain(x)
+            else:
+                x = builder.sum(x, builder.doubled(coarser, x.height, x.width))
+            coarser = y = x
+            for conv in self.convs[level].children():
+                y = builder.emit(conv, y)
+            features.append(builder.plain(y))
+        return features
+
+    def finish(self, *features: Tensor) -> Tensor:
+        """Return the predictions, given the levels' maps (N, width, H, W), the coarsest first."""
+        predictions = []
+        for boxes, classifier, of_level in zip(self.boxes, self.classifier, features, strict=True):
+            x = self.dropout(of_level)
+            predictions.append(torch.cat([boxes(x), classifier(x)], 1).flatten(2).transpose(1, 2))
+        return torch.cat(predictions, 1)
 
     def init_outputs(self) -> None:
         """Initialise the last layers: small weights, boxes of two strides' sides, and classes that are rare."""

@@ -115,6 +115,8 @@ class Network(nn.Module):
                 x = builder.emit(block, x)
             if s in self.taps:
                 tapped.append(x)
+        if self.turns_back:
+            return [builder.plain(x) for x in tapped]
         return self.head.emit(builder, *tapped)
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -138,7 +140,8 @@ class Network(nn.Module):
             The network's outputs.
         """
         if self.turns_back:
-            outputs = [turned(maps) for maps in outputs]
+            outputs_of_head: Tensor = self.head(*[turned(maps) for maps in outputs])
+            return outputs_of_head
         return self.head.finish(*outputs)
 
     def channel_groups(self) -> Iterator[ChannelGroup]:

@@ -80,14 +80,24 @@ def decode_with_nms(outputs: Tensor, at: Positions, *, threshold: float = 0.01) 
     """
     from torchvision.ops import nms
 
-    scores = outputs[:, SIDES:].sigmoid()  # (P, classes)
-    scores_of_candidates, index = scores.flatten().topk(min(_MAX_CANDIDATES, scores.numel()))
-    classes = index % scores.shape[1]
-    boxes = decode(outputs, at).clamp(0, 1)[index // scores.shape[1]]
+    logits = outputs[:, SIDES:]  # (P, classes)
+    best, index = _largest(logits.flatten(), min(_MAX_CANDIDATES, logits.numel()))
+    scores_of_candidates = best.sigmoid()
+    classes = index % logits.shape[1]
+    boxes = decode(outputs, at).clamp(0, 1)[index // logits.shape[1]]
     separated = boxes + 2 * classes[:, None]  # boxes of different classes never overlap
     kept = nms(separated, scores_of_candidates, NMS_IOU)[:_MAX_DETECTIONS]
     kept = kept[scores_of_candidates[kept] > threshold]
     return Detections(boxes[kept], scores_of_candidates[kept], classes[kept])
+
+
+def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest values (V,), descending, and their indices; of equal ones the first, as ONNX's TopK has it."""
+    if torch.onnx.is_in_onnx_export():
+        return values.topk(count)  # PyTorch's own leaves equal ones in any order
+    index = (values >= values.topk(count).values[-1]).nonzero()[:, 0]
+    index = index[values[index].sort(descending=True, stable=True).indices[:count]]
+    return values[index], index
 
 
 def detections(outputs: Tensor, arch: Arch, *, threshold: float = 0.01) -> list[Detections]:

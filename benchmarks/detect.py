@@ -11,6 +11,7 @@ Takes about 4 hours on one core. Writes the table `detection` of docs/results/de
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from common.cells import Cells
@@ -19,18 +20,22 @@ from common.paths import PICTURES, SCRATCH, model_in, slug
 from common.retraining import retrain_network
 from common.stats import by_seed, mean_std, paired_difference, values_of
 from common.tables import Table
-from common.training_time import epoch_times, relative_time
+from common.training_time import epoch_times, relative_time, step_times
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from tinynas import Arch, Budget, cost, load_space
+from tinynas.arch.heads import Head
 from tinynas.arch.scaling import scale_to
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import RetrainConfig
+from tinynas.experiment.plans import ExportPlan
+from tinynas.experiment.reporter import NullReporter
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.detection_picture import detection_picture
 from tinynas.pipelines.evaluate import evaluate
+from tinynas.pipelines.export import export
 from tinynas.pipelines.planning import default_config
 from tinynas.tasks.registry import fit_to_data
 from tinynas.utils.io import write
@@ -49,8 +54,14 @@ ROWS = {
     "plain": {},
     "plain, equal passes": {"epochs": 2 * EPOCHS},
     "NetAug": {"netaug": True},
+    "transfer": {},
 }
-LABELS = {"plain, equal passes": "plain, twice the epochs", "NetAug": "NetAug (the default)"}
+LABELS = {
+    "plain, equal passes": "plain, twice the epochs",
+    "NetAug": "NetAug (the default)",
+    "transfer": "`--from` a classifier of Fashion-MNIST",
+}
+CLASSIFIER = {"epochs": 4, "batch_size": 128}  # the classifier's training
 METRICS = ("ap50", "accuracy", "train_accuracy")  # the accuracy of a detector is its mAP
 
 
@@ -81,9 +92,23 @@ def configuration(arch: Arch, change: Mapping, seed: int) -> RetrainConfig:
     return overrides.apply(default_config(arch, DATA, netaug=bool(overrides.get("netaug"))))
 
 
-def train(arch: Arch, name: str, cell: str, seed: int) -> dict:
+def train(arch: Arch, size: str, name: str, seed: int) -> dict:
     """Train a network; return its metrics."""
-    return retrain_network(folder_of(cell), arch, configuration(arch, ROWS[name], seed))
+    change = ROWS[name]
+    if name == "transfer":
+        change = {"init": str(train_classifier(arch, size, seed))}
+    return retrain_network(folder_of(cell_name(size, name, seed)), arch, configuration(arch, change, seed))
+
+
+def train_classifier(arch: Arch, size: str, seed: int) -> Path:
+    """Train a classifier with a detector's backbone, on images as large; return its model file."""
+    classifier = replace(arch, head=Head())
+    overrides = Overrides.read({"seed": seed, **CLASSIFIER}, RetrainConfig)
+    folder = folder_of(f"{size} classifier seed {seed}")
+    if not model_in(folder).exists():
+        config = overrides.apply(default_config(classifier, "fashion-mnist", netaug=False))
+        retrain_network(folder, classifier, config)
+    return model_in(folder)
 
 
 def evaluate_resized(cell: str) -> list[dict]:
@@ -101,9 +126,22 @@ def find_errors(cell: str) -> dict:
     return {"threshold": errors.threshold, "f1": errors.f1, "mean_iou": errors.mean_iou}
 
 
+def find_int8(cell: str) -> dict:
+    """Return the mAP on the test split of the network in PyTorch and of its int8 file."""
+    with TemporaryDirectory() as folder:
+        plan = ExportPlan(model=model_in(folder_of(cell)), out=Path(folder), to="tflite")
+        files = export(plan, report=NullReporter()).to_dict()["files"]
+    return {("int8" if file["int8"] else file["kind"]): file["accuracy"] for file in files}
+
+
 def time_epochs(arch: Arch) -> dict[str, float]:
     """Return the seconds of an epoch by kind."""
     return epoch_times(arch, DATA, batch_size=BATCH_SIZE)
+
+
+def time_steps(arch: Arch) -> dict[str, float]:
+    """Return the seconds of an epoch of the detector, of its backbone and of reading the images."""
+    return step_times(arch, DATA, batch_size=BATCH_SIZE)
 
 
 def measure(cells: Cells) -> None:
@@ -115,12 +153,14 @@ def measure(cells: Cells) -> None:
         for size, arch in archs.items():
             for name in ROWS:
                 cell = cell_name(size, name, seed)
-                cells.measure(cell, train, arch, name, cell, seed)
+                cells.measure(cell, train, arch, size, name, seed)
                 if model_in(folder_of(cell)).exists():
                     cells.measure(f"{cell} at other sizes", evaluate_resized, cell)
                     cells.measure(f"{cell} errors", find_errors, cell)
+                    cells.measure(f"{cell} in int8", find_int8, cell)
     for size, arch in archs.items():
         cells.measure(f"epoch times {size}", time_epochs, arch)
+        cells.measure(f"step times {size}", time_steps, arch)
 
 
 def tables(cells: dict) -> list[Table]:

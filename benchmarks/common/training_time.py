@@ -1,16 +1,21 @@
 """Training time relative to plain training, from the times of interleaved epochs of all kinds."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from tinynas import Arch, SearchSpace, Supernet, augment
+from tinynas.arch.heads import Head
 from tinynas.arch.netaug import family_factors
 from tinynas.data.base import Batch, Data
 from tinynas.data.registry import load_data
-from tinynas.tasks.losses import TeacherLoss
+from tinynas.tasks.losses import Loss, TeacherLoss
 from tinynas.tasks.registry import TASKS
 from tinynas.training.loop import train
 from tinynas.training.objectives import NetAugObjective, Objective, PlainObjective
@@ -40,6 +45,38 @@ def epoch_times(
             recipe = Recipe(epochs=1, batch_size=batch_size, augmentation=augmentation)
             seconds.setdefault(kind, []).append(_epoch_seconds(space, objective, data, recipe, arch.resolution))
     return {kind: min(times) for kind, times in seconds.items()}
+
+
+def step_times(arch: Arch, data_name: str, *, batch_size: int, rounds: int = 3) -> dict[str, float]:
+    """Return the seconds of an epoch of a detector, of its bare backbone on the same images, and of reading them.
+
+    The least of some rounds in which the three take turns. The backbone ends in global averages and a layer of classes.
+    """
+    data = load_data(data_name)
+    backbone = replace(arch, head=Head())
+    detector_loss = TASKS[arch.task].loss(arch, data, label_smoothing=0.0)
+    seconds: dict[str, list[float]] = {"detector": [], "backbone": [], "batches": []}
+    for _ in range(rounds):
+        for name, network, loss in (("detector", arch, detector_loss), ("backbone", backbone, _AnyClass())):
+            space = augment(network, width=(1.0,), expand=(1.0,))
+            recipe = Recipe(epochs=1, batch_size=batch_size)
+            objective = PlainObjective(network, loss)
+            seconds[name].append(_epoch_seconds(space, objective, data, recipe, arch.resolution))
+        started = time.perf_counter()
+        for _ in data.training_batches(batch_size, [arch.resolution], seed=0, epoch=0):
+            pass
+        seconds["batches"].append(time.perf_counter() - started)
+    return {name: min(values) for name, values in seconds.items()}
+
+
+class _AnyClass(Loss[Tensor]):
+    """Cross-entropy to the first class: a backbone learns nothing, which takes as long."""
+
+    def targets(self, batch: Batch) -> Tensor:
+        return torch.zeros(len(batch.images), dtype=torch.int64)
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(outputs, targets)
 
 
 def _kinds(

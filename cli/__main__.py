@@ -16,6 +16,7 @@ from tinynas.utils.processes import TERMINATED, exit_on_sigterm
 from .app import app
 
 _UsageError: Any = typer.BadParameter.__base__  # typer has no public name for it
+_WITH_CHECKPOINTS = {"search", "retrain", "quickstart", "tune", "reproduce"}  # commands that continue
 _STOPPED = {130: "interrupted", TERMINATED: "terminated"}  # by exit code; the shells' convention
 
 
@@ -65,10 +66,12 @@ def _refuse_empty(words: Sequence[str]) -> None:
 def _how_to_continue(words: Sequence[str]) -> str:
     """Return what continues an interrupted command."""
     options = {word.split("=")[0] for word in words}
+    if not set(words[1:2]) & _WITH_CHECKPOINTS:
+        return "run it again"
     if words[1:2] == ["quickstart"] and "--run" not in options:
         return f"continue with: tinynas {shlex.join(words[1:])} --run FOLDER"  # which the command has shown
     again = words[1:2] in (["quickstart"], ["tune"], ["reproduce"]) or "--front" in options
-    return f"{'run it again' if again else 'add --resume'} to continue from the last checkpoint"
+    return f"{'run it again' if again else 'add --resume'} to continue from the last checkpoint, if there is one"
 
 
 def _fail(error: object) -> NoReturn:

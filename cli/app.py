@@ -120,9 +120,7 @@ def predict(
     ] = Path("predictions"),
     threshold: Annotated[
         float | None,
-        typer.Option(
-            help="Lowest score of the boxes that are shown, for a detector. Default: 0.3.", show_default=False
-        ),
+        typer.Option(help="Score that a detector's boxes must exceed to be shown. Default: 0.3.", show_default=False),
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -136,6 +134,8 @@ def predict(
     screen = Screen(as_json)
     predictions = predict_images(find_model(model), images, out, threshold=threshold)
     show_predictions(screen, out, predictions)
+    if any(prediction.get("boxes") == [] for prediction in predictions):
+        screen.note("nothing: no box scores more than --threshold, by default 0.3")
     screen.document(predictions)
 
 

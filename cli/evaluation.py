@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tinynas.utils.units import parse_count
+from tinynas.utils.errors import InputError
+from tinynas.utils.sizes import Size, parse_size
 
 from .options import AsJson, DataName, Device, LoaderWorkers, ModelFile, SkipUnreadable
 from .screen import Screen
@@ -44,9 +45,17 @@ def evaluate(
 
     choose_device(device)
     screen = Screen(as_json)
-    sizes = [parse_count(word) for word in resolutions.split(",")] if resolutions else []
+    sizes = [_parse_resolution(word) for word in resolutions.split(",")] if resolutions else []
     report = evaluate_model(find_model(model), data, sizes, plots=plots, skip_unreadable=skip_unreadable)
     show_evaluation(screen, report)
     if plots and report.errors:
         show_errors(screen, report.errors, str(plots))
     screen.document(report.to_dict())
+
+
+def _parse_resolution(text: str) -> Size:
+    """Return one of the sizes of --resolutions. Raises InputError."""
+    try:
+        return parse_size(text)
+    except InputError as error:
+        raise InputError(f"--resolutions takes sizes with commas between them, such as 80,96: {error}") from None

@@ -44,10 +44,8 @@ def show_errors(screen: Screen, errors: ErrorReport, folder: str) -> None:
         screen.note(f"written to {folder}: confusion.png")
         return
     iou = "-" if errors.mean_iou is None else f"{errors.mean_iou:.3f}"
-    screen.note(
-        f"at scores above {errors.threshold:.3f}, which have the best F1 on search-val ({errors.f1:.3f}): mean IoU of "
-        f"right boxes {iou}"
-    )
+    why = f"which have the best F1 on search-val ({errors.f1:.3f})" if errors.f1 else "as no box on search-val is right"
+    screen.note(f"at scores above {errors.threshold:.3f}, {why}: mean IoU of right boxes {iou}")
     screen.note(f"written to {folder}: confusion.png, precision-recall.png")
 
 

@@ -11,6 +11,7 @@ SCRIPTS = (
     "budgets",
     "deploy",
     "detect",
+    "ssdlite",
     "fronts",
     "load",
     "methods",

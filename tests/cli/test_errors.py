@@ -84,7 +84,7 @@ def test_cli_exits_with_2_on_wrong_usage(tinynas):
         (["search", "--data", "scattered-digits"], "networks that classify cannot learn from boxes; take other --data"),
         (["search", "--task", "detect", "--data", "digits"], "networks that detect cannot learn from labelled images"),
         (["search", "--task", "detect", "--space", "micro"], "networks that classify cannot learn from boxes"),
-        (["retrain", "mcunet-in3", "--data", "scattered-digits"], "or --task detect"),
+        (["retrain", "mcunet-in3", "--data", "scattered-digits"], "or networks that detect: by --task"),
         (
             ["search", "--task", "detect", "--class-weights", "balanced"],
             "class weights are for classification, but the network detects; remove --class-weights balanced",

@@ -49,4 +49,9 @@ def test_tune_command_refuses_limits_that_no_network_keeps(quick, watched, fails
     ],
 )
 def test_interrupted_command_says_what_continues_it(words, advice):
-    assert _how_to_continue(["tinynas", *words]) == f"{advice} to continue from the last checkpoint"
+    expected = f"{advice} to continue from the last checkpoint, if there is one"
+    assert _how_to_continue(["tinynas", *words]) == expected
+
+
+def test_interrupted_command_without_checkpoints_is_to_be_run_again():
+    assert _how_to_continue(["tinynas", "data", "yolo:x"]) == "run it again"

@@ -151,7 +151,7 @@ def test_coco_counts_what_is_left_out(tmp_path):
         "annotations of crowds, not trained on: 10",
         "boxes without area: 13",
         "categories without objects: never seen",
-        f"images in {folder}/train2017 that are in no split: 1 (extra.png)",
+        f"images in {folder}/train2017 that are in no split, not listed or not annotated: 1 (extra.png)",
     )
 
 

@@ -137,7 +137,7 @@ def test_voc_counts_what_is_left_out(tmp_path):
         "difficult objects, not trained on: 3",
         "boxes without area: 2",
         "categories without objects: unheard-of",
-        f"images in {folder}/JPEGImages that are in no split: 2 (extra.jpg, spare.PNG)",
+        f"images in {folder}/JPEGImages that are in no split, not listed or not annotated: 2 (extra.jpg, spare.PNG)",
     )
 
 

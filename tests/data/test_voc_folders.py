@@ -80,7 +80,7 @@ def test_what_is_in_no_part_is_counted(tmp_path):
     assert data.left_out == (
         "annotated images outside of train/, val/ and test/: 4",
         "val: 3 images; test is the test split",
-        f"images in {tmp_path}/train that are in no split: 1 (plain.jpg)",
+        f"images in {tmp_path}/train that are in no split, not listed or not annotated: 1 (plain.jpg)",
     )
 
 
@@ -102,7 +102,9 @@ def test_stated_names_decide_where_the_names_of_files_do_not(tmp_path):
     data = load_data(f"voc:{tmp_path}")
     names = {file.rsplit("/", 1)[1] for split in data.splits.values() for file in split.read.files}
     assert names == {"renamed.png", "a1.png", *(f"a{number}.jpg" for number in range(2, 10))}
-    assert data.left_out == (f"images in {tmp_path}/images that are in no split: 1 (a1.jpg)",)
+    assert data.left_out == (
+        f"images in {tmp_path}/images that are in no split, not listed or not annotated: 1 (a1.jpg)",
+    )
 
 
 def test_missing_and_ambiguous_images_are_named(tmp_path):

@@ -79,8 +79,8 @@ def test_small_images_are_enlarged_by_whole_pixels_and_large_ones_stay():
     assert (picture[::24, ::24] == image).all()
     assert (picture == np.kron(image[:, :, 0], np.ones((24, 24)))[:, :, None]).all()
     assert drawn(np.zeros((300, 700, 3), np.uint8), [], ()).shape == (300, 700, 3)
-    assert drawn(np.zeros((300, 700, 3), np.uint8), [], (), 350, shrink=True).shape == (150, 350, 3)
-    assert drawn(np.zeros((1, 7000, 3), np.uint8), [], (), 350, shrink=True).shape == (1, 350, 3)
+    assert drawn(np.zeros((300, 700, 3), np.uint8), [], (), 350, exact=True).shape == (150, 350, 3)
+    assert drawn(np.zeros((1, 7000, 3), np.uint8), [], (), 350, exact=True).shape == (1, 350, 3)
 
 
 @pytest.mark.parametrize(("size", "side", "scale"), [((40, 20), 480, 12), ((960, 480), 480, 0.5), ((500, 300), 500, 1)])
@@ -88,8 +88,8 @@ def test_boxes_are_drawn_where_they_are(size, side, scale):
     width, height = size
     image = np.full((height, width, 3), 128, np.uint8)
     box = (width / 4, height / 2, width * 3 / 4, height)
-    plain = drawn(image, [], ("cat",), side, shrink=True)
-    picture = drawn(image, [LabelledBox("cat", box)], ("cat",), side, shrink=True)
+    plain = drawn(image, [], ("cat",), side, exact=True)
+    picture = drawn(image, [LabelledBox("cat", box)], ("cat",), side, exact=True)
     changed = (picture != plain).any(2)
     left, top, right, bottom = (np.array(box) * scale).astype(int)
     assert (picture[top:bottom, left] == RED).all()

@@ -85,9 +85,9 @@ def pictures(monkeypatch):
     """Pixels, boxes and classes of the pictures that are drawn, and captions and titles of their sheets."""
     drawn, sheets = [], []
 
-    def draw_boxes(pixels, boxes, classes, side, *, shrink):
+    def draw_boxes(pixels, boxes, classes, side, *, exact):
         drawn.append((pixels, boxes, classes))
-        return picture_module.draw_boxes(pixels, boxes, classes, side, shrink=shrink)
+        return picture_module.draw_boxes(pixels, boxes, classes, side, exact=exact)
 
     def picture_sheet(pictures, title):
         sheets.append(([caption for caption, _ in pictures], title))

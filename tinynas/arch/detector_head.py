@@ -57,6 +57,13 @@ class DetectorHead:
         Raises:
             InputError: One of the strides that it reads is missing.
         """
+        for level in range(self.levels):
+            if strides[-1] / 2**level not in strides:
+                raise InputError(
+                    f"head.levels is {self.levels}, but the strides of the stages are {list(strides)}, each map must "
+                    f"have half the stride of the one before it, and there is no {strides[-1] / 2**level:g}; choose "
+                    f"levels of at most {level}"
+                )
         return tuple(sorted(_stage_of_stride(strides, strides[-1] / 2**level) for level in range(self.levels)))
 
     def as_detector(self, strides: Sequence[int], channels: Sequence[int]) -> "DetectorHead":
@@ -139,10 +146,5 @@ def head_of_classifier(strides: Sequence[int], channels: Sequence[int], act: str
 
 
 def _stage_of_stride(strides: Sequence[int], stride: float) -> int:
-    """Return the index of the last stage of a stride. Raises InputError if there is none."""
-    if stride not in strides:
-        raise InputError(
-            f"a detector's head reads the feature map of stride {stride:g}, but the strides of the stages are "
-            f"{list(strides)}; choose fewer head.levels"
-        )
+    """Return the index of the last stage of a stride, of which there is one."""
     return max(stage for stage, of_stage in enumerate(strides) if of_stage == stride)

@@ -1,6 +1,6 @@
 """Search spaces and networks by name: those that come with tinynas, and the user's own YAML files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -56,7 +56,18 @@ def load_arch(name: str | Path) -> Arch:
         144
     """
     is_nothing = "" if Path(name).exists() else ", and there is no run folder of that name"
-    return _load(name, "network", shipped_networks(), Arch.from_dict, hint=is_nothing)
+    return _load(name, "network", shipped_networks(), _read_arch, hint=is_nothing)
+
+
+def _read_arch(plain: object) -> Arch:
+    """Return the architecture of plain data. Raises InputError, which names what to do with a search space."""
+    stages = plain.get("stages") if isinstance(plain, Mapping) else None
+    if isinstance(stages, list) and stages and isinstance(stages[0], Mapping):
+        raise InputError(
+            "is a search space, not a network; `tinynas search --space FILE` or `tinynas scale --space FILE` chooses "
+            "a network of it"
+        )
+    return Arch.from_dict(plain)
 
 
 def short_name(name: str | Path) -> str:

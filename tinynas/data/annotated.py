@@ -235,5 +235,7 @@ def _left_out(
         unused = [file for file in list_files(folder, image_endings()).files if file not in used]
         if unused:
             names = some_names(relative_names(unused, folder))
-            lines.append(f"images in {folder} that are in no split: {len(unused)} ({names})")
+            lines.append(
+                f"images in {folder} that are in no split, not listed or not annotated: {len(unused)} ({names})"
+            )
     return tuple(lines)

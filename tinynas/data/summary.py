@@ -152,12 +152,12 @@ def _sizes(data: Data, files: Sequence[ImageFile]) -> tuple[tuple[int, int], ...
         sizes = [(pixels.shape[-1], pixels.shape[-2])]
     if not sizes:
         return ()
-    sizes.sort(key=_num_pixels)
+    sizes.sort(key=_by_pixels)
     return sizes[0], sizes[len(sizes) // 2], sizes[-1]
 
 
-def _num_pixels(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
+def _by_pixels(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] * size[1], size[1]
 
 
 def _pixels_in_memory(split: Split) -> Tensor | None:

@@ -46,7 +46,7 @@ class LabelledBox(NamedTuple):
 
 
 def draw_boxes(
-    pixels: Any, boxes: Sequence[LabelledBox], classes: Sequence[str], side: int = SIDE, *, shrink: bool = False
+    pixels: Any, boxes: Sequence[LabelledBox], classes: Sequence[str], side: int = SIDE, *, exact: bool = False
 ) -> Image.Image:
     """Draw boxes with their class names, and their scores if they have any.
 
@@ -55,10 +55,10 @@ def draw_boxes(
         boxes: The boxes.
         classes: All class names, which decide on the colours. "class NUMBER" is drawn in place of a name whose
             characters no installed font has.
-        side: Pixels along the longer side to which a small image is enlarged, by a whole number.
-        shrink: Whether a larger image is reduced to that.
+        side: Pixels, at most, along the longer side to which a small image is enlarged, by a whole number.
+        exact: Whether every image is enlarged or reduced to exactly that.
     """
-    picture, scale = _scaled(pixels, side, shrink=shrink)
+    picture, scale = _scaled(pixels, side, exact=exact)
     longer = max(picture.size)
     line = max(_LINE, longer // _PER_LINE)
     draw = ImageDraw.Draw(picture)
@@ -134,12 +134,12 @@ class _Label:
             left += round(font.getlength(text))
 
 
-def _scaled(pixels: Any, side: int, *, shrink: bool) -> tuple[Image.Image, float]:
+def _scaled(pixels: Any, side: int, *, exact: bool) -> tuple[Image.Image, float]:
     """Return an image as RGB, enlarged or reduced, and by what factor."""
     height, width = pixels.shape[:2]
     image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3))))
     longer = max(height, width)
-    if longer > side and shrink:
+    if exact:
         size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
         return image.resize(size, Image.Resampling.LANCZOS), side / longer
     scale = max(1, side // longer)

@@ -60,8 +60,13 @@ def find_model(model: Path | None) -> Path:
     names = [retraining.name for retraining in RunFolder(path).retrainings()]
     if names:
         raise FileError(f"{path} is a run; name one of its retrainings, {path}/retrain/{' or '.join(names)}")
-    exits = EarlyExitFolder(path).model
-    return exits if exits.exists() else RetrainFolder(path).model
+    exits, retraining = EarlyExitFolder(path).model, RetrainFolder(path)
+    if not exits.exists() and not retraining.model.exists() and retraining.checkpoint.exists():
+        raise FileError(
+            f"the retraining {path} has not finished; continue it: tinynas retrain {retraining.run.path} --name "
+            f"{retraining.name} --resume"
+        )
+    return exits if exits.exists() else retraining.model
 
 
 def _newest(pattern: str) -> Path:

@@ -55,15 +55,15 @@ class DetectionHead(nn.Module):
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Return the predictions."""
-        features = []
+        predictions = []
         coarser: Tensor | None = None
         for level, of_stage in enumerate(reversed(maps)):
             x = self.lateral[level](of_stage)
             if coarser is not None:
                 x = _doubled(coarser, x) + x
             coarser = x
-            features.append(self.convs[level](x))
-        return self.finish(*features)
+            predictions.append(self._predict(level, self.convs[level](x)))  # before the next level, to free the map
+        return torch.cat(predictions, 1)
 
     def emit(self, builder: ProgramBuilder, *maps: Map) -> list[Map]:
         """Add what is in front of the last layers to a program of the fused kernels, and return the levels' maps."""
@@ -83,11 +83,12 @@ class DetectionHead(nn.Module):
 
     def finish(self, *features: Tensor) -> Tensor:
         """Return the predictions, given the levels' maps (N, width, H, W), the coarsest first."""
-        predictions = []
-        for boxes, classifier, of_level in zip(self.boxes, self.classifier, features, strict=True):
-            x = self.dropout(of_level)
-            predictions.append(torch.cat([boxes(x), classifier(x)], 1).flatten(2).transpose(1, 2))
-        return torch.cat(predictions, 1)
+        return torch.cat([self._predict(level, of_level) for level, of_level in enumerate(features)], 1)
+
+    def _predict(self, level: int, features: Tensor) -> Tensor:
+        """Return the predictions (N, H * W, 4 + classes) of a level, given its map (N, width, H, W)."""
+        x = self.dropout(features)
+        return torch.cat([self.boxes[level](x), self.classifier[level](x)], 1).flatten(2).transpose(1, 2)
 
     def init_outputs(self) -> None:
         """Initialise the last layers: small weights, boxes of two strides' sides, and classes that are rare."""

@@ -36,8 +36,8 @@ def detection_picture(net: Network, data: Data) -> bytes:
         shown = distinct(detected)
         confident = shown.scores > threshold
         boxes = image.labelled(data.classes, shown.boxes[confident], shown.classes[confident])
-        truth = draw_boxes(image.pixels, image.labelled_objects(data.classes), data.classes, _SIDE, shrink=True)
-        seen = draw_boxes(image.pixels, boxes, data.classes, _SIDE, shrink=True)
+        truth = draw_boxes(image.pixels, image.labelled_objects(data.classes), data.classes, _SIDE, exact=True)
+        seen = draw_boxes(image.pixels, boxes, data.classes, _SIDE, exact=True)
         pictures.append((image.name, _beside(truth, seen)))
     title = f"Test images: left the objects, right the boxes that score more than {threshold:.2f}"
     return picture_sheet(pictures, title)

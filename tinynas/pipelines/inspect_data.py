@@ -86,7 +86,7 @@ def _pictures(data: Data, resolution: Size | None) -> list[tuple[str, Any]]:
             height, width = image.pixels.shape[:2]
             caption += f", {width}x{height}"
         boxes = image.labelled_objects(data.classes)
-        pictures.append((caption, draw_boxes(image.pixels, boxes, data.classes, _PICTURE_SIDE, shrink=True)))
+        pictures.append((caption, draw_boxes(image.pixels, boxes, data.classes, _PICTURE_SIDE, exact=True)))
     return pictures
 
 

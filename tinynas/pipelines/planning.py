@@ -243,6 +243,11 @@ def _resolve(
         arch, data = task_named(task).convert(arch), RetrainConfig.for_task(task).data
     config = overrides.apply(default_config(arch, data, netaug=bool(overrides.get("netaug"))))
     check_sorting(overrides)
+    if config.classifier_std is not None and arch.task != "classify":
+        raise InputError(
+            f"classifier_std is {config.classifier_std:g}, but the network {arch.task}s: its last layers have initial "
+            "weights of their own; remove it"
+        )
     _check_weights(config, run)
     return ResolvedRetraining(arch=arch, config=config, run=run)
 

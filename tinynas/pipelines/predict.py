@@ -40,6 +40,8 @@ def predict(
         raise InputError(f"the threshold must be at least 0 and less than 1, but is {score}; choose another")
     predictions = []
     for number, path in enumerate(images, 1):
+        if Path(path).is_dir():
+            raise InputError(f"{path} is a folder; name the image files in it, as {path}/*.jpg does in a shell")
         image = read_image(path, model.main.net.arch.in_channels)
         prediction = {"image": str(path), **model.predict(image, score)}
         if model.task.predicts_boxes:

@@ -32,7 +32,10 @@ def check_task(task: str, data: Data) -> Task:
     """
     if task != data.task:
         labels = TASKS[data.task].label_kind
-        raise InputError(f"networks that {task} cannot learn from {labels}; take other --data, or --task {data.task}")
+        raise InputError(
+            f"networks that {task} cannot learn from {labels}; take other --data, or networks that {data.task}: by "
+            "--task, --space or another model"
+        )
     return TASKS[task]
 
 

@@ -14,6 +14,7 @@ from tinynas.experiment.export_report import ExportReport
 from tinynas.experiment.plans import ExportPlan
 from tinynas.experiment.result_file import read_result
 from tinynas.models.network import fold
+from tinynas.pipelines import export_firmware
 from tinynas.pipelines.export import export
 from tinynas.tasks.detection import decode_with_nms, detections
 from tinynas.utils.errors import FileError, InputError
@@ -135,6 +136,15 @@ def test_export_to_firmware_writes_a_folder_beside_the_files(request, kind, tmp_
     assert {path.name for path in (tmp_path / "firmware").iterdir()} == FIRMWARE
     assert (tmp_path / "firmware" / "model.tflite").read_bytes() == (tmp_path / "model.int8.tflite").read_bytes()
     assert "#define GOLDEN_COUNT 3\n" in (tmp_path / "firmware" / "golden.h").read_text()
+
+
+def test_firmware_of_a_detector_takes_the_boxes_that_are_best_on_search_val(detector_run, tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
+    monkeypatch.setattr(export_firmware, "confident_score", lambda net, data: 0.4375)
+    model = detector_run / "retrain" / "plain" / "model.safetensors"
+    export(ExportPlan(model=model, out=tmp_path, to="firmware"), report=Quiet())
+    header = (tmp_path / "firmware" / "model_config.h").read_text()
+    assert "#define MODEL_SCORE_THRESHOLD 0.4375f\n" in header
 
 
 def test_export_to_firmware_needs_the_int8_file(tmp_path):

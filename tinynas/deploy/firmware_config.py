@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..tasks.detection import NMS_IOU, SCORE_THRESHOLD
+from ..tasks.detection import NMS_IOU
 from ..utils.sizes import pair
 from .c_source import braces, braces_of_rows, c_array, c_float, c_string
 from .exported_file import preprocessing, resized_size
@@ -63,8 +63,8 @@ _DETECTOR = """
      sides of the box  (log(1 + exp(v)) + 0.01) * cell from the centre
      score of a class  s(v)
 
-   Boxes with scores up to MODEL_SCORE_THRESHOLD are dropped, and so are boxes that overlap a better one of their class
-   by an intersection over union of more than MODEL_NMS_IOU. */
+   Boxes with scores up to MODEL_SCORE_THRESHOLD, the one that had the best F1 on search-val, are dropped, and so are
+   boxes that overlap a better one of their class by an intersection over union of more than MODEL_NMS_IOU. */
 """
 _EXITS = """
 /* Early exits: part i returns output i, its logits. An image exits after the first part whose confidence, the
@@ -137,7 +137,7 @@ def _sections(firmware: FirmwareModel, declarations: Mapping[str, str]) -> str:
     text += _OUTPUTS + _macros(NUM_OUTPUTS=len(outputs), OUTPUT_BYTES=num_bytes) + declarations["kModelOutputs"]
     text += _CLASSES + _macros(NUM_CLASSES=arch.classes) + declarations["kModelClasses"]
     if arch.task == "detect":
-        text += _DETECTOR + _macros(SCORE_THRESHOLD=c_float(SCORE_THRESHOLD), NMS_IOU=c_float(NMS_IOU))
+        text += _DETECTOR + _macros(SCORE_THRESHOLD=c_float(firmware.score_threshold), NMS_IOU=c_float(NMS_IOU))
         text += declarations["kModelStrides"]
     if firmware.exits:
         text += _EXITS + _macros(EXIT_THRESHOLD=c_float(firmware.exits.threshold), CARRIED_BYTES=firmware.carried_bytes)

@@ -1,6 +1,7 @@
 """The folder for firmware that an export writes beside its int8 TFLite files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..arch.exit_lowering import split_after_outputs
 from ..arch.lowering import lower
@@ -14,14 +15,17 @@ from ..deploy.tflite_parts import TfliteParts
 from ..early_exit.model import EarlyExitModel
 from ..experiment.run_folder import FIRMWARE
 from ..models.model_file import Model
+from .detection_picture import confident_score
 from .export_target import OnTarget, planned_kernels
 
 
 def network_firmware(model: Model, files: Sequence[ExportedFile], on_target: OnTarget, data: Data) -> dict[str, bytes]:
     """Return the folder's files by their paths, for a network's int8 file."""
     (file,) = [file for file in files if file.int8]
-    part = _part("model", lower(model.net.arch), file.content, on_target)
-    return _folder(FirmwareModel(model=model, parts=(part,)), data)
+    firmware = FirmwareModel(model=model, parts=(_part("model", lower(model.net.arch), file.content, on_target),))
+    if model.net.arch.task == "detect":
+        firmware = replace(firmware, score_threshold=confident_score(model.net, data))
+    return _folder(firmware, data)
 
 
 def exits_firmware(

@@ -37,7 +37,7 @@ def test_help_shows_the_true_defaults(tinynas):
     assert default("search", "--data").startswith(f"{supernet.data}; detection: scattered-digits.")
     assert default("search", "--epochs").startswith(f"{supernet.recipe.epochs}; detection: 8; --evaluate train")
     assert default("search", "--trials").startswith(f"{SearchSettings().trials}.")
-    assert default("retrain", "--epochs").startswith(f"{retraining.epochs}; detection: 16.")
+    assert default("retrain", "--epochs").startswith(f"{retraining.epochs}; detection: 24.")
     assert default("retrain", "--lr").startswith("0.1; detection: 0.2.")
     assert default("retrain", "--init").startswith("kaiming-normal.")
     for command, recipe in (("search", supernet.recipe), ("retrain", retraining)):
@@ -48,7 +48,7 @@ def test_help_shows_the_true_defaults(tinynas):
     assert default("retrain", "--label-smoothing").startswith("0.1; detection: 0; recipe auto, small images: 0.")
     assert default("retrain", "--weight-decay").startswith("4e-05; recipe auto, small images: 0.001.")
     assert default("retrain", "--augmentation").startswith("standard; recipe auto, small images: light.")
-    assert default("reproduce", "--epochs").startswith("of the recipe, else 16.")
+    assert default("reproduce", "--epochs").startswith("of the recipe, else 24.")
     assert default("reproduce", "--weight-decay").startswith("of the recipe, else 4e-05.")
 
 

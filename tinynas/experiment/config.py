@@ -282,7 +282,7 @@ _SUPERNET_DEFAULTS = {
 _RETRAIN_DEFAULTS = {
     "classify": RetrainConfig(),
     "detect": RetrainConfig(
-        data="scattered-digits", ema=0.998, recipe=Recipe(epochs=16, lr=0.2, label_smoothing=0.0, max_grad_norm=10.0)
+        data="scattered-digits", ema=0.998, recipe=Recipe(epochs=24, lr=0.2, label_smoothing=0.0, max_grad_norm=10.0)
     ),
 }
 

@@ -1,7 +1,7 @@
 """Is the detection head better than SSDlite? The networks of detect.py beside SSDlite of torchvision's own parts.
 
 SSDlite's head, default boxes, matching, loss and suppression are torchvision's, on backbones of the same family, as
-wide as the same MACs allow. It is trained on the same batches, 30 epochs beside our 40, which take it longer. Its
+wide as the same MACs allow. It is trained on the same batches, 30 epochs beside our 40, which take as long. Its
 recipe is tuned on search-val, 8 epochs each, one setting after the other; the best of all is trained at both sizes with
 3 seeds. AP50 and mAP on the test images; differences are paired by seed, with the 95% interval of Student's t. Training
 time is that of an epoch, the least of three rounds in which both take turns.

@@ -26,7 +26,7 @@ from tinynas.study.index import WORKER
 from tinynas.study.storage import open_storage, quiet_optuna
 from tinynas.utils.errors import InputError
 
-ADVICE = "add --resume to continue from the last checkpoint"
+ADVICE = "add --resume to continue from the last checkpoint, if there is one"
 STOPS = [  # at the first line of this pattern, by this signal, sent to the whole process group as a terminal does
     ("supernet 1/", "SIGINT", True),
     ("supernet 1/", "SIGKILL", False),

@@ -13,7 +13,7 @@ def test_rows_have_defaults_by_task():
     rows = {row.key: row for row in settings.rows(RetrainConfig)}
     epochs = rows["recipe.epochs"]
     assert (epochs.flag, epochs.default, epochs.unit) == ("--epochs", "20", "epochs")
-    assert epochs.variants == {"detection": "16"}
+    assert epochs.variants == {"detection": "24"}
     assert rows["netaug.expand"].default == "1,1.6,2.2,2.8"
     assert rows["recipe.weight_decay"].default == "4e-05"
     assert (rows["netaug"].default, rows["netaug"].variants) == ("off", {})

@@ -206,8 +206,7 @@ def training_figures(cells: Mapping, size: str, name: str, trained: Mapping[int,
     if times:
         config = configuration(Arch.from_dict(cells[f"arch {size}"]), ROWS[name], seed=0)
         time = f"{relative_time(asdict(config), times, EPOCHS):.1f}"
-    figures += [time, macs_saved(cells, size, name), int8_change(cells, size, name, list(trained))]
-    return figures
+    return [*figures, time, macs_saved(cells, size, name), int8_change(cells, size, name, list(trained))]
 
 
 def int8_change(cells: Mapping, size: str, name: str, seeds: Sequence[int]) -> str:

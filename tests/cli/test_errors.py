@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers import ROOT
+from tinynas.arch.zoo import shipped_spaces
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,33 @@ def test_cli_exits_with_2_on_wrong_usage(tinynas):
 )
 def test_cli_answers_bad_input_for_detectors_in_one_line(fails, words, message):
     assert message in fails(*words)
+
+
+def test_initial_weights_of_a_classifier_are_refused_for_a_detector(fails):
+    words = ("retrain", "mcunet-in3", "--task", "detect", "--classifier-std", "0.1")
+    assert "classifier_std is 0.1, but the network detects" in fails(*words)
+
+
+def test_a_search_space_is_no_network_to_train(fails, tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(shipped_spaces()["micro"])
+    assert f"{path}: is a search space, not a network; `tinynas search --space FILE`" in fails("retrain", str(path))
+
+
+def test_folders_are_no_images_and_unfinished_retrainings_no_models(fails, model_file, tmp_path):
+    assert f"{tmp_path} is a folder; name the image files in it" in fails("predict", str(model_file), str(tmp_path))
+    unfinished = tmp_path / "run" / "retrain" / "netaug"
+    unfinished.mkdir(parents=True)
+    (unfinished / "checkpoint.pt").write_bytes(b"")
+    advice = f"continue it: tinynas retrain {tmp_path / 'run'} --name netaug --resume"
+    assert advice in fails("eval", str(unfinished))
+
+
+@pytest.mark.parametrize("sizes", ["0", "80,,96", "96px"])
+def test_eval_says_how_resolutions_are_written(fails, model_file, sizes):
+    assert "--resolutions takes sizes with commas between them" in fails(
+        "eval", str(model_file), "--resolutions", sizes
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")

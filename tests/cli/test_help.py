@@ -38,10 +38,10 @@ def test_help_shows_the_true_defaults(tinynas):
     assert default("search", "--epochs").startswith(f"{supernet.recipe.epochs}; detection: 8; --evaluate train")
     assert default("search", "--trials").startswith(f"{SearchSettings().trials}.")
     assert default("retrain", "--epochs").startswith(f"{retraining.epochs}; detection: 24.")
-    assert default("retrain", "--lr").startswith("0.1; detection: 0.2.")
+    assert default("search", "--lr").startswith(f"{supernet.recipe.lr}.")
+    assert default("retrain", "--lr").startswith(f"{retraining.lr}; detection: 0.2.")
     assert default("retrain", "--init").startswith("kaiming-normal.")
     for command, recipe in (("search", supernet.recipe), ("retrain", retraining)):
-        assert default(command, "--lr").startswith(f"{recipe.lr}")
         assert default(command, "--batch-size").startswith(f"{recipe.batch_size}.")
         assert default(command, "--seed").startswith(f"{recipe.seed}.")
     assert default("search", "--label-smoothing").startswith("0.1; detection: 0; --evaluate train, small images: 0.")

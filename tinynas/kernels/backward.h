@@ -198,11 +198,11 @@ static void backward_elementwise(run *r, int i, int block) {
         activation_backward(&in, g, NULL, gx, means, sums, channels, pixels);
 }
 
-static void backward_double(run *r, int i, int block) {
+static void backward_upsample(run *r, int i, int block) {
     const operation *o = r->ops + i;
     const state *s = r->states + i;
     const vec *add = s->added ? s->added + block * s->added_block : NULL;
-    double_backward(s->gradient + block * s->gradient_block, add, s->result + block * r->largest, (int)o->outputs,
+    upsample_backward(s->gradient + block * s->gradient_block, add, s->result + block * r->largest, (int)o->outputs,
                     (int)o->height, (int)o->width);
 }
 
@@ -233,8 +233,8 @@ static void backward_operation(run *r, int i, int thread, int first, int end) {
             backward_convolution(r, i, b, thread, sums, scratch);
         else if (o->kind == GATE)
             backward_gate(r, i, b, sums, scratch);
-        else if (o->kind == DOUBLE)
-            backward_double(r, i, b);
+        else if (o->kind == UPSAMPLE)
+            backward_upsample(r, i, b);
         else
             backward_elementwise(r, i, b);
     }

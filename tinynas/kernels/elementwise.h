@@ -19,8 +19,8 @@ static void sum_forward(const reader *in, const vec *shortcut, vec *out, int cha
     FOR_ACTIVATION(in->act, sum_forward_act(in, shortcut, out, channels, pixels, ACT))
 }
 
-// out (channels, height, width) = a map of half the height and width, rounded up: every pixel becomes four.
-static void double_forward(const vec *map, vec *out, int channels, int height, int width) {
+// out (channels, height, width) = the nearest pixels of a map of half the height and width, rounded up.
+static void upsample_forward(const vec *map, vec *out, int channels, int height, int width) {
     int low = (height + 1) / 2, narrow = (width + 1) / 2;
     for (int c = 0; c < channels; c++)
         for (int h = 0; h < height; h++) {
@@ -30,7 +30,7 @@ static void double_forward(const vec *map, vec *out, int channels, int height, i
 }
 
 // gx = the sum of g (channels, height, width) over the pixels that a pixel has become, plus `add` if that is not NULL.
-static void double_backward(const vec *g, const vec *add, vec *gx, int channels, int height, int width) {
+static void upsample_backward(const vec *g, const vec *add, vec *gx, int channels, int height, int width) {
     int low = (height + 1) / 2, narrow = (width + 1) / 2;
     for (int k = 0; k < channels * low * narrow; k++) gx[k] = add ? add[k] : splat(0);
     for (int c = 0; c < channels; c++)

@@ -159,7 +159,7 @@ static void forward_block(run *r, int i, int block, moments *stats, vec *scratch
             sum_forward(&in, shortcut, out, outputs, pixels);
             break;
         }
-        case DOUBLE: double_forward(in.map, out, outputs, (int)o->height, (int)o->width); break;
+        case UPSAMPLE: upsample_forward(in.map, out, outputs, (int)o->height, (int)o->width); break;
         case GATE: {
             long size = 3 * inputs + outputs, at = block * size;
             gate_state gates = {s->gates.pooled + at, s->gates.hidden + at, s->gates.logits + at, s->gates.gates + at};

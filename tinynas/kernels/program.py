@@ -28,7 +28,7 @@ class Kind(IntEnum):
     SUM = 3
     GATE = 4
     AVERAGE = 5
-    DOUBLE = 6
+    UPSAMPLE = 6
 
 
 _ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 1, nn.ReLU: 2, nn.ReLU6: 3, nn.Hardswish: 4}  # as in vectors.h
@@ -168,10 +168,10 @@ class ProgramBuilder:
         """Add the sum of a map and a plain one."""
         return self._sum(x, shortcut=shortcut.operation)
 
-    def doubled(self, x: Map, height: int, width: int) -> Map:
-        """Add a map of twice the height and width of a plain one, or 1 less: every pixel becomes four."""
+    def upsampled(self, x: Map, height: int, width: int) -> Map:
+        """Add a plain map (C, ceil(height / 2), ceil(width / 2)) upsampled to (C, height, width), nearest neighbour."""
         x = x._replace(height=height, width=width)
-        return x._replace(operation=self._add(Kind.DOUBLE, x, outputs=x.channels))
+        return x._replace(operation=self._add(Kind.UPSAMPLE, x, outputs=x.channels))
 
     def average(self, x: Map) -> Map:
         """Add the global averages of a map: (C, 1, 1)."""

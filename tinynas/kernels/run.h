@@ -9,7 +9,7 @@
 #include "elementwise.h"
 #include "pointwise.h"
 
-enum { DENSE, POINTWISE, DEPTHWISE, SUM, GATE, AVERAGE, DOUBLE };  // kinds of operations
+enum { DENSE, POINTWISE, DEPTHWISE, SUM, GATE, AVERAGE, UPSAMPLE };  // kinds of operations
 
 // A part of a tensor, which is given by its number among the program's tensors.
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
     int64_t shortcut;            // SUM: the operation whose output is added
     int64_t gate;                // POINTWISE: the GATE that scales its input
     int64_t inputs, outputs;     // channels; GATE: channels and hidden ones
-    int64_t height, width;       // of the input; DOUBLE: of the output
+    int64_t height, width;       // of the input; UPSAMPLE: of the output
     int64_t kernel, stride;
     part weight, scale, shift;        // of a convolution and its norm, or of a GATE's first layer
     part mean, variance, updates;     // running statistics of a norm, and the number of their updates, an int64

@@ -60,7 +60,7 @@ class DetectionHead(nn.Module):
         for level, of_stage in enumerate(reversed(maps)):
             x = self.lateral[level](of_stage)
             if coarser is not None:
-                x = _doubled(coarser, x) + x
+                x = _upsampled(coarser, x) + x
             coarser = x
             predictions.append(self._predict(level, self.convs[level](x)))  # before the next level, to free the map
         return torch.cat(predictions, 1)
@@ -74,7 +74,7 @@ class DetectionHead(nn.Module):
             if coarser is None:
                 x = builder.plain(x)
             else:
-                x = builder.sum(x, builder.doubled(coarser, x.height, x.width))
+                x = builder.sum(x, builder.upsampled(coarser, x.height, x.width))
             coarser = y = x
             for conv in self.convs[level].children():
                 y = builder.emit(conv, y)
@@ -117,9 +117,9 @@ class DetectionHead(nn.Module):
         yield summed
 
 
-def _doubled(coarse: Tensor, fine: Tensor) -> Tensor:
+def _upsampled(coarse: Tensor, fine: Tensor) -> Tensor:
     """Return the coarse map at the size of the fine one, which is twice its own or a row and column less."""
-    doubled = nn.functional.interpolate(coarse, scale_factor=2.0)  # some converters get other factors wrong
-    if doubled.shape != fine.shape:
-        doubled = doubled[:, :, : fine.shape[2], : fine.shape[3]]
-    return doubled
+    upsampled = nn.functional.interpolate(coarse, scale_factor=2.0)  # some converters get other factors wrong
+    if upsampled.shape != fine.shape:
+        upsampled = upsampled[:, :, : fine.shape[2], : fine.shape[3]]
+    return upsampled

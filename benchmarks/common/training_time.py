@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from tinynas.cli.screen import Screen
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -17,6 +18,7 @@ from tinynas.data.base import Batch, Data
 from tinynas.data.registry import load_data
 from tinynas.tasks.losses import Loss, TeacherLoss
 from tinynas.tasks.registry import TASKS
+from tinynas.training.backend import use_backend
 from tinynas.training.loop import train
 from tinynas.training.objectives import NetAugObjective, Objective, PlainObjective
 from tinynas.training.progress import Progress
@@ -100,7 +102,7 @@ def _kinds(
 
 
 def _epoch_seconds(space: SearchSpace, objective: Objective, data: Data, recipe: Recipe, resolution: int) -> float:
-    """Train fresh weights for one epoch, and return its seconds."""
+    """Train fresh weights for one epoch, by the backend of trainings, and return its seconds."""
     seconds = 0.0
 
     def objective_for_epoch(epoch: int) -> Objective:
@@ -110,9 +112,11 @@ def _epoch_seconds(space: SearchSpace, objective: Objective, data: Data, recipe:
         nonlocal seconds
         seconds = progress.seconds
 
+    supernet = Supernet(space)
+    use_backend(supernet, recipe, note=Screen().note)
     with TemporaryDirectory() as folder:
         train(
-            Supernet(space),
+            supernet,
             objective_for_epoch,
             data,
             recipe,

@@ -34,7 +34,7 @@ from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plans import ExportPlan
 from tinynas.experiment.reporter import NullReporter
 from tinynas.models.model_file import read_model
-from tinynas.pipelines.detection_picture import detection_picture
+from tinynas.pipelines.detection_picture import detection_picture, with_score_threshold
 from tinynas.pipelines.evaluate import evaluate
 from tinynas.pipelines.export import export
 from tinynas.pipelines.planning import default_config
@@ -292,8 +292,9 @@ def draw_curve(axes: Axes, label: str, values: np.ndarray) -> None:
 
 def draw_examples(cell: str) -> None:
     """Draw test images with their objects, and the network's boxes."""
-    model, data = read_model(model_in(folder_of(cell))), load_data(DATA)
-    write(PICTURES / "detect-examples.png", detection_picture(model.net, data))
+    data = load_data(DATA)
+    model = with_score_threshold(read_model(model_in(folder_of(cell))), data)
+    write(PICTURES / "detect-examples.png", detection_picture(model, data))
 
 
 if __name__ == "__main__":

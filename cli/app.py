@@ -120,7 +120,10 @@ def predict(
     ] = Path("predictions"),
     threshold: Annotated[
         float | None,
-        typer.Option(help="Score that a detector's boxes must exceed to be shown. Default: 0.3.", show_default=False),
+        typer.Option(
+            help="Score that a detector's boxes must exceed to be shown. Default: that of the best F1 on search-val.",
+            show_default=False,
+        ),
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -135,7 +138,7 @@ def predict(
     predictions = predict_images(find_model(model), images, out, threshold=threshold)
     show_predictions(screen, out, predictions)
     if any(prediction.get("boxes") == [] for prediction in predictions):
-        screen.note("nothing: no box scores more than --threshold, by default 0.3")
+        screen.note("nothing: no box scores more than the threshold; a lower --threshold shows more")
     screen.document(predictions)
 
 

@@ -13,8 +13,8 @@ from tinynas.deploy.histograms import CRITERIA
 from tinynas.experiment.export_report import ExportReport
 from tinynas.experiment.plans import ExportPlan
 from tinynas.experiment.result_file import read_result
+from tinynas.models.model_file import read_model, save_model
 from tinynas.models.network import fold
-from tinynas.pipelines import export_firmware
 from tinynas.pipelines.export import export
 from tinynas.tasks.detection import decode_with_nms, detections
 from tinynas.utils.errors import FileError, InputError
@@ -138,11 +138,11 @@ def test_export_to_firmware_writes_a_folder_beside_the_files(request, kind, tmp_
     assert "#define GOLDEN_COUNT 3\n" in (tmp_path / "firmware" / "golden.h").read_text()
 
 
-def test_firmware_of_a_detector_takes_the_boxes_that_are_best_on_search_val(detector_run, tmp_path, monkeypatch):
+def test_firmware_of_a_detector_has_the_threshold_of_the_model(detector_run, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="the extra tflite is not installed")
-    monkeypatch.setattr(export_firmware, "confident_score", lambda net, data: 0.4375)
-    model = detector_run / "retrain" / "plain" / "model.safetensors"
-    export(ExportPlan(model=model, out=tmp_path, to="firmware"), report=Quiet())
+    trained = read_model(detector_run / "retrain" / "plain" / "model.safetensors")
+    save_model(tmp_path / "model.safetensors", replace(trained, score_threshold=0.4375))
+    export(ExportPlan(model=tmp_path / "model.safetensors", out=tmp_path, to="firmware"), report=Quiet())
     header = (tmp_path / "firmware" / "model_config.h").read_text()
     assert "#define MODEL_SCORE_THRESHOLD 0.4375f\n" in header
 

@@ -8,7 +8,7 @@ from PIL import Image
 from tinynas import build
 from tinynas.data.images import read_image
 from tinynas.data.registry import load_data
-from tinynas.models.model_file import Model, save_model
+from tinynas.models.model_file import Model, read_model, save_model
 from tinynas.pipelines.predict import predict
 from tinynas.pipelines.trained_model import network_input
 from tinynas.utils.errors import FileError, InputError
@@ -31,6 +31,17 @@ def test_predict_writes_boxes_in_pixels_and_draws_them(detector_run, voc, tmp_pa
         predict(model, ["nothing.png"], tmp_path / "out")
     with pytest.raises(InputError, match=r"the threshold must be at least 0 and less than 1, but is 1\.5; "):
         predict(model, images, tmp_path / "out", threshold=1.5)
+
+
+def test_predict_shows_boxes_above_the_threshold_of_the_model(detector_run, voc, tmp_path):
+    trained = read_model(detector_run / "retrain" / "plain" / "model.safetensors")
+    images = load_data(voc).test.read.files
+    shown = {}
+    for threshold in (0.02, 0.999):
+        save_model(tmp_path / "m.safetensors", replace(trained, score_threshold=threshold))
+        assert read_model(tmp_path / "m.safetensors").score_threshold == threshold
+        shown[threshold] = sum(len(answer["boxes"]) for answer in predict(tmp_path / "m.safetensors", images, tmp_path))
+    assert shown[0.02] > shown[0.999] == 0
 
 
 def test_predict_names_the_likeliest_classes(space, image_folder, tmp_path):

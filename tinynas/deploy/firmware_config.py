@@ -137,7 +137,7 @@ def _sections(firmware: FirmwareModel, declarations: Mapping[str, str]) -> str:
     text += _OUTPUTS + _macros(NUM_OUTPUTS=len(outputs), OUTPUT_BYTES=num_bytes) + declarations["kModelOutputs"]
     text += _CLASSES + _macros(NUM_CLASSES=arch.classes) + declarations["kModelClasses"]
     if arch.task == "detect":
-        text += _DETECTOR + _macros(SCORE_THRESHOLD=c_float(firmware.score_threshold), NMS_IOU=c_float(NMS_IOU))
+        text += _DETECTOR + _macros(SCORE_THRESHOLD=c_float(firmware.model.score_threshold), NMS_IOU=c_float(NMS_IOU))
         text += declarations["kModelStrides"]
     if firmware.exits:
         text += _EXITS + _macros(EXIT_THRESHOLD=c_float(firmware.exits.threshold), CARRIED_BYTES=firmware.carried_bytes)

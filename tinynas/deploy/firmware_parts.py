@@ -9,7 +9,6 @@ from ..arch.arena import ALIGNMENT, arena
 from ..arch.memory_plan import aligned
 from ..arch.operators import LoweredNetwork
 from ..models.model_file import Model
-from ..tasks.detection import SCORE_THRESHOLD
 from .runtimes import LiteRT
 from .vela import NPU_OPERATOR, CompiledFile
 
@@ -85,13 +84,11 @@ class FirmwareModel:
         parts: The file, or with early exits the files in the order in which they run. A part takes what the one before
             returns besides its logits.
         exits: When an image exits early; None without early exits.
-        score_threshold: Of a detector: the score that a box must exceed.
     """
 
     model: Model
     parts: Sequence[FirmwarePart]
     exits: FirmwareExits | None = None
-    score_threshold: float = SCORE_THRESHOLD
 
     @property
     def outputs(self) -> list[dict[str, Any]]:

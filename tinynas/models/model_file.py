@@ -20,6 +20,7 @@ from ..utils.schema import check_list, check_value
 from .network import Network, build
 
 T = TypeVar("T")
+SCORE_THRESHOLD = 0.3  # of detectors that no better one is known of
 _FORMAT = 2  # version of the metadata
 _OLD_FORMAT = 1  # has a digest of the tensors' bytes only, under another key: no damage turns format 2 into it
 _DIGEST, _OLD_DIGEST = "digest", "sha256"  # keys of the metadata
@@ -39,6 +40,8 @@ class Model:
         normalise: Mean and standard deviation per channel that the input images are normalised by.
         crop: Fraction of an image's shorter side that the network sees, as in `Data`.
         identity: Which images and labels the data set had; None if that is not known.
+        score_threshold: Of a detector: what the score of a box that is shown must exceed. Retraining chooses the one
+            with the best F1 on search-val.
 
     Raises:
         InputError: There is not a distinct name for each class of the network, the normalisation has other channels
@@ -51,6 +54,7 @@ class Model:
     normalise: Normalisation
     crop: float = 1.0
     identity: DataIdentity | None = None
+    score_threshold: float = SCORE_THRESHOLD
 
     def __post_init__(self) -> None:
         arch = self.net.arch
@@ -66,6 +70,8 @@ class Model:
                 f"{len(self.normalise.mean)} means"
             )
         require(0 < self.crop <= 1, "0 < crop <= 1", crop=self.crop)
+        threshold = self.score_threshold
+        require(0 <= threshold < 1, "0 <= score_threshold < 1", score_threshold=threshold)
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -181,6 +187,8 @@ def describe(model: Model) -> dict[str, str]:
     }
     if model.identity is not None:
         description["identity"] = to_json(model.identity.to_dict())
+    if model.net.arch.task == "detect":
+        description["score_threshold"] = to_json(model.score_threshold)
     return description
 
 
@@ -204,6 +212,7 @@ def rebuild(description: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Mo
         normalise=Normalisation(mean=tuple(normalisation["mean"]), std=tuple(normalisation["std"])),
         crop=float(from_json(description.get("crop", "1.0"))),
         identity=None if identity is None else DataIdentity.from_dict(identity),
+        score_threshold=float(from_json(description.get("score_threshold", to_json(SCORE_THRESHOLD)))),
     )
 
 

@@ -1,13 +1,16 @@
 """The picture of what a trained detector sees: test images with their objects, and beside them its boxes."""
 
+from dataclasses import replace
+
 import torch
 from PIL import Image
 
 from ..data.base import BatchRequest, Data
 from ..data.labels import class_labels
 from ..experiment.box_picture import draw_boxes, picture_sheet
+from ..models.model_file import SCORE_THRESHOLD, Model
 from ..models.network import Network
-from ..tasks.detection import SCORE_THRESHOLD, Detections, distinct
+from ..tasks.detection import Detections, distinct
 from ..tasks.detection_errors import best_threshold
 from ..tasks.matching import match
 from ..tasks.registry import TASKS
@@ -19,20 +22,19 @@ _SIDE = 256  # pixels, about, along the longer side of a picture
 _GAP = 4  # pixels between the two pictures of an image
 
 
-def detection_picture(net: Network, data: Data) -> bytes:
+def detection_picture(model: Model, data: Data) -> bytes:
     """Return a PNG file of test images: on the left with their objects, on the right with a detector's boxes.
 
-    Shown are nine images with objects, always the same, and boxes that score more than the threshold with the best F1
-    on search-val.
+    Shown are nine images with objects, always the same, and boxes that score more than the detector's threshold.
 
     Args:
-        net: The detector, which is put into eval mode.
+        model: The detector.
         data: The data set.
     """
-    threshold = confident_score(net, data)
+    threshold = model.score_threshold
     indices = _choose(data)
     pictures = []
-    for image, detected in zip(shown_images(data, data.test, indices), _detect(net, data, indices), strict=True):
+    for image, detected in zip(shown_images(data, data.test, indices), _detect(model.net, data, indices), strict=True):
         shown = distinct(detected)
         confident = shown.scores > threshold
         boxes = image.labelled(data.classes, shown.boxes[confident], shown.classes[confident])
@@ -43,11 +45,12 @@ def detection_picture(net: Network, data: Data) -> bytes:
     return picture_sheet(pictures, title)
 
 
-def confident_score(net: Network, data: Data) -> float:
-    """Return the threshold of scores that has the best F1 on search-val; the default one if no box there is right."""
+def with_score_threshold(model: Model, data: Data) -> Model:
+    """Return a detector with the threshold of scores that has the best F1 on search-val, if a box there is right."""
+    net = model.net
     predictions, truths = TASKS[data.task].predict(net, net.arch, data, data.val)
     best = best_threshold(match(predictions, truths, len(data.classes)))
-    return best.threshold if best else SCORE_THRESHOLD
+    return replace(model, score_threshold=best.threshold if best else SCORE_THRESHOLD)
 
 
 def _choose(data: Data) -> list[int]:

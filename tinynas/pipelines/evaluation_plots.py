@@ -6,7 +6,7 @@ import torch
 
 from ..data.base import Data
 from ..experiment.evaluation_report import ErrorReport
-from ..tasks.detection import SCORE_THRESHOLD
+from ..models.model_file import SCORE_THRESHOLD
 from ..tasks.detection_errors import (
     RECALLS,
     best_threshold,

@@ -1,7 +1,6 @@
 """The folder for firmware that an export writes beside its int8 TFLite files."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..arch.exit_lowering import split_after_outputs
 from ..arch.lowering import lower
@@ -15,7 +14,6 @@ from ..deploy.tflite_parts import TfliteParts
 from ..early_exit.model import EarlyExitModel
 from ..experiment.run_folder import FIRMWARE
 from ..models.model_file import Model
-from .detection_picture import confident_score
 from .export_target import OnTarget, planned_kernels
 
 
@@ -23,8 +21,6 @@ def network_firmware(model: Model, files: Sequence[ExportedFile], on_target: OnT
     """Return the folder's files by their paths, for a network's int8 file."""
     (file,) = [file for file in files if file.int8]
     firmware = FirmwareModel(model=model, parts=(_part("model", lower(model.net.arch), file.content, on_target),))
-    if model.net.arch.task == "detect":
-        firmware = replace(firmware, score_threshold=confident_score(model.net, data))
     return _folder(firmware, data)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from ..data.images import read_image
 from ..experiment.box_picture import LabelledBox, draw_boxes, png
-from ..tasks.detection import SCORE_THRESHOLD
 from ..utils.errors import InputError
 from ..utils.io import check_writable, write, write_json
 from .trained_model import load_trained
@@ -21,7 +20,7 @@ def predict(
         model_file: The model file.
         images: The image files.
         out: Folder of predictions.json and, for a detector, of a PNG for each image with its boxes.
-        threshold: Score that a detector's boxes must exceed; by default 0.3.
+        threshold: Score that a detector's boxes must exceed; by default the model's own.
 
     Returns:
         For each image its file and, from a classifier, the most probable classes with their probabilities; with early
@@ -35,7 +34,7 @@ def predict(
     check_writable(out)
     if threshold is not None and not model.task.predicts_boxes:
         raise InputError("a threshold selects the boxes of a detector, but the model is a classifier; leave it out")
-    score = SCORE_THRESHOLD if threshold is None else threshold
+    score = model.main.score_threshold if threshold is None else threshold
     if not 0 <= score < 1:
         raise InputError(f"the threshold must be at least 0 and less than 1, but is {score}; choose another")
     predictions = []

@@ -15,7 +15,6 @@ from ..experiment.export_report import ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.results import RetrainMetrics
 from ..experiment.run_folder import RetrainFolder
-from ..tasks.detection import SCORE_THRESHOLD
 from ..utils.errors import InputError
 from ..utils.overrides import Overrides
 from .export import export
@@ -158,12 +157,12 @@ class TrainedModel:
         return torch.cat(inputs)
 
     @keywords_in_errors()
-    def detect(self, images: Any, *, threshold: float = SCORE_THRESHOLD) -> list[list[Box]]:
+    def detect(self, images: Any, *, threshold: float | None = None) -> list[list[Box]]:
         """Detect the objects in images.
 
         Args:
             images: As for `predict`.
-            threshold: Score that a box must exceed.
+            threshold: Score that a box must exceed. Default: the one with the best F1 on search-val.
 
         Returns:
             The boxes of each image, in descending order of score.
@@ -174,11 +173,12 @@ class TrainedModel:
         """
         if not self._loaded.task.predicts_boxes:
             raise InputError("the model is a classifier; call `predict`")
+        score = self._loaded.main.score_threshold if threshold is None else threshold
         detected = []
         for number, image in enumerate(list_of_images(images)):
             pixels = self._pixels(image, f"images[{number}]")
             boxes = []
-            for entry in self._loaded.predict(pixels, threshold)["boxes"]:
+            for entry in self._loaded.predict(pixels, score)["boxes"]:
                 boxes.append(Box(entry["class"], entry["score"], tuple(entry["box"])))
             detected.append(boxes)
         return detected

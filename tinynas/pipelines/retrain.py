@@ -16,7 +16,7 @@ from ..tasks.data_parallel import evaluate_together
 from ..training.divergence import check_finite
 from ..utils.distributed import rank
 from ..utils.io import removed_if_empty, write, write_json
-from .detection_picture import detection_picture
+from .detection_picture import detection_picture, with_score_threshold
 from .folder_locks import retraining_lock
 from .retraining import Retraining, prepare_retraining
 
@@ -52,20 +52,21 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         save_model(folder.model, model)
         metrics = _metrics(training, _measure(training, model.net))
         if training.task.predicts_boxes:
-            write(folder.picture, detection_picture(model.net, training.data))
+            write(folder.picture, detection_picture(model, training.data))
         write_json(folder.metrics, metrics.to_dict())
     return metrics
 
 
 def _finalize(training: Retraining) -> Model:
-    """Extract the trained target with what is needed to use it.
+    """Extract the trained target with what is needed to use it, and choose a detector's threshold of scores.
 
     Raises:
         TrainingError: Its weights or statistics are not finite.
     """
     net = training.final_network()
     check_finite(net, training.plan.config.recipe)
-    return training.model(net)
+    model = training.model(net)
+    return with_score_threshold(model, training.data) if training.task.predicts_boxes else model
 
 
 @dataclass(frozen=True, kw_only=True)

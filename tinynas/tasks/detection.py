@@ -16,7 +16,6 @@ from ..arch.detector_head import SIDES
 
 _MAX_DETECTIONS = 100  # of an image
 _MAX_CANDIDATES = 300  # boxes of an image that enter non-maximum suppression
-SCORE_THRESHOLD = 0.3  # that a box must exceed by default
 NMS_IOU = 0.5  # two boxes of a class that overlap by more count as one
 _SAME_OBJECT_IOU = 0.7  # two boxes of different classes that overlap by more are taken for the same object
 _CPU = torch.device("cpu")

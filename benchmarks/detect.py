@@ -100,10 +100,12 @@ def configuration(arch: Arch, change: Mapping, seed: int) -> RetrainConfig:
 
 def train(arch: Arch, size: str, name: str, seed: int) -> dict:
     """Train a network; return its metrics."""
-    change = ROWS[name]
-    if name.startswith("transfer"):
-        change = change | {"init": str(train_classifier(arch, size, seed))}
-    return retrain_network(folder_of(cell_name(size, name, seed)), arch, configuration(arch, change, seed))
+    folder, change = folder_of(cell_name(size, name, seed)), ROWS[name]
+    if not name.startswith("transfer"):
+        return retrain_network(folder, arch, configuration(arch, change, seed))
+    model = train_classifier(arch, size, seed)
+    metrics = retrain_network(folder, arch, configuration(arch, change | {"init": str(model)}, seed))
+    return metrics | {"init": model.parent.name}
 
 
 def train_classifier(arch: Arch, size: str, seed: int) -> Path:
@@ -214,11 +216,8 @@ def training_figures(cells: Mapping, size: str, name: str, trained: Mapping[int,
 
 def int8_change(cells: Mapping, size: str, name: str, seeds: Sequence[int]) -> str:
     """Return what int8 changes in mAP, over the seeds."""
-    changes = []
-    for seed in seeds:
-        files = cells.get(f"{cell_name(size, name, seed)} in int8")
-        if files:
-            changes.append(files["int8"] - files["torch"])
+    accuracies = [cells.get(f"{cell_name(size, name, seed)} in int8") for seed in seeds]
+    changes = [entry["int8"] - entry["torch"] for entry in accuracies if entry]
     return mean_std(changes, signed=True) if changes else ""
 
 

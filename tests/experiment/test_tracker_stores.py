@@ -3,6 +3,7 @@
 import json
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -105,6 +106,16 @@ def test_mlflow_run_that_was_deleted_is_started_anew(client, tinynas, monkeypatc
     assert tinynas(*SEARCH, "--resume", "--track", "mlflow")[0] == 0
     (second,) = runs_of(client, "mine").values()
     assert second.info.run_id != first.info.run_id
+
+
+def test_mlflow_address_has_no_password():
+    from tinynas.experiment.mlflow_tracker import MLflowTracker
+
+    run = SimpleNamespace(info=SimpleNamespace(run_name="r"))
+    uri = "postgresql://me:se@cret@host/db"
+    tracker = MLflowTracker()
+    tracker._run_id, tracker._client = "", SimpleNamespace(tracking_uri=uri, get_run=lambda run_id: run)
+    assert tracker.address() == "run r in postgresql://host/db"
 
 
 def test_mlflow_server_that_is_away_is_refused(client, fails, monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Runs in MLflow, in the store that MLFLOW_TRACKING_URI names; MLflow's default is mlflow.db in the working folder."""
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,16 +35,17 @@ class MLflowTracker:
                 steps = [metric.step for metric in self._client.get_metric_history(run_id, name)]
                 self._last_steps[name] = max(steps)
         else:
-            tags = {"tinynas.command": run.command, "tinynas.run": run.group}
+            source = {"mlflow.source.type": "LOCAL", "mlflow.source.name": f"tinynas {run.command}"}
+            tags = source | {"tinynas.run": run.group}
             experiment = self._experiment()
             self._run_id = str(self._client.create_run(experiment, run_name=run.name, tags=tags).info.run_id)
             self._client.log_batch(self._run_id, params=_params(run.settings))
         return self._run_id
 
     def address(self) -> str:
-        """Return the store and the run's name there."""
+        """Return the store, without a password, and the run's name there."""
         run = self._client.get_run(self._run_id)
-        return f"run {run.info.run_name} in {self._client.tracking_uri}"
+        return f"run {run.info.run_name} in {re.sub('//[^/]*@', '//', self._client.tracking_uri)}"
 
     def add(self, figures: Mapping[str, float], *, step: int, of: str) -> None:
         """Write figures as metrics, but those that the run has of this step."""

@@ -20,6 +20,7 @@ from .config import (
 )
 from .early_exit_folder import CASCADE, SIDENET
 from .run_folder import RetrainFolder, RunFolder
+from .trackers import check_trackers
 
 AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the small one's run
@@ -34,6 +35,7 @@ class RetrainPlan:
     """A retraining of one network, already fitted to its data set, into a folder of a run.
 
     Attributes:
+        track: Names of the trackers that show it.
         loss: The function of a program that the configuration names, if it does; it is called with outputs and labels.
         notes: What there is to say about the configuration before it starts.
     """
@@ -41,9 +43,12 @@ class RetrainPlan:
     folder: Path
     arch: Arch
     config: RetrainConfig
-    tensorboard: bool = False
+    track: tuple[str, ...] = ()
     loss: Callable[..., Any] | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        check_trackers(self.track)
 
     @property
     def run(self) -> Path:

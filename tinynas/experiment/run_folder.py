@@ -5,7 +5,7 @@ runs/NAME/
   data.json          classes and digests of the images and labels of every split
   space.yaml         the search space
   supernet.pt        checkpoint of the supernet
-  log.jsonl          one line per epoch
+  log.jsonl          one line per epoch; trackers.json: ids of its runs in MLflow and W&B
   search.yaml        limits and settings of the newest search, and the digest of its latency table
   study.journal      Optuna studies (JournalStorage)
   front.json, front.png, best.yaml      Pareto front, its plot, the most accurate network on it
@@ -17,7 +17,7 @@ runs/NAME/
   candidates/        networks that a search without a supernet is training
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
                      resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept;
-                     detections.png, of a detector, test images with its boxes
+                     detections.png, of a detector, test images with its boxes; trackers.json
   teacher-outputs/   outputs of teachers for training images, which retrainings share; it may be deleted
   retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
 """
@@ -43,6 +43,7 @@ BEST = "best.yaml"
 MODEL = "model.safetensors"
 EVALUATIONS = "evaluations.json"
 FIRMWARE = "firmware"  # folder of an export
+TRACKERS = "trackers.json"  # ids of runs in MLflow and W&B
 _LOCK = ".training"
 
 
@@ -257,8 +258,8 @@ class RetrainFolder:
         return any(path.exists() for path in (self.checkpoint, self.log, self.model, self.metrics))
 
     def discard_settings(self) -> None:
-        """Delete config.yaml and data.json, which a retraining leaves that fails before it trains anything."""
-        for path in (self.config, self.data):
+        """Delete config.yaml, data.json and trackers.json, which a retraining leaves that fails before it trains."""
+        for path in (self.config, self.data, self.path / TRACKERS):
             path.unlink(missing_ok=True)
 
     def begun_at(self) -> float:

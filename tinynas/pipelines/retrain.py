@@ -10,6 +10,7 @@ from ..experiment.reporter import ProgressReporter
 from ..experiment.results import RetrainMetrics
 from ..experiment.run_folder import RetrainFolder
 from ..experiment.saved import save_retraining
+from ..experiment.tracked_runs import conclude_retraining, tracked_retraining
 from ..models.model_file import Model, save_model
 from ..models.network import Network
 from ..tasks.data_parallel import evaluate_together
@@ -45,8 +46,10 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         training.train()
         _measure(training, training.final_network())
         return None
-    with retraining_lock(folder):
+    trackers = training.log.trackers
+    with retraining_lock(folder), trackers:
         save_retraining(plan, training.identity)
+        trackers.start(tracked_retraining(plan))
         training.train()
         model = _finalize(training)
         save_model(folder.model, model)
@@ -54,6 +57,7 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         if training.task.predicts_boxes:
             write(folder.picture, detection_picture(model, training.data))
         write_json(folder.metrics, metrics.to_dict())
+        conclude_retraining(trackers, folder, metrics)
     return metrics
 
 

@@ -20,6 +20,7 @@ from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.run_folder import RetrainFolder
 from ..experiment.saved import check_data
+from ..experiment.trackers import Trackers
 from ..models.batchnorm import recalibrate
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import Network
@@ -266,7 +267,7 @@ def build_retraining(
     loss, augmented_loss = losses_of(plan, data)
     check_precision(config.recipe.precision, device())
     use_backend(supernet, config.recipe, note=report.note)
-    log = RunLog(RetrainFolder(plan.folder).log, tensorboard=plan.tensorboard)
+    log = RunLog(RetrainFolder(plan.folder).log, trackers=Trackers(plan.track, note=report.note))
     data = data.to(device())
     return Retraining(
         plan=plan,

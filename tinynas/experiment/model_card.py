@@ -172,10 +172,7 @@ def _use(arch: Arch) -> str:
         f"{call}"
     )
     commands = "tinynas predict model.safetensors image.png\ntinynas export model.safetensors\n"
-    return (
-        f"## Use\n\n{code_block('python', program)}\n\n{code_block('sh', commands)}\n\n"
-        'Of a model on the Hub, `hf:USER/NAME` stands for the file, as in `tinynas.load("hf:USER/NAME")`.'
-    )
+    return f"## Use\n\n{code_block('python', program)}\n\n{code_block('sh', commands)}"
 
 
 def _training(config: RetrainConfig, metrics: RetrainMetrics) -> str:

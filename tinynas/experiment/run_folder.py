@@ -16,10 +16,11 @@ runs/NAME/
   reproduction.json, reproduction.md    trainings of a paper beside the authors' figures
   candidates/        networks that a search without a supernet is training
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
-                     resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept;
-                     detections.png, of a detector, test images with its boxes; trackers.json
+                     README.md, the model card; resolutions.json; best.safetensors, the network of the best epoch so
+                     far, if that is kept; detections.png, of a detector, test images with its boxes; trackers.json
   teacher-outputs/   outputs of teachers for training images, which retrainings share; it may be deleted
-  retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
+  retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png, README.md;
+                     export.json
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from ..arch.zoo import load_arch
 from ..utils.errors import FileError
 from ..utils.io import json_digest, read, to_json, write, write_json
 from ..utils.paths import missing_folder
-from .early_exit_folder import EarlyExitFolder
+from .early_exit_folder import CARD, EarlyExitFolder
 from .evaluated import EvaluatedNetworks
 from .evaluation_report import EvaluationReport
 from .result_file import read_result, with_digest
@@ -227,6 +228,7 @@ class RetrainFolder:
         best_model: The network of the best epoch so far, if that is kept.
         metrics: Its results; written last.
         model: The trained model.
+        card: Its model card.
         picture: Of a detector, what it sees on test images.
         resolutions: The model evaluated at other image sizes.
     """
@@ -241,6 +243,7 @@ class RetrainFolder:
         self.best_model = path / "best.safetensors"
         self.metrics = path / "metrics.json"
         self.model = path / MODEL
+        self.card = path / CARD
         self.picture = path / "detections.png"
         self.resolutions = path / "resolutions.json"
 

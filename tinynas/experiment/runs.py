@@ -3,8 +3,10 @@
 import time
 from pathlib import Path
 
+from ..arch.arch import Arch
 from ..utils.errors import FileError
 from .early_exit_folder import EarlyExitFolder
+from .results import SearchResult
 from .run_folder import MODEL, RetrainFolder, RunFolder
 
 RUNS = Path("runs")
@@ -67,6 +69,26 @@ def find_model(model: Path | None) -> Path:
             f"{retraining.name} --resume"
         )
     return exits if exits.exists() else retraining.model
+
+
+def search_of(arch: Arch, model: Path) -> SearchResult | None:
+    """Return the search that has evaluated a network, if its model lies in a run with such a search.
+
+    Args:
+        arch: The network.
+        model: Its file, in the folder of a retraining or of early exits.
+
+    Raises:
+        FileError: A result of the run is damaged.
+    """
+    for folder in (model.parent, model.parent.parent):
+        run = RetrainFolder(folder).run
+        if not run.front.exists():
+            continue
+        for searched in run.fronts():
+            if arch in [entry.arch for entry in searched.read_evaluations().networks]:
+                return searched.read_front()
+    return None
 
 
 def _newest(pattern: str) -> Path:

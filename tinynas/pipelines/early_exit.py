@@ -9,11 +9,15 @@ import torch
 
 from ..arch.cost import cost
 from ..data.base import Data, LabelledBatch, Split
+from ..data.identity import DataIdentity
 from ..early_exit.calibration import ExitOutputs
 from ..early_exit.model import EarlyExitModel, build_cascade
 from ..early_exit.model_file import save_early_exits
 from ..early_exit.sidenet import SideNet
 from ..early_exit.thresholds import NEVER_EXIT, ThresholdSweep, choose, sweep
+from ..experiment.card_file import write_card
+from ..experiment.card_parts import shape_text
+from ..experiment.early_exit_card import early_exit_card
 from ..experiment.early_exit_folder import EarlyExitFolder
 from ..experiment.early_exit_plot import early_exit_plot
 from ..experiment.early_exit_report import EarlyExitReport, TriedTaps
@@ -79,8 +83,18 @@ def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
         folder.export.unlink(missing_ok=True)  # it describes the exits that were there before
         save_early_exits(folder.model, model)
         write(folder.plot, early_exit_plot(exit_report))
+        write_card(folder.card, _card(folder, exit_report, model, models[0].identity if plan.data is None else None))
         write_json(folder.report, exit_report.to_dict())
     return EarlyExitResult(folder=folder.path, report=exit_report)
+
+
+def _card(
+    folder: EarlyExitFolder, report: EarlyExitReport, model: EarlyExitModel, identity: DataIdentity | None
+) -> str:
+    """Return the model card."""
+    arch = model.input_model.net.arch
+    name = f"{folder.path.resolve().parent.name}-{folder.name}"
+    return early_exit_card(name, report, shape=shape_text(arch), classes=model.mainnet.classes, identity=identity)
 
 
 def batches(data: Data, split: Split, resolution: Size, name: str, report: ProgressReporter) -> Iterator[LabelledBatch]:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arch.cost import cost
+from ..experiment.card_file import write_card
 from ..experiment.log import last_record
+from ..experiment.model_card import model_card
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter
 from ..experiment.results import RetrainMetrics
@@ -56,6 +58,7 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         metrics = _metrics(training, _measure(training, model.net))
         if training.task.predicts_boxes:
             write(folder.picture, detection_picture(model, training.data))
+        write_card(folder.card, model_card(folder, metrics))
         write_json(folder.metrics, metrics.to_dict())
         conclude_retraining(trackers, folder, metrics)
     return metrics

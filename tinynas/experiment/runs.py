@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ..utils.errors import FileError
 from .early_exit_folder import EarlyExitFolder
-from .run_folder import MODEL, RetrainFolder, RunFolder
+from .retrain_folder import MODEL, RetrainFolder
+from .run_folder import RunFolder
 
 RUNS = Path("runs")
 
@@ -63,7 +64,7 @@ def find_model(model: Path | None) -> Path:
     exits, retraining = EarlyExitFolder(path).model, RetrainFolder(path)
     if not exits.exists() and not retraining.model.exists() and retraining.checkpoint.exists():
         raise FileError(
-            f"the retraining {path} has not finished; continue it: tinynas retrain {retraining.run.path} --name "
+            f"the retraining {path} has not finished; continue it: tinynas retrain {retraining.run} --name "
             f"{retraining.name} --resume"
         )
     return exits if exits.exists() else retraining.model

@@ -8,9 +8,11 @@ from ..experiment.early_exit_folder import EXPORT
 from ..experiment.export_report import EarlyExitExportReport, ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..utils.io import check_writable, write, write_json
 from .folder_locks import writing_lock
+from .report import update_report_with
 from .trained_model import load_trained
 
 
@@ -40,6 +42,7 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
         for name, content in exported.files.items():
             write(plan.out / name, content)
         write_json(plan.out / EXPORT, exported.report.to_dict())
+    update_report_with(plan.out, report)
     return exported.report
 
 
@@ -49,7 +52,7 @@ def _search_of(arch: Arch, model: Path) -> tuple[str | None, Budget]:
     A model lies in a retraining's folder; early exits lie in a folder there.
     """
     for folder in (model.parent, model.parent.parent):
-        run = RetrainFolder(folder).run
+        run = RunFolder(RetrainFolder(folder).run)
         if not run.front.exists():
             continue
         for searched in run.fronts():

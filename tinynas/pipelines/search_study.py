@@ -12,10 +12,11 @@ from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.search_plan import SearchPlan
 from ..study.history import Evaluation
-from ..study.predictor import cross_validated_tau
+from ..study.predictor import cross_validation
 from ..tasks.registry import TASKS
 from ..utils.errors import EvaluationError
 from .network_search import NetworkSearch
+from .report import update_report
 from .search_progress import SearchDisplay, SearchProgress
 from .search_workers import search_workers_beside
 
@@ -58,7 +59,9 @@ def search_networks(search: NetworkSearch, *, report: ProgressReporter) -> Searc
         _report_predictor(search.space, evaluations, report)
     if not evaluations:
         raise EvaluationError("no network was evaluated to the end; add --resume with more --trials")
-    return _write_front(plan, search.space, evaluations, data)
+    result = _write_front(plan, search.space, evaluations, data)
+    update_report(plan.run, report)
+    return result
 
 
 def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:
@@ -67,7 +70,7 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
     for evaluation in evaluations:
         archs.append(evaluation.arch)
         accuracies.append(evaluation.accuracy)
-    tau = cross_validated_tau(space, archs, accuracies)
+    tau = cross_validation(space, archs, accuracies).tau
     report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
 
 

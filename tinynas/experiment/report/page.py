@@ -97,9 +97,8 @@ def _run_sections(run: RunFolder, prefix: str) -> list[Section]:
 def _shown_in_detail(run: RunFolder) -> list[RetrainFolder]:
     """Return the most accurate retrained networks, of several seeds the first one, in the order of comparisons."""
     networks = finished_networks(run)
-    networks.sort(key=_mean_accuracy, reverse=True)
-    shown = networks[:_MOST_IN_DETAIL]
-    return [network.folder for network in finished_networks(run) if network in shown]
+    shown = sorted(networks, key=_mean_accuracy, reverse=True)[:_MOST_IN_DETAIL]
+    return [network.folder for network in networks if network in shown]
 
 
 def _mean_accuracy(network: FinishedNetwork) -> float:

@@ -67,7 +67,7 @@ class Axis:
                 return inside
             values = LogLocator(numticks=_TICKS).tick_values(self.low, self.high)
         else:
-            values = MaxNLocator(_TICKS - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+            values = MaxNLocator(_TICKS, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
         return [float(value) for value in values if self.low <= value <= self.high]
 
 

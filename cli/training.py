@@ -161,7 +161,7 @@ def _retrain_one(
         screen: Shows progress and results.
         trackers: Names of the trackers that show it.
     """
-    from tinynas.experiment.run_folder import RetrainFolder
+    from tinynas.experiment.retrain_folder import RetrainFolder
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, process_group
 

@@ -23,7 +23,7 @@ from .card_parts import (
 )
 from .config import RetrainConfig
 from .results import RetrainMetrics
-from .run_folder import RetrainFolder
+from .retrain_folder import RetrainFolder
 from .runs import search_of
 from .saved import read_retraining
 
@@ -43,7 +43,7 @@ def model_card(folder: RetrainFolder, metrics: RetrainMetrics) -> str:
     """
     plan, identity = read_retraining(folder), read_identity(folder.data)
     arch, config = plan.arch, plan.config
-    title = f"{folder.run.path.resolve().name}-{folder.name}"
+    title = f"{folder.run.resolve().name}-{folder.name}"
     splits = identity.splits if identity else {}
     test_images = splits["test"].images if "test" in splits else None
     train_images = min(config.eval_images, splits["train"].images) if "train" in splits else None

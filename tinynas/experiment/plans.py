@@ -19,7 +19,8 @@ from .config import (
     skip_unreadable_setting,
 )
 from .early_exit_folder import CASCADE, SIDENET
-from .run_folder import RetrainFolder, RunFolder
+from .retrain_folder import RetrainFolder
+from .run_folder import RunFolder
 from .trackers import check_trackers
 
 AUTO = "auto"
@@ -53,7 +54,7 @@ class RetrainPlan:
     @property
     def run(self) -> Path:
         """The run's folder, which has a supernet if the network was searched in it."""
-        return RetrainFolder(self.folder).run.path
+        return RetrainFolder(self.folder).run
 
     @property
     def is_in_run(self) -> bool:

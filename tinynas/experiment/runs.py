@@ -7,7 +7,8 @@ from ..arch.arch import Arch
 from ..utils.errors import FileError
 from .early_exit_folder import EarlyExitFolder
 from .results import SearchResult
-from .run_folder import MODEL, RetrainFolder, RunFolder
+from .retrain_folder import MODEL, RetrainFolder
+from .run_folder import RunFolder
 
 RUNS = Path("runs")
 
@@ -65,7 +66,7 @@ def find_model(model: Path | None) -> Path:
     exits, retraining = EarlyExitFolder(path).model, RetrainFolder(path)
     if not exits.exists() and not retraining.model.exists() and retraining.checkpoint.exists():
         raise FileError(
-            f"the retraining {path} has not finished; continue it: tinynas retrain {retraining.run.path} --name "
+            f"the retraining {path} has not finished; continue it: tinynas retrain {retraining.run} --name "
             f"{retraining.name} --resume"
         )
     return exits if exits.exists() else retraining.model
@@ -82,7 +83,7 @@ def search_of(arch: Arch, model: Path) -> SearchResult | None:
         FileError: A result of the run is damaged.
     """
     for folder in (model.parent, model.parent.parent):
-        run = RetrainFolder(folder).run
+        run = RunFolder(RetrainFolder(folder).run)
         if not run.front.exists():
             continue
         for searched in run.fronts():

@@ -9,7 +9,8 @@ from ..utils.io import json_digest
 from .log import last_record
 from .plans import RetrainPlan
 from .results import RetrainMetrics, SearchResult
-from .run_folder import TRACKERS, RetrainFolder, RunFolder
+from .retrain_folder import TRACKERS, RetrainFolder
+from .run_folder import RunFolder
 from .search_plan import SearchPlan
 from .trackers import TrackedRun, Trackers, figures_in
 

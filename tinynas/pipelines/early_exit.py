@@ -23,7 +23,8 @@ from ..experiment.early_exit_plot import early_exit_plot
 from ..experiment.early_exit_report import EarlyExitReport, TriedTaps
 from ..experiment.plans import AUTO, SUPERNET, ExitPlan
 from ..experiment.reporter import ProgressReporter
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..models.model_file import Model, read_model
 from ..models.network import example_input
 from ..tasks.registry import TASKS, check_task
@@ -34,6 +35,7 @@ from ..utils.sizes import Size
 from .early_exit_measure import mainnet_accuracy, measure_early_exits
 from .folder_locks import writing_lock
 from .model_data import data_of, some_of
+from .report import update_report_with
 from .teachers import largest_subnet
 
 _IMAGES_PER_CLASS = 5  # that search-val must have on average
@@ -85,6 +87,7 @@ def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
         write(folder.plot, early_exit_plot(exit_report))
         write_card(folder.card, _card(folder, exit_report, model, models[0].identity if plan.data is None else None))
         write_json(folder.report, exit_report.to_dict())
+    update_report_with(folder.path, report)
     return EarlyExitResult(folder=folder.path, report=exit_report)
 
 
@@ -137,7 +140,7 @@ def _check_classifier(model: Model, path: Path) -> None:
 
 def _supernets_largest(tiny: Model, path: Path, data: Data) -> Model:
     """Return the largest network of the supernet of the run that a model is in, at the model's image size."""
-    run = RetrainFolder(path.resolve().parent).run
+    run = RunFolder(RetrainFolder(path.resolve().parent).run)
     if not run.supernet.exists():
         raise InputError(
             f"--cascade TINY supernet needs a model inside a run folder with a supernet, but {path} is not in one; "

@@ -9,6 +9,7 @@ from ..experiment.reporter import ProgressReporter
 from ..experiment.runs import search_of
 from ..utils.io import check_writable, write, write_json
 from .folder_locks import writing_lock
+from .report import update_report_with
 from .trained_model import load_trained
 
 
@@ -42,4 +43,5 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
         write_json(plan.out / EXPORT, exported.report.to_dict())
         if plan.out.resolve() == plan.model.resolve().parent:
             add_exported_files(plan.out / CARD, exported.report)
+    update_report_with(plan.out, report)
     return exported.report

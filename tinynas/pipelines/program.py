@@ -14,7 +14,7 @@ from ..arch.space import SearchSpace
 from ..data.datasets import Datasets
 from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.recipes import AUTO
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..experiment.search_settings import SearchSettings
 from ..experiment.space_file import name_of_space
 from ..study.own_evaluation import Evaluate

@@ -10,7 +10,7 @@ from ..arch.cost_names import split_words
 from ..experiment.config import RetrainConfig
 from ..experiment.front_settings import FrontSettings
 from ..experiment.recipes import AUTO, DEFAULTS
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..utils.distributed import choose_device
 from ..utils.errors import InputError, unknown
 from .keywords import RetrainKeywords

@@ -18,7 +18,8 @@ from ..data.summary import summarise
 from ..experiment.log import RunLog, highest
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_data
 from ..experiment.trackers import Trackers
 from ..models.batchnorm import recalibrate
@@ -218,11 +219,11 @@ def prepare_retraining(plan: RetrainPlan, report: ProgressReporter, *, after_epo
     folder = RetrainFolder(plan.folder)
     identity = DataIdentity.of(data)
     check_same_data(config.data, identity)
-    check_data(folder.run.data, config.data, identity)
+    check_data(RunFolder(folder.run).data, config.data, identity)
     if folder.is_trained():
         check_data(folder.data, config.data, identity)
     check_augmentation(config.recipe, data)
-    for line in summarise(data, config.data).lines(brief=folder.run.data.exists()):
+    for line in summarise(data, config.data).lines(brief=RunFolder(folder.run).data.exists()):
         report.note(line)
     for line in plan.notes:
         report.note(line)

@@ -14,10 +14,11 @@ from ..experiment.search_plan import SearchPlan
 from ..experiment.tracked_runs import conclude_search
 from ..experiment.trackers import Trackers
 from ..study.history import Evaluation
-from ..study.predictor import cross_validated_tau
+from ..study.predictor import cross_validation
 from ..tasks.registry import TASKS
 from ..utils.errors import EvaluationError
 from .network_search import NetworkSearch
+from .report import update_report
 from .search_progress import SearchDisplay, SearchProgress
 from .search_workers import search_workers_beside
 
@@ -63,6 +64,7 @@ def search_networks(search: NetworkSearch, trackers: Trackers, *, report: Progre
         raise EvaluationError("no network was evaluated to the end; add --resume with more --trials")
     result = _write_front(plan, search.space, evaluations, data)
     conclude_search(trackers, RunFolder(plan.run), result)
+    update_report(plan.run, report)
     return result
 
 
@@ -72,7 +74,7 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
     for evaluation in evaluations:
         archs.append(evaluation.arch)
         accuracies.append(evaluation.accuracy)
-    tau = cross_validated_tau(space, archs, accuracies)
+    tau = cross_validation(space, archs, accuracies).tau
     report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
 
 

@@ -35,6 +35,7 @@ class Axis:
         high: Value at its end.
         label: Returns the label of a value.
         log: Whether it is logarithmic.
+        whole: Whether only whole numbers have ticks.
     """
 
     title: str
@@ -42,15 +43,24 @@ class Axis:
     high: float
     label: Callable[[float], str]
     log: bool = False
+    whole: bool = False
 
     @classmethod
-    def around(cls, values: Sequence[float], title: str, label: Callable[[float], str], *, log: bool = False) -> "Axis":
+    def around(
+        cls,
+        values: Sequence[float],
+        title: str,
+        label: Callable[[float], str],
+        *,
+        log: bool = False,
+        whole: bool = False,
+    ) -> "Axis":
         """Return the axis on which all values, at least one, have some space around them."""
         low, high = min(values), max(values)
         if log:
             return cls(title=title, low=low / 1.15, high=high * 1.15, label=label, log=True)
         pad = _PAD * (high - low) or _PAD * abs(high) or 1.0
-        return cls(title=title, low=low - pad, high=high + pad, label=label)
+        return cls(title=title, low=low - pad, high=high + pad, label=label, whole=whole)
 
     def fraction(self, value: float) -> float:
         """Return where a value lies on the axis, 0 to 1."""
@@ -67,7 +77,7 @@ class Axis:
                 return inside
             values = LogLocator(numticks=_TICKS).tick_values(self.low, self.high)
         else:
-            values = MaxNLocator(_TICKS, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
+            values = MaxNLocator(_TICKS, steps=[1, 2, 5, 10], integer=self.whole).tick_values(self.low, self.high)
         return [float(value) for value in values if self.low <= value <= self.high]
 
 

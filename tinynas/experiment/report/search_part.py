@@ -36,7 +36,7 @@ def search_sections(run: RunFolder, prefix: str) -> list[Section]:
         title="Pareto front",
         id=f"{prefix}front",
         text=f"{len(evaluated)} networks of the space {result.space} were evaluated on search-val of {result.data}"
-        f"{_weights(result)}; {len(result.front)} are on the front, within {result.budget.describe() or 'no limits'}. "
+        f"{_weights(result)}. Their Pareto front within {result.budget.describe() or 'no limits'} has {len(result.front)}. "
         "Point at a network to see its costs; click on one of the front to see its layers.",
         blocks=[*_front_charts(result, evaluated, prefix), Choice(panels=panels, chosen=chosen)],
     )
@@ -172,7 +172,7 @@ def _history(result: SearchResult, evaluated: Sequence[FrontEntry]) -> Drawing:
     ]
     chart = Chart(
         title="History",
-        x=Axis.around([0, len(marks)], "networks evaluated", number),
+        x=Axis.around([0, len(marks)], "networks evaluated", number, whole=True),
         y=Axis.around([mark.y for mark in marks], axis_label([result.metric]), number),
         series=series,
     )

@@ -67,7 +67,7 @@ def training_curves(logs: Logs) -> list[Drawing]:
         last = max([mark.x for item in series for mark in item.marks])
         chart = Chart(
             title=title,
-            x=Axis.around([0, last], "epoch", number),
+            x=Axis.around([0, last], "epoch", number, whole=True),
             y=Axis.around(values, label, number),
             series=series,
         )

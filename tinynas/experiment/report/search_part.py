@@ -36,7 +36,7 @@ def search_sections(run: RunFolder, prefix: str) -> list[Section]:
         title="Pareto front",
         id=f"{prefix}front",
         text=f"{len(evaluated)} networks of the space {result.space} were evaluated on search-val of {result.data}"
-        f"{_weights(result)}. Their Pareto front within {result.budget.describe() or 'no limits'} has {len(result.front)}. "
+        f"{_weights(result)}; limits: {result.budget.describe() or 'none'}. On the front: {len(result.front)}. "
         "Point at a network to see its costs; click on one of the front to see its layers.",
         blocks=[*_front_charts(result, evaluated, prefix), Choice(panels=panels, chosen=chosen)],
     )

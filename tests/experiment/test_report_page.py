@@ -142,6 +142,6 @@ def test_several_runs_are_beside_each_other(run, tmp_path):
 
 
 def test_folder_without_results_has_no_report(tmp_path):
-    with pytest.raises(FileError, match="has no front.json and no finished retraining"):
+    with pytest.raises(FileError, match=r"has no front\.json and no finished retraining"):
         write_report([tmp_path], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

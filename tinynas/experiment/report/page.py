@@ -16,7 +16,7 @@ from ..retrain_folder import RetrainFolder
 from ..run_folder import RunFolder
 from .blocks import Block, Drawing, Section, Table
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, Chart, Mark, Series
-from .formats import accuracy_text, cost_label, number
+from .formats import accuracy_text, cost_label, log_base, number
 from .model_part import model_sections
 from .reproduce_part import reproduce_section
 from .search_part import search_sections
@@ -164,7 +164,7 @@ def _comparison_chart(comparison: Comparison) -> Block:
     title = cost_title(cost, comparison.units)
     chart = Chart(
         title=f"Accuracy over {title}",
-        x=Axis.around([mark.x for mark in values], title, cost_label(cost), log=True),
+        x=Axis.around([mark.x for mark in values], title, cost_label(cost), log=log_base(cost)),
         y=Axis.around([mark.y for mark in values], axis_label([item.metric for item in comparison.series]), number),
         series=series,
     )

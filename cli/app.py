@@ -31,6 +31,7 @@ from .options import (
     OutFolder,
     settings_options,
 )
+from .push import push
 from .report import report
 from .reproduce import reproduce
 from .scale import scale
@@ -252,7 +253,7 @@ def targets(as_json: AsJson = False) -> None:
     screen.document([asdict(target) for target in TARGETS.values()])
 
 
-for command in (scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
+for command in (push, scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
     app.command()(command)
 
 

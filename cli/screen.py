@@ -1,6 +1,8 @@
 """Output of commands: tables and progress bars on a terminal, plain lines in a pipe, one JSON document with --json."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -79,6 +81,15 @@ class Screen(ProgressScreen):
     def _encodable(self, text: str) -> str:
         encoding = self.console.encoding
         return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+    def next_command(self, *words: str | Path) -> None:
+        """Show which command makes sense next, quoted for a shell, unless the output is JSON.
+
+        Args:
+            *words: Its words after "tinynas"; files that it names exist.
+        """
+        if not self.as_json:
+            self.note(f"next: tinynas {shlex.join(map(str, words))}")
 
     def document(self, content: Any) -> None:
         """Print the command's result as JSON, if --json is set."""

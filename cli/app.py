@@ -34,6 +34,7 @@ from .options import (
 from .push import push
 from .report import report
 from .reproduce import reproduce
+from .runs import runs
 from .scale import scale
 from .screen import Screen
 from .storage import storage_proxy
@@ -49,7 +50,6 @@ from .version import tinynas
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -253,7 +253,7 @@ def targets(as_json: AsJson = False) -> None:
     screen.document([asdict(target) for target in TARGETS.values()])
 
 
-for command in (push, scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
+for command in (runs, push, scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
     app.command()(command)
 
 

@@ -77,6 +77,10 @@ def inspect(
     show_data(screen, summary)
     note_undrawable(screen, summary.by_class["train"], instead="escapes")
     screen.note(f"picture: {out}")
+    if summary.task == "detect":
+        screen.next_command("search", "--task", "detect", "--data", source)
+    else:
+        screen.next_command("search", "--data", source)
     screen.document(summary.to_dict() | {"picture": str(out)})
 
 
@@ -107,6 +111,7 @@ def compare(
     screen = Screen(as_json)
     comparison = compare_runs(folders, out, costs=None if x is None else split_words(x))
     show_comparison(screen, comparison, out)
+    screen.next_report(folders)
     screen.document(comparison.to_dict() | {"picture": str(out)})
 
 
@@ -144,6 +149,7 @@ def predict(
     show_predictions(screen, out, predictions)
     if any(prediction.get("boxes") == [] for prediction in predictions):
         screen.note("nothing: no box scores more than the threshold; a lower --threshold shows more")
+    screen.next_export(model)
     screen.document(predictions)
 
 
@@ -172,6 +178,7 @@ def export(
     show_export(report, screen, plan.out, plan.margin)
     if plan.to == "firmware":
         screen.note(f"sources for a microcontroller are in {plan.out / FIRMWARE}; start with README.md there")
+    screen.next_command("eval", model or path)
     screen.document(report.to_dict())
 
 
@@ -219,6 +226,7 @@ def count(
         screen.note(how_measured(find_target(target)))
     if plot:
         _plot_memory(plot, network, document["name"], screen)
+    screen.next_command("retrain", arch)
     screen.document(document)
 
 

@@ -41,7 +41,7 @@ def _show_next(screen: Screen, summaries: Sequence[RunSummary]) -> None:
     if newest.state == "searched":
         screen.next_command("retrain", newest.path)
     elif newest.state == "retrained" and newest.accuracy is not None:
-        screen.next_command("report", newest.path)
+        screen.next_report([newest.path])
 
 
 def _modified_at(summary: RunSummary) -> str:

@@ -1,4 +1,4 @@
-"""The table of runs, and that of files that are deleted from them."""
+"""The table of runs."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,6 @@ from tinynas.arch.cost import describe
 from tinynas.experiment.card_parts import without_folders
 from tinynas.experiment.metric_names import format_metric
 from tinynas.experiment.run_list import RunSummary
-from tinynas.utils.text import counted
 from tinynas.utils.units import format_bytes
 
 from ..screen import Row, Screen
@@ -17,7 +16,7 @@ def show_runs(screen: Screen, summaries: Sequence[RunSummary]) -> None:
     rows = []
     for summary in summaries:
         rows.append(_row(summary))
-    screen.table(f"{counted(len(rows), 'folder')} of runs", rows, left=4)
+    screen.table(f"Runs: {len(rows)}", rows, left=4)
     for summary in summaries:
         if summary.problem:
             screen.note(f"{summary.path.name}: {summary.problem}")
@@ -27,7 +26,7 @@ def _row(summary: RunSummary) -> Row:
     metric = summary.metric or "accuracy"
     retrained = str(summary.retrained or "-")
     if summary.unfinished:
-        retrained += f" + {summary.unfinished} not finished"
+        retrained = f"{summary.retrained}, {summary.unfinished} not finished"
     return {
         "run": summary.path.name,
         "state": summary.state,

@@ -18,6 +18,7 @@ from tinynas.experiment.plans import ExportPlan
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.sizes import format_size, pair, parse_size
 
+from .clean import clean
 from .evaluation import evaluate
 from .exits import sidenet
 from .latency import fit_latency, layers
@@ -261,7 +262,7 @@ def targets(as_json: AsJson = False) -> None:
     screen.document([asdict(target) for target in TARGETS.values()])
 
 
-for command in (runs, push, scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
+for command in (runs, clean, push, scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
     app.command()(command)
 
 

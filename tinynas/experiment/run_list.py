@@ -9,6 +9,7 @@ from ..utils.errors import FileError, TinyNASError
 from ..utils.io import folder_size
 from .results import RetrainMetrics, SearchResult
 from .run_folder import RunFolder
+from .runs import is_run
 from .saved import read_config
 
 _FORMAT = "%Y-%m-%d %H:%M"
@@ -61,7 +62,7 @@ def list_runs(folder: Path) -> list[RunSummary]:
     """
     if not folder.is_dir():
         raise FileError(f"there is no folder {folder}; `tinynas search` creates runs in runs/")
-    if _is_run(RunFolder(folder)):
+    if is_run(RunFolder(folder)):
         return [summarise_run(folder)]
     summaries = []
     for path in sorted(folder.iterdir()):
@@ -76,18 +77,12 @@ def summarise_run(path: Path) -> RunSummary:
     when = time.strftime(_FORMAT, time.localtime(modified_at or path.stat().st_mtime))
     summary = RunSummary(path=path, state="not a run", bytes=size, modified_at=when)
     run = RunFolder(path)
-    if not _is_run(run):
+    if not is_run(run):
         return summary
     try:
         return _with_figures(summary, run)
     except TinyNASError as error:
         return replace(summary, state="damaged", problem=str(error))
-
-
-def _is_run(run: RunFolder) -> bool:
-    """Return whether a folder has files of a search or a retraining."""
-    begun = any(retraining.config.exists() for retraining in run.retrainings())
-    return begun or run.front.exists() or run.config.exists()
 
 
 def _with_figures(summary: RunSummary, run: RunFolder) -> RunSummary:

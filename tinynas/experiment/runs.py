@@ -20,6 +20,14 @@ def all_runs() -> list[RunFolder]:
     return [RunFolder(path) for path in sorted(RUNS.glob("*/"))]
 
 
+def is_run(run: RunFolder) -> bool:
+    """Return whether a folder has files of a search or a retraining."""
+    for retraining in run.retrainings():
+        if retraining.config.exists():
+            return True
+    return run.front.exists() or run.config.exists()
+
+
 def unfinished_retrainings(run: RunFolder | None = None, name: str | None = None) -> list[RetrainFolder]:
     """Return retrainings that have begun but not finished, the one begun last at the end.
 

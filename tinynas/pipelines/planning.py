@@ -15,7 +15,7 @@ from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import RecipeFile
 from ..experiment.run_folder import BEST, RunFolder
 from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
-from ..experiment.saved import read_retraining, read_supernet_config
+from ..experiment.saved import read_retraining, read_supernet_config, removed_supernet
 from ..experiment.saved_search import trains_networks
 from ..models.model_file import read_model
 from ..models.network import INITS
@@ -267,6 +267,8 @@ def _check_weights(config: RetrainConfig, run: Path | None) -> None:
         raise InputError(
             f"{run} has no supernet to start or learn from, its networks are trained one by one; choose other weights"
         )
+    if run is not None and RunFolder(run).log.exists() and not RunFolder(run).supernet.exists():
+        raise InputError(f"{removed_supernet(run)}; `tinynas search --run {run} --resume` trains it again")
     if run is None or not RunFolder(run).supernet.exists():
         raise InputError("only a searched run has a supernet to start or learn from; choose other weights")
     trained_on = read_supernet_config(run).data

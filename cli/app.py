@@ -124,7 +124,7 @@ app.command("eval")(evaluate)
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors or its folder.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, its folder, or hf:USER/REPO.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     out: Annotated[
         Path, typer.Option(help="Folder of predictions.json and, for a detector, the images with their boxes.")

@@ -31,17 +31,15 @@ def runs(
 
 
 def _show_next(screen: Screen, summaries: Sequence[RunSummary]) -> None:
-    """Show the command for the run that was written last: to continue it, to retrain its best network, or to compare.
-
-    Args:
-        screen: Where it is shown.
-        summaries: At least one run.
-    """
-    newest = max(summaries, key=_modified_at)
-    if newest.state == "searched":
-        screen.next_command("retrain", newest.path)
-    elif newest.state == "retrained" and newest.accuracy is not None:
+    """Show the command for the searched run that was written last: retrain its best network, or write its report."""
+    searched = [summary for summary in summaries if summary.accuracy is not None]
+    if not searched:
+        return
+    newest = max(searched, key=_modified_at)
+    if newest.retrained:
         screen.next_report([newest.path])
+    else:
+        screen.next_command("retrain", newest.path)
 
 
 def _modified_at(summary: RunSummary) -> str:

@@ -18,6 +18,7 @@ from tinynas.experiment.plans import ExportPlan
 from tinynas.utils.overrides import Overrides
 from tinynas.utils.sizes import format_size, pair, parse_size
 
+from .clean import clean
 from .evaluation import evaluate
 from .exits import sidenet
 from .latency import fit_latency, layers
@@ -31,8 +32,10 @@ from .options import (
     OutFolder,
     settings_options,
 )
+from .push import push
 from .report import report
 from .reproduce import reproduce
+from .runs import runs
 from .scale import scale
 from .screen import Screen
 from .storage import storage_proxy
@@ -48,7 +51,6 @@ from .version import tinynas
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -76,6 +78,10 @@ def inspect(
     show_data(screen, summary)
     note_undrawable(screen, summary.by_class["train"], instead="escapes")
     screen.note(f"picture: {out}")
+    if summary.task == "detect":
+        screen.next_command("search", "--task", "detect", "--data", source)
+    else:
+        screen.next_command("search", "--data", source)
     screen.document(summary.to_dict() | {"picture": str(out)})
 
 
@@ -106,6 +112,7 @@ def compare(
     screen = Screen(as_json)
     comparison = compare_runs(folders, out, costs=None if x is None else split_words(x))
     show_comparison(screen, comparison, out)
+    screen.next_report(folders)
     screen.document(comparison.to_dict() | {"picture": str(out)})
 
 
@@ -117,7 +124,7 @@ app.command("eval")(evaluate)
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors or its folder.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, its folder, or hf:USER/REPO.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     out: Annotated[
         Path, typer.Option(help="Folder of predictions.json and, for a detector, the images with their boxes.")
@@ -143,6 +150,7 @@ def predict(
     show_predictions(screen, out, predictions)
     if any(prediction.get("boxes") == [] for prediction in predictions):
         screen.note("nothing: no box scores more than the threshold; a lower --threshold shows more")
+    screen.next_export(model)
     screen.document(predictions)
 
 
@@ -171,6 +179,7 @@ def export(
     show_export(report, screen, plan.out, plan.margin)
     if plan.to == "firmware":
         screen.note(f"sources for a microcontroller are in {plan.out / FIRMWARE}; start with README.md there")
+    screen.next_command("eval", model or path)
     screen.document(report.to_dict())
 
 
@@ -218,6 +227,7 @@ def count(
         screen.note(how_measured(find_target(target)))
     if plot:
         _plot_memory(plot, network, document["name"], screen)
+    screen.next_command("retrain", arch)
     screen.document(document)
 
 
@@ -252,7 +262,7 @@ def targets(as_json: AsJson = False) -> None:
     screen.document([asdict(target) for target in TARGETS.values()])
 
 
-for command in (scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
+for command in (runs, clean, push, scale, layers, fit_latency, quickstart, tune, reproduce, storage_proxy):
     app.command()(command)
 
 

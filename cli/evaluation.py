@@ -46,10 +46,12 @@ def evaluate(
     choose_device(device)
     screen = Screen(as_json)
     sizes = [_parse_resolution(word) for word in resolutions.split(",")] if resolutions else []
-    report = evaluate_model(find_model(model), data, sizes, plots=plots, skip_unreadable=skip_unreadable)
+    path = find_model(model)
+    report = evaluate_model(path, data, sizes, plots=plots, skip_unreadable=skip_unreadable)
     show_evaluation(screen, report)
     if plots and report.errors:
         show_errors(screen, report.errors, str(plots))
+    screen.next_export(model or path.parent)
     screen.document(report.to_dict())
 
 

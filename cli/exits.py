@@ -43,4 +43,5 @@ def sidenet(
     with Screen(as_json) as screen:
         result = make_exits(overrides.apply(plan), report=screen)
     show_early_exits(screen, result.folder, result.report)
+    screen.next_export(result.folder)
     screen.document(result.to_dict())

@@ -83,6 +83,8 @@ def fit_latency(
     screen = Screen(as_json)
     report = fit_measured(measured, out, _space(space, classes, in_channels) if space else None)
     show_fit(screen, report, out)
+    if out and space:
+        screen.next_command("search", "--space", space, "--latency-table", out)
     screen.document(report.to_dict() | {"table": str(out) if out else None})
 
 

@@ -27,7 +27,11 @@ def _option(flag: str, *, panel: str | None = None, help: str, **more: Any) -> A
 AsJson = Annotated[bool, _option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
 ModelFile = Annotated[
     Path | None,
-    typer.Argument(metavar="MODEL", show_default=False, help="A model.safetensors or its folder. Default: the newest."),
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="A model.safetensors, its folder, or hf:USER/REPO. Default: the newest.",
+    ),
 ]
 TaskName = Annotated[
     str | None,
@@ -102,7 +106,7 @@ Source = Annotated[
         "--from",
         metavar="MODEL",
         panel="Initial weights",
-        help="Train a trained model further, on its data set or on another one.",
+        help="Train a trained model further, a file, folder or hf:USER/REPO, on its data set or on another one.",
     ),
 ]
 ResumeSearch = Annotated[bool, _option("--resume", help="Resume an interrupted search: that of --run, or the newest.")]

@@ -109,6 +109,7 @@ def reproduce(
     report = report_reproduction(folder, net)
     report.write(folder)
     show_reproduction(screen, folder, report)
+    screen.next_report([folder])
     screen.document(report.to_dict() | {"run": str(folder)})
 
 

@@ -77,9 +77,13 @@ def scale(
     write_yaml(out, fitted.to_dict())
     screen = Screen(as_json)
     show_limited(screen, f"{short_name(network or space or '')} times {factor:.2f}", fitted, budget)
-    screen.note(f"arch: {out}, for {arch.classes} classes; next: tinynas retrain {out} --data {data or 'NAME'}")
+    screen.note(f"arch: {out}, for {arch.classes} classes")
     if target != DEFAULT_TARGET:
         screen.note(f"when it is trained: tinynas export --target {target}")
+    if data:
+        screen.next_command("retrain", out, "--data", data)
+    else:
+        screen.next_command("retrain", out)
     document = {"arch": str(out), "factor": factor, "target": target, "limits": budget.limits()}
     screen.document(document | {"resolution": fitted.resolution, **cost(fitted).to_dict()})
 

@@ -1,6 +1,9 @@
 """Output of commands: tables and progress bars on a terminal, plain lines in a pipe, one JSON document with --json."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,6 +13,7 @@ from rich.table import Table
 
 from tinynas.experiment.progress_screen import ProgressScreen, full_disk_errors
 from tinynas.utils.io import to_json
+from tinynas.utils.paths import is_on_hub
 from tinynas.utils.text import printable
 
 Row = dict[str, str]  # a table's cells by the titles of their columns
@@ -79,6 +83,32 @@ class Screen(ProgressScreen):
     def _encodable(self, text: str) -> str:
         encoding = self.console.encoding
         return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+    def next_command(self, *words: str | Path) -> None:
+        """Show which command makes sense next, quoted for a shell, unless the output is JSON.
+
+        Args:
+            *words: Its words after "tinynas"; files that it names exist.
+        """
+        if not self.as_json:
+            self.note(f"next: tinynas {shlex.join(map(str, words))}")
+
+    def next_export(self, model: Path) -> None:
+        """Show how a model is exported: as TFLite files if what they need is installed, otherwise as ONNX files.
+
+        Args:
+            model: Its file or folder, or its name on the Hub; of that one files are written to a folder of its name.
+        """
+        words = ["export", str(model)]
+        if not (find_spec("ai_edge_litert") and find_spec("flatbuffers")):
+            words += ["--to", "onnx"]
+        if is_on_hub(str(model)):
+            words += ["--out", model.name.partition("@")[0]]
+        self.next_command(*words)
+
+    def next_report(self, runs: Sequence[Path]) -> None:
+        """Show how a report of runs is written."""
+        self.next_command("report", *runs)
 
     def document(self, content: Any) -> None:
         """Print the command's result as JSON, if --json is set."""

@@ -174,6 +174,7 @@ def _retrain_one(
     if metrics is None:  # torchrun's first process shows it
         return
     show_metrics(screen, plan.folder, metrics)
+    screen.next_export(plan.folder)
     screen.document(metrics.to_dict() | {"model": str(RetrainFolder(plan.folder).model)})
 
 
@@ -208,6 +209,7 @@ def _retrain_front(
     plot = RunFolder(run).comparison_plot
     comparison = compare_runs([run], plot)
     show_comparison(screen, comparison, plot)
+    screen.next_report([run])
     screen.document(comparison.to_dict() | {"picture": str(plot)})
 
 
@@ -289,6 +291,7 @@ def quickstart(
     plot = RunFolder(plan.run).comparison_plot
     show_comparison(screen, comparison, plot)
     screen.note(f"searched - {BY_HAND}: {difference}")
+    screen.next_report([plan.run])
     screen.document(comparison.to_dict() | {"difference": difference.to_dict(), "picture": str(plot)})
 
 

@@ -16,7 +16,7 @@ from font_files import write_font
 from PIL import Image
 
 from boxes import voc_folder
-from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, model_of, overrides
+from helpers import DETECTORS, RECIPE, SMALL, Quiet, Watched, check_next_command, model_of, overrides
 from tinynas import Budget, SearchSpace, load_arch, load_space
 from tinynas.data.base import Data, Normalisation
 from tinynas.data.memory import MemorySplit
@@ -156,6 +156,9 @@ def tinynas(monkeypatch, capsys, tmp_path):
         with pytest.raises(SystemExit) as end:
             main()
         out, err = capsys.readouterr()
+        for line in out.splitlines():
+            if line.startswith("next: tinynas "):
+                check_next_command(line.removeprefix("next: tinynas "))
         return end.value.code or 0, out, err
 
     return run

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy
+from typer.main import get_command
 
 from tinynas import Budget, SearchSpace, SideNet, Supernet, build, cost
 from tinynas.arch.arch import Arch
@@ -359,6 +361,22 @@ def zero_rate_step(supernet, objective, batch, optimizer, precision, *, max_grad
 def overrides(**settings):
     """Settings of a retraining, by name."""
     return Overrides.read(settings, RetrainConfig)
+
+
+def check_next_command(text):
+    """Check that a command's words after "tinynas" are valid options and values, and name files that exist."""
+    from tinynas.cli.app import app
+
+    name, *words = shlex.split(text)
+    command = get_command(app).commands[name]
+    options = command.make_context(name, words).params
+    for option in ("out", "plots"):
+        options.pop(option, None)
+    for value in options.values():
+        for item in value if isinstance(value, list | tuple) else [value]:
+            is_file = isinstance(item, Path) or (isinstance(item, str) and "/" in item and ":" not in item)
+            if is_file and not str(item).startswith("hf:"):
+                assert Path(item).exists(), f"{item} of the next command does not exist"
 
 
 def image_folder_of(folder):

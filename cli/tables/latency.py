@@ -33,4 +33,4 @@ def show_fit(screen: Screen, report: "LatencyReport", table: Path | None) -> Non
         f"most {abs(report.fit.errors[worst]):.1f}% ({report.names[worst]}: {report.fit.errors[worst]:+.1f}%)"
     )
     if table:
-        screen.note(f"predictions for the layers written to {table}; next: tinynas search --latency-table {table}")
+        screen.note(f"predictions for the layers written to {table}")

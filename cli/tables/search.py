@@ -56,7 +56,8 @@ def show_front(screen: Screen, run: Path, result: SearchResult) -> None:
     advice = f"check the labels, or train the {trained} for more --epochs or with another --lr"
     warn_if_untrained(screen, result.metric, best, result.chance, split="search-val", advice=advice)
     note_undrawable(screen, [result.space, result.data], instead="escapes")
-    screen.note(f"written to {run}: front.json, evaluations.json, front.png, best.yaml; next: tinynas retrain {run}")
+    screen.note(f"written to {run}: front.json, evaluations.json, front.png, best.yaml")
+    screen.next_command("retrain", run)
 
 
 def _title(cost: str, units: Mapping[str, str]) -> str:

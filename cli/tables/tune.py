@@ -34,10 +34,11 @@ def show_recipes(screen: Screen, run: Path, recipe: Path, tried: Sequence[Tried]
     """Show the best recipes that were tried for a network of a run, and what to do with the file of the best."""
     title = f"Recipes tried: {len(tried)}" + (f", the best {_SHOWN}" if len(tried) > _SHOWN else "")
     screen.table(title, [_row(item) for item in tried[:_SHOWN]])
-    screen.note(f"written to {recipe}: the best recipe; next: tinynas retrain {run} --config {recipe}")
+    screen.note(f"written to {recipe}: the best recipe")
     screen.note(
         "its accuracy on search-val is the best of many, and so a little too high; test images were not looked at"
     )
+    screen.next_command("retrain", run, "--config", recipe)
 
 
 def _row(tried: Tried) -> Row:

@@ -40,6 +40,7 @@ def test_data_command_shows_what_was_understood(tinynas, folder, tmp_path):
         f"  left out: 1 image that cannot be read: {folder}/train/disc/a.png "
         "(it is not an image, or in a format that is not read)",
         "picture: sheet.png",
+        "next: tinynas search --data imagefolder:pictures",
     ]
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
@@ -93,6 +94,7 @@ def test_data_command_shows_boxes(tinynas, tmp_path):
         "  warning: train images that are in the test split as well: 14; test accuracy is too high",
         "  warning: search-val images that are in the test split as well: 2; test accuracy is too high",
         "picture: sheet.png",
+        "next: tinynas search --task detect --data yolo:set",
     ]
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.width == 3 * 452 + 12, "three of 440 pixels in a row"

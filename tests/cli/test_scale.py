@@ -14,7 +14,7 @@ def test_the_middle_network_of_a_space_is_scaled_to_limits(tinynas, tmp_path):
     arch = load_arch(tmp_path / "scaled.yaml")
     assert arch == scale_to(load_space("micro").middle(), Budget(macs=100_000, peak_sram_tflm=12 * 1024))
     assert [line.split()[-1] for line in out.splitlines()[2:5]] == ["100K", "-", "12KB"]
-    assert "next: tinynas retrain scaled.yaml --data NAME" in " ".join(out.split())
+    assert out.splitlines()[-1] == "next: tinynas retrain scaled.yaml"
 
 
 def test_a_network_is_scaled_for_a_data_set(tinynas, tmp_path):

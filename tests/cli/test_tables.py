@@ -163,7 +163,7 @@ def test_show_front_proposes_a_plain_retraining(space, capsys):
     entry = FrontEntry(arch=space.min(), accuracy=90.0, standard_error=1.5, cost=cost(space.min()))
     result = SearchResult(space="s", data="pets", budget=Budget(), front=(entry,), best=0)
     show_front(Screen(), Path("run"), result)
-    assert capsys.readouterr().out.endswith("; next: tinynas retrain run\n")
+    assert capsys.readouterr().out.endswith("\nnext: tinynas retrain run\n")
 
 
 def test_show_front_warns_of_a_supernet_at_chance(space, capsys):

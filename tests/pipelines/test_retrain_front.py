@@ -241,7 +241,7 @@ def test_teacher_must_suit_every_network_before_any_is_trained(searched, watched
     (_, taught) = planned(searched, **ways)
     assert taught.config.distillation.teacher == str(path)
     path.unlink()
-    with pytest.raises(FileError, match="is neither supernet, torchvision:NAME nor a file"):
+    with pytest.raises(FileError, match="is neither supernet, torchvision:NAME, hf:USER/REPO nor a file"):
         planned(searched, **ways)
 
 

@@ -66,7 +66,8 @@ def test_load_teacher_names_what_differs_in_a_teacher_that_does_not_fit(model, d
     other = replace(data, normalise=replace(data.normalise, mean=(0.9,)))
     with pytest.raises(InputError, match="must normalise images alike"):
         load_teacher(str(path), tmp_path, arch, other)
-    with pytest.raises(FileError, match=r"'nowhere\.safetensors' is neither supernet, torchvision:NAME nor a file"):
+    neither = r"'nowhere\.safetensors' is neither supernet, torchvision:NAME, hf:USER/REPO nor a file"
+    with pytest.raises(FileError, match=neither):
         load_teacher("nowhere.safetensors", tmp_path, arch, data)
     with pytest.raises(FileError, match=r"'suprnet' is neither .*; did you mean 'supernet'\?$"):
         load_teacher("suprnet", tmp_path, arch, data)

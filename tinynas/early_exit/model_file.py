@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..models.hub import download_model
 from ..models.model_file import (
     check_weights,
     describe,
@@ -19,6 +20,7 @@ from ..models.model_file import (
 from ..models.network import Network, example_input
 from ..utils.errors import InputError, require
 from ..utils.io import from_json, to_json
+from ..utils.paths import is_on_hub
 from .model import EarlyExitModel, build_cascade
 from .network import EarlyExits
 from .sidenet import SideNet
@@ -58,7 +60,7 @@ def load(path: str | Path) -> Network | EarlyExits:
 
     Args:
         path: A `model.safetensors`, as `tinynas retrain` writes it, or a `sidenet.safetensors`, as `tinynas sidenet`
-            does.
+            does; or "hf:USER/REPO" or "hf:USER/REPO@REVISION", a model that `tinynas push` has uploaded.
 
     Returns:
         The network in eval mode, on the CPU. It takes images (N, in_channels, H, W), normalised as in
@@ -66,7 +68,8 @@ def load(path: str | Path) -> Network | EarlyExits:
         network with early exits returns the logits (N, classes) and the index of the exit (N,) of each image.
 
     Raises:
-        FileError: The file is missing, corrupt, newer than this version reads, or not a tinynas model.
+        FileError: The file is missing, corrupt, newer than this version reads, or not a tinynas model; or the Hub has
+            no such model, or cannot be reached.
 
     Example:
         >>> from pathlib import Path
@@ -85,7 +88,8 @@ def load(path: str | Path) -> Network | EarlyExits:
         >>> torch.equal(loaded(images), net.eval()(images))
         True
     """
-    return read_early_exits(Path(path)).exits if has_early_exits(Path(path)) else read_model(Path(path)).net
+    path = download_model(str(path)) if is_on_hub(str(path)) else Path(path)
+    return read_early_exits(path).exits if has_early_exits(path) else read_model(path).net
 
 
 def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> EarlyExitModel:

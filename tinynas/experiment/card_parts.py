@@ -17,6 +17,7 @@ from ..data.identity import SPLIT_NAMES, DataIdentity
 from ..utils.errors import FileError, InputError
 from ..utils.io import read_json
 from ..utils.markdown import escaped, table
+from ..utils.paths import is_on_hub
 from ..utils.sizes import pair
 from ..utils.text import printable
 from .results import SearchResult
@@ -104,6 +105,8 @@ def without_folders(name: str) -> str:
         >>> without_folders("imagefolder:/home/me/photos"), without_folders("digits")
         ('imagefolder:photos', 'digits')
     """
+    if is_on_hub(name):
+        return printable(name)
     kind, separator, path = name.rpartition(":")
     return printable(kind + separator + (Path(path).name or path))
 

@@ -143,8 +143,8 @@ class Distillation:
     """How a network learns from a teacher's outputs (Hinton et al., 2015, section 2)."""
 
     teacher: str = setting(
-        help="Teacher whose outputs are learned beside the labels: supernet, a model's file or folder, or "
-        "torchvision:NAME[:WEIGHTS]",
+        help="Teacher whose outputs are learned beside the labels: supernet, a model's file or folder, "
+        "hf:USER/REPO, or torchvision:NAME[:WEIGHTS]",
         group=_TEACHER,
         metavar="NAME",
         parse=with_absolute_path,
@@ -175,7 +175,7 @@ class RetrainConfig:
     skip_unreadable: bool = skip_unreadable_setting()
     init: str = setting(
         "kaiming-normal",
-        help="Initial weights: kaiming-normal, kaiming-uniform, supernet, or a model's file",
+        help="Initial weights: kaiming-normal, kaiming-uniform, supernet, a model's file, or hf:USER/REPO",
         group=_START,
         metavar="NAME",
         parse=with_absolute_path,

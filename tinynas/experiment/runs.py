@@ -4,7 +4,9 @@ import time
 from pathlib import Path
 
 from ..arch.arch import Arch
+from ..models.hub import download_model
 from ..utils.errors import FileError
+from ..utils.paths import is_on_hub
 from .early_exit_folder import EarlyExitFolder
 from .results import SearchResult
 from .retrain_folder import MODEL, RetrainFolder
@@ -16,6 +18,14 @@ RUNS = Path("runs")
 def all_runs() -> list[RunFolder]:
     """Return the runs in runs/, in the order of their names."""
     return [RunFolder(path) for path in sorted(RUNS.glob("*/"))]
+
+
+def is_run(run: RunFolder) -> bool:
+    """Return whether a folder has files of a search or a retraining."""
+    for retraining in run.retrainings():
+        if retraining.config.exists():
+            return True
+    return run.front.exists() or run.config.exists()
 
 
 def unfinished_retrainings(run: RunFolder | None = None, name: str | None = None) -> list[RetrainFolder]:
@@ -52,11 +62,15 @@ def newest_run(file: str) -> RunFolder:
 def find_model(model: Path | None) -> Path:
     """Return the file of a trained model: of this path or in this folder, by default the newest in runs/.
 
-    In a folder with early exits that is the network with early exits.
+    In a folder with early exits that is the network with early exits. "hf:USER/REPO" is downloaded.
 
     Raises:
-        FileError: None is named, and there is none in runs/; or a run is named, but none of its retrainings.
+        FileError: None is named, and there is none in runs/; a run is named, but none of its retrainings; or the Hub
+            has no such model.
+        InputError: A model on the Hub is named, and the extra `hub` is not installed.
     """
+    if model is not None and is_on_hub(str(model)):
+        return download_model(str(model))
     path = model or _newest(f"*/retrain/*/{MODEL}")
     if not path.is_dir():
         return path

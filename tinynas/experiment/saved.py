@@ -13,6 +13,7 @@ from ..utils.overrides import Overrides
 from ..utils.schema import check_mapping, read_yaml
 from ..utils.settings import settings_of, with_current_keys
 from .config import RetrainConfig, SupernetConfig
+from .log import last_record
 from .plans import RetrainPlan
 from .recipes import NETWORK_KEYS
 from .retrain_folder import RetrainFolder
@@ -184,6 +185,17 @@ def read_supernet_config(run: Path) -> SupernetConfig:
     """Read a run's config.yaml. Raises FileError."""
     path = RunFolder(run).config
     return settings_in(read_config(path), SupernetConfig(), path)
+
+
+def is_supernet_trained(run: Path) -> bool:
+    """Return whether a run's supernet has been trained to its end, by its log. Raises FileError."""
+    log = RunFolder(run).log
+    return log.exists() and last_record(log).get("epoch") == read_supernet_config(run).recipe.epochs
+
+
+def removed_supernet(run: Path) -> str:
+    """Return what there is to say about a supernet that was trained, but whose checkpoint is gone."""
+    return f"the supernet of {run} was removed, as `tinynas clean --supernet` does"
 
 
 def settings_in(plain: dict[str, Any], default: Config, path: Path) -> Config:

@@ -30,10 +30,10 @@ from ..models.network import example_input
 from ..tasks.registry import TASKS, check_task
 from ..utils.distributed import device
 from ..utils.errors import InputError
-from ..utils.io import check_writable, write, write_json
+from ..utils.io import write, write_json
 from ..utils.sizes import Size
 from .early_exit_measure import mainnet_accuracy, measure_early_exits
-from .folder_locks import writing_lock
+from .folder_locks import check_output_folder, writing_lock
 from .model_data import data_of, some_of
 from .report import update_report_with
 from .teachers import largest_subnet
@@ -69,7 +69,7 @@ def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
     """
     tried: tuple[TriedTaps, ...] = ()
     models, data = _load_models(plan)
-    check_writable(plan.out or plan.parent)
+    check_output_folder(plan.out or plan.parent)
     if plan.tiny:
         tiny, big = models
         model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=NEVER_EXIT)

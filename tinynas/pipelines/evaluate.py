@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..experiment.evaluation_report import EvaluationReport
 from ..experiment.retrain_folder import RetrainFolder
+from ..models.hub import is_downloaded
 from ..utils.io import write_json
 from ..utils.sizes import Size
 from .evaluation_plots import draw_errors
@@ -25,7 +26,7 @@ def evaluate(
         path: The model file.
         data_name: The data set; None for the one that the model was trained on.
         resolutions: Image sizes to evaluate the model at as well, batch-norm statistics recalibrated for each. The
-            result is then written as resolutions.json beside the model.
+            result is then written as resolutions.json beside the model, unless that was downloaded from the Hub.
         plots: Folder for pictures of the errors, as `draw_errors` writes them; by default there are none.
         skip_unreadable: Leave out images that cannot be read.
 
@@ -48,6 +49,6 @@ def evaluate(
         resolutions={other.main.net.arch.resolution: other.evaluate(data) for other in resized},
         errors=draw_errors(model, data, plots) if plots else None,
     )
-    if resized:
+    if resized and not is_downloaded(path):
         write_json(RetrainFolder(path.parent).resolutions, report.to_dict())
     return report

@@ -7,8 +7,8 @@ from ..experiment.export_report import EarlyExitExportReport, ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
 from ..experiment.runs import search_of
-from ..utils.io import check_writable, write, write_json
-from .folder_locks import writing_lock
+from ..utils.io import write, write_json
+from .folder_locks import check_output_folder, writing_lock
 from .report import update_report_with
 from .trained_model import load_trained
 
@@ -35,7 +35,7 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
     searched = search_of(model.main.net.arch, plan.model)
     plan = plan.resolved(searched.target, searched.budget) if searched else plan.resolved(None, Budget())
     data = model.load_data(plan.data, skip_unreadable=plan.skip_unreadable)
-    check_writable(plan.out)
+    check_output_folder(plan.out)
     exported = model.export(plan, data, report=report)
     with writing_lock(plan.out, "tinynas export", report):
         for name, content in exported.files.items():

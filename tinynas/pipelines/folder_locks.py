@@ -7,9 +7,23 @@ from pathlib import Path
 from ..experiment.reporter import ProgressReporter
 from ..experiment.retrain_folder import RetrainFolder
 from ..experiment.run_folder import RunFolder
+from ..models.hub import is_downloaded
 from ..utils.distributed import world_size
-from ..utils.errors import BusyError, FileError
+from ..utils.errors import BusyError, FileError, InputError
+from ..utils.io import check_writable
 from ..utils.locks import exclusive_lock
+
+
+def check_output_folder(folder: Path) -> None:
+    """Create a folder that results are written to, if it is missing.
+
+    Raises:
+        FileError: Files cannot be written in it.
+        InputError: It is where a model from the Hub was downloaded.
+    """
+    if is_downloaded(folder):
+        raise InputError("the model lies in the cache of downloaded models; name the folder to write to with --out")
+    check_writable(folder)
 
 
 @contextmanager

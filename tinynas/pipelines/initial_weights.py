@@ -14,6 +14,7 @@ from ..experiment.config import RetrainConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.runs import find_model
 from ..models.model_file import read_model
 from ..models.network import INITS, Network
 from ..models.supernet import Supernet
@@ -116,7 +117,7 @@ def _fresh_init(config: RetrainConfig) -> str:
 
 def _adopt_model(supernet: Supernet, path: Path, arch: Arch, data: Data) -> None:
     """Copy a trained model's weights; of other classes, without the classifier; of another task, without the head."""
-    model = read_model(path)
+    model = read_model(find_model(path))
     trained = model.net.arch
     if trained.in_channels != data.channels:
         raise InputError(

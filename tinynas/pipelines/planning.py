@@ -15,13 +15,14 @@ from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import RecipeFile
 from ..experiment.run_folder import BEST, RunFolder
 from ..experiment.runs import RUNS, find_model, newest_run, unfinished_retrainings
-from ..experiment.saved import read_retraining, read_supernet_config
+from ..experiment.saved import read_retraining, read_supernet_config, removed_supernet
 from ..experiment.saved_search import trains_networks
 from ..models.model_file import read_model
 from ..models.network import INITS
 from ..tasks.registry import fit_to_data, task_named
 from ..utils.errors import FileError, InputError, unknown
 from ..utils.overrides import Overrides
+from ..utils.paths import is_on_hub
 from .resolved_retraining import NO_LIMITS, NO_OVERRIDES, ResolvedRetraining, fit_recipe
 from .run_network import network_of_run
 
@@ -139,7 +140,7 @@ def _resolve_new(
     limits = ("limits", budget.describe() if budget.limits() else None)
     if source:
         _check_unused("a model that is trained further has its network", ("target", target), limits)
-        return _resolve_model(find_model(source), task, overrides)
+        return _resolve_model(source, task, overrides)
     arch = None if run else _named_arch(target, recipe)
     if arch:
         _check_unused("limits choose a network of a run", limits)
@@ -184,12 +185,14 @@ def _with_settings_of_run(run: Path, overrides: Overrides) -> tuple[SupernetConf
     return searched, overrides
 
 
-def _resolve_model(model: Path, task: str | None, overrides: Overrides) -> ResolvedRetraining:
+def _resolve_model(source: Path, task: str | None, overrides: Overrides) -> ResolvedRetraining:
     """Resolve a training that goes on from a model, in a new run, on its data set or on another one."""
+    model = find_model(source)
     if init := overrides.get("init"):
         raise InputError(f"a model that is trained further has its own weights; remove init {init}")
     trained = read_model(model)
-    overrides = overrides | Overrides.read({"init": str(model)}, RetrainConfig)
+    init = source if is_on_hub(str(source)) else model
+    overrides = overrides | Overrides.read({"init": str(init)}, RetrainConfig)
     resolved = _resolve(trained.net.arch, trained.data, task, overrides)
     data_of = None if overrides.get("data") else model
     return replace(resolved, new_run=f"transfer-{resolved.config.data.partition(':')[0]}", data_of=data_of)
@@ -255,7 +258,7 @@ def _resolve(
 def _check_weights(config: RetrainConfig, run: Path | None) -> None:
     """Raise InputError unless the initial weights exist, and so does the supernet, if the run's is used."""
     known = [SUPERNET, *INITS]
-    if config.init not in known and not Path(config.init).exists():
+    if config.init not in known and not is_on_hub(config.init) and not Path(config.init).exists():
         raise unknown("initialisation", config.init, known)
     teacher = config.distillation.teacher if config.distillation else None
     if SUPERNET not in (config.init, teacher):
@@ -264,6 +267,8 @@ def _check_weights(config: RetrainConfig, run: Path | None) -> None:
         raise InputError(
             f"{run} has no supernet to start or learn from, its networks are trained one by one; choose other weights"
         )
+    if run is not None and RunFolder(run).log.exists() and not RunFolder(run).supernet.exists():
+        raise InputError(f"{removed_supernet(run)}; `tinynas search --run {run} --resume` trains it again")
     if run is None or not RunFolder(run).supernet.exists():
         raise InputError("only a searched run has a supernet to start or learn from; choose other weights")
     trained_on = read_supernet_config(run).data

@@ -15,7 +15,14 @@ from ..experiment.log import RunLog
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
 from ..experiment.results import SearchResult
 from ..experiment.run_folder import RunFolder
-from ..experiment.saved import check_data, read_supernet_config, save_config, save_data
+from ..experiment.saved import (
+    check_data,
+    is_supernet_trained,
+    read_supernet_config,
+    removed_supernet,
+    save_config,
+    save_data,
+)
 from ..experiment.search_plan import SearchPlan
 from ..experiment.search_settings import HUB_SAMPLER
 from ..experiment.tracked_runs import tracked_search
@@ -112,6 +119,8 @@ def train_supernet(
     if rank() > 0:
         return _train(training, data), data
     with supernet_lock(run, report):
+        if run.config.exists() and is_supernet_trained(plan.run) and not run.supernet.exists():
+            report.note(f"{removed_supernet(plan.run)}; it is trained again")
         loaded.begin(log.trackers)
         return _train(training, data), data
 

@@ -12,11 +12,10 @@ from ..arch.space import SearchSpace
 from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import short_name
 from ..experiment.config import OF_SUPERNET, SupernetConfig
-from ..experiment.log import last_record
 from ..experiment.retrain_folder import CONFIG
 from ..experiment.run_folder import RunFolder
 from ..experiment.runs import new_run_path, newest_run
-from ..experiment.saved import read_supernet_config
+from ..experiment.saved import is_supernet_trained, read_supernet_config, removed_supernet
 from ..experiment.saved_search import LATENCY_DIGEST, OWN_DIGESTS, SavedSearch, read_search, trains_networks
 from ..experiment.search_plan import SearchPlan
 from ..experiment.search_settings import PROGRAM_SAMPLER, TRAIN, WAYS, SearchSettings
@@ -117,10 +116,20 @@ def _config_of(run: Path | None, task: str | None, settings: SearchSettings, *, 
         raise InputError(f"{run} exists and has its task; remove --task {task}, or choose another --run")
     config = read_supernet_config(run)
     _check_way(run, settings)
-    if not settings.trains and not resume and not _is_trained(run, config):
+    if not settings.trains and not resume:
+        _check_supernet(run)
+    return config
+
+
+def _check_supernet(run: Path) -> None:
+    """Raise FileError if a run's supernet has not finished training, or was deleted since."""
+    if not is_supernet_trained(run):
         refuse_while_trained(RunFolder(run))
         raise FileError(f"the supernet of {run} has not finished training; add --resume to continue it")
-    return config
+    if not RunFolder(run).supernet.exists():
+        raise FileError(
+            f"{removed_supernet(run)}; add --resume to train it again, or leave out --run to train another one"
+        )
 
 
 def _check_way(run: Path, settings: SearchSettings) -> None:
@@ -194,8 +203,3 @@ def search_settings(plan: SearchPlan, space: SearchSpace) -> dict[str, Any]:
     if plan.own.names:
         settings[OWN_DIGESTS] = plan.own.digests(space)
     return {"limits": plan.budget.to_dict(), **settings}
-
-
-def _is_trained(run: Path, config: SupernetConfig) -> bool:
-    log = RunFolder(run).log
-    return log.exists() and last_record(log).get("epoch") == config.recipe.epochs

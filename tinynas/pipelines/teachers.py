@@ -23,6 +23,7 @@ from ..training.distillation import Teacher
 from ..training.teacher_outputs import TeacherOutputs
 from ..utils.distributed import broadcast_from_rank0, device
 from ..utils.errors import FileError, InputError, errors_in, suggestion
+from ..utils.paths import is_on_hub
 from ..utils.sizes import Size, format_size
 from ..utils.text import first_line
 from .model_data import some_of
@@ -36,7 +37,7 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, precision: str
     In data-parallel training only the process of rank 0 reads files.
 
     Args:
-        name: "supernet", the path of a model.safetensors, or "torchvision:NAME[:weights.pth]".
+        name: "supernet", the path of a model.safetensors, "hf:USER/REPO", or "torchvision:NAME[:weights.pth]".
         run: The run's folder.
         arch: The network.
         data: The data set.
@@ -56,11 +57,11 @@ def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
         net: nn.Module = largest_subnet(run, arch.resolution, data).cpu()
     elif name.startswith("torchvision:"):
         net = _load_from_torchvision(name, arch)
-    elif Path(name).exists():
+    elif is_on_hub(name) or Path(name).exists():
         net = _load_model(Path(name), arch, data)
     else:
-        hint = suggestion(name, ("supernet", "torchvision:NAME"))
-        raise FileError(f"the teacher {name!r} is neither supernet, torchvision:NAME nor a file; {hint}")
+        hint = suggestion(name, ("supernet", "torchvision:NAME", "hf:USER/REPO"))
+        raise FileError(f"the teacher {name!r} is neither supernet, torchvision:NAME, hf:USER/REPO nor a file; {hint}")
     _check_outputs(name, net.eval(), arch)
     if isinstance(net, Network):
         TASKS[arch.task].check_teacher(net.arch, arch)

@@ -134,6 +134,17 @@ def removed_if_empty(*folders: Path) -> Iterator[None]:
         raise
 
 
+def folder_size(folder: Path) -> tuple[int, float]:
+    """Return the bytes of all files in a folder, and when the newest was written, in seconds since 1970; 0 of none."""
+    total, newest = 0, 0.0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # such as: it was removed meanwhile
+                state = os.lstat(os.path.join(parent, name))
+                total, newest = total + state.st_size, max(newest, state.st_mtime)
+    return total, newest
+
+
 def read(path: Path) -> bytes:
     """Return a file's content. Raises FileError if it cannot be read."""
     try:

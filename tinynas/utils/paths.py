@@ -6,6 +6,13 @@ from pathlib import Path
 
 from .errors import FileError, some_names
 
+HUB = "hf:"  # before the name of a model on the Hugging Face Hub
+
+
+def is_on_hub(name: str) -> bool:
+    """Return whether a name is that of a model on the Hugging Face Hub, "hf:USER/REPO"."""
+    return name.startswith(HUB)
+
 
 def absolute_path(path: str) -> str:
     """Return a path made absolute; ~ is the home folder."""
@@ -14,6 +21,8 @@ def absolute_path(path: str) -> str:
 
 def with_absolute_path(text: str) -> str:
     """Return "NAME:PATH", "torchvision:NAME:PATH" or a file's path with an absolute path, and a name as it is."""
+    if is_on_hub(text):
+        return text
     kind, _, path = text.partition(":")
     if kind == "torchvision":
         name, _, path = path.partition(":")

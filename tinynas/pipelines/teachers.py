@@ -14,6 +14,7 @@ from ..data.base import Data
 from ..experiment.plans import RetrainPlan
 from ..experiment.run_folder import RunFolder
 from ..experiment.runs import find_model
+from ..models.foreign_weights import classifier_weight, load_weights, read_weights, reason_of, with_names_of
 from ..models.model_file import read_model
 from ..models.network import Network, build, example_input, fold
 from ..models.supernet import extract_calibrated
@@ -27,7 +28,6 @@ from ..utils.sizes import Size, format_size
 from ..utils.text import first_line
 from .model_data import some_of
 from .run_supernet import read_supernet
-from .teacher_weights import classifier_weight, load_weights, read_weights, reason_of, with_names_of
 
 
 def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, precision: str = "fp32") -> Teacher:

@@ -22,6 +22,7 @@ from ..models.network import INITS
 from ..tasks.registry import fit_to_data, task_named
 from ..utils.errors import FileError, InputError, unknown
 from ..utils.overrides import Overrides
+from .model_data import check_data_named
 from .resolved_retraining import NO_LIMITS, NO_OVERRIDES, ResolvedRetraining, fit_recipe
 from .run_network import network_of_run
 
@@ -189,6 +190,7 @@ def _resolve_model(model: Path, task: str | None, overrides: Overrides) -> Resol
     if init := overrides.get("init"):
         raise InputError(f"a model that is trained further has its own weights; remove init {init}")
     trained = read_model(model)
+    check_data_named(trained, model, overrides.get("data"))
     overrides = overrides | Overrides.read({"init": str(model)}, RetrainConfig)
     resolved = _resolve(trained.net.arch, trained.data, task, overrides)
     data_of = None if overrides.get("data") else model

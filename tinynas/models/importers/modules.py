@@ -12,7 +12,7 @@ from torch import nn
 
 from ...arch.arch import SAME, SYMMETRIC
 from ...utils.errors import InputError
-from ...utils.sizes import pair, size_of
+from ...utils.sizes import Size, pair, size_of
 from .foreign_network import ForeignNetwork, Preprocessing, arch_of_blocks
 from .layers import ForeignLayer
 
@@ -178,7 +178,7 @@ def has_shortcut(module: nn.Module) -> bool:
 def network_of(
     module: nn.Module,
     *,
-    resolution: int,
+    resolution: Size,
     stem: Sequence[str],
     blocks: Iterable[Sequence[str]],
     conv: Sequence[str],

@@ -8,6 +8,7 @@ from torch import nn
 
 from ...data.base import Normalisation
 from ...utils.errors import FileError, InputError, suggestion
+from ...utils.sizes import Size
 from ...utils.text import first_line
 from ..foreign_weights import load_weights, read_weights, reason_of, with_names_of
 from .foreign_network import ForeignNetwork, Preprocessing
@@ -21,7 +22,7 @@ _WHY_NOT = {  # by the class of the network, what its blocks have that those of 
 _MOBILEONE_BLOCK = "MobileOneBlock"
 
 
-def import_timm(name: str, file: Path | None, *, resolution: int | None = None) -> ForeignNetwork:
+def import_timm(name: str, file: Path | None, *, resolution: Size | None = None) -> ForeignNetwork:
     """Return a network of timm.
 
     Args:

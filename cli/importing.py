@@ -54,7 +54,9 @@ def import_model(
     rows = []
     for name, title in (("macs", "MACs (FLOPs)"), ("params", "params"), ("peak_sram", "peak SRAM"), ("flash", "flash")):
         rows.append({"": title, "one image, int8": describe(name, counted.named()[name])})
-    screen.table(f"{source.split(':')[1]} at {format_size(pair(model.arch.resolution))}, {len(model.classes)} classes", rows)
+    screen.table(
+        f"{source.split(':')[1]} at {format_size(pair(model.arch.resolution))}, {len(model.classes)} classes", rows
+    )
     if model.is_checked:
         screen.note("checked: for random images the outputs are those of the original, but for rounding")
     screen.note(f"model: {model.path}")

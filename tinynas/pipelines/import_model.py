@@ -12,7 +12,6 @@ from ..models.importers.class_names import class_names
 from ..models.importers.registry import name_of_source, read_source
 from ..models.model_file import Model, save_model
 from ..utils.errors import FileError
-from ..utils.io import check_writable
 from ..utils.sizes import Size
 
 _IMPORTED = Path("imported")
@@ -56,7 +55,6 @@ def import_network(
     folder = RetrainFolder(out or _IMPORTED / name_of_source(source))
     if folder.model.exists():
         raise FileError(f"there is a model in {folder.path} already; choose another --out, or delete it")
-    check_writable(folder.path)
     foreign = read_source(source, resolution=resolution)
     prepared = foreign.preprocessing
     model = Model(

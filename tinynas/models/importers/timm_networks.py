@@ -59,7 +59,7 @@ def _create(name: str, state: Mapping[str, Any] | None) -> nn.Module:
         raise InputError("networks of timm need the package timm: pip install 'tinynas[import]'") from None
     if name.partition(".")[0] not in timm.list_models():
         raise InputError(f"unknown network of timm {name!r}; {suggestion(name, timm.list_models())}")
-    classes = {}
+    classes: dict[str, Any] = {}
     matrices = [tensor for tensor in (state or {}).values() if tensor.ndim == 2]
     if matrices:
         classes["num_classes"] = len(matrices[-1])

@@ -21,6 +21,7 @@ from tinynas.utils.sizes import format_size, pair, parse_size
 from .clean import clean
 from .evaluation import evaluate
 from .exits import sidenet
+from .importing import import_model
 from .latency import fit_latency, layers
 from .options import (
     AsJson,
@@ -184,6 +185,7 @@ def export(
 
 
 app.command()(sidenet)
+app.command("import")(import_model)
 
 
 @app.command("cost")

@@ -34,4 +34,6 @@ def report(
     screen = Screen(as_json)
     write_report(folders, out)
     screen.note(f"report written to {out}: open it in a browser")
+    if len(folders) == 1 and not RunFolder(folders[0]).retrainings():
+        screen.next_command("retrain", folders[0])
     screen.document({"runs": [str(folder) for folder in folders], "report": str(out)})

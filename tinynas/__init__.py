@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .models.supernet import Supernet
     from .pipelines.program import retrain, search
     from .pipelines.program_front import retrain_front
+    from .pipelines.program_import import import_model
     from .pipelines.program_model import TrainedModel
     from .pipelines.program_run import Run, open_model, open_run
 
@@ -59,6 +60,7 @@ __all__ = [
     "block",
     "build",
     "cost",
+    "import_model",
     "load",
     "load_arch",
     "load_space",
@@ -86,6 +88,7 @@ _NEEDS_TORCH = {  # names that are imported at first use, so that everything els
     "search": "pipelines.program.search",
     "retrain": "pipelines.program.retrain",
     "retrain_front": "pipelines.program_front.retrain_front",
+    "import_model": "pipelines.program_import.import_model",
     "open_run": "pipelines.program_run.open_run",
     "open_model": "pipelines.program_run.open_model",
 }

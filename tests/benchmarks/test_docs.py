@@ -12,6 +12,7 @@ SCRIPTS = (
     "deploy",
     "detect",
     "ssdlite",
+    "finetune_imported",
     "fronts",
     "load",
     "methods",

@@ -61,6 +61,19 @@ def test_center_crop_of_a_square_is_torchvisions(height, width):
         assert torch.equal(center_crop(image, resolution, crop), expected)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_center_crop_is_pils(interpolation):
+    """Resized by its filter of this name, which is antialiased; it rounds between rows and columns."""
+    pixels = np.random.default_rng(0).integers(0, 256, (75, 100, 3), dtype=np.uint8)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)
+    resized = Image.fromarray(pixels).resize((48, 36), Image.Resampling[interpolation.upper()])
+    expected = torch.from_numpy(np.array(resized.crop((8, 2, 40, 34)))).permute(2, 0, 1)
+    difference = (center_crop(image, 32, 32 / 36, interpolation).int() - expected.int()).abs()
+    assert difference.max() <= 1
+    other = {"bilinear": "bicubic", "bicubic": "bilinear"}[interpolation]
+    assert (center_crop(image, 32, 32 / 36, other).int() - expected.int()).abs().max() > 5
+
+
 @pytest.mark.parametrize("resolution", [(24, 40), (40, 24), (16, 48)])
 @pytest.mark.parametrize(("height", "width"), [(96, 160), (160, 96), (120, 120), (50, 400)])
 def test_center_crop_is_the_largest_central_part_of_the_networks_aspect_ratio(height, width, resolution):

@@ -30,6 +30,16 @@ def test_save_model_and_read_model_round_trip(model, tmp_path):
         assert set(file.metadata()) == {"format", "arch", "data", "classes", "normalisation", "crop", "digest"}
 
 
+def test_another_interpolation_is_kept(model, tmp_path):
+    """Files of bilinear models, as those of earlier versions, name none."""
+    path = tmp_path / "model.safetensors"
+    save_model(path, replace(model, interpolation="bicubic"))
+    assert read_model(path).interpolation == "bicubic"
+    assert describe(replace(model, interpolation="bicubic")).keys() - describe(model).keys() == {"interpolation"}
+    with pytest.raises(InputError, match="unknown interpolation 'cubic'; did you mean 'bicubic'"):
+        replace(model, interpolation="cubic")
+
+
 def test_save_model_writes_the_same_bytes_for_the_same_model(model, tmp_path):
     contents = set()
     for number in range(8):

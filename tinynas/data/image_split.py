@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import FileError
-from .base import BatchRequest, LabelledBatch, Normalisation
+from .base import BatchRequest, Data, LabelledBatch, Normalisation, Split
 from .digest import text_digest
 from .files import ImageFile, ImageFiles
 from .loading import ImageLoader, ImageRequest
 from .sources import CheckedImages
-from .transforms import RandomCrop, center_crop
+from .transforms import BILINEAR, RandomCrop, center_crop
 from .trivial_augment import RandomChanges
 from .upload import CPU, uploaded
 
@@ -29,6 +29,7 @@ class ImageSplit:
         labels: Class indices (N,).
         crop: As in `Data`.
         flip: Whether augmentation mirrors half of the images.
+        interpolation: How images are resized that are not augmented, one of INTERPOLATIONS.
         device: Where the images of batches are.
     """
 
@@ -36,6 +37,7 @@ class ImageSplit:
     labels: Tensor
     crop: float = CROP
     flip: bool = True
+    interpolation: str = BILINEAR
     device: torch.device = CPU
 
     @property
@@ -84,7 +86,7 @@ class ImageSplit:
     def _load_image(self, request: ImageRequest) -> Tensor:
         """Read an image and resize it, augmented if the request has a seed: uint8 (C, H, W)."""
         if request.seed is None:
-            return center_crop(self.read(request.image), request.resolution, self.crop)
+            return center_crop(self.read(request.image), request.resolution, self.crop, self.interpolation)
         torch.default_generator.manual_seed(request.seed)  # torch.manual_seed takes longer
         crop = RandomCrop.draw(*self.read.size(request.image), request.resolution, request.ranges.file_crop_scale)
         if not (self.flip and request.ranges.mirror):
@@ -102,3 +104,22 @@ class ImageSplit:
         except ValueError as error:
             name = self.read.name(index)
             raise FileError(f"the image {name} has changed since it was checked: {error}; restore it") from None
+
+
+def with_preprocessing(data: Data, *, normalise: Normalisation, crop: float, interpolation: str) -> Data:
+    """Return a data set with its images prepared as those of a model are.
+
+    Images in memory and images with boxes have no crop and no choice of interpolation: they are only normalised so.
+
+    Args:
+        data: The data set.
+        normalise: As in `Data`.
+        crop: As in `Data`.
+        interpolation: One of INTERPOLATIONS.
+    """
+    train, val, test = [_with_crop(split, crop, interpolation) for split in (data.train, data.val, data.test)]
+    return replace(data, normalise=normalise, crop=crop, train=train, val=val, test=test)
+
+
+def _with_crop(split: Split, crop: float, interpolation: str) -> Split:
+    return replace(split, crop=crop, interpolation=interpolation) if isinstance(split, ImageSplit) else split

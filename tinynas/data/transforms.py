@@ -12,6 +12,7 @@ from ..utils.sizes import Size, pair
 
 _MIN_SCALE = 2  # pixels of a crop that is read smaller, in each direction, for one pixel of the result
 _REDUCTIONS = (8, 4, 2)
+INTERPOLATIONS = BILINEAR, BICUBIC = "bilinear", "bicubic"
 
 
 def stretch(image: Tensor, resolution: Size) -> Tensor:
@@ -40,16 +41,18 @@ def central_part(images: Tensor, resolution: Size) -> Tensor:
     return images[:, :, top : top + part_height, left : left + part_width]
 
 
-def center_crop(image: Tensor, resolution: Size, crop: float) -> Tensor:
+def center_crop(image: Tensor, resolution: Size, crop: float, interpolation: str = BILINEAR) -> Tensor:
     """Return the central part of an image (C, H, W), resized to a resolution without distortion.
 
-    The part's sides are the fraction `crop` of those of the largest part of the same aspect ratio.
+    The part's sides are the fraction `crop` of those of the largest part of the same aspect ratio. The image is resized
+    by one of INTERPOLATIONS, antialiased.
     """
-    from torchvision.transforms.v2 import functional
+    from torchvision.transforms.v2 import InterpolationMode, functional
 
     size = pair(resolution)
     scaled = size_before_crop(size, image.shape[-2:], crop)
-    cropped: Tensor = functional.center_crop(functional.resize(image, list(scaled)), list(size))
+    resized = functional.resize(image, list(scaled), InterpolationMode(interpolation))
+    cropped: Tensor = functional.center_crop(resized, list(size))
     return cropped
 
 

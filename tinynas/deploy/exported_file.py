@@ -56,8 +56,8 @@ def preprocessing(model: Model) -> dict[str, object]:
     The image is converted to `mode` (a name of PIL). Its shorter side is resized to `resize` pixels and a square of
     `crop` pixels is cut out of the centre; if `stretch` is set, both sides are resized to `resize` instead. Where
     `crop` is a height and a width, so is `resize`: the image is made as small as it can be with at least that height
-    and that width. The pixel values are divided by 255; then `mean` is subtracted and the result divided by `std`, per
-    channel.
+    and that width. `interpolation` is bilinear or bicubic, antialiased. The pixel values are divided by 255; then
+    `mean` is subtracted and the result divided by `std`, per channel.
     """
     arch = model.net.arch
     return {
@@ -65,6 +65,7 @@ def preprocessing(model: Model) -> dict[str, object]:
         "resize": resized_size(model),
         "crop": arch.resolution,
         "stretch": TASKS[arch.task].stretches,
+        "interpolation": model.interpolation,
         "mean": list(model.normalise.mean),
         "std": list(model.normalise.std),
     }

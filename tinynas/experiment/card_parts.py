@@ -16,7 +16,7 @@ from ..arch.targets import find_target
 from ..data.identity import SPLIT_NAMES, DataIdentity
 from ..utils.errors import FileError, InputError
 from ..utils.io import read_json
-from ..utils.markdown import escaped, table
+from ..utils.markdown import code_block, escaped, table
 from ..utils.paths import is_on_hub
 from ..utils.sizes import pair
 from ..utils.text import printable
@@ -75,25 +75,34 @@ def metadata_block(
     values = []
     for metric in metrics:
         values.append({"type": metric.type, "value": round(metric.value / 100, 6), "name": metric.name})
-    tag = PIPELINE_TAGS[task]
+    metadata = plain_metadata(task, ("neural-architecture-search", "tinyml", *tags))
+    tag = metadata["pipeline_tag"]
     result = {"task": {"type": tag, "name": tag.replace("-", " ")}, "dataset": dataset, "metrics": values}
-    metadata = {
-        "library_name": "tinynas",
-        "pipeline_tag": tag,
-        "tags": ["tinynas", "neural-architecture-search", "tinyml", *tags],
+    metadata |= {
         "metrics": list(dict.fromkeys([metric.type for metric in metrics])),
         "model-index": [{"name": printable(name), "results": [result]}],
     }
-    return _block(metadata)
+    return metadata_text(metadata)
+
+
+def plain_metadata(task: str, tags: Sequence[str]) -> dict[str, Any]:
+    """Return the metadata that all models have.
+
+    Args:
+        task: "classify" or "detect".
+        tags: Tags beside those of every model.
+    """
+    return {"library_name": "tinynas", "pipeline_tag": PIPELINE_TAGS[task], "tags": ["tinynas", *tags]}
 
 
 def with_metadata(card: str, metadata: Mapping[str, Any]) -> str:
     """Return a card with other metadata at its top."""
     _, _, rest = card.partition("---\n")
-    return _block(metadata) + rest.partition("\n---")[2]
+    return metadata_text(metadata) + rest.partition("\n---")[2]
 
 
-def _block(metadata: Mapping[str, Any]) -> str:
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """Return metadata as YAML between two lines of dashes."""
     text = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=inf)
     return f"---\n{text}---"
 
@@ -170,6 +179,22 @@ def cost_section(cost: Cost, *, shape: str, searched: SearchResult | None) -> st
 
 def _exact(name: str, value: float) -> str:
     return f"{value:,.0f} B" if name in BYTES else f"{value:,.0f}"
+
+
+def use_section(task: str) -> str:
+    """Return the section of how a model is loaded, "classify" or "detect"."""
+    if task == "classify":
+        call = '(prediction,) = model.predict("image.png")\nprint(prediction.name)'
+    else:
+        call = '(boxes,) = model.detect("image.png")\nprint([(box.name, box.score, box.box) for box in boxes])'
+    program = (
+        "import tinynas\n\n"
+        'network = tinynas.load("model.safetensors")  # a torch module in eval mode, for normalised images\n'
+        'model = tinynas.open_model("model.safetensors")  # with the classes and the preprocessing\n'
+        f"{call}"
+    )
+    commands = "tinynas predict model.safetensors image.png\ntinynas export model.safetensors\n"
+    return f"## Use\n\n{code_block('python', program)}\n\n{code_block('sh', commands)}"
 
 
 def settings_table(settings: Mapping[str, object]) -> str:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from ..training.recipe import Recipe
 from ..utils.errors import InputError, unknown
-from ..utils.paths import with_absolute_path
+from ..utils.paths import absolute_path, with_absolute_path
 from ..utils.settings import check_settings, setting
+from .distillation_settings import Distillation
 from .netaug_settings import NETAUG, NetAug
 
 Config = TypeVar("Config")
@@ -32,8 +33,9 @@ OF_SUPERNET = (  # settings that have no effect where networks are trained one b
     "largest_warmup_epochs",
     "progressive_shrinking",
     "narrow",
+    "init",
 )
-_SUPERNET, _TEACHER, _START = "Supernet", "Teacher", "Initial weights"
+_SUPERNET, _START = "Supernet", "Initial weights"
 
 
 def skip_unreadable_setting() -> Any:
@@ -88,6 +90,15 @@ class SupernetConfig:
         "trains faster, but serves these limits only",
         group=_SUPERNET,
     )
+    init: str | None = setting(
+        None,
+        help="Start from the weights of a trained or imported model, as far as those of the largest network overlap: "
+        "leading channels, centres of kernels",
+        group=_SUPERNET,
+        metavar="MODEL",
+        default_text="fresh weights",
+        parse=absolute_path,
+    )
     recipe: Recipe = field(default_factory=partial(Recipe, epochs=6, max_grad_norm=1.0))
 
     def __post_init__(self) -> None:
@@ -136,35 +147,6 @@ class SupernetConfig:
         kinds = ("kernel", "depth", "expand", "width")
         part = len(kinds) * (epoch - self.largest_warmup_epochs) // (self.recipe.epochs - self.largest_warmup_epochs)
         return kinds[part + 1 :]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distillation:
-    """How a network learns from a teacher's outputs (Hinton et al., 2015, section 2)."""
-
-    teacher: str = setting(
-        help="Teacher whose outputs are learned beside the labels: supernet, a model's file or folder, "
-        "hf:USER/REPO, or torchvision:NAME[:WEIGHTS]",
-        group=_TEACHER,
-        metavar="NAME",
-        parse=with_absolute_path,
-    )
-    teacher_weight: float = setting(
-        0.5,
-        help="Weight of the teacher's outputs in the loss; labels have the rest",
-        group=_TEACHER,
-        minimum=0,
-        maximum=1,
-    )
-    temperature: float = setting(
-        1.0, help="Temperature that softens the outputs of teacher and network", group=_TEACHER, above=0
-    )
-    teach_augmented: bool = setting(
-        False, help="Use the teacher for NetAug's augmented networks as well", group=_TEACHER
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from .card_parts import (
     read_identity,
     settings_table,
     shape_text,
+    use_section,
     versions,
     without_folders,
 )
@@ -65,7 +66,7 @@ def model_card(folder: RetrainFolder, metrics: RetrainMetrics) -> str:
         cost_section(metrics.cost, shape=shape_text(arch), searched=searched),
         data_section(metrics.data, identity),
         _limits(arch, metrics, test_images),
-        _use(arch),
+        use_section(arch.task),
         _training(config, metrics),
         f"## Licence\n\n{LICENCE}",
     ]
@@ -157,22 +158,6 @@ def _limits(arch: Arch, metrics: RetrainMetrics, test_images: int | None) -> str
     if metrics.chance is not None and metrics.chance.explains(metrics.accuracy):
         limits.insert(0, "**The accuracy is at chance level: the model has learned next to nothing.**")
     return "## Limits\n\n" + "\n".join([f"- {line}" for line in limits])
-
-
-def _use(arch: Arch) -> str:
-    """Return the section of how the model is loaded."""
-    if arch.task == "classify":
-        call = '(prediction,) = model.predict("image.png")\nprint(prediction.name)'
-    else:
-        call = '(boxes,) = model.detect("image.png")\nprint([(box.name, box.score, box.box) for box in boxes])'
-    program = (
-        "import tinynas\n\n"
-        'network = tinynas.load("model.safetensors")  # a torch module in eval mode, for normalised images\n'
-        'model = tinynas.open_model("model.safetensors")  # with the classes and the preprocessing\n'
-        f"{call}"
-    )
-    commands = "tinynas predict model.safetensors image.png\ntinynas export model.safetensors\n"
-    return f"## Use\n\n{code_block('python', program)}\n\n{code_block('sh', commands)}"
 
 
 def _training(config: RetrainConfig, metrics: RetrainMetrics) -> str:

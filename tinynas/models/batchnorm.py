@@ -45,6 +45,13 @@ class BatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
 
 
+def synchronise_norms(module: nn.Module, synchronised: bool) -> None:
+    """Set whether the batch norms of a module see the whole batch."""
+    for norm in module.modules():
+        if isinstance(norm, BatchNorm):
+            norm.synchronised = synchronised
+
+
 class _WholeBatchNorm(torch.autograd.Function):
     """Batch norm by the mean and the variance of the whole batch, whose parts are in the processes.
 

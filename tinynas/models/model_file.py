@@ -14,7 +14,8 @@ from torch import Tensor
 from ..arch.arch import Arch
 from ..data.base import Normalisation
 from ..data.identity import DataIdentity
-from ..utils.errors import FileError, InputError, TinyNASError, file_error, require
+from ..data.transforms import BILINEAR, INTERPOLATIONS
+from ..utils.errors import FileError, InputError, TinyNASError, file_error, require, unknown
 from ..utils.io import from_json, json_digest, read, to_json, write
 from ..utils.schema import check_list, check_value
 from .network import Network, build
@@ -35,17 +36,18 @@ class Model:
 
     Attributes:
         net: The network, in eval mode.
-        data: Name of the data set it was trained on.
+        data: Name of the data set it was trained on; empty if the network was imported.
         classes: Names of the classes, in the order of the outputs.
         normalise: Mean and standard deviation per channel that the input images are normalised by.
         crop: Fraction of an image's shorter side that the network sees, as in `Data`.
+        interpolation: How images are resized for it, one of INTERPOLATIONS.
         identity: Which images and labels the data set had; None if that is not known.
         score_threshold: Of a detector: what the score of a box that is shown must exceed. Retraining chooses the one
             with the best F1 on search-val.
 
     Raises:
         InputError: There is not a distinct name for each class of the network, the normalisation has other channels
-            than the network, or `crop` or `score_threshold` is out of its range.
+            than the network, `crop` or `score_threshold` is out of its range, or the interpolation is unknown.
     """
 
     net: Network
@@ -53,6 +55,7 @@ class Model:
     classes: tuple[str, ...]
     normalise: Normalisation
     crop: float = 1.0
+    interpolation: str = BILINEAR
     identity: DataIdentity | None = None
     score_threshold: float = SCORE_THRESHOLD
 
@@ -70,6 +73,8 @@ class Model:
                 f"{len(self.normalise.mean)} means"
             )
         require(0 < self.crop <= 1, "0 < crop <= 1", crop=self.crop)
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
         require(0 <= self.score_threshold <= 1, "0 <= score_threshold <= 1", score_threshold=self.score_threshold)
 
 
@@ -184,6 +189,8 @@ def describe(model: Model) -> dict[str, str]:
         "normalisation": to_json({"mean": model.normalise.mean, "std": model.normalise.std}),
         "crop": to_json(model.crop),
     }
+    if model.interpolation != BILINEAR:
+        description["interpolation"] = model.interpolation
     if model.identity is not None:
         description["identity"] = to_json(model.identity.to_dict())
     if model.net.arch.task == "detect":
@@ -210,6 +217,7 @@ def rebuild(description: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Mo
         classes=texts_in(description["classes"]),
         normalise=Normalisation(mean=tuple(normalisation["mean"]), std=tuple(normalisation["std"])),
         crop=float(from_json(description.get("crop", "1.0"))),
+        interpolation=description.get("interpolation", BILINEAR),
         identity=None if identity is None else DataIdentity.from_dict(identity),
         score_threshold=float(from_json(description.get("score_threshold", to_json(SCORE_THRESHOLD)))),
     )

@@ -13,7 +13,7 @@ from ..kernels.passes import TensorTable
 from ..kernels.program import NotCoveredError, Part
 from ..utils.errors import InputError
 from ..utils.sizes import pair
-from .batchnorm import BatchNorm, recalibrate
+from .batchnorm import recalibrate, synchronise_norms
 from .binding import BoundModule, ParameterBinding, parts_of, slots_of, view
 from .fused import FusedNetwork
 from .layers import without_initial_values
@@ -81,7 +81,7 @@ class Supernet(nn.Module):
         self.space = space
         self.net = net
         net.head.dropout.p = self.dropout
-        _synchronise(net, self.synchronised)
+        synchronise_norms(net, self.synchronised)
         self._slots = slots_of(net)
         self._table = TensorTable(list(self._slots.values()))
         self._numbers = {name: number for number, name in enumerate(self._slots)}  # of the tensors in the table
@@ -155,7 +155,7 @@ class Supernet(nn.Module):
         self.synchronised = synchronised
         self._subnets.clear()
         self._shared.clear()
-        _synchronise(self.net, synchronised)
+        synchronise_norms(self.net, synchronised)
 
     def runner(self, net: Network) -> nn.Module:
         """Let an extracted network be run by what runs the supernet.
@@ -169,7 +169,7 @@ class Supernet(nn.Module):
         return FusedNetwork(net) if self.fused else net
 
     @torch.no_grad()
-    def adopt(self, net: Network, *, leave_out: str = "") -> None:
+    def adopt(self, net: Network, *, leave_out: str = "") -> dict[str, int]:
         """Copy another network's weights and statistics, as far as its tensors and the supernet's overlap.
 
         Tensors of the same name overlap in the leading channels and in the centre of kernels. Kernels of the stem and
@@ -178,15 +178,22 @@ class Supernet(nn.Module):
         Args:
             net: A network with the same names of tensors, of any size.
             leave_out: Prefix of the names of tensors that keep their own values, such as "head.".
+
+        Returns:
+            How many values were copied into every tensor of which at least a part was, by name.
         """
         theirs, own = net.state_dict(), self.net.state_dict()
         turns = net.is_turned != self.net.is_turned
+        copied = {}
         for name in own.keys() & theirs.keys():
-            if not (leave_out and name.startswith(leave_out)):
+            is_left_out = bool(leave_out) and name.startswith(leave_out)
+            if not is_left_out and own[name].ndim == theirs[name].ndim:
                 shape = torch.Size(map(min, own[name].shape, theirs[name].shape))
                 values = view(theirs[name], shape)
                 is_kernel = len(shape) == 4 and not name.startswith("head.")
                 view(own[name], shape).copy_(turned(values) if turns and is_kernel else values)
+                copied[name] = shape.numel()
+        return copied
 
     @torch.no_grad()
     def sort_channels(self, optimizer: torch.optim.Optimizer | None = None, *, only_expanded: bool = False) -> None:
@@ -254,7 +261,7 @@ class Supernet(nn.Module):
         if key not in self._shared:
             with without_initial_values():
                 module = spec.build().train(self.training)
-            _synchronise(module, self.synchronised)
+            synchronise_norms(module, self.synchronised)
             bindings = self._bindings(module, f"{spec.name}.")
             for binding in bindings:
                 binding.unbind()
@@ -273,13 +280,6 @@ class Supernet(nn.Module):
                 )
             bindings.append(ParameterBinding(key, source, tensors, shape, self._numbers[name]))
         return bindings
-
-
-def _synchronise(module: nn.Module, synchronised: bool) -> None:
-    """Set whether the batch norms of a module see the whole batch."""
-    for norm in module.modules():
-        if isinstance(norm, BatchNorm):
-            norm.synchronised = synchronised
 
 
 def _with_momentum(parameter: Tensor, optimizer: torch.optim.Optimizer | None) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """The export command: write a trained model as files for its target, each of them tested before it is kept."""
 
 from ..arch.budget import Budget
+from ..data.transforms import BILINEAR
 from ..experiment.card_file import add_exported_files
 from ..experiment.early_exit_folder import CARD, EXPORT
 from ..experiment.export_report import EarlyExitExportReport, ExportReport
@@ -36,6 +37,11 @@ def export(plan: ExportPlan, *, report: ProgressReporter) -> ExportReport | Earl
     plan = plan.resolved(searched.target, searched.budget) if searched else plan.resolved(None, Budget())
     data = model.load_data(plan.data, skip_unreadable=plan.skip_unreadable)
     check_output_folder(plan.out)
+    if plan.to == "firmware" and model.main.interpolation != BILINEAR:
+        report.note(
+            f"the firmware resizes frames bilinearly, the evaluation {model.main.interpolation}: the accuracy on "
+            "a board may differ"
+        )
     exported = model.export(plan, data, report=report)
     with writing_lock(plan.out, "tinynas export", report):
         for name, content in exported.files.items():

@@ -14,13 +14,12 @@ from ..experiment.config import RetrainConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
 from ..experiment.retrain_folder import RetrainFolder
-from ..experiment.runs import find_model
-from ..models.model_file import read_model
 from ..models.network import INITS, Network
 from ..models.supernet import Supernet
 from ..training.checkpoint import read_checkpoint
 from ..utils.distributed import broadcast_from_rank0, rank
 from ..utils.errors import InputError
+from .adopted_model import adopt_model
 from .run_supernet import read_supernet
 
 
@@ -82,7 +81,7 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     own. Then no other file is read.
 
     Raises:
-        InputError: The trained network is for images with other channels.
+        InputError: The trained network is for images with other channels, which cannot be summed.
         FileError: The trained network's file is missing or corrupt.
     """
     config = plan.config
@@ -94,7 +93,7 @@ def initial_supernet(plan: RetrainPlan, data: Data) -> Supernet:
     if config.init == "supernet":
         supernet.adopt(read_supernet(plan.run, data).net)
     elif config.init not in INITS:
-        _adopt_model(supernet, Path(config.init), plan.arch, data)
+        adopt_model(supernet, Path(config.init), data)
     return supernet
 
 
@@ -113,20 +112,3 @@ def _fresh_supernet(space: SearchSpace, config: RetrainConfig) -> Supernet:
 def _fresh_init(config: RetrainConfig) -> str:
     """Return how weights are initialised that no trained network provides."""
     return config.init if config.init in INITS else str(RetrainConfig().init)
-
-
-def _adopt_model(supernet: Supernet, path: Path, arch: Arch, data: Data) -> None:
-    """Copy a trained model's weights; of other classes, without the classifier; of another task, without the head."""
-    model = read_model(find_model(path))
-    trained = model.net.arch
-    if trained.in_channels != data.channels:
-        raise InputError(
-            f"model and data set must have the same number of input channels: the model {path} has "
-            f"{trained.in_channels}, the data set {data.channels}; choose another model or data set"
-        )
-    if model.classes == data.classes:
-        supernet.adopt(model.net)
-    elif trained.task == arch.task:
-        supernet.adopt(model.net, leave_out="head.classifier")
-    else:
-        supernet.adopt(model.net, leave_out="head.")

@@ -43,6 +43,7 @@ class SearchKeywords(TrainingKeywords, total=False):
     largest_warmup_epochs: int
     progressive_shrinking: bool
     narrow: bool
+    init: str | Path | None
     pareto: bool | str | Sequence[str]
     trials: int
     sampler: Any  # a name, or an Optuna sampler

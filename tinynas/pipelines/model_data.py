@@ -1,10 +1,10 @@
 """The data set of a trained model."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from ..data.base import Data
 from ..data.identity import DataIdentity
+from ..data.image_split import with_preprocessing
 from ..data.registry import load_data
 from ..models.model_file import Model
 from ..utils.distributed import broadcast_from_rank0, rank
@@ -12,7 +12,7 @@ from ..utils.errors import FileError, InputError
 
 
 def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool = False) -> Data:
-    """Load the data set that a model was trained on, or another of the same classes, normalised as in training.
+    """Load the data set that a model was trained on, or another of the same classes, prepared as in training.
 
     Args:
         model: The model.
@@ -21,11 +21,12 @@ def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool
         skip_unreadable: Leave out images that cannot be read.
 
     Raises:
-        InputError: The data set has other classes than the model.
+        InputError: The data set has other classes than the model, or none is named and the model was imported.
         FileError: The model's own data set has changed, or a file is missing or corrupt.
     """
+    check_data_named(model, path, name)
     data = load_data(name or model.data, skip_unreadable=skip_unreadable, named_in=None if name else path)
-    data = replace(data, normalise=model.normalise)
+    data = with_preprocessing(data, normalise=model.normalise, crop=model.crop, interpolation=model.interpolation)
     if name is None and model.identity is not None:
         changes = model.identity.changes(DataIdentity.of(data))
         if changes:
@@ -39,6 +40,12 @@ def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool
             f"{name or model.data} has {some_of(data.classes)}; pass the data set that the model was trained on"
         )
     return data
+
+
+def check_data_named(model: Model, path: Path, name: str | None) -> None:
+    """Raise InputError if no data set is named, and the model, which was imported, has none."""
+    if not (name or model.data):
+        raise InputError(f"{path} was imported, so that it has no data set of its own; name one with --data")
 
 
 def check_same_data(name: str, identity: DataIdentity) -> None:

@@ -23,6 +23,7 @@ from ..tasks.registry import fit_to_data, task_named
 from ..utils.errors import FileError, InputError, unknown
 from ..utils.overrides import Overrides
 from ..utils.paths import is_on_hub
+from .model_data import check_data_named
 from .resolved_retraining import NO_LIMITS, NO_OVERRIDES, ResolvedRetraining, fit_recipe
 from .run_network import network_of_run
 
@@ -191,6 +192,7 @@ def _resolve_model(source: Path, task: str | None, overrides: Overrides) -> Reso
     if init := overrides.get("init"):
         raise InputError(f"a model that is trained further has its own weights; remove init {init}")
     trained = read_model(model)
+    check_data_named(trained, model, overrides.get("data"))
     init = source if is_on_hub(str(source)) else model
     overrides = overrides | Overrides.read({"init": str(init)}, RetrainConfig)
     resolved = _resolve(trained.net.arch, trained.data, task, overrides)

@@ -30,6 +30,7 @@ _OWN = {  # flags of commands that are no settings, and the keyword arguments th
     "flash": "flash",
     "latency": "latency",
     "limit": "limits",
+    "out": "out",
     "cost-table": "costs` or `cost_tables",  # in backticks each
 }
 

@@ -41,6 +41,7 @@ from ..training.progress import Progress
 from ..utils.distributed import broadcast_from_rank0, broadcast_weights, device, rank, world_size
 from ..utils.errors import InputError
 from ..utils.io import removed_if_empty, write, write_yaml
+from .adopted_model import check_init, initialise_supernet
 from .block_check import check_blocks
 from .folder_locks import supernet_lock
 from .model_data import check_same_data
@@ -112,6 +113,7 @@ def train_supernet(
         )
     if recipe.backend == "fused":
         use_backend(Supernet(space).to(device()), recipe, note=_unsaid)  # before anything is written
+    broadcast_from_rank0(check_init, plan, space, data)
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
     log = RunLog(run.log, trackers=trackers)
     training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)
@@ -278,7 +280,11 @@ def _train(training: _SupernetTraining, data: Data) -> Supernet:
     """Train a supernet, resuming from the run's checkpoint."""
     plan, space = training.plan, training.space
     torch.manual_seed(plan.config.recipe.seed)
-    supernet = Supernet(space).to(device())
+    supernet = Supernet(space)
+    if rank() == 0:
+        for line in initialise_supernet(supernet, plan, data):
+            training.report.note(line)
+    supernet = supernet.to(device())
     use_backend(supernet, plan.config.recipe, note=training.report.note)
     train(
         supernet,

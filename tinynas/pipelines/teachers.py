@@ -14,8 +14,10 @@ from ..data.base import Data
 from ..experiment.plans import RetrainPlan
 from ..experiment.run_folder import RunFolder
 from ..experiment.runs import find_model
-from ..models.model_file import read_model
+from ..models.foreign_weights import classifier_weight, load_weights, read_weights, reason_of, with_names_of
+from ..models.model_file import Model, read_model
 from ..models.network import Network, build, example_input, fold
+from ..models.renormalised import Renormalised
 from ..models.supernet import extract_calibrated
 from ..tasks.losses import AlphaDivergenceLoss, DistillationLoss, FunctionLoss, Loss, TeacherLoss
 from ..tasks.registry import TASKS
@@ -28,7 +30,6 @@ from ..utils.sizes import Size, format_size
 from ..utils.text import first_line
 from .model_data import some_of
 from .run_supernet import read_supernet
-from .teacher_weights import classifier_weight, load_weights, read_weights, reason_of, with_names_of
 
 
 def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, precision: str = "fp32") -> Teacher:
@@ -53,12 +54,14 @@ def load_teacher(name: str, run: Path, arch: Arch, data: Data, *, precision: str
 
 def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
     """Return the network of a teacher, on the CPU."""
+    model: Model | None = None
     if name == "supernet":
         net: nn.Module = largest_subnet(run, arch.resolution, data).cpu()
     elif name.startswith("torchvision:"):
         net = _load_from_torchvision(name, arch)
     elif is_on_hub(name) or Path(name).exists():
-        net = _load_model(Path(name), arch, data)
+        model = _load_model(Path(name), arch, data)
+        net = model.net
     else:
         hint = suggestion(name, ("supernet", "torchvision:NAME", "hf:USER/REPO"))
         raise FileError(f"the teacher {name!r} is neither supernet, torchvision:NAME, hf:USER/REPO nor a file; {hint}")
@@ -66,6 +69,8 @@ def _load_net(name: str, run: Path, arch: Arch, data: Data) -> nn.Module:
     if isinstance(net, Network):
         TASKS[arch.task].check_teacher(net.arch, arch)
         net = fold(net)  # the same outputs, in two thirds of the time
+    if model is not None and model.normalise != data.normalise:
+        net = Renormalised(net, own=model.normalise, others=data.normalise).eval()
     return net
 
 
@@ -177,7 +182,7 @@ def largest_subnet(run: Path, resolution: Size, data: Data) -> Network:
     return extract_calibrated(supernet, arch, data.calibration_batches(resolution))
 
 
-def _load_model(path: Path, arch: Arch, data: Data) -> nn.Module:
+def _load_model(path: Path, arch: Arch, data: Data) -> Model:
     """Load a trained model of tinynas; raise InputError unless it sees what the network sees and has its classes."""
     model = read_model(find_model(path))
     teacher = model.net.arch
@@ -192,12 +197,7 @@ def _load_model(path: Path, arch: Arch, data: Data) -> nn.Module:
             f"the teacher {path} knows {some_of(model.classes)}, the network {some_of(data.classes)}; choose a teacher "
             "trained on the same data set"
         )
-    if model.normalise != data.normalise:
-        raise InputError(
-            f"teacher and network must normalise images alike: the teacher uses {model.normalise}, the network "
-            f"{data.normalise}; choose a teacher trained on the same data set"
-        )
-    return model.net
+    return model
 
 
 def _load_from_torchvision(name: str, arch: Arch) -> nn.Module:

@@ -200,7 +200,7 @@ class TrainedEarlyExits(TrainedModel):
 def network_input(model: Model, image: Tensor) -> Tensor:
     """Return an image, uint8 (C, H, W), as the network takes it: preprocessed and normalised, (1, C, size, size)."""
     arch = model.net.arch
-    pixels = TASKS[arch.task].preprocess(image, arch.resolution, model.crop)
+    pixels = TASKS[arch.task].preprocess(image, arch.resolution, model.crop, model.interpolation)
     return model.normalise(pixels[None])
 
 

@@ -11,7 +11,7 @@ from ..arch.arch import Arch
 from ..arch.detector_head import SIDES
 from ..data.base import EVALUATION_BATCH, Data, Split
 from ..data.labels import original_pixels
-from ..data.transforms import center_crop, stretch
+from ..data.transforms import BILINEAR, center_crop, stretch
 from ..utils.distributed import device
 from ..utils.errors import InputError
 from ..utils.sizes import Size
@@ -105,10 +105,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
+    def preprocess(self, image: Tensor, resolution: Size, crop: float, interpolation: str = BILINEAR) -> Tensor:
         """Return what a network sees of an image: uint8 (C, H, W) -> uint8 (C, *resolution).
 
-        `crop` is as in `Data`; detectors, which see whole images, ignore it.
+        `crop` is as in `Data`, and `interpolation` one of INTERPOLATIONS; detectors, which see whole images, ignore
+        both.
         """
 
     @abstractmethod
@@ -214,8 +215,8 @@ class Classification(Task):
     def check_teacher(self, teacher: Arch, student: Arch) -> None:
         """Do nothing: logits mean the same in every classifier with the same classes."""
 
-    def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
-        return center_crop(image, resolution, crop)
+    def preprocess(self, image: Tensor, resolution: Size, crop: float, interpolation: str = BILINEAR) -> Tensor:
+        return center_crop(image, resolution, crop, interpolation)
 
     def describe(
         self, outputs: Tensor, arch: Arch, classes: Sequence[str], size: tuple[int, int], threshold: float
@@ -280,7 +281,7 @@ class Detection(Task):
                 f"strides {teacher.tapped_strides()}, the network {student.tapped_strides()}; choose another teacher"
             )
 
-    def preprocess(self, image: Tensor, resolution: Size, crop: float) -> Tensor:
+    def preprocess(self, image: Tensor, resolution: Size, crop: float, interpolation: str = BILINEAR) -> Tensor:
         return stretch(image, resolution)
 
     def describe(

@@ -1,4 +1,4 @@
-"""Weights of torchvision's networks as people save them: wrapped in checkpoints, with prefixes before the names."""
+"""Weights of other libraries' networks as people save them: wrapped in checkpoints, with prefixes before the names."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..utils.errors import FileError
@@ -32,7 +33,7 @@ _NAMES_SHOWN = 3
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict, or the first one in a training checkpoint.
+    """Read a state dict, or the first one in a training checkpoint; a `.safetensors` file has only tensors.
 
     Raises:
         FileError: The file is missing or corrupt, or has no tensors by name.
@@ -40,7 +41,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise FileError(f"there is no file {path}; save the network's state_dict() in it, or name another file")
     try:
-        document = torch.load(path, weights_only=True, map_location="cpu")
+        document = _load(path)
     except Exception as error:  # corrupt bytes make torch raise almost anything
         raise FileError(
             f"{path} is not a file of weights: {reason_of(error)}; save the network's state_dict() in it"
@@ -119,6 +120,13 @@ def reason_of(error: Exception) -> str:
     if reason.endswith(":"):
         reason = " ".join(lines)
     return f"{type(error).__name__}: {reason}"
+
+
+def _load(path: Path) -> object:
+    """Return what a file of torch.save or safetensors holds; nothing that is executed is read."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def _first_state_dict(document: object) -> dict[str, Tensor] | None:

@@ -31,6 +31,7 @@ from .options import (
     OutFolder,
     settings_options,
 )
+from .report import report
 from .reproduce import reproduce
 from .scale import scale
 from .screen import Screen
@@ -106,6 +107,9 @@ def compare(
     comparison = compare_runs(folders, out, costs=None if x is None else split_words(x))
     show_comparison(screen, comparison, out)
     screen.document(comparison.to_dict() | {"picture": str(out)})
+
+
+app.command()(report)
 
 
 app.command("eval")(evaluate)

@@ -62,7 +62,6 @@ DryRun = Annotated[
         "written.",
     ),
 ]
-TensorBoard = Annotated[bool, _option("--tensorboard", panel="Training", help="Write scalars for TensorBoard as well.")]
 
 Device = Annotated[
     str,

@@ -25,6 +25,7 @@ from . import options as opt
 from .screen import Screen
 from .tables.dry_run import show_dry_run
 from .tables.search import show_comparison, show_front, show_metrics
+from .tracking import TensorBoard, Track, trackers_named
 
 
 @opt.settings_options(SearchSettings, SupernetConfig)
@@ -37,7 +38,8 @@ def search(
     latency: opt.Latency = None,
     limit: opt.OwnLimits = None,
     overrides: Overrides,
-    tensorboard: opt.TensorBoard = False,
+    tensorboard: TensorBoard = False,
+    track: Track = None,
     loader_workers: opt.LoaderWorkers = None,
     task: opt.TaskName = None,
     config: opt.ConfigFile = None,
@@ -55,11 +57,12 @@ def search(
     from tinynas.utils.distributed import broadcast_from_rank0, choose_device, process_group
 
     limits = {"flops": flops, "params": params, "sram": sram, "flash": flash, "latency": latency, "own": limit}
+    trackers = trackers_named(track, tensorboard=tensorboard)
     make_plan = partial(_plan_of_search, run, limits, resume=resume, task=task, config=config, overrides=overrides)
     choose_device(device)
     with process_group():
         plan, overrides = broadcast_from_rank0(make_plan)
-        plan = replace(plan, tensorboard=tensorboard)
+        plan = replace(plan, track=trackers)
         with Screen(as_json) as screen:
             if not RunFolder(plan.run).config.exists():
                 _note_default_data(screen, plan.config.data, overrides)
@@ -105,7 +108,8 @@ def retrain(
     flash: opt.Flash = None,
     latency: opt.RetrainLatency = None,
     limit: opt.OwnLimits = None,
-    tensorboard: opt.TensorBoard = False,
+    tensorboard: TensorBoard = False,
+    track: Track = None,
     loader_workers: opt.LoaderWorkers = None,
     task: opt.TaskName = None,
     recipe: opt.RecipeName = AUTO,
@@ -128,6 +132,7 @@ def retrain(
     limits = {"flops": flops, "params": params, "sram": sram, "flash": flash, "latency": latency, "own": limit}
     named = {"name": name, "resume": resume, "task": task, "source": source}
     read_request = partial(_read_request, target, named, limits, recipe=recipe, config=config, overrides=overrides)
+    trackers = trackers_named(track, tensorboard=tensorboard)
     several = overrides.apply(FrontSettings())
     if several.front is None and dry_run:
         how = read_request()
@@ -138,15 +143,15 @@ def retrain(
         return
     choose_device(device)
     if several.front is None:
-        _retrain_one(target, read_request, Screen(as_json), tensorboard=tensorboard)
+        _retrain_one(target, read_request, Screen(as_json), trackers)
     else:
         other = None if recipe in (AUTO, DEFAULTS) else recipe
         _check_unused({"--from": source, "--task": task, "--recipe": other, "--dry-run": dry_run})
-        _retrain_front(target, several, read_request(), Screen(as_json))
+        _retrain_front(target, several, read_request(), Screen(as_json), trackers)
 
 
 def _retrain_one(
-    target: str | None, read_request: Callable[[], dict[str, Any]], screen: Screen, *, tensorboard: bool
+    target: str | None, read_request: Callable[[], dict[str, Any]], screen: Screen, trackers: tuple[str, ...]
 ) -> None:
     """Retrain one network, in all processes of torchrun, and show what it reaches.
 
@@ -154,15 +159,15 @@ def _retrain_one(
         target: A run's folder, or a network. None: the newest run.
         read_request: Returns what is asked of `plan_retraining`.
         screen: Shows progress and results.
-        tensorboard: Whether scalars are written for TensorBoard.
+        trackers: Names of the trackers that show it.
     """
-    from tinynas.experiment.run_folder import RetrainFolder
+    from tinynas.experiment.retrain_folder import RetrainFolder
     from tinynas.pipelines.retrain import retrain as run_retrain
     from tinynas.utils.distributed import broadcast_from_rank0, process_group
 
     with process_group():
         plan, settings = broadcast_from_rank0(_plan_of_request, target, read_request)
-        plan = replace(plan, tensorboard=tensorboard)
+        plan = replace(plan, track=trackers)
         with screen:
             _note_default_data(screen, plan.config.data, settings)
             metrics = run_retrain(plan, report=screen)
@@ -172,7 +177,9 @@ def _retrain_one(
     screen.document(metrics.to_dict() | {"model": str(RetrainFolder(plan.folder).model)})
 
 
-def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping[str, Any], screen: Screen) -> None:
+def _retrain_front(
+    target: str | None, settings: FrontSettings, request: Mapping[str, Any], screen: Screen, trackers: tuple[str, ...]
+) -> None:
     """Retrain several networks of a run, and compare them.
 
     Args:
@@ -180,6 +187,7 @@ def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping
         settings: Which networks are retrained, in which ways.
         request: Name, limits and settings, as `_read_request` returns them.
         screen: Shows progress and results.
+        trackers: Names of the trackers that show every retraining.
     """
     from tinynas.experiment.compare import compare_runs
     from tinynas.experiment.run_folder import FRONT
@@ -190,6 +198,7 @@ def _retrain_front(target: str | None, settings: FrontSettings, request: Mapping
     name, budget, overrides = request["name"] or "front", request["budget"], request["overrides"]
     fits_recipe = request["fits_recipe"]
     plans = plan_front(run, settings, name=name, budget=budget, overrides=overrides, fits_recipe=fits_recipe)
+    plans = [replace(plan, track=trackers) for plan in plans]
     networks = len({plan.arch for plan in plans})
     if settings.front and networks < settings.front:
         there_are = f"the search evaluated {counted(networks, 'network')} within the limits"

@@ -21,7 +21,7 @@ from tinynas.arch.lowering import lower
 from tinynas.arch.memory_plan import peak_bytes
 from tinynas.blocks.inverted_residual import InvertedResidual
 from tinynas.experiment.config import RetrainConfig
-from tinynas.experiment.run_folder import RetrainFolder
+from tinynas.experiment.retrain_folder import RetrainFolder
 from tinynas.experiment.saved import read_retraining, save_config
 from tinynas.models.layers import ConvNorm
 from tinynas.models.model_file import read_model, save_model

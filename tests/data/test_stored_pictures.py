@@ -130,6 +130,7 @@ class Recording:
         self.task = self
         self.main = self.net = self.arch = self
         self.predicts_boxes, self.in_channels, self.classes = True, 3, classes
+        self.score_threshold = 0.3
 
     def predict(self, image, score):
         self.images.append(image)

@@ -43,7 +43,7 @@ def test_unfinished_retrainings_are_of_every_run_by_default(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for age, name in enumerate(("r", "q")):
         touch(RunFolder(RUNS / name).retraining("plain").config, age)
-    runs = [retraining.run.path.name for retraining in unfinished_retrainings()]
+    runs = [retraining.run.name for retraining in unfinished_retrainings()]
     assert runs == ["q", "r"]
 
 

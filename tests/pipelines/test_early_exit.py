@@ -22,7 +22,8 @@ def test_make_exits_writes_its_results(model_file, watched):
     plan = ExitPlan(model=model_file, taps=("stages.0",))
     document = make_exits(plan, report=Quiet()).to_dict()
     folder = model_file.parent / "sidenet"
-    assert {path.name for path in folder.iterdir()} == {"sidenet.safetensors", "sidenet.json", "sidenet.png"}
+    written = {"sidenet.safetensors", "sidenet.json", "sidenet.png", "README.md"}
+    assert {path.name for path in folder.iterdir()} == written
     assert {"folder": str(folder), **read_json(folder / "sidenet.json")} == document
     assert len(watched.test.looked) == 1
     model = read_early_exits(folder / "sidenet.safetensors")

@@ -108,7 +108,7 @@ def test_early_exits_wait_for_another_process_that_writes_them(early_exits, hold
     again = make_exits(ExitPlan(model=plan.model, taps=("stages.0",)), report=Quiet())
     assert again.folder.name == "sidenet-2"
     names = {path.name for path in again.folder.iterdir()}
-    assert names == {"sidenet.safetensors", "sidenet.json", "sidenet.png"}
+    assert names == {"sidenet.safetensors", "sidenet.json", "sidenet.png", "README.md"}
 
 
 def test_plans_of_two_processes_reserve_different_folders(searched, watched, tmp_path, monkeypatch):

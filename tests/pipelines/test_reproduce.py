@@ -8,7 +8,7 @@ from boxes import voc_folder
 from helpers import Interrupting, Quiet, image_folder_of, overrides
 from tinynas.experiment.reproduction import data_sets_of, methods_of, trainings_of
 from tinynas.experiment.reproduction_report import report_reproduction
-from tinynas.experiment.run_folder import RetrainFolder
+from tinynas.experiment.retrain_folder import RetrainFolder
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.reproduce import plan_reproduction, reproduce, resolve_reproduction
 from tinynas.utils.errors import FileError, InputError

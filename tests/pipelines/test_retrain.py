@@ -12,7 +12,7 @@ from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import Distillation, NetAug, RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
-from tinynas.experiment.run_folder import RetrainFolder
+from tinynas.experiment.retrain_folder import RetrainFolder
 from tinynas.experiment.saved import read_config, read_retraining
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.initial_weights import initial_supernet

@@ -11,7 +11,8 @@ from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.front_choice import networks_to_retrain, spread_over_front
 from tinynas.experiment.front_settings import FrontSettings
 from tinynas.experiment.results import FrontEntry
-from tinynas.experiment.run_folder import RetrainFolder, RunFolder
+from tinynas.experiment.retrain_folder import RetrainFolder
+from tinynas.experiment.run_folder import RunFolder
 from tinynas.models.model_file import Model, save_model
 from tinynas.pipelines.folder_locks import retraining_lock
 from tinynas.pipelines.program_front import retrain_front as retrain_program

@@ -14,7 +14,7 @@ from tinynas.data.registry import load_data
 from tinynas.experiment.config import NetAug, RetrainConfig
 from tinynas.experiment.log import RunLog, highest
 from tinynas.experiment.plans import RetrainPlan
-from tinynas.experiment.run_folder import RetrainFolder
+from tinynas.experiment.retrain_folder import RetrainFolder
 from tinynas.models.model_file import read_model
 from tinynas.models.supernet import extract_calibrated
 from tinynas.pipelines.initial_weights import augmented_space

@@ -13,7 +13,7 @@ ARCHS = [SPACE.sample(generator(0, "index", number)) for number in range(4)]
 def study(tmp_path):
     url = str(tmp_path / "j")
     retries = Retries(url=url, timeout=10, note=print)
-    return SharedStudy(url, "s", num_values=1, num_options=SPACE.genes(), retries=retries)
+    return SharedStudy(url, "s", num_options=SPACE.genes(), retries=retries)
 
 
 @pytest.fixture

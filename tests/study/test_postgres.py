@@ -23,7 +23,7 @@ def server():
 
 def study_in(url, name):
     retries = Retries(url=url, timeout=60.0, note=print)
-    return SharedStudy(url, name, num_values=1, num_options=SPACE.genes(), retries=retries)
+    return SharedStudy(url, name, num_options=SPACE.genes(), retries=retries)
 
 
 def test_processes_that_start_together_create_the_tables_once():

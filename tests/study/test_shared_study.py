@@ -81,7 +81,7 @@ def test_retries_do_not_repeat_what_stays_wrong(pauses, text):
 @pytest.fixture
 def shared(tmp_path):
     retries = Retries(url=str(tmp_path / "j"), timeout=10, note=print)
-    return SharedStudy(str(tmp_path / "j"), "s", num_values=1, num_options={"a": 3}, retries=retries)
+    return SharedStudy(str(tmp_path / "j"), "s", num_options={"a": 3}, retries=retries)
 
 
 def lose_the_answer(monkeypatch, shared, method):
@@ -122,7 +122,7 @@ def test_shared_study_writes_a_trial_in_two_lines(shared, tmp_path):
 
 def test_shared_study_reads_other_studies_again_when_the_connection_is_lost(shared, tmp_path, monkeypatch, pauses):
     retries = Retries(url=str(tmp_path / "j"), timeout=10, note=print)
-    other = SharedStudy(str(tmp_path / "j"), "other", num_values=1, num_options={"a": 3}, retries=retries)
+    other = SharedStudy(str(tmp_path / "j"), "other", num_options={"a": 3}, retries=retries)
     other.finish(other.begin({"a": 1}, {}, constraints={}), [0.5])
     lose_the_answer(monkeypatch, shared, "get_all_trials")
     (trial,) = shared.trials_of_other_studies(lambda name: True)
@@ -135,8 +135,19 @@ def test_trials_are_read_from_a_number_on(tmp_path, storage):
     url = storage.format(folder=tmp_path) if ":" in storage else str(tmp_path / storage)
     retries = Retries(url=url, timeout=10, note=print)
     for name in ("other", "study"):
-        study = SharedStudy(url, name, num_values=1, num_options={"a": 9}, retries=retries)
+        study = SharedStudy(url, name, num_options={"a": 9}, retries=retries)
         for value in range(5):
             study.begin({"a": value}, {}, constraints={})
     assert [trial.params["a"] for trial in study.trials(3, others=[2, 0])] == [2, 0, 3, 4]
     assert study.trials(5) == []
+
+
+@pytest.mark.parametrize("objectives", [(), ("macs",), ("params", "flash")])
+def test_values_have_names_for_other_programs(objectives, tmp_path):
+    url = f"sqlite:///{tmp_path / 'study'}"
+    retries = Retries(url=url, timeout=0, note=print)
+    for _ in range(2):
+        SharedStudy(url, "s", objectives=objectives, num_options={"a": 3}, retries=retries)
+    study = optuna.load_study(study_name="s", storage=url)
+    assert study.metric_names == ["accuracy", *(f"log10 {cost}" for cost in objectives)]
+    assert len(study.directions) == 1 + len(objectives)

@@ -26,7 +26,19 @@ _NAMED = 2  # points of a line, at most, beside which their names are written
 
 
 def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None = None) -> Comparison:
-    """Compare runs and plot them.
+    """Compare runs as `compare` does, and write the plot to a PNG file.
+
+    Raises:
+        InputError: There is no such cost, it means different ones for the runs' targets, or no network has it.
+        FileError: A run has nothing to compare, or one of its files is damaged.
+    """
+    comparison = compare(runs, costs=costs)
+    write(out, _plot(comparison))
+    return comparison
+
+
+def compare(runs: Sequence[Path], *, costs: Sequence[str] | None = None) -> Comparison:
+    """Compare runs.
 
     A series is a Pareto front (accuracy on search-val, with the supernet's weights) of all networks that a search has
     evaluated, the networks of a run retrained in one way (accuracy on test), a network at several image sizes, or one
@@ -36,7 +48,6 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
 
     Args:
         runs: Run folders.
-        out: The PNG file to write.
         costs: One cost or two, as `tinynas search --pareto` takes them. None: those of the fronts of the newest
             searches, if they are the same; MACs otherwise.
 
@@ -66,7 +77,6 @@ def compare_runs(runs: Sequence[Path], out: Path, *, costs: Sequence[str] | None
     for item in series:
         volume = item.dominated(axes.costs, (*reference, lowest[item.metric]))
         measured.append(replace(item, hypervolume=volume))
-    write(out, _plot(measured, axes))
     return Comparison(
         series=tuple(measured),
         differences=tuple(differing),
@@ -91,21 +101,22 @@ def _references(series: Sequence[ComparedSeries], costs: Sequence[str]) -> tuple
     return tuple(largest), lowest
 
 
-def _plot(series: Sequence[ComparedSeries], axes: CostAxes) -> bytes:
+def _plot(comparison: Comparison) -> bytes:
+    series, costs = comparison.series, comparison.costs
     metric = " or ".join(dict.fromkeys(item.metric for item in series))
     metric_label = axis_label([item.metric for item in series])
-    titles = [cost_title(name, axes.units) for name in axes.costs]
-    if len(axes.costs) > 1:
+    titles = [cost_title(name, comparison.units) for name in costs]
+    if len(costs) > 1:
         coloured = []
         for number, item in enumerate(series):
             label = f"{item.name} ({item.data} {item.split})"
             marker = _MARKERS[number % len(_MARKERS)]
-            coloured.append(ColouredSeries(label=label, points=item.positions(axes.costs), marker=marker))
+            coloured.append(ColouredSeries(label=label, points=item.positions(costs), marker=marker))
         title = f"{metric} over two costs".replace("accuracy", "Accuracy", 1)
-        return render(coloured_figure(coloured, axes.costs, titles, title=title, metric=metric_label))
+        return render(coloured_figure(coloured, costs, titles, title=title, metric=metric_label))
     title = f"{metric} over {titles[0]}".replace("accuracy", "Accuracy", 1)
-    drawn = [_plot_series(item, axes.costs) for item in series]
-    return pareto_plot(drawn, title=title, metric=metric_label, cost=axes.costs[0], cost_label=titles[0])
+    drawn = [_plot_series(item, costs) for item in series]
+    return pareto_plot(drawn, title=title, metric=metric_label, cost=costs[0], cost_label=titles[0])
 
 
 def _plot_series(series: ComparedSeries, costs: Sequence[str]) -> Series:

@@ -10,7 +10,8 @@ from ..arch.targets import DEFAULT_TARGET, find_target
 from ..utils.errors import InputError
 from .evaluated import EvaluatedNetworks
 from .results import FrontEntry, SearchResult
-from .run_folder import RetrainFolder, RunFolder
+from .retrain_folder import RetrainFolder
+from .run_folder import RunFolder
 from .saved import read_config
 
 _MACS = ("macs",)

@@ -8,6 +8,7 @@ from .result_file import read_result
 
 EXITS = "sidenet.safetensors"
 EXPORT = "export.json"
+CARD = "README.md"  # the model card, which the Hub of Hugging Face shows
 SIDENET = "sidenet"
 CASCADE = "cascade"
 
@@ -21,6 +22,7 @@ class EarlyExitFolder:
         model: The network.
         report: What it measured.
         plot: Accuracy over average MACs.
+        card: Its model card.
         export: What its exported files measured.
     """
 
@@ -31,6 +33,7 @@ class EarlyExitFolder:
         self.report = path / "sidenet.json"
         self.plot = path / "sidenet.png"
         self.export = path / EXPORT
+        self.card = path / CARD
 
     def read_report(self) -> EarlyExitReport:
         """Read sidenet.json.

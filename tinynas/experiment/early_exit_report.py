@@ -191,8 +191,8 @@ class EarlyExitReport:
             losses=read_entries(AllowedLoss, values.get("losses"), "losses"),
             curve=read_entries(ThresholdPoint, values.get("curve"), "curve"),
             points=read_entries(ThresholdPoint, values.get("points"), "points"),
-            random=_read_tuples(values, "random", size=2),
-            oracle=_read_tuples(values, "oracle", size=2),
+            random=read_tuples(values, "random", size=2),
+            oracle=read_tuples(values, "oracle", size=2),
         )
 
 
@@ -227,15 +227,19 @@ def _read_exits(plain: object) -> tuple[ExitReport, ...]:
                 ExitReport,
                 values,
                 "exits",
-                reliability_before=_read_tuples(values, "reliability_before", size=3),
-                reliability=_read_tuples(values, "reliability", size=3),
+                reliability_before=read_tuples(values, "reliability_before", size=3),
+                reliability=read_tuples(values, "reliability", size=3),
             )
         )
     return tuple(exits)
 
 
-def _read_tuples(values: Mapping[str, Any], name: str, size: int) -> tuple[Any, ...]:
-    """Return the tuples of `size` numbers in a list of lists. Raises InputError."""
+def read_tuples(values: Mapping[str, Any], name: str, size: int) -> tuple[Any, ...]:
+    """Return the tuples of `size` numbers in the list of lists `name`.
+
+    Raises:
+        InputError: It is no list of such lists.
+    """
     entries = []
     for entry in check_list(values.get(name), name):
         if len(check_list(entry, name)) != size:

@@ -8,7 +8,8 @@ from ..arch.cost import Cost
 from ..utils.io import json_digest
 from .comparison import Difference
 from .results import RetrainMetrics
-from .run_folder import RetrainFolder, RunFolder
+from .retrain_folder import RetrainFolder
+from .run_folder import RunFolder
 from .saved import read_retraining
 
 PLAIN_KIND = "retrained"

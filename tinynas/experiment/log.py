@@ -1,11 +1,10 @@
-"""log.jsonl: one line per epoch, and optionally the same figures as TensorBoard scalars."""
+"""log.jsonl: one line per epoch, and the same figures for trackers."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..utils.errors import InputError
 from ..utils.io import append_line, from_json, read_text, write
+from .trackers import Trackers
 
 
 class RunLog:
@@ -16,19 +15,13 @@ class RunLog:
 
     Args:
         path: The file.
-        tensorboard: Also write every figure as a TensorBoard scalar, into tensorboard/ beside the file.
-
-    Raises:
-        InputError: TensorBoard is requested but not installed.
+        trackers: Receive every figure as well.
     """
 
-    def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
+    def __init__(self, path: Path, *, trackers: Trackers | None = None) -> None:
         self.path = path
+        self.trackers = trackers or Trackers()
         self._opened = False
-        if tensorboard and not find_spec("tensorboard"):
-            raise InputError("--tensorboard needs the package tensorboard: pip install 'tinynas[tensorboard]'")
-        self._tensorboard = tensorboard
-        self._writer: Any = None
 
     def add(self, record: dict[str, Any]) -> None:
         """Append a record of numbers, one of them the "step"; None stands for a figure that is missing.
@@ -40,8 +33,7 @@ class RunLog:
             self._drop_from(record["step"])
         self._opened = True
         append_line(self.path, record)
-        if self._tensorboard:
-            self._write_scalars(record)
+        self.trackers.add({name: value for name, value in record.items() if name != "step"}, step=record["step"])
 
     def _drop_from(self, step: int) -> None:
         """Drop the records of this step and later ones, and a line that was cut off."""
@@ -50,16 +42,6 @@ class RunLog:
             if _step_of(line) < step:
                 kept += line + "\n"
         write(self.path, kept)
-
-    def _write_scalars(self, record: dict[str, Any]) -> None:
-        if not self._writer:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=record["step"])
-        for name, value in record.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, record["step"])
-        self._writer.flush()
 
 
 def last_record(path: Path) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from .config import (
     skip_unreadable_setting,
 )
 from .early_exit_folder import CASCADE, SIDENET
-from .run_folder import RetrainFolder, RunFolder
+from .retrain_folder import RetrainFolder
+from .run_folder import RunFolder
+from .trackers import check_trackers
 
 AUTO = "auto"
 SUPERNET = "supernet"  # in place of a cascade's larger model: the largest network of the small one's run
@@ -34,6 +36,7 @@ class RetrainPlan:
     """A retraining of one network, already fitted to its data set, into a folder of a run.
 
     Attributes:
+        track: Names of the trackers that show it.
         loss: The function of a program that the configuration names, if it does; it is called with outputs and labels.
         notes: What there is to say about the configuration before it starts.
     """
@@ -41,14 +44,17 @@ class RetrainPlan:
     folder: Path
     arch: Arch
     config: RetrainConfig
-    tensorboard: bool = False
+    track: tuple[str, ...] = ()
     loss: Callable[..., Any] | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        check_trackers(self.track)
 
     @property
     def run(self) -> Path:
         """The run's folder, which has a supernet if the network was searched in it."""
-        return RetrainFolder(self.folder).run.path
+        return RetrainFolder(self.folder).run
 
     @property
     def is_in_run(self) -> bool:

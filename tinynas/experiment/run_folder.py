@@ -5,7 +5,7 @@ runs/NAME/
   data.json          classes and digests of the images and labels of every split
   space.yaml         the search space
   supernet.pt        checkpoint of the supernet
-  log.jsonl          one line per epoch
+  log.jsonl          one line per epoch; trackers.json: ids of its runs in MLflow and W&B
   search.yaml        limits and settings of the newest search, and the digest of its latency table
   study.journal      Optuna studies (JournalStorage)
   front.json, front.png, best.yaml      Pareto front, its plot, the most accurate network on it
@@ -15,11 +15,14 @@ runs/NAME/
   compare.png        the newest comparison
   reproduction.json, reproduction.md    trainings of a paper beside the authors' figures
   candidates/        networks that a search without a supernet is training
+  report.html        the report, see `tinynas.experiment.report`
   retrain/NAME/      config.yaml, data.json, log.jsonl, checkpoint.pt, metrics.json, model.safetensors;
+                     README.md, the model card; errors.json, what the model gets wrong on the test split;
                      resolutions.json; best.safetensors, the network of the best epoch so far, if that is kept;
-                     detections.png, of a detector, test images with its boxes
+                     detections.png, of a detector, test images with its boxes; trackers.json
   teacher-outputs/   outputs of teachers for training images, which retrainings share; it may be deleted
-  retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png; export.json
+  retrain/NAME/sidenet/, cascade/       early exits: sidenet.safetensors, sidenet.json, sidenet.png, README.md;
+                     export.json
 """
 
 from collections.abc import Sequence
@@ -30,20 +33,15 @@ from ..arch.zoo import load_arch
 from ..utils.errors import FileError
 from ..utils.io import json_digest, read, to_json, write, write_json
 from ..utils.paths import missing_folder
-from .early_exit_folder import EarlyExitFolder
 from .evaluated import EvaluatedNetworks
-from .evaluation_report import EvaluationReport
 from .result_file import read_result, with_digest
 from .results import FrontEntry, RetrainMetrics, SearchResult
+from .retrain_folder import CONFIG, DATA, LOCK, RetrainFolder
 
-CONFIG = "config.yaml"
-DATA = "data.json"
 FRONT = "front.json"
 BEST = "best.yaml"
-MODEL = "model.safetensors"
 EVALUATIONS = "evaluations.json"
 FIRMWARE = "firmware"  # folder of an export
-_LOCK = ".training"
 
 
 class RunFolder:
@@ -68,6 +66,7 @@ class RunFolder:
         reproduction_page: The same as a page.
         candidates: Folders of the networks that a search without a supernet is training.
         teacher_outputs: Folder of teachers' outputs, which retrainings share.
+        report: The report of the run.
 
     Example:
         >>> run = RunFolder(Path("runs/digits"))
@@ -81,7 +80,7 @@ class RunFolder:
         self.data = path / DATA
         self.space = path / "space.yaml"
         self.supernet = path / "supernet.pt"
-        self.lock = path / _LOCK
+        self.lock = path / LOCK
         self.log = path / "log.jsonl"
         self.search = path / "search.yaml"
         self.study = path / "study.journal"
@@ -94,16 +93,17 @@ class RunFolder:
         self.reproduction_page = path / "reproduction.md"
         self.candidates = path / "candidates"
         self.teacher_outputs = path / "teacher-outputs"
+        self.report = path / "report.html"
 
     def has_supernet(self) -> bool:
         """Return whether its supernet has been trained, perhaps not to the end."""
         return self.log.exists() or self.supernet.exists()
 
-    def retraining(self, name: str) -> "RetrainFolder":
+    def retraining(self, name: str) -> RetrainFolder:
         """Return the folder of a retraining, which need not exist."""
         return RetrainFolder(self.path / "retrain" / name)
 
-    def retrainings(self) -> list["RetrainFolder"]:
+    def retrainings(self) -> list[RetrainFolder]:
         """Return the folders of all retrainings, finished or not, in the order of their names."""
         return [RetrainFolder(path) for path in sorted(self.path.glob("retrain/*/"))]
 
@@ -210,87 +210,3 @@ class RunFolder:
         for path in (self.evaluations, self.front, self.front_plot, self.best):
             if path.exists():
                 write(folder / path.name, read(path))
-
-
-class RetrainFolder:
-    """The files of a retraining.
-
-    Attributes:
-        path: The folder.
-        name: Its name.
-        config: The arch and all settings, resolved.
-        data: Which images and labels it has.
-        lock: Held by the process that trains.
-        log: Log of the training.
-        checkpoint: Checkpoint of the training.
-        best_model: The network of the best epoch so far, if that is kept.
-        metrics: Its results; written last.
-        model: The trained model.
-        picture: Of a detector, what it sees on test images.
-        resolutions: The model evaluated at other image sizes.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.name
-        self.config = path / CONFIG
-        self.data = path / DATA
-        self.lock = path / _LOCK
-        self.log = path / "log.jsonl"
-        self.checkpoint = path / "checkpoint.pt"
-        self.best_model = path / "best.safetensors"
-        self.metrics = path / "metrics.json"
-        self.model = path / MODEL
-        self.picture = path / "detections.png"
-        self.resolutions = path / "resolutions.json"
-
-    @property
-    def run(self) -> RunFolder:
-        """The run it belongs to."""
-        return RunFolder(self.path.parent.parent)
-
-    def is_finished(self) -> bool:
-        """Return whether its model and its results are there; if one was lost, the training goes on to write both."""
-        return self.metrics.exists() and self.model.exists()
-
-    def is_trained(self) -> bool:
-        """Return whether anything has been trained: whether there is a checkpoint, a log, a model or results."""
-        return any(path.exists() for path in (self.checkpoint, self.log, self.model, self.metrics))
-
-    def discard_settings(self) -> None:
-        """Delete config.yaml and data.json, which a retraining leaves that fails before it trains anything."""
-        for path in (self.config, self.data):
-            path.unlink(missing_ok=True)
-
-    def begun_at(self) -> float:
-        """Return when its settings were written, in seconds since 1970."""
-        return self.config.stat().st_mtime
-
-    def finished_at(self) -> float:
-        """Return when its results were written, in seconds since 1970."""
-        return self.metrics.stat().st_mtime
-
-    def read_metrics(self) -> RetrainMetrics:
-        """Read metrics.json.
-
-        Raises:
-            FileError: It is missing or damaged.
-        """
-        advice = f"delete it and retrain with --resume --name {self.name}"
-        return read_result(RetrainMetrics, self.metrics, advice=advice)
-
-    def read_resolutions(self) -> EvaluationReport | None:
-        """Read resolutions.json; None if the model has not been evaluated at other image sizes.
-
-        Raises:
-            FileError: It is damaged.
-        """
-        if not self.resolutions.exists():
-            return None
-        return read_result(EvaluationReport, self.resolutions, advice="recreate it with tinynas eval --resolutions")
-
-    def early_exits(self) -> list[EarlyExitFolder]:
-        """Return the folders of early exits on its model, in the order of their names."""
-        folders = []
-        for path in sorted(self.path.glob("*/sidenet.json")):
-            folders.append(EarlyExitFolder(path.parent))
-        return folders

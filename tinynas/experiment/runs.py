@@ -3,9 +3,12 @@
 import time
 from pathlib import Path
 
+from ..arch.arch import Arch
 from ..utils.errors import FileError
 from .early_exit_folder import EarlyExitFolder
-from .run_folder import MODEL, RetrainFolder, RunFolder
+from .results import SearchResult
+from .retrain_folder import MODEL, RetrainFolder
+from .run_folder import RunFolder
 
 RUNS = Path("runs")
 
@@ -63,10 +66,30 @@ def find_model(model: Path | None) -> Path:
     exits, retraining = EarlyExitFolder(path).model, RetrainFolder(path)
     if not exits.exists() and not retraining.model.exists() and retraining.checkpoint.exists():
         raise FileError(
-            f"the retraining {path} has not finished; continue it: tinynas retrain {retraining.run.path} --name "
+            f"the retraining {path} has not finished; continue it: tinynas retrain {retraining.run} --name "
             f"{retraining.name} --resume"
         )
     return exits if exits.exists() else retraining.model
+
+
+def search_of(arch: Arch, model: Path) -> SearchResult | None:
+    """Return the search that has evaluated a network, if its model lies in a run with such a search.
+
+    Args:
+        arch: The network.
+        model: Its file, in the folder of a retraining or of early exits.
+
+    Raises:
+        FileError: A result of the run is damaged.
+    """
+    for folder in (model.parent, model.parent.parent):
+        run = RunFolder(RetrainFolder(folder).run)
+        if not run.front.exists():
+            continue
+        for searched in run.fronts():
+            if arch in [entry.arch for entry in searched.read_evaluations().networks]:
+                return searched.read_front()
+    return None
 
 
 def _newest(pattern: str) -> Path:

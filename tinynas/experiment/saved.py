@@ -15,7 +15,8 @@ from ..utils.settings import settings_of, with_current_keys
 from .config import RetrainConfig, SupernetConfig
 from .plans import RetrainPlan
 from .recipes import NETWORK_KEYS
-from .run_folder import RetrainFolder, RunFolder
+from .retrain_folder import RetrainFolder
+from .run_folder import RunFolder
 
 Config = TypeVar("Config")
 

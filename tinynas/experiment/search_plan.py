@@ -17,6 +17,7 @@ from ..utils.overrides import Overrides
 from .config import SupernetConfig
 from .saved_search import SavedSearch
 from .search_settings import PROGRAM_SAMPLER, SearchSettings
+from .trackers import check_trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class SearchPlan:
         resumed: The search that is resumed; empty if none is.
         named: The settings that were named, if the others of the recipe are fitted to the data set: in a new run
             whose networks are all trained.
-        tensorboard: Whether to write scalars for TensorBoard.
+        track: Names of the trackers that show it.
     """
 
     run: Path
@@ -50,9 +51,10 @@ class SearchPlan:
     sampler: Any = None
     resumed: SavedSearch = field(default_factory=SavedSearch)
     named: Overrides | None = None
-    tensorboard: bool = False
+    track: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_trackers(self.track)
         if self.budget.min_macs is not None and not self.objectives:
             raise InputError("a range of MACs is for --pareto; add it, or limit --flops from above only")
         self._check_own_costs()

@@ -20,7 +20,7 @@ from ..utils.schema import check_list, check_value
 from .network import Network, build
 
 T = TypeVar("T")
-SCORE_THRESHOLD = 0.3  # of detectors that no better one is known of
+SCORE_THRESHOLD = 0.3  # default of detectors, if no better one is known
 _FORMAT = 2  # version of the metadata
 _OLD_FORMAT = 1  # has a digest of the tensors' bytes only, under another key: no damage turns format 2 into it
 _DIGEST, _OLD_DIGEST = "digest", "sha256"  # keys of the metadata
@@ -45,7 +45,7 @@ class Model:
 
     Raises:
         InputError: There is not a distinct name for each class of the network, the normalisation has other channels
-            than the network, or `crop` is not a fraction.
+            than the network, or `crop` or `score_threshold` is out of its range.
     """
 
     net: Network
@@ -70,8 +70,7 @@ class Model:
                 f"{len(self.normalise.mean)} means"
             )
         require(0 < self.crop <= 1, "0 < crop <= 1", crop=self.crop)
-        threshold = self.score_threshold
-        require(0 <= threshold < 1, "0 <= score_threshold < 1", score_threshold=threshold)
+        require(0 <= self.score_threshold <= 1, "0 <= score_threshold <= 1", score_threshold=self.score_threshold)
 
 
 def save_model(path: Path, model: Model) -> None:

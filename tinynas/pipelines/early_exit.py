@@ -9,17 +9,22 @@ import torch
 
 from ..arch.cost import cost
 from ..data.base import Data, LabelledBatch, Split
+from ..data.identity import DataIdentity
 from ..early_exit.calibration import ExitOutputs
 from ..early_exit.model import EarlyExitModel, build_cascade
 from ..early_exit.model_file import save_early_exits
 from ..early_exit.sidenet import SideNet
 from ..early_exit.thresholds import NEVER_EXIT, ThresholdSweep, choose, sweep
+from ..experiment.card_file import write_card
+from ..experiment.card_parts import shape_text
+from ..experiment.early_exit_card import early_exit_card
 from ..experiment.early_exit_folder import EarlyExitFolder
 from ..experiment.early_exit_plot import early_exit_plot
 from ..experiment.early_exit_report import EarlyExitReport, TriedTaps
 from ..experiment.plans import AUTO, SUPERNET, ExitPlan
 from ..experiment.reporter import ProgressReporter
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..models.model_file import Model, read_model
 from ..models.network import example_input
 from ..tasks.registry import TASKS, check_task
@@ -30,6 +35,7 @@ from ..utils.sizes import Size
 from .early_exit_measure import mainnet_accuracy, measure_early_exits
 from .folder_locks import writing_lock
 from .model_data import data_of, some_of
+from .report import update_report_with
 from .teachers import largest_subnet
 
 _IMAGES_PER_CLASS = 5  # that search-val must have on average
@@ -79,8 +85,19 @@ def make_exits(plan: ExitPlan, *, report: ProgressReporter) -> EarlyExitResult:
         folder.export.unlink(missing_ok=True)  # it describes the exits that were there before
         save_early_exits(folder.model, model)
         write(folder.plot, early_exit_plot(exit_report))
+        write_card(folder.card, _card(folder, exit_report, model, models[0].identity if plan.data is None else None))
         write_json(folder.report, exit_report.to_dict())
+    update_report_with(folder.path, report)
     return EarlyExitResult(folder=folder.path, report=exit_report)
+
+
+def _card(
+    folder: EarlyExitFolder, report: EarlyExitReport, model: EarlyExitModel, identity: DataIdentity | None
+) -> str:
+    """Return the model card."""
+    arch = model.input_model.net.arch
+    name = f"{folder.path.resolve().parent.name}-{folder.name}"
+    return early_exit_card(name, report, shape=shape_text(arch), classes=model.mainnet.classes, identity=identity)
 
 
 def batches(data: Data, split: Split, resolution: Size, name: str, report: ProgressReporter) -> Iterator[LabelledBatch]:
@@ -123,7 +140,7 @@ def _check_classifier(model: Model, path: Path) -> None:
 
 def _supernets_largest(tiny: Model, path: Path, data: Data) -> Model:
     """Return the largest network of the supernet of the run that a model is in, at the model's image size."""
-    run = RetrainFolder(path.resolve().parent).run
+    run = RunFolder(RetrainFolder(path.resolve().parent).run)
     if not run.supernet.exists():
         raise InputError(
             f"--cascade TINY supernet needs a model inside a run folder with a supernet, but {path} is not in one; "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..experiment.evaluation_report import EvaluationReport
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..utils.io import write_json
 from ..utils.sizes import Size
 from .evaluation_plots import draw_errors

@@ -35,11 +35,11 @@ def draw_errors(model: TrainedModel, data: Data, folder: Path) -> ErrorReport:
     if not model.task.predicts_boxes:
         predicted, labels = map(torch.tensor, model.predictions(data, data.test))
         report = ErrorReport(
-            classes=data.classes, confusion=_rows(confusion(predicted, labels, len(data.classes)).numpy())
+            classes=data.classes, confusion=count_rows(confusion(predicted, labels, len(data.classes)).numpy())
         )
         write(folder / CONFUSION, confusion_plot(report, title="Test images by class and prediction"))
         return report
-    matches, report = _detection_errors(model, data)
+    matches, report = detection_errors(model, data)
     title = f"Test objects at IoU 0.5 and scores above {report.threshold:.2f}"
     write(folder / CONFUSION, confusion_plot(report, title=title))
     curves = {data.classes[index]: curve.tolist() for index, curve in precision_over_recall(matches).items()}
@@ -48,7 +48,7 @@ def draw_errors(model: TrainedModel, data: Data, folder: Path) -> ErrorReport:
     return report
 
 
-def _detection_errors(model: TrainedModel, data: Data) -> tuple[Matches, ErrorReport]:
+def detection_errors(model: TrainedModel, data: Data) -> tuple[Matches, ErrorReport]:
     """Return the matches of a detector's boxes on the test split, and its errors."""
     classes = len(data.classes)
     predictions, truths = model.predictions(data, data.val)
@@ -58,7 +58,7 @@ def _detection_errors(model: TrainedModel, data: Data) -> tuple[Matches, ErrorRe
     matches = match(predictions, truths, classes)
     report = ErrorReport(
         classes=(*data.classes, BACKGROUND_CLASS),
-        confusion=_rows(detection_confusion(matches, predictions, truths, threshold)),
+        confusion=count_rows(detection_confusion(matches, predictions, truths, threshold)),
         threshold=threshold,
         f1=best.f1 if best else 0.0,
         mean_iou=mean_iou(matches, threshold),
@@ -66,5 +66,6 @@ def _detection_errors(model: TrainedModel, data: Data) -> tuple[Matches, ErrorRe
     return matches, report
 
 
-def _rows(counts: Integers) -> tuple[tuple[int, ...], ...]:
+def count_rows(counts: Integers) -> tuple[tuple[int, ...], ...]:
+    """Return the rows of a matrix of counts."""
     return tuple(tuple(row) for row in counts.tolist())

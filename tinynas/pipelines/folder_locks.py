@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..experiment.reporter import ProgressReporter
-from ..experiment.run_folder import RetrainFolder, RunFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..utils.distributed import world_size
 from ..utils.errors import BusyError, FileError
 from ..utils.locks import exclusive_lock

@@ -13,7 +13,7 @@ from ..data.base import Data
 from ..experiment.config import RetrainConfig
 from ..experiment.netaug_settings import NetAug
 from ..experiment.plans import RetrainPlan
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..models.model_file import read_model
 from ..models.network import INITS, Network
 from ..models.supernet import Supernet

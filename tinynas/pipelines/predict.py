@@ -34,9 +34,9 @@ def predict(
     check_writable(out)
     if threshold is not None and not model.task.predicts_boxes:
         raise InputError("a threshold selects the boxes of a detector, but the model is a classifier; leave it out")
+    if threshold is not None and not 0 <= threshold < 1:
+        raise InputError(f"the threshold must be at least 0 and less than 1, but is {threshold}; choose another")
     score = model.main.score_threshold if threshold is None else threshold
-    if not 0 <= score < 1:
-        raise InputError(f"the threshold must be at least 0 and less than 1, but is {score}; choose another")
     predictions = []
     for number, path in enumerate(images, 1):
         if Path(path).is_dir():

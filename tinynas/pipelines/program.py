@@ -1,6 +1,6 @@
 """tinynas in a Python program: the commands that train, as functions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -14,7 +14,7 @@ from ..arch.space import SearchSpace
 from ..data.datasets import Datasets
 from ..experiment.config import RetrainConfig, SupernetConfig
 from ..experiment.recipes import AUTO
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..experiment.search_settings import SearchSettings
 from ..experiment.space_file import name_of_space
 from ..study.own_evaluation import Evaluate
@@ -33,6 +33,7 @@ from .program_arguments import (
     path_of,
     read_settings,
     recipe_of,
+    tracker_names,
     without_none,
 )
 from .program_data import DataSet, data_name
@@ -64,6 +65,7 @@ def search(
     resume: bool = False,
     task: str | None = None,
     device: str = "auto",
+    track: str | Sequence[str] = (),
     progress: Progress = False,
     **settings: Unpack[SearchKeywords],
 ) -> Run:
@@ -86,6 +88,7 @@ def search(
         resume: Continue an interrupted search: that of `run`, or the newest.
         task: "classify" or "detect"; by default that of a program's own data, or of the run.
         device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
+        track: Trackers that show it live: mlflow, wandb, tensorboard; one, or a list.
         progress: True shows messages and progress as the commands do; an object of yours receives them.
         **settings: As the options of `tinynas search`; `sampler` may be a sampler of Optuna.
 
@@ -104,6 +107,7 @@ def search(
         >>> run.best.cost.macs <= 200_000
         True
     """
+    trackers = tracker_names(track)
     choose_device(device)
     of_program = space if isinstance(space, SearchSpace) else None
     space_name = name_of_space(of_program) if of_program else space and str(space)
@@ -121,7 +125,7 @@ def search(
     plan = plan_search(
         folder, resume=resume, task=task, budget=budget, costs=functions, sampler=own, overrides=overrides
     )
-    plan = replace(plan, space=of_program, evaluate=function)
+    plan = replace(plan, space=of_program, evaluate=function, track=trackers)
     with reporter_of(progress) as report:
         search_command.search(plan, report=report)
     return Run(plan.run)
@@ -145,6 +149,7 @@ def retrain(
     resume: bool = False,
     task: str | None = None,
     device: str = "auto",
+    track: str | Sequence[str] = (),
     progress: Progress = False,
     **settings: Unpack[RetrainKeywords],
 ) -> TrainedModel:
@@ -170,6 +175,7 @@ def retrain(
         resume: Continue an interrupted retraining: that of `network` and `name`, or the newest.
         task: "detect" makes a detector of a classifier's backbone.
         device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
+        track: Trackers that show it live: mlflow, wandb, tensorboard; one, or a list.
         progress: True shows messages and progress as the commands do; an object of yours receives them.
         **settings: As the options of `tinynas retrain`.
 
@@ -188,6 +194,7 @@ def retrain(
         >>> model.metrics.epochs
         1
     """
+    trackers = tracker_names(track)
     choose_device(device)
     target, model, named_recipe = path_of(network), path_of(source), recipe_of(recipe, network)
     source_path = Path(model) if model else None
@@ -209,5 +216,5 @@ def retrain(
         overrides=overrides,
     )
     with reporter_of(progress) as report:
-        retrain_command.retrain(replace(plan, loss=loss), report=report)
+        retrain_command.retrain(replace(plan, loss=loss, track=trackers), report=report)
     return TrainedModel(RetrainFolder(plan.folder).model)

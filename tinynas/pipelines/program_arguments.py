@@ -1,6 +1,6 @@
 """Arguments of functions for Python programs, as the commands take them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter, signature
 from pathlib import Path
@@ -14,6 +14,7 @@ from ..experiment.metric_names import TASK_METRICS
 from ..experiment.recipes import RecipeFile, named_recipe
 from ..experiment.search_settings import WAYS
 from ..experiment.space_file import CUSTOM
+from ..experiment.trackers import check_trackers
 from ..study.own_evaluation import Evaluate
 from ..utils.errors import InputError
 from ..utils.overrides import Overrides
@@ -24,6 +25,17 @@ T = TypeVar("T")
 _KEYWORD = Parameter.KEYWORD_ONLY
 _NAMELESS = ("<lambda>", "partial")  # what Python calls functions that have no name
 Limit = str | float | None  # "50M" or 50_000_000; "256KB" or bytes
+
+
+def tracker_names(track: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of trackers, of which a program names one or several.
+
+    Raises:
+        InputError: One is unknown or not installed.
+    """
+    names = (track,) if isinstance(track, str) else tuple(track)
+    check_trackers(names)
+    return names
 
 
 def path_of(network: Run | TrainedModel | Arch | Path | str | None) -> str | None:

@@ -1,6 +1,7 @@
 """Retraining of several networks of a run, in a Python program."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -9,11 +10,11 @@ from ..arch.cost_names import split_words
 from ..experiment.config import RetrainConfig
 from ..experiment.front_settings import FrontSettings
 from ..experiment.recipes import AUTO, DEFAULTS
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..utils.distributed import choose_device
 from ..utils.errors import InputError, unknown
 from .keywords import RetrainKeywords
-from .program_arguments import Limit, limit_texts, own_limits, read_settings, without_none
+from .program_arguments import Limit, limit_texts, own_limits, read_settings, tracker_names, without_none
 from .program_data import DataSet, data_name
 from .program_errors import keywords_in_errors
 from .program_model import TrainedModel
@@ -42,6 +43,7 @@ def retrain_front(
     recipe: str = AUTO,
     name: str = "front",
     device: str = "auto",
+    track: str | Sequence[str] = (),
     progress: Progress = False,
     **settings: Unpack[RetrainKeywords],
 ) -> list[TrainedModel]:
@@ -67,6 +69,7 @@ def retrain_front(
             "defaults" leaves them as they are.
         name: How the names of the retrainings begin.
         device: What computes from now on in this program: auto, cpu, cuda, cuda:N or mps.
+        track: Trackers that show every retraining live: mlflow, wandb, tensorboard; one, or a list.
         progress: True shows messages and progress as the commands do; an object of yours receives them.
         **settings: As the options of `tinynas retrain`, the same for all.
 
@@ -85,6 +88,7 @@ def retrain_front(
         >>> [model.metrics.netaug for model in models]
         [False, True]
     """
+    trackers = tracker_names(track)
     choose_device(device)
     if workers > 1 and data is not None and not isinstance(data, str):
         raise InputError(
@@ -98,6 +102,7 @@ def retrain_front(
     folder = _folder_of(run)
     budget = front_budget(str(folder), None, own=own_limits(limits), **texts)
     plans = plan_front(folder, several, name=name, budget=budget, overrides=overrides, fits_recipe=recipe == AUTO)
+    plans = [replace(plan, track=trackers) for plan in plans]
     with reporter_of(progress) as report:
         carry_out(plans, workers=workers, report=report)
     return [TrainedModel(RetrainFolder(plan.folder).model) for plan in plans]

@@ -14,7 +14,7 @@ from ..experiment.evaluation_report import Evaluation
 from ..experiment.export_report import ExportReport
 from ..experiment.plans import ExportPlan
 from ..experiment.results import RetrainMetrics
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..utils.errors import InputError
 from ..utils.overrides import Overrides
 from .export import export

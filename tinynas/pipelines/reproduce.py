@@ -12,7 +12,8 @@ from ..experiment.plans import RetrainPlan
 from ..experiment.recipes import load_recipe
 from ..experiment.reporter import ProgressReporter
 from ..experiment.reproduction import FIXED, IMAGENET, KD, Training
-from ..experiment.run_folder import RetrainFolder, RunFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_retraining
 from ..tasks.registry import fit_to_data
 from ..utils.distributed import broadcast_from_rank0, world_size
@@ -20,7 +21,7 @@ from ..utils.errors import FileError, InputError
 from ..utils.overrides import Overrides
 from .planning import resolve_retraining
 from .resolved_retraining import ResolvedRetraining
-from .retrain import retrain
+from .retrain import train_network
 from .retrain_front import retrain_front
 
 _OTHER_SETTINGS = "choose another --run, or delete the folder"
@@ -131,7 +132,7 @@ def reproduce(plans: Sequence[RetrainPlan], *, report: ProgressReporter) -> None
         retrain_front(plans, report=report)
         return
     for plan in broadcast_from_rank0(_unfinished, plans):
-        retrain(plan, report=report)
+        train_network(plan, report=report)
 
 
 def _unfinished(plans: Sequence[RetrainPlan]) -> list[RetrainPlan]:

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arch.cost import cost
+from ..experiment.card_file import write_card
 from ..experiment.log import last_record
+from ..experiment.model_card import model_card
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter
 from ..experiment.results import RetrainMetrics
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..experiment.saved import save_retraining
+from ..experiment.tracked_runs import conclude_retraining, tracked_retraining
 from ..models.model_file import Model, save_model
 from ..models.network import Network
 from ..tasks.data_parallel import evaluate_together
@@ -17,11 +20,32 @@ from ..training.divergence import check_finite
 from ..utils.distributed import rank
 from ..utils.io import removed_if_empty, write, write_json
 from .detection_picture import detection_picture, with_score_threshold
+from .error_analysis import analyse_errors
 from .folder_locks import retraining_lock
+from .report import update_report_with
 from .retraining import Retraining, prepare_retraining
+from .trained_model import TrainedNetwork
 
 
 def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | None:
+    """Train a network as `train_network` does, and write the report of its run.
+
+    Returns:
+        What it measured, as it is written to metrics.json.
+
+    Raises:
+        InputError: The data set, the teacher or the initial weights do not suit the network.
+        FileError: A file is missing or corrupt, the folder holds a retraining with other settings, or another process
+            is training in it.
+        TrainingError: The training diverged.
+    """
+    metrics = train_network(plan, report=report)
+    if metrics is not None:
+        update_report_with(plan.folder, report)
+    return metrics
+
+
+def train_network(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | None:
     """Train a network, with NetAug or a teacher if the plan says so, and write it to the plan's folder.
 
     Every retraining trains a supernet: with NetAug, one of the wider networks around the target; without, one whose
@@ -45,15 +69,21 @@ def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | 
         training.train()
         _measure(training, training.final_network())
         return None
-    with retraining_lock(folder):
+    trackers = training.log.trackers
+    with retraining_lock(folder), trackers:
         save_retraining(plan, training.identity)
+        trackers.start(tracked_retraining(plan))
         training.train()
         model = _finalize(training)
         save_model(folder.model, model)
         metrics = _metrics(training, _measure(training, model.net))
         if training.task.predicts_boxes:
             write(folder.picture, detection_picture(model, training.data))
+        write_card(folder.card, model_card(folder, metrics))
+        analysis = analyse_errors(TrainedNetwork(folder.model, model), training.data)
+        write_json(folder.errors, analysis.to_dict())
         write_json(folder.metrics, metrics.to_dict())
+        conclude_retraining(trackers, folder, metrics)
     return metrics
 
 

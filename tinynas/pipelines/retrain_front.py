@@ -19,7 +19,8 @@ from ..experiment.front_settings import NETAUG, PLAIN, TEACHER, FrontSettings
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import NotesOnce, ProgressReporter
 from ..experiment.results import FrontEntry
-from ..experiment.run_folder import RetrainFolder, RunFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_retraining
 from ..utils.distributed import world_size
 from ..utils.errors import BudgetError, BusyError, FileError, InputError, TrainingError
@@ -30,7 +31,8 @@ from ..utils.text import counted
 from ..utils.units import format_count
 from .folder_locks import wait_until_trained
 from .planning import SUPERNET, check_name, plan_network, retraining_config
-from .retrain import retrain
+from .report import update_report_with
+from .retrain import train_network
 from .teachers import check_teacher
 from .worker_processes import Messages, workers_beside
 
@@ -146,6 +148,7 @@ def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: Pro
             f"{counted(len(left), 'retraining')} of {len(plans)} did not finish ({', '.join(left)}); run the command "
             "again to continue them; delete the folders of those that diverge, and choose other settings"
         )
+    update_report_with(plans[0].folder, report)
 
 
 def _carry_out(
@@ -167,7 +170,7 @@ def _carry_out(
         if folder.is_finished():
             continue
         try:
-            retrain(plan, report=report)
+            train_network(plan, report=report)
         except BusyError:
             busy.append(plan)
         except TrainingError as error:

@@ -18,8 +18,10 @@ from ..data.summary import summarise
 from ..experiment.log import RunLog, highest
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import ProgressReporter, log_progress, log_record
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_data
+from ..experiment.trackers import Trackers
 from ..models.batchnorm import recalibrate
 from ..models.model_file import Model, read_model, save_model
 from ..models.network import Network
@@ -217,11 +219,11 @@ def prepare_retraining(plan: RetrainPlan, report: ProgressReporter, *, after_epo
     folder = RetrainFolder(plan.folder)
     identity = DataIdentity.of(data)
     check_same_data(config.data, identity)
-    check_data(folder.run.data, config.data, identity)
+    check_data(RunFolder(folder.run).data, config.data, identity)
     if folder.is_trained():
         check_data(folder.data, config.data, identity)
     check_augmentation(config.recipe, data)
-    for line in summarise(data, config.data).lines(brief=folder.run.data.exists()):
+    for line in summarise(data, config.data).lines(brief=RunFolder(folder.run).data.exists()):
         report.note(line)
     for line in plan.notes:
         report.note(line)
@@ -266,7 +268,7 @@ def build_retraining(
     loss, augmented_loss = losses_of(plan, data)
     check_precision(config.recipe.precision, device())
     use_backend(supernet, config.recipe, note=report.note)
-    log = RunLog(RetrainFolder(plan.folder).log, tensorboard=plan.tensorboard)
+    log = RunLog(RetrainFolder(plan.folder).log, trackers=Trackers(plan.track, note=report.note))
     data = data.to(device())
     return Retraining(
         plan=plan,

@@ -18,6 +18,8 @@ from ..experiment.run_folder import RunFolder
 from ..experiment.saved import check_data, read_supernet_config, save_config, save_data
 from ..experiment.search_plan import SearchPlan
 from ..experiment.search_settings import HUB_SAMPLER
+from ..experiment.tracked_runs import tracked_search
+from ..experiment.trackers import Trackers
 from ..models.supernet import Supernet
 from ..study.feasible import Feasible
 from ..tasks.losses import Loss
@@ -60,10 +62,16 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
         FileError: A file is missing or corrupt, or the run has other settings.
         TrainingError: The training diverged.
     """
-    if plan.settings.trains:
-        return _search_by_training(plan, report=report)
+    with Trackers(plan.track, note=report.note) as trackers:
+        if plan.settings.trains:
+            return _search_by_training(plan, trackers, report=report)
+        return _search_supernet(plan, trackers, report=report)
+
+
+def _search_supernet(plan: SearchPlan, trackers: Trackers, *, report: ProgressReporter) -> SearchResult | None:
+    """Search a run that has a supernet, which is trained first unless it is."""
     with removed_if_empty(plan.run):
-        supernet, data = train_supernet(plan, report=report)
+        supernet, data = train_supernet(plan, report=report, trackers=trackers)
     broadcast_weights(supernet)  # with its statistics: they identify the supernet in the study
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")  # in notebooks, of what Optuna imports
@@ -74,10 +82,12 @@ def search(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult | None
     if rank() > 0:
         join_search(networks, report=report)
         return None
-    return search_networks(networks, report=report)
+    return search_networks(networks, trackers, report=report)
 
 
-def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Supernet, Data]:
+def train_supernet(
+    plan: SearchPlan, *, report: ProgressReporter, trackers: Trackers | None = None
+) -> tuple[Supernet, Data]:
     """Train the run's supernet to its end, unless it is trained; return it, and the data.
 
     One process trains it; others that come meanwhile wait.
@@ -96,17 +106,17 @@ def train_supernet(plan: SearchPlan, *, report: ProgressReporter) -> tuple[Super
     if recipe.backend == "fused":
         use_backend(Supernet(space).to(device()), recipe, note=_unsaid)  # before anything is written
     loss = task.loss(space.max(), data, label_smoothing=recipe.label_smoothing, class_weights=recipe.class_weights)
-    log = RunLog(run.log, tensorboard=plan.tensorboard)
+    log = RunLog(run.log, trackers=trackers)
     training = _SupernetTraining(plan=plan, space=space, task=task, loss=loss, log=log, report=report)
     loaded.describe(report)
     if rank() > 0:
         return _train(training, data), data
     with supernet_lock(run, report):
-        loaded.save()
+        loaded.begin(log.trackers)
         return _train(training, data), data
 
 
-def _search_by_training(plan: SearchPlan, *, report: ProgressReporter) -> SearchResult:
+def _search_by_training(plan: SearchPlan, trackers: Trackers, *, report: ProgressReporter) -> SearchResult:
     """Search a run that has no supernet, whose networks are each trained from scratch."""
     if world_size() > 1:
         raise InputError(
@@ -117,14 +127,13 @@ def _search_by_training(plan: SearchPlan, *, report: ProgressReporter) -> Search
         plan = loaded.plan
         use_backend(Supernet(loaded.space).to(device()), plan.config.recipe, note=report.note)
         loaded.describe(report)
-        loaded.save()
+        loaded.begin(trackers)
     from .search_study import search_networks  # Optuna and what draws pictures
     from .training_search import TrainingSearch
 
     data = loaded.data.to(device())
-    return search_networks(
-        TrainingSearch(plan=plan, space=loaded.space, data=data, identity=loaded.identity), report=report
-    )
+    networks = TrainingSearch(plan=plan, space=loaded.space, data=data, identity=loaded.identity)
+    return search_networks(networks, trackers, report=report)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +162,16 @@ class _LoadedSearch:
         for line in (*summarise(self.data, self.plan.config.data).lines(), *self.notes):
             report.note(line)
 
-    def save(self) -> None:
-        """Write settings, data.json and space into the run, or check that they are those of the run."""
+    def begin(self, trackers: Trackers) -> None:
+        """Start trackers; write settings, data.json and space into the run, or check that they are those of the run."""
         run, config = RunFolder(self.plan.run), self.plan.config
-        save_config(run.config, config.to_dict(with_supernet=not self.plan.settings.trains))
+        settings = config.to_dict(with_supernet=not self.plan.settings.trains)
+        searched = search_settings(self.plan, self.space)
+        trackers.start(tracked_search(self.plan, {**settings, **searched}))
+        save_config(run.config, settings)
         save_data(run.data, config.data, self.identity)
         write(run.space, self.text)
-        write_yaml(run.search, search_settings(self.plan, self.space))
+        write_yaml(run.search, searched)
 
 
 def _load(plan: SearchPlan, report: ProgressReporter) -> _LoadedSearch:

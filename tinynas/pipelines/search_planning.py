@@ -13,7 +13,8 @@ from ..arch.targets import DEFAULT_TARGET
 from ..arch.zoo import short_name
 from ..experiment.config import OF_SUPERNET, SupernetConfig
 from ..experiment.log import last_record
-from ..experiment.run_folder import CONFIG, RunFolder
+from ..experiment.retrain_folder import CONFIG
+from ..experiment.run_folder import RunFolder
 from ..experiment.runs import new_run_path, newest_run
 from ..experiment.saved import read_supernet_config
 from ..experiment.saved_search import LATENCY_DIGEST, OWN_DIGESTS, SavedSearch, read_search, trains_networks

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..experiment.metric_names import format_metric
 from ..experiment.reporter import ProgressReporter
+from ..experiment.trackers import SEARCH, Trackers
 from ..study.history import Evaluation
 from ..utils.pareto import Point, pareto_front
 
@@ -78,15 +79,24 @@ class SearchDisplay:
         trials: Number of networks to evaluate.
         metric: What they are evaluated by.
         dropped: What is said of those that were dropped.
+        trackers: Receive the figures after every network.
     """
 
     def __init__(
-        self, report: ProgressReporter, trials: int, *, metric: str = "accuracy", dropped: str = "dropped"
+        self,
+        report: ProgressReporter,
+        trials: int,
+        *,
+        metric: str = "accuracy",
+        dropped: str = "dropped",
+        trackers: Trackers | None = None,
     ) -> None:
         self._report = report
         self._trials = trials
         self._metric = metric
         self._dropped = dropped
+        self._trackers = trackers or Trackers()
+        self._num_tracked = 0
         self._lock = threading.Lock()
         self._states: dict[int, SearchState] = {}  # by number of the process
         self._is_complete = False
@@ -111,6 +121,14 @@ class SearchDisplay:
                 text = f"best {best} on search-val, {newest.on_front} on the front, {text}"
             self._is_complete = newest.tried >= self._trials
             self._report.advance("search", min(newest.tried, self._trials), self._trials, text)
+            self._track(newest, rejected)
+
+    def _track(self, state: SearchState, rejected: int) -> None:
+        """Write the figures of a state for trackers, if more networks have been tried than at the last one."""
+        if state.tried > self._num_tracked:
+            self._num_tracked = state.tried
+            figures = {"best": state.best, "on_front": state.on_front, "dropped": state.dropped, "rejected": rejected}
+            self._trackers.add(figures, step=state.tried, of=SEARCH)
 
     def receive(self, number: int, kind: str, content: Any) -> None:
         """Show the state that a worker has sent."""

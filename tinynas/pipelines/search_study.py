@@ -11,22 +11,26 @@ from ..experiment.reporter import ProgressReporter
 from ..experiment.results import FrontEntry, SearchResult
 from ..experiment.run_folder import RunFolder
 from ..experiment.search_plan import SearchPlan
+from ..experiment.tracked_runs import conclude_search
+from ..experiment.trackers import Trackers
 from ..study.history import Evaluation
-from ..study.predictor import cross_validated_tau
+from ..study.predictor import cross_validation
 from ..tasks.registry import TASKS
 from ..utils.errors import EvaluationError
 from .network_search import NetworkSearch
+from .report import update_report
 from .search_progress import SearchDisplay, SearchProgress
 from .search_workers import search_workers_beside
 
 _MIN_EVALUATIONS = 10  # from which the predictor's correlation is reported
 
 
-def search_networks(search: NetworkSearch, *, report: ProgressReporter) -> SearchResult:
+def search_networks(search: NetworkSearch, trackers: Trackers, *, report: ProgressReporter) -> SearchResult:
     """Search networks within the budget, by all workers of the plan, and write the Pareto front.
 
     Args:
         search: The search by one process.
+        trackers: Receive the figures of the search and of its result.
         report: Progress, and what there is to say about the search.
 
     Returns:
@@ -42,7 +46,7 @@ def search_networks(search: NetworkSearch, *, report: ProgressReporter) -> Searc
         report.note(how_measured(plan.target))
     metric = plan.settings.own_metric or TASKS[data.task].metric
     dropped = "stopped early" if plan.settings.trains else "dropped"
-    display = SearchDisplay(report, plan.settings.trials, metric=metric, dropped=dropped)
+    display = SearchDisplay(report, plan.settings.trials, metric=metric, dropped=dropped, trackers=trackers)
     progress = SearchProgress(partial(display.show, 1), plan.front_costs)
     with search_workers_beside(search, display):
         outcome = search.run(after_trial=progress.after_trial, note=display.note)
@@ -58,7 +62,10 @@ def search_networks(search: NetworkSearch, *, report: ProgressReporter) -> Searc
         _report_predictor(search.space, evaluations, report)
     if not evaluations:
         raise EvaluationError("no network was evaluated to the end; add --resume with more --trials")
-    return _write_front(plan, search.space, evaluations, data)
+    result = _write_front(plan, search.space, evaluations, data)
+    conclude_search(trackers, RunFolder(plan.run), result)
+    update_report(plan.run, report)
+    return result
 
 
 def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report: ProgressReporter) -> None:
@@ -67,7 +74,7 @@ def _report_predictor(space: SearchSpace, evaluations: list[Evaluation], report:
     for evaluation in evaluations:
         archs.append(evaluation.arch)
         accuracies.append(evaluation.accuracy)
-    tau = cross_validated_tau(space, archs, accuracies)
+    tau = cross_validation(space, archs, accuracies).tau
     report.note(f"predictor: 5-fold cross-validated Kendall's tau {tau:.2f} on {len(archs)} evaluations")
 
 

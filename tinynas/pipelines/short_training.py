@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from ..experiment.log import last_record, records
-from ..experiment.run_folder import RetrainFolder
+from ..experiment.retrain_folder import RetrainFolder
 from ..experiment.saved import save_retraining
 from ..study.history import DroppedError
 from ..utils.errors import TrainingError

@@ -17,7 +17,8 @@ from ..data.identity import DataIdentity
 from ..experiment.config import RetrainConfig
 from ..experiment.plans import RetrainPlan
 from ..experiment.reporter import NullReporter
-from ..experiment.run_folder import RetrainFolder, RunFolder
+from ..experiment.retrain_folder import RetrainFolder
+from ..experiment.run_folder import RunFolder
 from ..experiment.search_plan import SearchPlan
 from ..experiment.space_file import space_to_yaml
 from ..study.attempt import Attempt

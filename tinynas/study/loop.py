@@ -95,7 +95,7 @@ def search(
         study = SharedStudy(
             storage,
             study_name(feasible, weights, objectives=objectives),
-            num_values=1 + len(objectives),
+            objectives=objectives,
             num_options=num_options,
             retries=Retries(url=storage, timeout=storage_timeout, note=note),
         )

@@ -10,6 +10,7 @@ scale. They rank networks as well as a kernel with noise does, and better than t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,8 +147,26 @@ def select_points(accuracies: Floats, bound: int, *, preferred: NDArray[np.bool_
     return np.concatenate([best, others[spaced]])
 
 
-def cross_validated_tau(space: SearchSpace, archs: Sequence[Arch], accuracies: Sequence[float]) -> float:
-    """Return the 5-fold cross-validated Kendall's tau between evaluated and predicted accuracies."""
+class CrossValidation(NamedTuple):
+    """Accuracies of networks as a predictor predicts them that was fitted to other networks, in 5 folds.
+
+    Attributes:
+        predicted: Predicted accuracies (N,).
+        tau: Kendall's tau between them and the evaluated ones.
+    """
+
+    predicted: Floats
+    tau: float
+
+
+def cross_validation(space: SearchSpace, archs: Sequence[Arch], accuracies: Sequence[float]) -> CrossValidation:
+    """Predict the accuracy of every network by predictors that were not fitted to it.
+
+    Args:
+        space: The search space.
+        archs: Networks of the space, at least five.
+        accuracies: Their accuracies.
+    """
     features, evaluated = ArchFeatures(space)(archs), np.array(accuracies)
     predicted = np.zeros(len(archs))
     for fitted, held_out in KFold(_FOLDS, shuffle=True, random_state=0).split(features):
@@ -155,4 +174,4 @@ def cross_validated_tau(space: SearchSpace, archs: Sequence[Arch], accuracies: S
         hyperparameters = Hyperparameters.fit(features[points], evaluated[points])
         predictor = Predictor(hyperparameters, features[points], evaluated[points])
         predicted[held_out], _ = predictor(features[held_out])
-    return float(kendalltau(predicted, evaluated).statistic)
+    return CrossValidation(predicted, float(kendalltau(predicted, evaluated).statistic))

@@ -4,6 +4,7 @@ A trial takes two writes: one creates it, running, with its genes and all attrib
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from uuid import uuid4
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -77,8 +78,8 @@ class SharedStudy:
     Args:
         url: Path of a journal file, or URL of a database or gRPC proxy.
         name: The study's name.
-        num_values: Values of a trial: accuracy, which is maximised, and for a front log10 of its costs, such as MACs,
-            which are minimised.
+        objectives: Names of the costs of a front. The values of a trial are accuracy, which is maximised, and log10 of
+            these costs, such as MACs, which are minimised.
         num_options: Number of options of every gene, by its name.
         retries: What to do while the storage cannot be reached.
 
@@ -88,12 +89,18 @@ class SharedStudy:
     """
 
     def __init__(
-        self, url: str, name: str, *, num_values: int, num_options: Mapping[str, int], retries: Retries
+        self,
+        url: str,
+        name: str,
+        *,
+        objectives: Sequence[str] = (),
+        num_options: Mapping[str, int],
+        retries: Retries,
     ) -> None:
         self.name = name
         self._retries = retries
         self._distributions = gene_distributions(num_options)
-        study = retries.call(lambda: _create_study(url, name, num_values))
+        study = retries.call(lambda: _create_study(url, name, objectives))
         self._study = study
         self._storage: BaseStorage = study._storage
         self._id: int = study._study_id
@@ -271,6 +278,15 @@ def directions_of(num_values: int) -> list[StudyDirection]:
     return [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * (num_values - 1)
 
 
-def _create_study(url: str, name: str, num_values: int) -> optuna.Study:
-    directions = directions_of(num_values)
-    return optuna.create_study(storage=open_storage(url), study_name=name, directions=directions, load_if_exists=True)
+def _create_study(url: str, name: str, objectives: Sequence[str]) -> optuna.Study:
+    """Return the study of this name; a new one with the names of its values, which optuna-dashboard shows."""
+    names = ["accuracy"]
+    for cost in objectives:
+        names.append(f"log10 {cost}")
+    directions = directions_of(len(names))
+    study = optuna.create_study(storage=open_storage(url), study_name=name, directions=directions, load_if_exists=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if study.metric_names is None:
+            study.set_metric_names(names)
+    return study

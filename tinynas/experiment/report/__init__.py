@@ -1,0 +1,1 @@
+"""The HTML report of runs: one file that opens from disk, made of their result files."""

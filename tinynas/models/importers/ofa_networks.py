@@ -38,7 +38,7 @@ def import_ofa(file: Path, subnet: Path | None = None, *, resolution: int | None
     """
     tensors = read_weights(file)
     state = with_names_of(["first_conv.conv.weight"], current_names(tensors))
-    _refuse_resnets(state, file)
+    _refuse_others(tensors, file)
     is_supernet = any(_SUPERNET_MARK in name for name in tensors)
     if subnet is None and not is_supernet:
         subnet = file.parent / "net.config"
@@ -67,12 +67,19 @@ def import_ofa(file: Path, subnet: Path | None = None, *, resolution: int | None
     )
 
 
-def _refuse_resnets(state: Mapping[str, Tensor], file: Path) -> None:
-    if any(name.startswith("input_stem.") for name in state):
-        raise InputError(
-            f"{file} is of the ResNets of ofa, which have max pooling behind their stem and bottleneck blocks; tinynas "
-            "has neither"
-        )
+def _refuse_others(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Raise InputError for the supernets of ofa and mcunet that cannot be imported."""
+    for name in tensors:
+        if "input_stem." in name:
+            raise InputError(
+                f"{file} is of the ResNets of ofa, which have max pooling behind their stem and bottleneck blocks; "
+                "tinynas has neither"
+            )
+        if name.endswith("first_conv.conv.conv.weight"):
+            raise InputError(
+                f"{file} is a supernet of several widths, of which no subnet can be imported; import one that mcunet "
+                "has extracted, with its config"
+            )
 
 
 def _check_is_config(config: Mapping[str, Any], source: Path) -> None:

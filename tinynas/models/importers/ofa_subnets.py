@@ -107,8 +107,8 @@ def _check_choices(choices: Mapping[str, Any]) -> None:
     for key in choices:
         if key not in _CHOICES:
             raise unknown("choice of a subnet", key, _CHOICES)
-    for key in ("w", "wid"):
-        if choices.get(key) is not None:
+    for key in ("w", "wid"):  # an index
+        if choices.get(key) not in (None, 0):
             raise InputError(f"{key} is {choices[key]}, but the supernets that can be imported have one width")
 
 

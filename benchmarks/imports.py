@@ -6,7 +6,7 @@ MACs are compared with fvcore's count of the original, parameters with the numbe
 ofa and mcunet (pip install timm ofa mcunet); --netaug-code is the folder `netaug` of github.com/mit-han-lab/tinyml,
 without which the networks of NetAug's code are left out.
 
-Takes about 10 minutes on one core. Writes the table `imports` of docs/results/import.md.
+Takes about 4 minutes on one core. Writes the table `imports` of docs/results/import.md.
 """
 
 import re
@@ -52,8 +52,8 @@ TIMM = {  # pattern of timm's names, by family
 SEEDS = range(3)
 CAPTION = """\
 Differences are the largest of all logits of a family's networks, and of each network's relative to the standard
-deviation of its logits. Parameters that tinynas has more than the original: of OFA's MobileNetV3 the biases of the hidden
-layer, which are 0; of MobileOne a scale and a shift of batch norm, where the folded original has a bias."""
+deviation of its logits. Parameters that tinynas has more than the original: of OFA's MobileNetV3 the biases of the
+hidden layer, which are 0; of MobileOne a scale and a shift of batch norm, where the folded original has a bias."""
 
 
 def networks_of_timm() -> dict[str, Callable[[Path], Pair]]:
@@ -80,9 +80,11 @@ def networks_of_ofa() -> dict[str, Callable[[Path], Pair]]:
             name = f"{supernet.__name__}, w{width}, subnet {seed}"
             family = f"subnets of {supernet.__name__}"
             builders[f"ofa {family}: {name}"] = partial(subnet_of_ofa, seed=seed, **settings)
-        builders[f"ofa extracted networks: {name}"] = partial(extracted_by_ofa, seed=SEEDS[-1], **settings)
+        builders[f"ofa extracted from {supernet.__name__}: {name}"] = partial(
+            extracted_by_ofa, seed=SEEDS[-1], **settings
+        )
     for network in (MobileNetV2, MobileNetV3Large):
-        builders[f"ofa other networks: {network.__name__}"] = partial(network_of_ofa, network=network)
+        builders[f"ofa {network.__name__}: w1.0"] = partial(network_of_ofa, network=network)
     return builders
 
 
@@ -99,9 +101,9 @@ def networks_of_mcunet() -> dict[str, Callable[[Path], Pair]]:
     def scaled(folder: Path) -> Pair:
         return network_of_mcunet(folder, MobileNetV2(width_mult=0.35), 144)
 
-    builders = {"mcunet networks: mcunet-in3": published, "mcunet networks: MobileNetV2, w0.35": scaled}
+    builders = {"mcunet ProxylessNASNets: mcunet-in3": published, "mcunet MobileNetV2: w0.35": scaled}
     for seed in SEEDS:
-        builders[f"mcunet subnets of its supernet: subnet {seed}"] = partial(
+        builders[f"mcunet subnets of OFAProxylessNASNets: subnet {seed}"] = partial(
             subnet_of_ofa, supernet=OFAProxylessNASNets, seed=seed, width_mult_list=0.5, no_mix_layer=True
         )
     return builders
@@ -111,8 +113,10 @@ def networks_of_netaug() -> dict[str, Callable[[Path], Pair]]:
     """Return what builds and imports the networks of NetAug's code, by the names of the cells."""
     builders = {}
     for name in NETAUG_NETWORKS:
-        builders[f"netaug networks: {name}"] = partial(of_netaug, name=name, is_augmented=False)
-        builders[f"netaug augmented networks: {name}"] = partial(of_netaug, name=name, is_augmented=True)
+        builders[f"netaug its five networks: {name}"] = partial(of_netaug, name=name, is_augmented=False)
+        builders[f"netaug the five, cut from augmented networks: {name}"] = partial(
+            of_netaug, name=name, is_augmented=True
+        )
     return builders
 
 

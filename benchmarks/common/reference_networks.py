@@ -65,9 +65,10 @@ def of_timm(folder: Path, name: str) -> Pair:
 def subnet_of_ofa(folder: Path, supernet: Callable[..., Any], seed: int, **settings: Any) -> Pair:
     """Return a random subnet of a supernet, imported from the supernet's weights and the subnet's choices."""
     torch.manual_seed(seed)
-    whole = randomised(supernet(**CHOICES, **settings), seed=seed)
     random.seed(seed)
+    whole = supernet(**CHOICES, **settings)
     choices = whole.sample_active_subnet()
+    randomised(whole, seed=seed)  # runs the subnet: with statistics of another, its logits hardly depend on the image
     torch.save({"state_dict": whole.state_dict()}, folder / "supernet.pth")
     (folder / "subnet.json").write_text(json.dumps({**choices, "r": [160]}))
     subnet = whole.get_active_subnet().eval()

@@ -72,7 +72,7 @@ def subnet_of_ofa(folder: Path, supernet: Callable[..., Any], seed: int, **setti
     torch.save({"state_dict": whole.state_dict()}, folder / "supernet.pth")
     (folder / "subnet.json").write_text(json.dumps({**choices, "r": [160]}))
     subnet = whole.get_active_subnet().eval()
-    return Pair(subnet, import_ofa(folder / "supernet.pth", folder / "subnet.json"))
+    return Pair(subnet, import_ofa(str(folder / "supernet.pth"), folder / "subnet.json"))
 
 
 def extracted_by_ofa(folder: Path, supernet: Callable[..., Any], seed: int, **settings: Any) -> Pair:
@@ -94,7 +94,7 @@ def _with_config_of_ofa(folder: Path, module: Any) -> Pair:
     torch.save({"state_dict": module.state_dict()}, folder / "init")
     (folder / "net.config").write_text(json.dumps(module.config))
     (folder / "run.config").write_text(json.dumps({"image_size": 160}))
-    return Pair(module, import_ofa(folder / "init"))
+    return Pair(module, import_ofa(str(folder / "init")))
 
 
 def network_of_mcunet(folder: Path, module: Any, resolution: int) -> Pair:
@@ -103,7 +103,7 @@ def network_of_mcunet(folder: Path, module: Any, resolution: int) -> Pair:
     randomised(module)
     torch.save({"state_dict": module.state_dict()}, folder / "network.pth")
     (folder / "network.json").write_text(json.dumps({**module.config, "resolution": resolution}))
-    return Pair(module, import_mcunet(folder / "network.json"))
+    return Pair(module, import_mcunet(str(folder / "network.json")))
 
 
 def config_of_mcunet(arch: Arch) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def of_netaug(folder: Path, name: str, *, is_augmented: bool) -> Pair:
         module.set_active("min")
     randomised(module)
     torch.save({"state_dict": module.state_dict()}, folder / "checkpoint.pt")
-    imported = import_netaug(folder / "checkpoint.pt")
+    imported = import_netaug(str(folder / "checkpoint.pt"))
     if is_augmented:
         with torch.no_grad():
             module(torch.zeros(1, 3, side, side))  # sets the sizes that are exported

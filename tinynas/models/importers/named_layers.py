@@ -59,10 +59,15 @@ def weights_named(state: Mapping[str, Tensor], names: Sequence[LayerName], sourc
     return named
 
 
-def check_no_others(state: Mapping[str, Tensor], names: Sequence[LayerName], source: Path) -> None:
-    """Raise FileError if a state dict has tensors that belong to none of the layers; biases may be there or not."""
+def tensors_beside(state: Mapping[str, Tensor], names: Sequence[LayerName]) -> list[str]:
+    """Return the names of the tensors that belong to none of the layers; biases may be there or not."""
     known = {*tensor_names(names), *[f"{layer}.bias" for layer, _ in names]}
-    others = [name for name in state if name not in known and not name.endswith(_COUNTER)]
+    return [name for name in state if name not in known and not name.endswith(_COUNTER)]
+
+
+def check_no_others(state: Mapping[str, Tensor], names: Sequence[LayerName], source: Path) -> None:
+    """Raise FileError if a state dict has tensors that belong to none of the layers."""
+    others = tensors_beside(state, names)
     if others:
         raise FileError(
             f"{source} has {len(others)} tensors ({_first(others)}) that belong to no layer of this network; name the "

@@ -4,14 +4,17 @@ A file has the weights of such a network, or of the augmented network that was t
 the first channels of every layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ...arch.arch import Arch
 from ...arch.zoo import load_arch
-from ...utils.errors import FileError
+from ...utils.errors import FileError, unknown
+from ...utils.sizes import Size
 from ..foreign_weights import read_weights, with_names_of
 from .foreign_network import ForeignNetwork, Preprocessing
 from .layers import ForeignLayer
@@ -22,6 +25,7 @@ from .named_layers import (
     layers_named,
     leading_parts,
     tensor_names,
+    tensors_beside,
     weight_shapes,
 )
 
@@ -42,33 +46,47 @@ _BLOCK: BlockNames = {
 _SAME = 0.1  # largest difference of two factors of widths that are equal but for rounding, relative to them
 
 
-def import_netaug(file: Path, *, resolution: int | None = None) -> ForeignNetwork:
-    """Return one of the networks that NetAug's authors publish: whichever the weights are of.
+def import_netaug(name: str, file: Path | None = None, *, resolution: Size | None = None) -> ForeignNetwork:
+    """Return one of the networks that NetAug's authors publish.
 
     Args:
-        file: A checkpoint of their code, of the network (`target.pt`) or of the augmented one (`best.pt`).
+        name: One of NETWORKS. Without a file, the path of the checkpoint: of whichever network it is.
+        file: A checkpoint of the authors' code, of the network (`target.pt`) or of the augmented one (`best.pt`).
         resolution: Size of its images in pixels; None: that which the authors trained with.
 
     Raises:
-        FileError: The file is missing or corrupt, or has the weights of none of these networks.
+        InputError: The network is none of theirs.
+        FileError: The file is missing or corrupt, or has the weights of another network.
     """
-    state = read_weights(file)
-    for name in NETWORKS:
-        arch = load_arch(name)
-        names = layers_of(arch)
-        expected = tensor_names(names)
-        named = with_names_of(expected, state)
-        if not set(expected) <= named.keys():
-            continue
-        layers = layers_named(named, names, _EPS)
-        arch = arch.fitted_to(in_channels=layers[0].weight.shape[1], classes=len(layers[-1].weight))
-        if _is_within(arch, layers):
-            arch = replace(arch, resolution=resolution or arch.resolution)
-            return ForeignNetwork(arch=arch, layers=leading_parts(layers, arch), preprocessing=Preprocessing())
+    candidates: Sequence[str] = NETWORKS
+    if file is not None:
+        if name not in NETWORKS:
+            raise unknown("network of NetAug's code", name, NETWORKS)
+        candidates = [name]
+    checkpoint = file or Path(name).expanduser()
+    state = read_weights(checkpoint)
+    for candidate in candidates:
+        network = _network_in(state, load_arch(candidate))
+        if network is not None:
+            return replace(network, arch=replace(network.arch, resolution=resolution or network.arch.resolution))
     raise FileError(
-        f"{file} has the weights of none of the networks of NetAug's code that can be imported: {', '.join(NETWORKS)}; "
-        "save the state_dict() of one of them, or of the augmented network around it"
+        f"{checkpoint} has the weights neither of {' nor of '.join(candidates)} in NetAug's code, nor of an augmented "
+        "network around it; save the state_dict() of one in it"
     )
+
+
+def _network_in(state: Mapping[str, Tensor], arch: Arch) -> ForeignNetwork | None:
+    """Return the network of an arch with the weights of a checkpoint; None if the checkpoint is of another network."""
+    names = layers_of(arch)
+    expected = tensor_names(names)
+    named = with_names_of(expected, state)
+    if not set(expected) <= named.keys() or tensors_beside(named, names):
+        return None
+    layers = layers_named(named, names, _EPS)
+    arch = arch.fitted_to(in_channels=layers[0].weight.shape[1], classes=len(layers[-1].weight))
+    if not _is_within(arch, layers):
+        return None
+    return ForeignNetwork(arch=arch, layers=leading_parts(layers, arch), preprocessing=Preprocessing())
 
 
 def layers_of(arch: Arch) -> list[LayerName]:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ...utils.errors import FileError, InputError, errors_in
+from ...utils.sizes import Size
 from ..foreign_weights import read_weights, with_names_of
 from .foreign_network import ForeignNetwork, Preprocessing
 from .net_config import current_names, network_of_config, read_config
@@ -19,16 +20,16 @@ RESOLUTION = 224  # pixels, where nothing says another one
 _SUPERNET_MARK = ".bn.bn."  # in names of tensors: only layers of supernets hold their norm in another one
 
 
-def import_ofa(file: Path, subnet: Path | None = None, *, resolution: int | None = None) -> ForeignNetwork:
+def import_ofa(name: str, file: Path | None = None, *, resolution: Size | None = None) -> ForeignNetwork:
     """Return a subnet of a supernet of ofa, or a network that ofa has extracted.
 
     The batch norm statistics of a subnet are the supernet's, as in the subnet that ofa extracts: re-estimate them.
 
     Args:
-        file: The weights of the supernet or of the network.
-        subnet: A JSON or YAML file of what describes the network. Of a supernet's subnet: its choices `ks`, `e` and
-            `d`, numbers or lists as in ofa, and optionally `r` or `image_size`; None: the largest subnet. Of an
-            extracted network: its config; None: the file `net.config` beside the weights.
+        name: Path of the weights of the supernet or of the extracted network.
+        file: A JSON or YAML file that describes the network. Of a supernet's subnet: its choices `ks`, `e` and `d`,
+            numbers or lists as in ofa, and optionally `r` or `image_size`; None: the largest subnet. Of an extracted
+            network: its config; None: the file `net.config` beside the weights.
         resolution: Size of its images in pixels; None: that of the choices or of the file `run.config` beside the
             config, else 224.
 
@@ -36,19 +37,15 @@ def import_ofa(file: Path, subnet: Path | None = None, *, resolution: int | None
         InputError: The network has a part that tinynas does not have, or the supernet does not have the subnet.
         FileError: A file is missing or corrupt, or the files are of different networks.
     """
-    tensors = read_weights(file)
+    weights = Path(name).expanduser()
+    tensors = read_weights(weights)
+    _refuse_others(tensors, weights)
     state = with_names_of(["first_conv.conv.weight"], current_names(tensors))
-    _refuse_others(tensors, file)
-    is_supernet = any(_SUPERNET_MARK in name for name in tensors)
-    if subnet is None and not is_supernet:
-        subnet = file.parent / "net.config"
-        if not subnet.exists():
-            raise FileError(
-                f"{file} has the weights of a network without its config; name the file that ofa writes beside it, "
-                f"ofa:{file}:net.config"
-            )
-    config = read_config(subnet) if subnet else {}
-    source = subnet or file
+    is_supernet = any(_SUPERNET_MARK in tensor for tensor in tensors)
+    if file is None and not is_supernet:
+        file = _config_beside(weights)
+    config = read_config(file) if file else {}
+    source = file or weights
     if is_supernet:
         with errors_in(str(source)):
             resolution = resolution or _resolution_in(config)
@@ -62,7 +59,7 @@ def import_ofa(file: Path, subnet: Path | None = None, *, resolution: int | None
         resolution=resolution or RESOLUTION,
         preprocessing=Preprocessing(),
         config_file=source,
-        weights_file=file,
+        weights_file=weights,
         is_supernet=is_supernet,
     )
 
@@ -80,6 +77,17 @@ def _refuse_others(tensors: Mapping[str, Tensor], file: Path) -> None:
                 f"{file} is a supernet of several widths, of which no subnet can be imported; import one that mcunet "
                 "has extracted, with its config"
             )
+
+
+def _config_beside(weights: Path) -> Path:
+    """Return the file of a network's config, beside its weights. Raises FileError without it."""
+    config = weights.parent / "net.config"
+    if not config.exists():
+        raise FileError(
+            f"{weights} has the weights of a network without its config; name the config that ofa writes, "
+            f"ofa:{weights}:net.config"
+        )
+    return config
 
 
 def _check_is_config(config: Mapping[str, Any], source: Path) -> None:

@@ -123,6 +123,7 @@ def networks_of_netaug() -> dict[str, Callable[[Path], Pair]]:
 @torch.no_grad()
 def compare(build: Callable[[Path], Pair]) -> dict:
     """Build, save and import a network; compare logits, MACs and parameters."""
+    torch.manual_seed(0)
     with TemporaryDirectory() as folder:
         pair = build(Path(folder))
     arch, network = pair.imported.arch, pair.imported.to_network()

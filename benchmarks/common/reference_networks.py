@@ -56,7 +56,6 @@ def of_timm(folder: Path, name: str) -> Pair:
     """Return a network of timm; the branches of MobileOne are a single convolution."""
     import timm
 
-    torch.manual_seed(0)
     module = randomised(timm.create_model(name))
     torch.save(module.state_dict(), folder / "weights.pth")
     return Pair(fold_branches(module), import_timm(name, folder / "weights.pth"))
@@ -89,7 +88,6 @@ def network_of_ofa(folder: Path, network: Callable[..., Any], **settings: Any) -
 
 
 def _with_config_of_ofa(folder: Path, module: Any) -> Pair:
-    torch.manual_seed(0)
     randomised(module)
     torch.save({"state_dict": module.state_dict()}, folder / "init")
     (folder / "net.config").write_text(json.dumps(module.config))
@@ -99,7 +97,6 @@ def _with_config_of_ofa(folder: Path, module: Any) -> Pair:
 
 def network_of_mcunet(folder: Path, module: Any, resolution: int) -> Pair:
     """Return a network of mcunet, imported from its config and its weights."""
-    torch.manual_seed(0)
     randomised(module)
     torch.save({"state_dict": module.state_dict()}, folder / "network.pth")
     (folder / "network.json").write_text(json.dumps({**module.config, "resolution": resolution}))
@@ -148,7 +145,6 @@ def of_netaug(folder: Path, name: str, *, is_augmented: bool) -> Pair:
     import setup as authors
 
     own_name, widths = NETAUG_NETWORKS[name]
-    torch.manual_seed(0)
     module = authors.build_model(own_name)
     side = load_arch(name).resolution
     if is_augmented:

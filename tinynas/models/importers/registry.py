@@ -6,6 +6,9 @@ from typing import Protocol
 from ...utils.errors import InputError, unknown
 from ...utils.sizes import Size
 from .foreign_network import ForeignNetwork
+from .mcunet_networks import import_mcunet
+from .netaug_networks import import_netaug
+from .ofa_networks import import_ofa
 from .timm_networks import import_timm
 
 
@@ -16,7 +19,7 @@ class Importer(Protocol):
         """Return a network.
 
         Args:
-            name: Its name there.
+            name: Its name there, or a file.
             file: Its weights; None for those that the library has or downloads.
             resolution: Size of its images in pixels; None for its own.
         """
@@ -24,6 +27,9 @@ class Importer(Protocol):
 
 
 IMPORTERS: dict[str, Importer] = {
+    "mcunet": import_mcunet,
+    "netaug": import_netaug,
+    "ofa": import_ofa,
     "timm": import_timm,
 }
 
@@ -32,7 +38,7 @@ def read_source(source: str, *, resolution: Size | None = None) -> ForeignNetwor
     """Return another library's network.
 
     Args:
-        source: "KIND:NAME" or "KIND:NAME:FILE", with a KIND of IMPORTERS; FILE has the weights.
+        source: "KIND:NAME" or "KIND:NAME:FILE", with a KIND of IMPORTERS, whose functions say what NAME and FILE are.
         resolution: Size of its images in pixels; None for its own.
 
     Raises:
@@ -49,5 +55,12 @@ def read_source(source: str, *, resolution: Size | None = None) -> ForeignNetwor
 
 
 def name_of_source(source: str) -> str:
-    """Return the name of a source's network: "timm:mobilenetv2_035:weights.pth" is that of "mobilenetv2_035"."""
-    return source.split(":")[1] if ":" in source else source
+    """Return the name of a source's network: that in the source, or of the file there without its ending.
+
+    Example:
+        >>> name_of_source("timm:mobilenetv2_035:weights.pth")
+        'mobilenetv2_035'
+    """
+    name = source.split(":")[1] if ":" in source else source
+    path = Path(name).expanduser()
+    return path.stem if path.is_file() else name

@@ -17,7 +17,9 @@ def import_model(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="timm:NAME[:FILE], a network of timm; its weights are those of FILE, otherwise timm downloads them.",
+            help="timm:NAME[:FILE], a network of timm, with the weights of FILE or those that timm downloads; "
+            "netaug:FILE, a checkpoint of NetAug's authors; mcunet:FILE, a network of mcunet; ofa:FILE[:SUBNET], a "
+            "subnet of a supernet of once-for-all, or a network that it has extracted.",
         ),
     ],
     out: Annotated[
@@ -55,10 +57,11 @@ def import_model(
     for name, title in (("macs", "MACs (FLOPs)"), ("params", "params"), ("peak_sram", "peak SRAM"), ("flash", "flash")):
         rows.append({"": title, "one image, int8": describe(name, counted.named()[name])})
     screen.table(
-        f"{source.split(':')[1]} at {format_size(pair(model.arch.resolution))}, {len(model.classes)} classes", rows
+        f"{model.path.parent.name} at {format_size(pair(model.arch.resolution))}, {len(model.classes)} classes", rows
     )
     if model.is_checked:
         screen.note("checked: for random images the outputs are those of the original, but for rounding")
     screen.note(f"model: {model.path}")
+    screen.next_command("retrain", "--from", model.path.parent, "--data", "imagefolder:PATH")
     document = {"source": source, "model": str(model.path), "resolution": model.arch.resolution}
     screen.document(document | {"classes": list(model.classes)} | counted.to_dict())

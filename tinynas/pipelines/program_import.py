@@ -19,7 +19,8 @@ def import_model(
     """Import another library's network with its weights, as `tinynas import` does.
 
     Args:
-        source: "timm:NAME", whose weights timm downloads, or "timm:NAME:FILE" with the file of the weights.
+        source: "timm:NAME", whose weights timm downloads, "timm:NAME:FILE" with the file of the weights,
+            "netaug:FILE", "mcunet:FILE", or "ofa:FILE:SUBNET" with a file of choices.
         out: Folder to write the model to; by default imported/NAME.
         resolution: Size of its images in pixels; by default its own.
         classes: Text file with the name of a class in every line; by default the names of ImageNet's classes if there

@@ -13,6 +13,7 @@ SCRIPTS = (
     "detect",
     "ssdlite",
     "fronts",
+    "imports",
     "load",
     "methods",
     "netaug",

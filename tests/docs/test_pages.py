@@ -11,7 +11,7 @@ LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 REPOSITORY_PATH = re.compile(r"(?:tinynas|cli|tests|benchmarks|examples|docs|search_spaces|recipes|\.ci)/[\w./-]*")
 NAMES_IN_FILE = re.compile(r"`([\w/]+\.py)` \(((?:`\w+`(?:, )?)+)\)")  # `tinynas/arch/cost.py` (`cost`)
 FLAGS_OF_OTHERS = {"--nproc-per-node", "--strict", "--all-files", "--hook-stage", "--against", "--help", "--no-deps"}
-FLAGS_OF_OTHERS |= {"--photos", "--runner"}  # of benchmarks
+FLAGS_OF_OTHERS |= {"--photos", "--runner", "--netaug-code"}  # of benchmarks
 
 
 def test_readme_fits_its_length():

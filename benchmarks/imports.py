@@ -6,7 +6,7 @@ MACs are compared with fvcore's count of the original, parameters with the numbe
 ofa and mcunet (pip install timm ofa mcunet); --netaug-code is the folder `netaug` of github.com/mit-han-lab/tinyml,
 without which the networks of NetAug's code are left out.
 
-Takes about 4 minutes on one core. Writes the table `imports` of docs/results/import.md.
+Takes about 6 minutes on one core. Writes the table `imports` of docs/results/import.md.
 """
 
 import re

@@ -45,7 +45,7 @@ def modules_imported_by(path):
             assert module.split(".")[0] not in ("tinynas", "cli"), f"{path} imports {module} by its full name"
             continue
         assert level <= len(path.parts), f"{path} leaves the package"
-        base = (PACKAGE / path).parents[level - 1]
+        base = PACKAGE / path.parents[level - 1]
         target = base.joinpath(*module.split(".")) if module else base
         if target.is_dir():
             yield from ((target / f"{name}.py").relative_to(PACKAGE) for name in names)

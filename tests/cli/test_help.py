@@ -12,7 +12,19 @@ from tinynas.experiment.search_settings import SearchSettings
 from tinynas.utils import settings
 from tinynas.utils.machine import LOADERS_VARIABLE, loader_workers
 
-COMMANDS = ["search", "retrain", "compare", "eval", "export", "cost", "spaces", "layers", "fit-latency", "quickstart"]
+COMMANDS = [
+    "search",
+    "retrain",
+    "compare",
+    "report",
+    "eval",
+    "export",
+    "cost",
+    "spaces",
+    "layers",
+    "fit-latency",
+    "quickstart",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

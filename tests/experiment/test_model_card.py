@@ -114,7 +114,7 @@ def test_card_has_metadata_of_the_hub(folder, metrics):
 
 def test_card_of_a_detector_has_its_task_and_figures(folder, metrics, detectors):
     config = replace(RetrainConfig.for_task("detect"), data=DATA)
-    retraining = folder.run.retraining("boxes")
+    retraining = RunFolder(folder.run).retraining("boxes")
     identity = DataIdentity(CLASSES, {"test": SplitIdentity(50, "c" * 64)})
     save_retraining(RetrainPlan(folder=retraining.path, arch=detectors.min(), config=config), identity)
     figures = DetectionFigures(ap75=10.0, ar=30.0, voc_ap50=41.0, voc_ap50_11_points=42.0)
@@ -155,7 +155,7 @@ def test_readme_of_others_is_left_alone(tmp_path, metrics, folder):
 
 
 def test_damaged_front_costs_no_card(folder, metrics):
-    folder.run.front.write_text("{")
+    RunFolder(folder.run).front.write_text("{")
     assert "# doors" in model_card(folder, metrics)
 
 

@@ -7,10 +7,12 @@ from tinynas.experiment.report.formats import cost_label, number
 @pytest.mark.parametrize(
     ("values", "log", "expected"),
     [
-        ([0, 10], False, [0, 2, 4, 6, 8, 10]),
-        ([50_000, 300_000], True, [50_000, 100_000, 200_000]),
-        ([1_000, 10_000_000], True, [1e3, 1e4, 1e5, 1e6, 1e7]),
-        ([60_000, 70_000], True, [55_000, 60_000, 65_000, 70_000, 75_000, 80_000]),
+        ([0, 10], None, [0, 2, 4, 6, 8, 10]),
+        ([50_000, 300_000], 10, [50_000, 100_000, 200_000]),
+        ([1_000, 10_000_000], 10, [1e3, 1e4, 1e5, 1e6, 1e7]),
+        ([60_000, 70_000], 10, [55_000, 60_000, 65_000, 70_000, 75_000, 80_000]),
+        ([5_800, 20_000], 2, [5 * 1024, 10 * 1024, 15 * 1024, 20 * 1024]),
+        ([5_000, 70_000], 2, [8_192, 16_384, 32_768, 65_536]),
     ],
 )
 def test_axis_has_a_few_round_ticks(values, log, expected):
@@ -20,7 +22,7 @@ def test_axis_has_a_few_round_ticks(values, log, expected):
 def test_axis_of_one_value_has_a_range():
     assert Axis.around([5, 5], "", number).fraction(5) == pytest.approx(0.5)
     assert 0 < Axis.around([0], "", number).fraction(0) < 1
-    assert Axis.around([7e4], "", cost_label("macs"), log=True).fraction(7e4) == pytest.approx(0.5)
+    assert Axis.around([7e4], "", cost_label("macs"), log=10).fraction(7e4) == pytest.approx(0.5)
 
 
 def test_chart_places_points_limits_and_steps():

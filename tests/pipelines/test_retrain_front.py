@@ -162,7 +162,7 @@ def test_retraining_that_diverges_leaves_the_others(searched, monkeypatch):
 
     from tinynas.pipelines.retrain import retrain as carry_out
 
-    monkeypatch.setattr("tinynas.pipelines.retrain_front.retrain", diverge)
+    monkeypatch.setattr("tinynas.pipelines.retrain_front.train_network", diverge)
     report = Quiet()
     with pytest.raises(TrainingError, match="1 retraining of 2 did not finish"):
         retrain_front(plans, report=report)

@@ -48,7 +48,8 @@ def test_search_retrain_and_compare_agree_on_one_run(watched, plan):
         watched.test.looked.clear()
         vars(watched.test)["not_before"] = folder / "model.safetensors"
         metrics = retrain(retraining, report=Quiet()).to_dict()
-        assert len(watched.test.looked) == 1, "test images are looked at once, at the end"
+        looks = "the final model's accuracy, its errors, the pictures of its mistakes"
+        assert len(watched.test.looked) == 3, looks
         assert metrics == json.loads((folder / "metrics.json").read_text())
         assert metrics["macs"] == cost(best).macs
         assert metrics["netaug"] == netaug

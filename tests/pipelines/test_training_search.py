@@ -139,7 +139,7 @@ def test_front_is_of_networks_trained_to_their_end_as_retrain_trains_them(traine
 def test_run_has_no_supernet_and_no_settings_of_one(trained):
     names = {path.name for path in trained.path.iterdir() if not path.name.startswith(".")}
     written = {"config.yaml", "data.json", "space.yaml", "search.yaml", "study.journal", "best.yaml"}
-    assert names == written | {"evaluations.json", "front.json", "front.png"}
+    assert names == written | {"evaluations.json", "front.json", "front.png", "report.html"}
     config = yaml.safe_load(trained.config.read_text())
     assert set(config) == set(asdict(SupernetConfig())) - set(OF_SUPERNET)
     of_group = {declared.path for declared in settings_of(SupernetConfig) if declared.info.group == "Supernet"}

@@ -41,7 +41,7 @@ def load_arch(name: str | Path) -> Arch:
 
     Args:
         name: A shipped network, such as "mcunet-in3" (`tinynas spaces` lists them), or the path of a YAML file, such as
-            the `best.yaml` of a search.
+            the `best.yaml` of a search or the `config.yaml` of a retraining.
 
     Returns:
         The architecture.
@@ -60,7 +60,13 @@ def load_arch(name: str | Path) -> Arch:
 
 
 def _read_arch(plain: object) -> Arch:
-    """Return the architecture of plain data. Raises InputError, which names what to do with a search space."""
+    """Return the architecture of plain data, or of the settings of a retraining, which have it under `arch`.
+
+    Raises:
+        InputError: It is none; the message names what to do with a search space.
+    """
+    if isinstance(plain, Mapping) and "arch" in plain:
+        plain = plain["arch"]
     stages = plain.get("stages") if isinstance(plain, Mapping) else None
     if isinstance(stages, list) and stages and isinstance(stages[0], Mapping):
         raise InputError(

@@ -17,26 +17,25 @@ from ..experiment.evaluation_report import ErrorReport
 from ..models.network import Network
 from ..tasks.cache_batch import images_in_cache
 from ..tasks.metrics import confusion
-from .evaluation_plots import count_rows, detection_errors
+from ..tasks.registry import TASKS
+from .detection_errors import count_rows, detection_errors
 from .shown_boxes import seen_images
-from .trained_model import TrainedNetwork
 
 _MISTAKES = 12
 
 
-def analyse_errors(model: TrainedNetwork, data: Data) -> ErrorAnalysis:
-    """Return what a model gets wrong on the test split.
+def analyse_errors(net: Network, data: Data) -> ErrorAnalysis:
+    """Return what a network gets wrong on the test split.
 
     Args:
-        model: The model, on the device that it is to run on.
+        net: The network, on the device that it is to run on.
         data: A data set of its classes.
 
     Returns:
         The confusion matrix; of a classifier also its calibration, and the mistakes of which it is most confident.
     """
-    if model.task.predicts_boxes:
-        return ErrorAnalysis(errors=detection_errors(model, data)[1])
-    net = model.model.net
+    if TASKS[data.task].predicts_boxes:
+        return ErrorAnalysis(errors=detection_errors(net, data)[1])
     probabilities, labels = _probabilities(net, data)
     confidences, predicted = probabilities.max(1)
     is_right = predicted == labels

@@ -6,21 +6,13 @@ import torch
 
 from ..data.base import Data
 from ..experiment.evaluation_report import ErrorReport
-from ..models.model_file import SCORE_THRESHOLD
-from ..tasks.detection_errors import (
-    RECALLS,
-    best_threshold,
-    detection_confusion,
-    mean_iou,
-    precision_over_recall,
-)
-from ..tasks.matching import Integers, Matches, match
+from ..tasks.detection_errors import RECALLS, precision_over_recall
 from ..tasks.metrics import confusion
 from ..utils.io import write
+from .detection_errors import count_rows, detection_errors
 from .trained_model import TrainedModel
 
 CONFUSION, PRECISION_RECALL = "confusion.png", "precision-recall.png"
-BACKGROUND_CLASS = "background"
 
 
 def draw_errors(model: TrainedModel, data: Data, folder: Path) -> ErrorReport:
@@ -39,33 +31,10 @@ def draw_errors(model: TrainedModel, data: Data, folder: Path) -> ErrorReport:
         )
         write(folder / CONFUSION, confusion_plot(report, title="Test images by class and prediction"))
         return report
-    matches, report = detection_errors(model, data)
+    matches, report = detection_errors(model.main.net, data)
     title = f"Test objects at IoU 0.5 and scores above {report.threshold:.2f}"
     write(folder / CONFUSION, confusion_plot(report, title=title))
     curves = {data.classes[index]: curve.tolist() for index, curve in precision_over_recall(matches).items()}
     picture = precision_recall_plot(RECALLS.tolist(), curves, title="Precision over recall at IoU 0.5, as VOC's")
     write(folder / PRECISION_RECALL, picture)
     return report
-
-
-def detection_errors(model: TrainedModel, data: Data) -> tuple[Matches, ErrorReport]:
-    """Return the matches of a detector's boxes on the test split, and its errors."""
-    classes = len(data.classes)
-    predictions, truths = model.predictions(data, data.val)
-    best = best_threshold(match(predictions, truths, classes))
-    threshold = best.threshold if best else SCORE_THRESHOLD
-    predictions, truths = model.predictions(data, data.test)
-    matches = match(predictions, truths, classes)
-    report = ErrorReport(
-        classes=(*data.classes, BACKGROUND_CLASS),
-        confusion=count_rows(detection_confusion(matches, predictions, truths, threshold)),
-        threshold=threshold,
-        f1=best.f1 if best else 0.0,
-        mean_iou=mean_iou(matches, threshold),
-    )
-    return matches, report
-
-
-def count_rows(counts: Integers) -> tuple[tuple[int, ...], ...]:
-    """Return the rows of a matrix of counts."""
-    return tuple(tuple(row) for row in counts.tolist())

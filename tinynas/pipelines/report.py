@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from ..experiment.report.page import write_report
 from ..experiment.reporter import ProgressReporter
 from ..experiment.run_folder import RunFolder
 from ..utils.errors import TinyNASError
@@ -15,6 +14,8 @@ def update_report(run: Path, report: ProgressReporter) -> None:
         run: The run's folder.
         report: Receives messages.
     """
+    from ..experiment.report.page import write_report  # imports matplotlib, which trainings begin without
+
     out = RunFolder(run).report
     try:
         write_report([run], out)

@@ -24,7 +24,6 @@ from .error_analysis import analyse_errors
 from .folder_locks import retraining_lock
 from .report import update_report_with
 from .retraining import Retraining, prepare_retraining
-from .trained_model import TrainedNetwork
 
 
 def retrain(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetrics | None:
@@ -80,7 +79,7 @@ def train_network(plan: RetrainPlan, *, report: ProgressReporter) -> RetrainMetr
         if training.task.predicts_boxes:
             write(folder.picture, detection_picture(model, training.data))
         write_card(folder.card, model_card(folder, metrics))
-        analysis = analyse_errors(TrainedNetwork(folder.model, model), training.data)
+        analysis = analyse_errors(model.net, training.data)
         write_json(folder.errors, analysis.to_dict())
         write_json(folder.metrics, metrics.to_dict())
         conclude_retraining(trackers, folder, metrics)

@@ -148,7 +148,8 @@ def retrain_front(plans: Sequence[RetrainPlan], *, workers: int = 1, report: Pro
             f"{counted(len(left), 'retraining')} of {len(plans)} did not finish ({', '.join(left)}); run the command "
             "again to continue them; delete the folders of those that diverge, and choose other settings"
         )
-    update_report_with(plans[0].folder, report)
+    if unfinished:
+        update_report_with(plans[0].folder, report)
 
 
 def _carry_out(

@@ -14,7 +14,9 @@ WIDTH, HEIGHT = 380, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 44  # margins of the axes
 COLOURS = 8  # in the style sheet; further series repeat them
 _TICKS = 6  # at most on an axis
-_NARROW = 3.0  # times its lowest value that a log axis ends at, below which its ticks are evenly spaced
+# Times its lowest value that a log axis ends at, below which its ticks are evenly spaced.
+_NARROW = {2: 8.0, 10: 3.0}
+_KIB = 1024
 _PAD = 0.05  # of the range, on both sides
 
 
@@ -34,23 +36,33 @@ class Axis:
         low: Value at its beginning.
         high: Value at its end.
         label: Returns the label of a value.
-        log: Whether it is logarithmic.
+        log: Base of the ticks of a logarithmic axis, 2 for bytes or 10; None if it is linear.
+        whole: Whether only whole numbers have ticks.
     """
 
     title: str
     low: float
     high: float
     label: Callable[[float], str]
-    log: bool = False
+    log: int | None = None
+    whole: bool = False
 
     @classmethod
-    def around(cls, values: Sequence[float], title: str, label: Callable[[float], str], *, log: bool = False) -> "Axis":
+    def around(
+        cls,
+        values: Sequence[float],
+        title: str,
+        label: Callable[[float], str],
+        *,
+        log: int | None = None,
+        whole: bool = False,
+    ) -> "Axis":
         """Return the axis on which all values, at least one, have some space around them."""
         low, high = min(values), max(values)
         if log:
-            return cls(title=title, low=low / 1.15, high=high * 1.15, label=label, log=True)
+            return cls(title=title, low=low / 1.15, high=high * 1.15, label=label, log=log)
         pad = _PAD * (high - low) or _PAD * abs(high) or 1.0
-        return cls(title=title, low=low - pad, high=high + pad, label=label)
+        return cls(title=title, low=low - pad, high=high + pad, label=label, whole=whole)
 
     def fraction(self, value: float) -> float:
         """Return where a value lies on the axis, 0 to 1."""
@@ -60,14 +72,18 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Return the values that have a tick."""
-        if self.log and self.high / self.low > _NARROW:
-            values = LogLocator(subs=(1, 2, 5)).tick_values(self.low, self.high)
-            inside = [float(value) for value in values if self.low <= value <= self.high]
+        if self.log and self.high / self.low > _NARROW[self.log]:
+            steps = (1, 2, 5) if self.log == 10 else (1,)
+            inside = self._inside(LogLocator(base=self.log, subs=steps).tick_values(self.low, self.high))
             if len(inside) <= _TICKS:
                 return inside
-            values = LogLocator(numticks=_TICKS).tick_values(self.low, self.high)
-        else:
-            values = MaxNLocator(_TICKS, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
+            return self._inside(LogLocator(base=self.log, numticks=_TICKS).tick_values(self.low, self.high))
+        unit = _KIB if self.log == 2 and self.low >= _KIB else 1
+        locator = MaxNLocator(_TICKS, steps=[1, 2, 5, 10], integer=self.whole)
+        return self._inside([unit * value for value in locator.tick_values(self.low / unit, self.high / unit)])
+
+    def _inside(self, values: Sequence[float]) -> list[float]:
+        """Return the values that lie on the axis."""
         return [float(value) for value in values if self.low <= value <= self.high]
 
 

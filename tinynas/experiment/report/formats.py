@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ...arch.cost import Cost, describe
+from ...arch.cost import BYTES, Cost, describe
 from ...arch.cost_names import cost_title
 from ..metric_names import format_metric
 
@@ -18,6 +18,11 @@ def number(value: float) -> str:
 def cost_label(name: str) -> Callable[[float], str]:
     """Return what writes the values of a cost."""
     return partial(describe, name)
+
+
+def log_base(name: str) -> int:
+    """Return the base of the ticks of a cost on a logarithmic axis."""
+    return 2 if name in BYTES else 10
 
 
 def cost_rows(cost: Cost, units: Mapping[str, str]) -> list[tuple[str, str]]:

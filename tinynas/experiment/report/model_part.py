@@ -45,8 +45,7 @@ def model_sections(folder: RetrainFolder, prefix: str) -> list[Section]:
         blocks += _exported(export)
     for exits in folder.early_exits():
         blocks += _early_exits(exits)
-    accuracy = accuracy_text(metrics.metric, metrics.accuracy)
-    text = f"{accuracy} on the test split of {metrics.data}."
+    text = f"Test split of {metrics.data}: {accuracy_text(metrics.metric, metrics.accuracy)}."
     if metrics.chance is not None:
         text += f" Chance level: {metrics.chance.accuracy:.2f}%, the largest class, {metrics.chance.largest_class}."
     title = f"Retrained network: {folder.name}"
@@ -64,15 +63,16 @@ def _classes(metrics: RetrainMetrics) -> Table:
 
 
 def _errors(analysis: ErrorAnalysis) -> list[Block]:
-    blocks: list[Block] = [_confusion(analysis.errors)]
+    blocks: list[Block] = []
+    if analysis.calibration is not None:
+        blocks.append(Drawing(chart=_calibration(analysis.calibration)))
+    blocks.append(_confusion(analysis.errors))
     if analysis.mistakes:
         pictures = []
         for mistake in analysis.mistakes:
             caption = f"{mistake.truth}, taken for {mistake.predicted} ({100 * mistake.confidence:.1f}%)"
             pictures.append(Picture(source=mistake.picture, caption=caption, pixels=True))
         blocks.append(Pictures(title="The most confident mistakes on test images", pictures=pictures))
-    if analysis.calibration is not None:
-        blocks.append(Drawing(chart=_calibration(analysis.calibration)))
     return blocks
 
 

@@ -16,7 +16,7 @@ from ..retrain_folder import RetrainFolder
 from ..run_folder import RunFolder
 from .blocks import Block, Drawing, Section, Table
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, Chart, Mark, Series
-from .formats import accuracy_text, cost_label, number
+from .formats import accuracy_text, cost_label, log_base, number
 from .model_part import model_sections
 from .reproduce_part import reproduce_section
 from .search_part import search_sections
@@ -83,20 +83,19 @@ def _name(run: RunFolder) -> str:
 
 def _run_sections(run: RunFolder, prefix: str) -> list[Section]:
     """Return everything of one run."""
-    finished = [folder for folder in run.retrainings() if folder.metrics.exists()]
-    finished.sort(key=RetrainFolder.finished_at)
-    sections = [_overview(run, finished, prefix)]
+    networks = finished_networks(run)
+    in_detail = _most_accurate(networks)
+    sections = [_overview(run, networks, prefix)]
     sections += search_sections(run, prefix)
     sections += training_sections(run, prefix)
-    for folder in _shown_in_detail(run):
+    for folder in in_detail:
         sections += model_sections(folder, prefix)
-    sections.append(reproduce_section(run, finished, prefix))
+    sections.append(reproduce_section(run, in_detail, prefix))
     return sections
 
 
-def _shown_in_detail(run: RunFolder) -> list[RetrainFolder]:
-    """Return the most accurate retrained networks, of several seeds the first one, in the order of comparisons."""
-    networks = finished_networks(run)
+def _most_accurate(networks: Sequence[FinishedNetwork]) -> list[RetrainFolder]:
+    """Return the folders of the most accurate networks, of several seeds that of the first, in their order."""
     shown = sorted(networks, key=_mean_accuracy, reverse=True)[:_MOST_IN_DETAIL]
     return [network.folder for network in networks if network in shown]
 
@@ -105,7 +104,7 @@ def _mean_accuracy(network: FinishedNetwork) -> float:
     return network.accuracy
 
 
-def _overview(run: RunFolder, finished: Sequence[RetrainFolder], prefix: str) -> Section:
+def _overview(run: RunFolder, networks: Sequence[FinishedNetwork], prefix: str) -> Section:
     """Return the most important figures of a run."""
     rows = []
     if run.front.exists():
@@ -120,11 +119,18 @@ def _overview(run: RunFolder, finished: Sequence[RetrainFolder], prefix: str) ->
             ["best on search-val", accuracy_text(result.metric, best.accuracy)],
             ["its MACs and parameters", f"{format_count(best.cost.macs)}, {format_count(best.cost.params)}"],
         ]
-    for folder in finished:
-        metrics = folder.read_metrics()
-        text = f"{accuracy_text(metrics.metric, metrics.accuracy)} on the test split"
-        rows.append([f"retrained: {folder.name}", text])
+    if networks:
+        best_retrained = max(networks, key=_mean_accuracy)
+        rows += [
+            ["networks retrained", str(len(networks))],
+            ["best on the test split", _retrained_text(best_retrained)],
+        ]
     return Section(title=f"Run {_name(run)}", id=f"{prefix}run", blocks=[Table(rows=rows)], level=1)
+
+
+def _retrained_text(network: FinishedNetwork) -> str:
+    text = f"{accuracy_text(network.metric, network.accuracy)}, {network.name}"
+    return text if network.deviation is None else f"{text}, mean of {len(network.accuracies)} seeds"
 
 
 def _comparison_section(runs: Sequence[RunFolder]) -> Section:
@@ -158,7 +164,7 @@ def _comparison_chart(comparison: Comparison) -> Block:
     title = cost_title(cost, comparison.units)
     chart = Chart(
         title=f"Accuracy over {title}",
-        x=Axis.around([mark.x for mark in values], title, cost_label(cost), log=True),
+        x=Axis.around([mark.x for mark in values], title, cost_label(cost), log=log_base(cost)),
         y=Axis.around([mark.y for mark in values], axis_label([item.metric for item in comparison.series]), number),
         series=series,
     )

@@ -24,8 +24,8 @@ _PACKAGES = ("tinynas", "torch", "torchvision", "optuna", "numpy")
 _WORDS = {"macs": "flops"}  # of options that are not called as the cost
 
 
-def reproduce_section(run: RunFolder, finished: Sequence[RetrainFolder], prefix: str) -> Section:
-    """Return how a run and its finished retrainings can be repeated.
+def reproduce_section(run: RunFolder, retrainings: Sequence[RetrainFolder], prefix: str) -> Section:
+    """Return how a run and some of its finished retrainings can be repeated.
 
     Raises:
         FileError: A file of the run is damaged.
@@ -36,11 +36,14 @@ def reproduce_section(run: RunFolder, finished: Sequence[RetrainFolder], prefix:
         settings.append(Code(title=str(run.config), text=read_text(run.config), folded=True))
         settings.append(Code(title=str(run.search), text=read_text(run.search), folded=True))
         settings.append(Code(title=str(run.space), text=read_text(run.space), folded=True))
-    for folder in finished:
-        if folder.config.exists():
-            commands.append(retrain_command(run, folder))
-            settings.append(Code(title=str(folder.config), text=read_text(folder.config), folded=True))
-    blocks: list[Block] = [Code(title="Commands", text="\n".join(commands)), *_data_tables(run, finished), _versions()]
+    for folder in retrainings:
+        commands.append(retrain_command(run, folder))
+        settings.append(Code(title=str(folder.config), text=read_text(folder.config), folded=True))
+    blocks: list[Block] = [
+        Code(title="Commands", text="\n".join(commands)),
+        *_data_tables(run, retrainings),
+        _versions(),
+    ]
     text = "The commands repeat what the run holds, in a new folder. Settings that they do not name are in the files."
     return Section(title="How to reproduce", id=f"{prefix}reproduce", text=text, blocks=[*blocks, *settings])
 
@@ -91,16 +94,16 @@ def limit_options(budget: Budget) -> list[str]:
 
 def retrain_command(run: RunFolder, folder: RetrainFolder) -> str:
     """Return a command that repeats a retraining in a new folder."""
-    words = ["tinynas", "retrain", str(run.path), "--config", str(folder.config), "--name", f"{folder.name}-again"]
+    source = folder.config
     if run.front.exists() and read_retraining(folder).arch == run.read_front().best_entry.arch:
-        return shlex.join(words)
-    words[2] = "NETWORK.yaml"
-    return f"{shlex.join(words)}  # NETWORK.yaml: what stands below `arch` in {folder.config}"
+        source = run.path
+    words = ["tinynas", "retrain", str(source), "--config", str(folder.config), "--name", f"{folder.name}-again"]
+    return shlex.join(words)
 
 
-def _data_tables(run: RunFolder, finished: Sequence[RetrainFolder]) -> list[Table]:
+def _data_tables(run: RunFolder, retrainings: Sequence[RetrainFolder]) -> list[Table]:
     """Return the numbers of images and the digests of the data sets of a run."""
-    files = [run.data, *[folder.data for folder in finished]]
+    files = [run.data, *[folder.data for folder in retrainings]]
     tables: dict[str, Table] = {}
     for path in files:
         if not path.exists():

@@ -14,7 +14,7 @@ from ..results import FrontEntry, SearchResult
 from ..run_folder import RunFolder
 from .blocks import Block, Cell, Choice, Code, Drawing, Panel, Section, Table
 from .chart import Axis, Chart, Mark, Series
-from .formats import accuracy_text, cost_label, cost_rows, number
+from .formats import accuracy_text, cost_label, cost_rows, log_base, number
 
 MIN_EVALUATIONS = 10  # from which the predictor is cross-validated
 
@@ -36,7 +36,7 @@ def search_sections(run: RunFolder, prefix: str) -> list[Section]:
         title="Pareto front",
         id=f"{prefix}front",
         text=f"{len(evaluated)} networks of the space {result.space} were evaluated on search-val of {result.data}"
-        f"{_weights(result)}; {len(result.front)} are on the front, within {result.budget.describe() or 'no limits'}. "
+        f"{_weights(result)}; limits: {result.budget.describe() or 'none'}. On the front: {len(result.front)}. "
         "Point at a network to see its costs; click on one of the front to see its layers.",
         blocks=[*_front_charts(result, evaluated, prefix), Choice(panels=panels, chosen=chosen)],
     )
@@ -57,32 +57,40 @@ def _panel_id(prefix: str, number_on_front: int) -> str:
 
 
 def _front_charts(result: SearchResult, evaluated: Sequence[FrontEntry], prefix: str) -> list[Drawing]:
-    """Return a chart of accuracy over each cost of the front."""
+    """Return a chart of accuracy over each cost of the front, and over each other one that has a limit."""
+    limits = result.budget.limits()
+    limits.pop("min_macs", None)
     charts = []
-    for cost in result.objectives:
-        on_front = pareto_front(result.front, _Position(cost)) if len(result.objectives) > 1 else result.front
+    for cost in dict.fromkeys([*result.objectives, *limits]):
         marks = []
-        for entry in on_front:
+        for entry in _drawn_front(result, cost):
             marks.append(_mark(result, entry, cost, select=_panel_id(prefix, result.front.index(entry))))
         others = [_mark(result, entry, cost) for entry in evaluated]
-        limit = result.budget.limits().get(cost)
+        limit = limits.get(cost)
         values = [mark.x for mark in others] + ([limit] if limit else [])
         title = cost_title(cost, result.units)
         charts.append(
             Drawing(
                 chart=Chart(
                     title=f"Accuracy on search-val over {title}",
-                    x=Axis.around(values, title, cost_label(cost), log=True),
+                    x=Axis.around(values, title, cost_label(cost), log=log_base(cost)),
                     y=Axis.around([mark.y for mark in others], axis_label([result.metric]), number),
                     series=[
                         Series(label="evaluated", marks=others, faint=True),
-                        Series(label="Pareto front", marks=marks, line="step"),
+                        Series(label="Pareto front", marks=marks, line="step" if cost in result.objectives else ""),
                     ],
                     limits={f"limit {describe(cost, limit)}": limit} if limit else {},
                 )
             )
         )
     return charts
+
+
+def _drawn_front(result: SearchResult, cost: str) -> Sequence[FrontEntry]:
+    """Return the networks of the front that are shown over a cost: of several costs, the best of accuracy and that."""
+    if cost in result.objectives and len(result.objectives) > 1:
+        return pareto_front(result.front, _Position(cost))
+    return result.front
 
 
 class _Position:
@@ -172,7 +180,7 @@ def _history(result: SearchResult, evaluated: Sequence[FrontEntry]) -> Drawing:
     ]
     chart = Chart(
         title="History",
-        x=Axis.around([0, len(marks)], "networks evaluated", number),
+        x=Axis.around([0, len(marks)], "networks evaluated", number, whole=True),
         y=Axis.around([mark.y for mark in marks], axis_label([result.metric]), number),
         series=series,
     )

@@ -38,14 +38,14 @@ def training_sections(run: RunFolder, prefix: str) -> list[Section]:
 
 
 def _logs(run: RunFolder, finished: Sequence[str]) -> Logs:
-    """Return the epochs of the supernet and of the newest retrainings, by name."""
+    """Return the epochs of the newest retrainings and of the supernet, by name."""
     logs = {}
-    if run.log.exists():
-        logs[_SUPERNET] = records(run.log)
     for name in finished[-_MOST_CURVES:]:
         log = run.retraining(name).log
         if log.exists():
             logs[name] = records(log)
+    if run.log.exists():
+        logs[_SUPERNET] = records(run.log)
     return logs
 
 
@@ -67,7 +67,7 @@ def training_curves(logs: Logs) -> list[Drawing]:
         last = max([mark.x for item in series for mark in item.marks])
         chart = Chart(
             title=title,
-            x=Axis.around([0, last], "epoch", number),
+            x=Axis.around([0, last], "epoch", number, whole=True),
             y=Axis.around(values, label, number),
             series=series,
         )

@@ -6,11 +6,12 @@ MACs are compared with fvcore's count of the original, parameters with the numbe
 ofa and mcunet (pip install timm ofa mcunet); --netaug-code is the folder `netaug` of github.com/mit-han-lab/tinyml,
 without which the networks of NetAug's code are left out.
 
-Takes about 4 minutes on one core. Writes the table `imports` of docs/results/import.md.
+Takes about 6 minutes on one core. Writes the table `imports` of docs/results/import.md.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,9 +52,10 @@ TIMM = {  # pattern of timm's names, by family
 }
 SEEDS = range(3)
 CAPTION = """\
-Differences are the largest of all logits of a family's networks, and of each network's relative to the standard
-deviation of its logits. Parameters that tinynas has more than the original: of OFA's MobileNetV3 the biases of the
-hidden layer, which are 0; of MobileOne a scale and a shift of batch norm, where the folded original has a bias."""
+Differences are the largest of all logits of a family's networks; and the largest relative to the standard deviation of
+a network's logits, in fp32 and, with the same weights, in fp64. Parameters that tinynas has more than the original: of
+OFA's MobileNetV3 the biases of the hidden layer, which are 0; of MobileOne a scale and a shift of batch norm, where the
+folded original has a bias."""
 
 
 def networks_of_timm() -> dict[str, Callable[[Path], Pair]]:
@@ -131,9 +133,11 @@ def compare(build: Callable[[Path], Pair]) -> dict:
     expected = pair.original(images)
     difference = float((network(images) - expected).abs().max())
     counted = cost(arch)
+    in_fp64 = deepcopy(pair.original).double()(images.double())
     return {
         "difference": difference,
         "of deviation": difference / float(expected.std()),
+        "in fp64": float((network.double()(images.double()) - in_fp64).abs().max() / expected.std()),
         "macs": counted.macs,
         "macs of the original": macs_by_fvcore(pair.original, example_input(arch)),
         "params": counted.params,
@@ -156,14 +160,16 @@ def tables(cells: Mapping[str, dict]) -> list[Table]:
     families: dict[str, list[dict]] = {}
     for name, cell in cells.items():
         families.setdefault(name.partition(":")[0], []).append(cell)
-    columns = ["from", "networks", "compared", "largest difference", "of the deviation", "MACs", "params"]
+    columns = ["from", "networks", "compared", "largest difference", "of the deviation", "in fp64", "MACs", "params"]
     rows = []
     for family, members in families.items():
         source, _, networks = family.partition(" ")
         largest = max(cell["difference"] for cell in members)
         relative = max(cell["of deviation"] for cell in members)
+        in_fp64 = max(cell["in fp64"] for cell in members)
         counts = [beside(members, "macs"), beside(members, "params")]
-        rows.append([f"`{source}:`", networks, str(len(members)), f"{largest:.1e}", f"{relative:.1e}", *counts])
+        differences = [f"{value:.1e}" for value in (largest, relative, in_fp64)]
+        rows.append([f"`{source}:`", networks, str(len(members)), *differences, *counts])
     return [Table(page="import", name="imports", columns=columns, rows=rows, caption=CAPTION)] if rows else []
 
 

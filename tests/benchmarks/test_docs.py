@@ -14,6 +14,7 @@ SCRIPTS = (
     "ssdlite",
     "finetune_imported",
     "fronts",
+    "imports",
     "load",
     "methods",
     "netaug",

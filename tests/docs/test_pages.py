@@ -13,6 +13,7 @@ NAMES_IN_FILE = re.compile(r"`([\w/]+\.py)` \(((?:`\w+`(?:, )?)+)\)")  # `tinyna
 FLAGS_OF_OTHERS = {"--nproc-per-node", "--strict", "--all-files", "--hook-stage", "--against", "--help", "--no-deps"}
 FLAGS_OF_OTHERS |= {"--install-completion", "--show-completion"}  # of `tinynas` itself, by typer
 FLAGS_OF_OTHERS |= {"--photos", "--runner"}  # of benchmarks
+FLAGS_OF_OTHERS |= {"--photos", "--runner", "--netaug-code"}  # of benchmarks
 
 
 def test_readme_fits_its_length():

@@ -61,7 +61,7 @@ def weights_named(state: Mapping[str, Tensor], names: Sequence[LayerName], sourc
 
 def tensors_beside(state: Mapping[str, Tensor], names: Sequence[LayerName]) -> list[str]:
     """Return the names of the tensors that belong to none of the layers; biases may be there or not."""
-    known = {*tensor_names(names), *[f"{layer}.bias" for layer, _ in names]}
+    known = set(tensor_names(names)).union(f"{layer}.bias" for layer, _ in names)
     return [name for name in state if name not in known and not name.endswith(_COUNTER)]
 
 

@@ -128,7 +128,7 @@ def _plain_arch(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[LayerNa
         known = " and ".join(EPS)
         raise InputError(f"a network of the kind {kind!r} cannot be imported, only {known} of ofa and mcunet")
     first = config["first_conv"]
-    stem = {"out": first["out_channels"], **_convolution(first, "first_conv")}
+    stem = {"out": first["out_channels"]} | _convolution(first, "first_conv")
     names: list[LayerName] = [("first_conv.conv", "first_conv.bn")]
     blocks: list[dict[str, Any]] = []
     channels = stem["out"]
@@ -141,7 +141,7 @@ def _plain_arch(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[LayerNa
         blocks.append(block)
         channels = block["out"]
     head, head_names = _plain_head(config)
-    return {"stem": stem, "blocks": blocks, "head": head}, [*names, *head_names]
+    return {"stem": stem, "blocks": blocks, "head": head}, names + head_names
 
 
 def _plain_block(layer: Mapping[str, Any], shortcut: Any, channels: int, where: str) -> dict[str, Any]:
@@ -184,7 +184,8 @@ def _plain_head(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[LayerNa
     classifier = check_mapping(config["classifier"], "classifier")
     if classifier["name"] != "LinearLayer" or classifier.get("use_bn") or classifier.get("act_func"):
         raise InputError(f"the classifier must be a linear layer alone, but is {dict(classifier)}")
-    return head, [*names, ("classifier.linear", "")]
+    names.append(("classifier.linear", ""))
+    return head, names
 
 
 def _convolution(layer: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def _layers_of_head(arch: Arch, number: int) -> list[LayerName]:
     if head.hidden:
         names.append((f"head.op_list.{number}.conv", ""))
         number += 1
-    return [*names, (f"head.op_list.{number}.linear", "")]
+    names.append((f"head.op_list.{number}.linear", ""))
+    return names
 
 
 def _is_within(arch: Arch, layers: Sequence[ForeignLayer]) -> bool:
@@ -126,8 +127,13 @@ def _is_within(arch: Arch, layers: Sequence[ForeignLayer]) -> bool:
     shapes = weight_shapes(arch)
     for layer, shape in zip(layers, shapes, strict=True):
         larger = layer.weight.shape
-        if larger[0] < shape[0] or larger[1] < shape[1] or (*larger, 1, 1)[2:4] != (*shape, 1, 1)[2:4]:
+        if larger[0] < shape[0] or larger[1] < shape[1] or _kernel(larger) != _kernel(shape):
             return False
     factor = len(layers[0].weight) / shapes[0][0]
     factor_of_features = layers[-1].weight.shape[1] / shapes[-1][1]
     return abs(factor_of_features / factor - 1) < _SAME
+
+
+def _kernel(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the kernel size of a convolution or linear layer whose weight has a shape."""
+    return tuple(shape[2:]) or (1, 1)

@@ -57,7 +57,7 @@ def subnet_of(state: Mapping[str, Tensor], choices: Mapping[str, Any]) -> tuple[
             depthwise = f"blocks.{len(blocks)}.conv.depth_conv.conv.weight"
             tensors[depthwise] = kernel_of(state, f"blocks.{block}.conv.depth_conv.conv", entry["conv"]["kernel_size"])
             blocks.append(entry)
-    return {**_ends(state, kind), "blocks": blocks}, tensors
+    return _ends(state, kind) | {"blocks": blocks}, tensors
 
 
 def kernel_of(state: Mapping[str, Tensor], depthwise: str, size: int) -> Tensor:

@@ -4,10 +4,11 @@ from dataclasses import asdict, replace
 import pytest
 import yaml
 
-from tinynas.experiment.config import RetrainConfig
-from tinynas.experiment.saved import save_config
+from tinynas.experiment.config import RetrainConfig, SupernetConfig
+from tinynas.experiment.saved import read_config, save_config
 from tinynas.training.recipe import Recipe
 from tinynas.utils.errors import FileError
+from tinynas.utils.io import from_json, to_json, write_yaml
 from tinynas.utils.overrides import Overrides
 
 
@@ -41,6 +42,17 @@ def test_save_config_refuses_to_go_on_with_settings_that_an_older_version_did_no
         save_config(path, asdict(changed))
     save_config(path, asdict(RetrainConfig()))
     assert yaml.safe_load(path.read_text()) == json.loads(json.dumps(asdict(RetrainConfig())))
+
+
+def test_settings_that_runs_of_earlier_versions_lack_have_the_defaults_of_their_kind(tmp_path):
+    """`init` is a setting of a supernet and of a retraining, with another default."""
+    for name, config in (("run", SupernetConfig()), ("retraining", RetrainConfig())):
+        path, plain = tmp_path / name / "config.yaml", asdict(config)
+        write_yaml(path, {key: value for key, value in from_json(to_json(plain)).items() if key != "init"})
+        save_config(path, plain)
+        assert read_config(path)["init"] == plain["init"]
+        with pytest.raises(FileError, match="another configuration: init is"):
+            save_config(path, plain | {"init": "/other.safetensors"})
 
 
 def test_save_config_renames_settings_of_an_earlier_version(tmp_path):

@@ -363,7 +363,7 @@ def test_what_needs_a_supernet_is_refused(trained, searched_once, tmp_path):
     with pytest.raises(InputError, match="--race evaluates networks with the weights of a supernet; remove it, or"):
         planned(run, evaluate="train", race=True)
     for name in OF_SUPERNET:
-        value = getattr(SupernetConfig(), name)
+        value = "model.safetensors" if name == "init" else getattr(SupernetConfig(), name)
         with pytest.raises(InputError, match=f"--evaluate train trains no supernet; remove --{name.replace('_', '-')}"):
             planned(tmp_path / "new", evaluate="train", **{name: value})
     with pytest.raises(FileError, match="has a supernet; remove --evaluate train, or choose another --run"):

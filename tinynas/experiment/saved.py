@@ -64,8 +64,8 @@ def _check_config(path: Path, written: Mapping[str, Any], plain: Mapping[str, An
     """
     existing = with_current_keys(with_current_keys(written, SupernetConfig), RetrainConfig)
     if written:
-        for config_class in (SupernetConfig, RetrainConfig):
-            _add_missing(existing, plain, config_class)
+        of_run = "space" in plain  # that of a retraining has its network instead; both have an `init`
+        _add_missing(existing, plain, SupernetConfig if of_run else RetrainConfig)
     for key, value, requested in _differences(existing, plain):
         raise FileError(
             f"{path.parent} has another configuration: {key} is {_shortened(value)} there, "

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from tinynas.arch.cost import cost
@@ -83,6 +84,15 @@ def test_weights_under_other_names_are_taken_in_their_order(weights, tmp_path):
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(net(images), module(images), atol=1e-4, rtol=1e-4)
+
+
+def test_order_of_safetensors_is_not_trusted(weights, tmp_path):
+    _, file = weights("mobilenetv2_035", num_classes=10)
+    state = torch.load(file)
+    renamed = {f"layer{number:03}.{name.rpartition('.')[2]}": state[name] for number, name in enumerate(state)}
+    save_file(renamed, tmp_path / "renamed.safetensors")
+    with pytest.raises(FileError, match="are not those of this"):
+        import_timm("mobilenetv2_035", tmp_path / "renamed.safetensors", resolution=64)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def import_timm(name: str, file: Path | None, *, resolution: Size | None = None)
 
     Args:
         name: Its name there, such as "tf_efficientnet_lite0".
-        file: Its weights, under timm's names or, in the same order, under others; None: timm downloads them.
+        file: Its weights, under timm's names or, unless it is of safetensors, others in timm's order;
+            None: timm downloads them.
         resolution: Size of its images in pixels; None: that of its evaluation.
 
     Raises:
@@ -74,10 +75,13 @@ def _create(name: str, state: Mapping[str, Any] | None) -> nn.Module:
 
 
 def _load(module: nn.Module, state: Mapping[str, Any], file: Path) -> None:
-    """Load weights under the network's names, with or without a wrapper's prefix, or in its order."""
+    """Load weights under the network's names, with or without a wrapper's prefix, or in its order.
+
+    A safetensors file does not keep the order that its tensors had.
+    """
     expected = module.state_dict()
     named = with_names_of(expected, state)
-    if named.keys().isdisjoint(expected):
+    if named.keys().isdisjoint(expected) and file.suffix != ".safetensors":
         named = weights_by_order(state, module) or named
     load_weights(module, named, file)
 

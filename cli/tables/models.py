@@ -79,7 +79,7 @@ def show_early_exits(screen: Screen, folder: Path, report: EarlyExitReport) -> N
         "that are kept while one runs"
     )
     note_undrawable(screen, [report.title, report.data], instead="escapes")
-    screen.note(f"written to {folder}: sidenet.safetensors, sidenet.json, sidenet.png")
+    screen.note(f"written to {folder}: sidenet.safetensors, sidenet.json, sidenet.png, README.md")
 
 
 def _comparison_row(name: str, accuracy: float, macs: float, worst_case: Cost) -> Row:

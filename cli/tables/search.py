@@ -124,7 +124,7 @@ def show_metrics(screen: Screen, folder: Path, metrics: RetrainMetrics) -> None:
     advice = "check the labels, or train for more --epochs or with another --lr"
     warn_if_untrained(screen, metrics.metric, metrics.accuracy, metrics.chance, split="test", advice=advice)
     picture = ", detections.png" if metrics.detection is not None else ""
-    screen.note(f"written to {folder}: model.safetensors, metrics.json{picture}")
+    screen.note(f"written to {folder}: model.safetensors, metrics.json, errors.json, README.md{picture}")
 
 
 def show_comparison(screen: Screen, comparison: Comparison, plot: Path) -> None:

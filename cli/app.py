@@ -29,16 +29,16 @@ from .options import (
     Device,
     LoaderWorkers,
     ModelFile,
-    OptionalValues,
     OutFolder,
-    settings_options,
 )
 from .push import push
+from .quickstart import quickstart
 from .report import report
 from .reproduce import reproduce
 from .runs import runs
 from .scale import scale
 from .screen import Screen
+from .settings_options import OptionalValues, settings_options
 from .storage import storage_proxy
 from .tables.cells import note_undrawable
 from .tables.data import show_data
@@ -46,7 +46,7 @@ from .tables.deploy import show_export
 from .tables.models import show_predictions
 from .tables.networks import show_cost, show_spaces, show_targets
 from .tables.search import show_comparison
-from .training import quickstart, retrain, search
+from .training import retrain, search
 from .tune import tune
 from .version import tinynas
 

@@ -8,10 +8,11 @@ from tinynas.utils.overrides import Overrides
 
 from . import options as opt
 from .screen import Screen
+from .settings_options import settings_options
 from .tables.models import show_early_exits
 
 
-@opt.settings_options(ExitPlan)
+@settings_options(ExitPlan)
 def sidenet(
     model: opt.ModelFile = None,
     *,

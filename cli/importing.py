@@ -11,17 +11,28 @@ from tinynas.utils.sizes import format_size, pair, parse_size
 from .options import AsJson
 from .screen import Screen
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="timm:NAME[:FILE], a network of timm, with the weights of FILE or those that timm downloads; "
+        "netaug:FILE, a checkpoint of NetAug's authors; mcunet:FILE, a network of mcunet; ofa:FILE[:SUBNET], a "
+        "subnet of a supernet of once-for-all, or a network that it has extracted.",
+    ),
+]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Text file with the name of a class in every line. Default: the names of ImageNet's, if there are "
+        "1,000; otherwise numbers.",
+        show_default=False,
+    ),
+]
+
 
 def import_model(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="timm:NAME[:FILE], a network of timm, with the weights of FILE or those that timm downloads; "
-            "netaug:FILE, a checkpoint of NetAug's authors; mcunet:FILE, a network of mcunet; ofa:FILE[:SUBNET], a "
-            "subnet of a supernet of once-for-all, or a network that it has extracted.",
-        ),
-    ],
+    source: Source,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to. Default: imported/NAME.", show_default=False)
     ] = None,
@@ -31,15 +42,7 @@ def import_model(
             metavar="SIZE", help="Size of its images, 96 or 96x160. Default: the network's own.", show_default=False
         ),
     ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Text file with the name of a class in every line. Default: the names of ImageNet's, if there are "
-            "1,000; otherwise numbers.",
-            show_default=False,
-        ),
-    ] = None,
+    classes: ClassNames = None,
     as_json: AsJson = False,
 ) -> None:
     """Import another library's network with its weights, as a model that every command takes.

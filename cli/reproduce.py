@@ -27,6 +27,7 @@ from tinynas.utils.paths import with_absolute_path
 
 from . import options as opt
 from .screen import Screen
+from .settings_options import settings_options
 from .tables.dry_run import show_fields
 from .tables.reproduce import show_reproduction
 
@@ -68,7 +69,7 @@ Run = Annotated[
 ]
 
 
-@opt.settings_options(RetrainConfig, without=("data", *FIXED), by_recipe=True)
+@settings_options(RetrainConfig, without=("data", *FIXED), by_recipe=True)
 def reproduce(
     paper: Paper,
     *,

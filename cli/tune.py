@@ -12,10 +12,11 @@ from tinynas.utils.overrides import Overrides
 
 from . import options as opt
 from .screen import Screen
+from .settings_options import settings_options
 from .tables.tune import show_recipes
 
 
-@opt.settings_options(TuneSettings, RetrainConfig)
+@settings_options(TuneSettings, RetrainConfig)
 def tune(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A searched run. Default: the newest.")] = None,
     *,

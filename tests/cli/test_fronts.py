@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from tinynas.cli.options import with_implied_values
+from tinynas.cli.settings_options import with_implied_values
 
 from helpers import SMALL
 

@@ -39,13 +39,11 @@ def reproduce_section(run: RunFolder, retrainings: Sequence[RetrainFolder], pref
     for folder in retrainings:
         commands.append(retrain_command(run, folder))
         settings.append(Code(title=str(folder.config), text=read_text(folder.config), folded=True))
-    blocks: list[Block] = [
-        Code(title="Commands", text="\n".join(commands)),
-        *_data_tables(run, retrainings),
-        _versions(),
-    ]
+    blocks: list[Block] = [Code(title="Commands", text="\n".join(commands))]
+    blocks += _data_tables(run, retrainings)
+    blocks += [_versions(), *settings]
     text = "The commands repeat what the run holds, in a new folder. Settings that they do not name are in the files."
-    return Section(title="How to reproduce", id=f"{prefix}reproduce", text=text, blocks=[*blocks, *settings])
+    return Section(title="How to reproduce", id=f"{prefix}reproduce", text=text, blocks=blocks)
 
 
 def search_command(run: RunFolder) -> str:
@@ -58,7 +56,8 @@ def search_command(run: RunFolder) -> str:
         if value == row.setting.default_in(defaults) or row.setting.name == "storage":
             continue
         words += _option(row.flag, value)
-    return shlex.join([*words, "--run", f"{run.path}-again"])
+    words += ["--run", f"{run.path}-again"]
+    return shlex.join(words)
 
 
 def _option(flag: str, value: Any) -> list[str]:
@@ -103,7 +102,7 @@ def retrain_command(run: RunFolder, folder: RetrainFolder) -> str:
 
 def _data_tables(run: RunFolder, retrainings: Sequence[RetrainFolder]) -> list[Table]:
     """Return the numbers of images and the digests of the data sets of a run."""
-    files = [run.data, *[folder.data for folder in retrainings]]
+    files = [run.data] + [folder.data for folder in retrainings]
     tables: dict[str, Table] = {}
     for path in files:
         if not path.exists():
@@ -129,4 +128,5 @@ def _versions() -> Table:
             listed.append([package, version(package)])
         except PackageNotFoundError:
             continue
-    return Table(title="Versions that wrote this report", rows=[*listed, ["system", platform.platform()]])
+    listed.append(["system", platform.platform()])
+    return Table(title="Versions that wrote this report", rows=listed)

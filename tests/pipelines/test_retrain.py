@@ -7,7 +7,7 @@ from PIL import Image
 
 from helpers import RECIPE, Interrupting, Quiet, model_of, overrides
 from tinynas import Supernet, build, load, load_arch
-from tinynas.data.base import Batch
+from tinynas.data.base import Batch, Normalisation
 from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import load_data
 from tinynas.experiment.config import Distillation, NetAug, RetrainConfig
@@ -351,8 +351,10 @@ def test_retrain_keeps_the_classifier_of_the_same_classes(watched, space, tmp_pa
 
 
 def test_retrain_refuses_a_model_of_other_input_channels(watched, space, tmp_path):
-    arch, path = replace(space.min(), in_channels=3), tmp_path / "colour.safetensors"
-    save_model(path, model_of(arch, classes=("a", "b", "c")))
+    path = tmp_path / "grey.safetensors"
+    save_model(path, model_of(space.min(), classes=("a", "b", "c")))
     config = RetrainConfig(init=str(path), recipe=RECIPE)
-    with pytest.raises(InputError, match=r"same number of input channels: the model .* has 3, the data set 1"):
-        initial_supernet(RetrainPlan(folder=tmp_path / "r", arch=arch, config=config), watched)
+    plan = RetrainPlan(folder=tmp_path / "r", arch=replace(space.min(), in_channels=3), config=config)
+    colour = replace(watched, normalise=Normalisation(mean=(0.3, 0.3, 0.3), std=(0.2, 0.2, 0.2)))
+    with pytest.raises(InputError, match=r"same number of input channels: the model .* has 1, the data set 3"):
+        initial_supernet(plan, colour)

@@ -180,7 +180,8 @@ def export(
     show_export(report, screen, plan.out, plan.margin)
     if plan.to == "firmware":
         screen.note(f"sources for a microcontroller are in {plan.out / FIRMWARE}; start with README.md there")
-    screen.next_command("eval", model or path)
+    words = ["--data", plan.data] if plan.data else []
+    screen.next_command("eval", model or path, *words)
     screen.document(report.to_dict())
 
 

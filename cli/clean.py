@@ -28,10 +28,10 @@ def clean(
 
     Fronts, metrics, models, logs and reports stay, and so does everything that is unfinished or in use.
     """
+    cleaning = find_removable(runs, supernet=supernet)
     if not yes and not dry_run and (as_json or not sys.stdin.isatty()):
         raise InputError("nobody can be asked here; add --yes to delete, or --dry-run to see what would be deleted")
     screen = Screen(as_json)
-    cleaning = find_removable(runs, supernet=supernet)
     _show(screen, cleaning)
     is_deleted = bool(cleaning.removable) and not dry_run and (yes or _is_confirmed())
     if is_deleted:

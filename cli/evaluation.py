@@ -51,7 +51,7 @@ def evaluate(
     show_evaluation(screen, report)
     if plots and report.errors:
         show_errors(screen, report.errors, str(plots))
-    screen.next_export(model or path.parent)
+    screen.next_export(model or path.parent, data)
     screen.document(report.to_dict())
 
 

@@ -93,13 +93,16 @@ class Screen(ProgressScreen):
         if not self.as_json:
             self.note(f"next: tinynas {shlex.join(map(str, words))}")
 
-    def next_export(self, model: Path) -> None:
+    def next_export(self, model: Path, data: str | None = None) -> None:
         """Show how a model is exported: as TFLite files if what they need is installed, otherwise as ONNX files.
 
         Args:
             model: Its file or folder, or its name on the Hub; of that one files are written to a folder of its name.
+            data: The data set that the command was given, if it was.
         """
         words = ["export", str(model)]
+        if data is not None:
+            words += ["--data", data]
         if not (find_spec("ai_edge_litert") and find_spec("flatbuffers")):
             words += ["--to", "onnx"]
         if is_on_hub(str(model)):

@@ -4,13 +4,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers import RECIPE, Quiet
+from helpers import RECIPE, Quiet, model_of
 from tinynas.data.memory import MemorySplit
 from tinynas.experiment.config import RetrainConfig
 from tinynas.experiment.plans import RetrainPlan
+from tinynas.models.model_file import save_model
 from tinynas.pipelines import evaluate as evaluate_module
 from tinynas.pipelines.retrain import retrain
 from tinynas.utils.errors import InputError
+
+
+def test_evaluate_takes_only_images_of_as_many_colours(watched, space, tmp_path):
+    colour = model_of(replace(space.min(), in_channels=3), classes=watched.classes)
+    save_model(tmp_path / "colour.safetensors", colour)
+    with pytest.raises(InputError, match=r"same number of input channels: .* has 3, digits has 1; name another"):
+        evaluate_module.evaluate(tmp_path / "colour.safetensors", "digits")
 
 
 def test_evaluate_takes_only_data_of_the_models_classes(watched, space, tmp_path, monkeypatch):

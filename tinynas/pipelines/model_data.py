@@ -21,11 +21,13 @@ def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool
         skip_unreadable: Leave out images that cannot be read.
 
     Raises:
-        InputError: The data set has other classes than the model, or none is named and the model was imported.
+        InputError: The data set has other classes or input channels than the model, or none is named and the model was
+            imported.
         FileError: The model's own data set has changed, or a file is missing or corrupt.
     """
     check_data_named(model, path, name)
     data = load_data(name or model.data, skip_unreadable=skip_unreadable, named_in=None if name else path)
+    channels = data.channels
     data = with_preprocessing(data, normalise=model.normalise, crop=model.crop, interpolation=model.interpolation)
     if name is None and model.identity is not None:
         changes = model.identity.changes(DataIdentity.of(data))
@@ -38,6 +40,12 @@ def data_of(model: Model, path: Path, name: str | None, *, skip_unreadable: bool
         raise InputError(
             f"model and data set must have the same classes: {path} has {some_of(model.classes)}, "
             f"{name or model.data} has {some_of(data.classes)}; pass the data set that the model was trained on"
+        )
+    if channels != model.net.arch.in_channels:
+        raise InputError(
+            f"model and data set must have the same number of input channels: {path} has {model.net.arch.in_channels}, "
+            f"{name or model.data} has {channels}; name another data set, or train the model further on this one "
+            "with tinynas retrain --from"
         )
     return data
 

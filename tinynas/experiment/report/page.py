@@ -121,6 +121,9 @@ def _overview(run: RunFolder, networks: Sequence[FinishedNetwork], prefix: str) 
         ]
     if networks:
         best_retrained = max(networks, key=_mean_accuracy)
+        if not run.front.exists():
+            metrics = best_retrained.folder.read_metrics()
+            rows += [["data", metrics.data], ["initial weights", metrics.init]]
         rows += [
             ["networks retrained", str(len(networks))],
             ["best on the test split", _retrained_text(best_retrained)],

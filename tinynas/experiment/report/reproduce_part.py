@@ -42,7 +42,10 @@ def reproduce_section(run: RunFolder, retrainings: Sequence[RetrainFolder], pref
     blocks: list[Block] = [Code(title="Commands", text="\n".join(commands))]
     blocks += _data_tables(run, retrainings)
     blocks += [_versions(), *settings]
-    text = "The commands repeat what the run holds, in a new folder. Settings that they do not name are in the files."
+    text = (
+        "The commands repeat what the run holds, in folders that end in -again and must not exist. Settings that they "
+        "do not name are in the files."
+    )
     return Section(title="How to reproduce", id=f"{prefix}reproduce", text=text, blocks=blocks)
 
 

@@ -8,7 +8,7 @@ from ...arch.cost_names import cost_title
 from ...utils.units import format_seconds
 from ..finished import FinishedNetwork, differences, finished_networks
 from ..log import records
-from ..metric_names import column_title, format_metric
+from ..metric_names import axis_label, column_title, format_metric
 from ..results import RetrainMetrics
 from ..run_folder import RunFolder
 from .blocks import Block, Cell, Drawing, Section, Table
@@ -31,7 +31,7 @@ def training_sections(run: RunFolder, prefix: str) -> list[Section]:
     if metrics:
         blocks.append(_retrained(metrics))
         blocks += _differences(finished_networks(run))
-    blocks += training_curves(_logs(run, list(metrics)))
+    blocks += training_curves(_logs(run, list(metrics)), [entry.metric for entry in metrics.values()])
     if not blocks:
         return []
     return [Section(title="Training", id=f"{prefix}training", blocks=blocks)]
@@ -49,12 +49,12 @@ def _logs(run: RunFolder, finished: Sequence[str]) -> Logs:
     return logs
 
 
-def training_curves(logs: Logs) -> list[Drawing]:
-    """Return charts of the loss and of the accuracy on search-val over the epochs."""
+def training_curves(logs: Logs, metrics: Sequence[str]) -> list[Drawing]:
+    """Return charts of the loss and of the accuracy on search-val, measured in these metrics, over the epochs."""
     charts = []
     for figure, title, label in (
         ("loss", "Loss on training images", "loss"),
-        ("val_accuracy", "Accuracy on search-val while training", "accuracy or mAP (%)"),
+        ("val_accuracy", "Accuracy on search-val while training", axis_label(metrics)),
     ):
         series = []
         for name, epochs in logs.items():

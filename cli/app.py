@@ -30,6 +30,7 @@ from .options import (
     LoaderWorkers,
     ModelFile,
     OutFolder,
+    RunFolders,
 )
 from .push import push
 from .quickstart import quickstart
@@ -88,9 +89,7 @@ def inspect(
 
 @app.command()
 def compare(
-    runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders. Default: the newest.")
-    ] = None,
+    runs: RunFolders = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -28,6 +28,7 @@ TaskName = Annotated[
     option("--task", metavar="classify|detect", help="Task of the networks. Default: the run's, or classify."),
 ]
 RunFolder = Annotated[Path | None, option("--run", help="Run folder. Default: a new one in runs/.")]
+RunFolders = Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders. Default: the newest.")]
 DataName = Annotated[str | None, option("--data", metavar=DATA_METAVAR, help=f"{DATA_HELP}. Default: the model's.")]
 SkipUnreadable = Annotated[bool, option("--skip-unreadable", help=f"{SKIP_UNREADABLE_HELP}.")]
 ConfigFile = Annotated[

@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson
+from .options import AsJson, RunFolders
 from .screen import Screen
 
 
 def report(
-    runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders. Default: the newest.")
-    ] = None,
+    runs: RunFolders = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tinynas.experiment.plans import SUPERNET, ExitPlan
+from tinynas.experiment.exit_plan import SUPERNET, ExitPlan
 from tinynas.utils.errors import InputError
 from tinynas.utils.overrides import Overrides
 

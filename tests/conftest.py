@@ -23,8 +23,9 @@ from tinynas.data.memory import MemorySplit
 from tinynas.data.registry import DATA_SETS
 from tinynas.experiment.config import SupernetConfig
 from tinynas.experiment.early_exit_report import EarlyExitReport
+from tinynas.experiment.exit_plan import ExitPlan
 from tinynas.experiment.export_report import EarlyExitExportReport
-from tinynas.experiment.plans import ExitPlan, ExportPlan, RetrainPlan
+from tinynas.experiment.plans import ExportPlan, RetrainPlan
 from tinynas.experiment.search_plan import SearchPlan
 from tinynas.experiment.search_settings import SearchSettings
 from tinynas.models.model_file import save_model

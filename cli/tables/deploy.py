@@ -70,7 +70,7 @@ def _show_forms(report: EarlyExitExportReport, screen: Screen, folder: Path, mar
         if form.parts:
             names += form.parts.files
     images = f"{report.test_images} test images of {report.data}"
-    screen.table(f"{report.model} on {images}, threshold {report.threshold:.4g}", rows)
+    screen.table(f"{report.model} on {images}, {report.forms[0].point.text}", rows)
     in_torch = report.forms[0]
     for form in report.forms:
         if form.int8:

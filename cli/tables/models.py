@@ -6,6 +6,7 @@ from typing import Any
 from tinynas.arch.cost import Cost, describe
 from tinynas.experiment.early_exit_report import EarlyExitReport
 from tinynas.experiment.evaluation_report import EvaluationReport
+from tinynas.utils.units import threshold_text
 
 from ..screen import Row, Screen
 from .cells import COST_TITLES, cost_cells, fraction, is_uneven, note_undrawable, percent, warn_if_untrained
@@ -71,7 +72,7 @@ def show_early_exits(screen: Screen, folder: Path, report: EarlyExitReport) -> N
     with_exits = _comparison_row("with exits", chosen.accuracy, chosen.macs, report.worst_case)
     with_exits["saved"] = fraction(1 - chosen.macs / mainnet.macs)
     rows = [_comparison_row("MainNet", report.mainnet_accuracy, mainnet.macs, mainnet), with_exits]
-    screen.table(f"{report.title} on {images}, threshold {chosen.threshold:.4g}", rows)
+    screen.table(f"{report.title} on {images}, {report.thresholds_text}", rows)
     _show_exits(screen, report)
     _show_losses(screen, report)
     screen.note(
@@ -114,7 +115,7 @@ def _show_losses(screen: Screen, report: EarlyExitReport) -> None:
         rows.append(
             {
                 "percentage points lost on search-val": f"{entry.allowed:g}",
-                "threshold": f"{entry.threshold:.4g}",
+                "threshold": threshold_text(entry.thresholds),
                 "test accuracy %": percent(entry.accuracy),
                 "average MACs": describe("macs", entry.macs),
                 "saved": fraction(entry.saved),

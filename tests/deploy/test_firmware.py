@@ -59,7 +59,7 @@ def firmware_of(arch, **changes):
 def exits_firmware_of(arch, threshold):
     sidenet = sidenet_of(arch)
     parts = tflite_parts(model_of(arch).net, ["stages.0"], sidenet.heads, 5).quantize(images_for(arch, 6))
-    exits = FirmwareExits(threshold=threshold, temperatures=TEMPERATURES)
+    exits = FirmwareExits(thresholds=[threshold], temperatures=TEMPERATURES)
     networks = split_after_outputs(parts.network)
     files = [
         FirmwarePart(name=f"part{number}", network=network, content=content)

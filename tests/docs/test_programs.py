@@ -24,7 +24,8 @@ from tinynas.deploy.onnx_parts import OnnxParts
 from tinynas.early_exit.calibration import ExitOutputs
 from tinynas.early_exit.model import EarlyExitModel
 from tinynas.early_exit.model_file import read_early_exits, save_early_exits
-from tinynas.experiment.plans import ExitPlan, ExportPlan
+from tinynas.experiment.exit_plan import ExitPlan
+from tinynas.experiment.plans import ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export
@@ -163,7 +164,7 @@ def digit_exits(request, space, tmp_path_factory):
     make_exits(ExitPlan(model=folder / "large.safetensors", threshold=1.1, out=folder, **exits), report=Quiet())
     images, labels = (tensor[:60] for tensor in next(iter(data.evaluation_batches(data.test, 16))))
     model = read_early_exits(folder / "sidenet.safetensors")
-    model = replace(model, threshold=threshold_between(model, images, labels))
+    model.exits.thresholds = (threshold_between(model, images, labels),)
     save_early_exits(folder / "sidenet.safetensors", model)
     document = export(ExportPlan(model=folder / "sidenet.safetensors", out=folder, to="onnx"), report=Quiet()).to_dict()
     pictures = written(data.test.images[:60], folder)
@@ -182,7 +183,7 @@ def threshold_between(model, images, labels):
 @pytest.mark.parametrize("kind", ["fp32", "int8"])
 def test_early_exit_program_stops_where_torch_does(digit_exits, kind):
     """On image files, with onnxruntime alone."""
-    folder, data, threshold = digit_exits.folder, digit_exits.data, digit_exits.model.threshold
+    folder, data, threshold = digit_exits.folder, digit_exits.data, digit_exits.model.exits.thresholds
     form = digit_exits.forms[1 if kind == "fp32" else 2]
     (folder / "classify.py").write_text(program("early-exits.md", "classify_early.py"))
     words = [sys.executable, folder / "classify.py", folder / form["files"][0], *digit_exits.pictures]
@@ -195,7 +196,7 @@ def test_early_exit_program_stops_where_torch_does(digit_exits, kind):
     normalised = data.normalise(torch.from_numpy(np.stack(images))[:, None])  # PIL's pixels are bytes, torch's are not
     parts = OnnxParts([onnx.load(folder / file) for file in form["files"]], int8=True)
     outputs = ExitOutputs(parts.run(normalised).transpose(0, 1), digit_exits.labels)
-    limits = [[threshold]] * (len(form["files"]) - 1) + [[0]]
+    limits = [list(threshold)] * (len(form["files"]) - 1) + [[0]]
     expected = np.argmax(outputs.confidences(form["temperatures"]) >= limits, 0)
     assert exits == expected.tolist()
     assert classes == [data.classes[outputs.logits[stop, i].argmax()] for i, stop in enumerate(expected)]

@@ -12,7 +12,7 @@ from tinynas.early_exit.model import EarlyExitModel, build_cascade, worst_case_c
 def test_worst_case_cost_counts_trunk_heads_and_rest(space, number):
     arch = sampled(space, number)
     taps = ["stages.0", "stages.1"]
-    model = EarlyExitModel(models=(model_of(arch),), exits=sidenet_of(arch, taps), threshold=0.5)
+    model = EarlyExitModel(models=(model_of(arch),), exits=sidenet_of(arch, taps))
     counted, whole = worst_case_cost(model), cost(arch)
     macs = model.exits.macs(model.example())
     assert macs[-1] == counted.macs
@@ -34,7 +34,7 @@ def test_worst_case_cost_keeps_the_tap_in_memory(space):
     """A head wider than the network's own peak: its hidden layer beside the tapped map."""
     arch = space.min()
     net = SideNet(model_of(arch).net, "stages.0", 20_000, inputs=images_for(arch))
-    model = EarlyExitModel(models=(model_of(arch),), exits=net, threshold=0.5)
+    model = EarlyExitModel(models=(model_of(arch),), exits=net)
     size = arch.resolution // 2
     tap = arch.stages[0][-1].out * size**2
     assert worst_case_cost(model).peak_sram == tap + 20_000 + arch.stages[0][-1].out
@@ -42,7 +42,7 @@ def test_worst_case_cost_keeps_the_tap_in_memory(space):
 
 def test_worst_case_cost_of_a_cascade_keeps_its_image(space):
     tiny, big = model_of(space.min()), model_of(space.max())
-    model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=0.5)
+    model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big))
     both = cost(tiny.net.arch), cost(big.net.arch)
     assert worst_case_cost(model).macs == sum(part.macs for part in both) == model.exits.macs(model.example())[-1]
     assert worst_case_cost(model).peak_sram == max(

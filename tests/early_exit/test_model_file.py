@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -18,11 +19,12 @@ def test_save_early_exits_and_read_early_exits_round_trip(space, tmp_path, kind)
     arch = replace(space.min(), resolution=12)
     big = model_of(arch)
     if kind == "sidenet":
-        model = EarlyExitModel(models=(big,), exits=sidenet_of(arch, ["stages.0", "stages.1"]), threshold=0.7)
+        model = EarlyExitModel(models=(big,), exits=sidenet_of(arch, ["stages.0", "stages.1"]))
     else:
         tiny = model_of(space.min())
-        model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big), threshold=0.7)
+        model = EarlyExitModel(models=(tiny, big), exits=build_cascade(tiny, big))
     model.exits.temperatures.uniform_(0.5, 2)
+    model.exits.thresholds = (0.7,) * (len(model.names) - 1)
     save_early_exits(tmp_path / "sidenet.safetensors", model)
     again = read_early_exits(tmp_path / "sidenet.safetensors")
     images = images_for(arch, 9)
@@ -30,7 +32,7 @@ def test_save_early_exits_and_read_early_exits_round_trip(space, tmp_path, kind)
         assert torch.equal(
             again.exits(images, threshold=threshold).logits, model.exits(images, threshold=threshold).logits
         )
-    assert (again.threshold, again.names) == (0.7, model.names)
+    assert (again.exits.thresholds, again.names) == (model.exits.thresholds, model.names)
     assert torch.equal(again.exits.temperatures, model.exits.temperatures)
     save_model(tmp_path / "model.safetensors", big)
     with pytest.raises(
@@ -50,14 +52,15 @@ def tiny_sidenet(threshold=0.7):
     """A SideNet with an exit in the middle of the smallest network."""
     exits = sidenet_of(TINY)
     exits.temperatures.copy_(torch.tensor([0.5, 2.0]))
-    return EarlyExitModel(models=(model_of(TINY),), exits=exits, threshold=threshold)
+    exits.thresholds = (threshold,)
+    return EarlyExitModel(models=(model_of(TINY),), exits=exits)
 
 
 def same_exits(model, other):
     """Whether two networks with early exits are equal to the bit."""
     heads = [head.state_dict() for head in (*model.exits.heads, *other.exits.heads)]
     return (
-        (model.threshold, list(model.exits.taps)) == (other.threshold, list(other.exits.taps))
+        (model.exits.thresholds, list(model.exits.taps)) == (other.exits.thresholds, list(other.exits.taps))
         and all(same_model(entry, again) for entry, again in zip(model.models, other.models, strict=True))
         and torch.equal(model.exits.temperatures, other.exits.temperatures)
         and all(torch.equal(tensor, heads[-1][name]) for name, tensor in heads[0].items())
@@ -82,7 +85,8 @@ def save_format_1(path, source, tensors, changes):
     save_early_exits(source, tiny_sidenet())
     with safe_open(source, "pt") as file:
         metadata = dict(file.metadata())
-    del metadata["digest"]
+    del metadata["digest"], metadata["rule"]
+    metadata["threshold"] = str(json.loads(metadata.pop("thresholds"))[0])
     tensors = load(source.read_bytes()) | tensors
     path.write_bytes(save(tensors, metadata | {"format": "tinynas-exits 1", "sha256": digest(tensors)} | changes))
 

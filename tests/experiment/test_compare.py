@@ -4,7 +4,7 @@ import pytest
 
 from helpers import Quiet
 from tinynas.experiment.compare import compare_runs
-from tinynas.experiment.plans import ExitPlan
+from tinynas.experiment.exit_plan import ExitPlan
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.utils.errors import FileError
 

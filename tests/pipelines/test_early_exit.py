@@ -8,7 +8,7 @@ import pytest
 from helpers import Quiet, model_of, overrides
 from tinynas import cost
 from tinynas.early_exit.model_file import read_early_exits
-from tinynas.experiment.plans import ExitPlan
+from tinynas.experiment.exit_plan import ExitPlan
 from tinynas.models.model_file import read_model, save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.planning import plan_retraining
@@ -28,7 +28,7 @@ def test_make_exits_writes_its_results(model_file, watched):
     assert len(watched.test.looked) == 1
     model = read_early_exits(folder / "sidenet.safetensors")
     images, labels = next(iter(watched.evaluation_batches(watched.test, model.resolution)))
-    answers = model.exits(images, threshold=document["threshold"])
+    answers = model.exits(images, threshold=document["thresholds"])
     assert 100 * (answers.logits.argmax(1) == labels).float().mean().item() == pytest.approx(document["accuracy"])
     macs = [entry["macs"] for entry in document["exits"]]
     shares = [entry["share"] for entry in document["exits"]]
@@ -53,7 +53,7 @@ def test_make_exits_keeps_the_taps_of_the_best_curve(space, watched, tmp_path):
     best = max(document["tried"], key=lambda entry: entry["hypervolume"])
     assert document["taps"] == best["taps"]
     alone = make_exits(ExitPlan(model=path, taps=tuple(best["taps"])), report=Quiet()).to_dict()
-    for name in ("accuracy", "macs", "curve", "threshold"):
+    for name in ("accuracy", "macs", "curve", "thresholds"):
         assert alone[name] == document[name]
 
 
@@ -71,7 +71,7 @@ def cascade(model_file, watched, space, tmp_path):
 )
 def test_make_exits_meets_a_goal(cascade, goal, threshold):
     document = make_exits(ExitPlan(**cascade, **goal), report=Quiet()).to_dict()
-    assert document["threshold"] == threshold
+    assert document["thresholds"] == [threshold]
 
 
 def test_make_exits_keeps_to_a_goal_in_macs(cascade):

@@ -9,7 +9,8 @@ from torch import nn
 from helpers import Quiet, model_of, sampled, slow_except
 from tinynas.early_exit.model import folded_parts
 from tinynas.early_exit.model_file import read_early_exits
-from tinynas.experiment.plans import ExitPlan, ExportPlan
+from tinynas.experiment.exit_plan import ExitPlan
+from tinynas.experiment.plans import ExportPlan
 from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export

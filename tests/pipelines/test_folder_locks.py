@@ -5,7 +5,7 @@ import pytest
 
 from helpers import Quiet, overrides
 from tinynas import Budget
-from tinynas.experiment.plans import ExitPlan
+from tinynas.experiment.exit_plan import ExitPlan
 from tinynas.experiment.run_folder import RunFolder
 from tinynas.pipelines import folder_locks
 from tinynas.pipelines.early_exit import make_exits

@@ -68,8 +68,8 @@ _DETECTOR = """
 """
 _EXITS = """
 /* Early exits: part i returns output i, its logits. An image exits after the first part whose confidence, the
-   largest softmax of logits / kModelTemperatures[i], is at least MODEL_EXIT_THRESHOLD. MODEL_CARRIED_BYTES hold
-   the image, and what a part carries over to the next. */
+   largest softmax of logits / kModelTemperatures[i], is at least kModelThresholds[i]; after the last part it
+   always exits. MODEL_CARRIED_BYTES hold the image, and what a part carries over to the next. */
 """
 _ARENA = """
 /* The arena of TensorFlow Lite Micro in bytes: what is counted for this network with TFLM's sources of 2026, and a
@@ -140,8 +140,8 @@ def _sections(firmware: FirmwareModel, declarations: Mapping[str, str]) -> str:
         text += _DETECTOR + _macros(SCORE_THRESHOLD=c_float(firmware.model.score_threshold), NMS_IOU=c_float(NMS_IOU))
         text += declarations["kModelStrides"]
     if firmware.exits:
-        text += _EXITS + _macros(EXIT_THRESHOLD=c_float(firmware.exits.threshold), CARRIED_BYTES=firmware.carried_bytes)
-        text += declarations["kModelTemperatures"]
+        text += _EXITS + _macros(CARRIED_BYTES=firmware.carried_bytes)
+        text += declarations["kModelTemperatures"] + declarations["kModelThresholds"]
     return text + _arena(firmware)
 
 
@@ -184,6 +184,8 @@ def _tables(firmware: FirmwareModel) -> dict[str, tuple[str, str]]:
     if firmware.exits:
         temperatures = braces(map(c_float, firmware.exits.temperatures))
         tables["kModelTemperatures"] = ("const float kModelTemperatures[MODEL_NUM_OUTPUTS]", temperatures)
+        thresholds = braces(map(c_float, firmware.exits.thresholds))
+        tables["kModelThresholds"] = ("const float kModelThresholds[MODEL_NUM_OUTPUTS - 1]", thresholds)
     return tables
 
 

@@ -103,6 +103,7 @@ def _golden(firmware: FirmwareModel, frame: Tensor) -> _Golden:
         outputs.append(returned[0])
         values = torch.from_numpy(part.litert.dequantized(returned)[0][0])
         confidences.append(float((values / temperature).softmax(0).max()))
-    confidences[-1] = float("inf")
-    confident = [number for number, value in enumerate(confidences) if value >= firmware.exits.threshold]
-    return _Golden(checksum, outputs, exit=confident[0])
+    thresholds = list(firmware.exits.thresholds)
+    thresholds.append(0.0)  # the last part takes all images that reach it
+    confident = np.greater_equal(confidences, thresholds)
+    return _Golden(checksum, outputs, exit=int(confident.argmax()))

@@ -67,11 +67,11 @@ class FirmwareExits:
     """When an image exits early.
 
     Attributes:
-        threshold: Confidence from which an image exits.
+        thresholds: Confidence from which an image exits, of each part but the last.
         temperatures: Temperature of each part's logits.
     """
 
-    threshold: float
+    thresholds: Sequence[float]
     temperatures: Sequence[float]
 
 

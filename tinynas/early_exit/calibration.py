@@ -25,17 +25,13 @@ class ExitOutputs(NamedTuple):
         """Return whether each exit predicts each image's label, (exits, N)."""
         return (self.logits.argmax(2) == self.labels).cpu().numpy()
 
+    def probabilities(self, temperatures: Sequence[float]) -> Tensor:
+        """Return the probabilities of every exit, at one temperature for each exit, (exits, N, classes)."""
+        return (self.logits.float() / torch.tensor(temperatures)[:, None, None]).softmax(2)
+
     def confidences(self, temperatures: Sequence[float]) -> np.ndarray:
         """Return the confidence of every exit, at one temperature for each exit, (exits, N)."""
-        rows = []
-        for logits, temperature in zip(self.logits, temperatures, strict=True):
-            rows.append(confidence(logits, temperature).cpu().numpy())
-        return np.stack(rows)
-
-
-def confidence(logits: Tensor, temperature: float | Tensor) -> Tensor:
-    """Return the largest softmax probability of each image, (N,), from logits (N, classes) at a temperature."""
-    return (logits.float() / temperature).softmax(1).amax(1)
+        return self.probabilities(temperatures).amax(2).cpu().numpy()
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""A network with early exits together with the models it consists of, its threshold and its cost."""
+"""A network with early exits together with the models it consists of, and its cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,17 +20,15 @@ from .sidenet import SideNet
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyExitModel:
-    """A SideNet on one trained model, or a cascade of two, with its threshold.
+    """A SideNet on one trained model, or a cascade of two.
 
     Attributes:
         models: The trained models, the smaller one first.
         exits: The network with early exits.
-        threshold: Calibrated confidence from which an image exits.
     """
 
     models: tuple[Model, ...]
     exits: EarlyExits
-    threshold: float
 
     @property
     def mainnet(self) -> Model:

@@ -21,8 +21,10 @@ from ..models.network import Network, example_input
 from ..utils.errors import InputError, require
 from ..utils.io import from_json, to_json
 from ..utils.paths import is_on_hub
+from ..utils.schema import check_list
 from .model import EarlyExitModel, build_cascade
 from .network import EarlyExits
+from .rules import make_rule
 from .sidenet import SideNet
 
 _KIND = "tinynas-exits"
@@ -35,7 +37,8 @@ def save_early_exits(path: Path, model: EarlyExitModel) -> None:
         "models": to_json([describe(entry) for entry in model.models]),
         "taps": to_json(list(model.exits.taps)),
         "hidden": to_json(heads[0].hidden.out_features if heads else 0),
-        "threshold": to_json(model.threshold),
+        "rule": to_json(model.exits.rule.name),
+        "thresholds": to_json(list(model.exits.thresholds)),
     }
     save_weights(path, _KIND, metadata, _tensors(model))
 
@@ -111,14 +114,27 @@ def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Earl
         if tiny.classes != big.classes:
             raise InputError("the two networks of a cascade have different classes")
         exits = build_cascade(tiny, big)
-    model = EarlyExitModel(models=tuple(models), exits=exits, threshold=from_json(metadata["threshold"]))
-    require(0 <= model.threshold < inf, "0 <= threshold < inf", threshold=model.threshold)
+    model = EarlyExitModel(models=tuple(models), exits=exits)
+    exits.rule = make_rule(from_json(metadata.get("rule", '"confidence"')), len(exits.exits), len(models[0].classes))
+    exits.thresholds = tuple(exits.each_threshold(_thresholds_in(metadata)))
     check_weights(tensors, _tensors(model))
     temperatures = tensors["temperatures"]
     if not (temperatures.isfinite() & (temperatures > 0)).all():
         raise InputError(f"temperatures must be positive and finite, but are {temperatures.tolist()}")
     exits.temperatures.copy_(temperatures)
+    exits.rule.load_state_dict(_without_prefix("rule.", tensors))
     return model
+
+
+def _thresholds_in(metadata: Mapping[str, str]) -> tuple[float, ...]:
+    """Return the thresholds; earlier versions wrote a single one. Raises InputError if one is impossible."""
+    if "thresholds" not in metadata:
+        thresholds = [from_json(metadata["threshold"])]
+    else:
+        thresholds = check_list(from_json(metadata["thresholds"]), "thresholds")
+    for threshold in thresholds:
+        require(0 <= threshold < inf, "0 <= threshold < inf", threshold=threshold)
+    return tuple(thresholds)
 
 
 def _sidenet(net: Network, taps: tuple[str, ...], hidden: int, tensors: Mapping[str, Tensor]) -> SideNet:
@@ -139,6 +155,7 @@ def _sidenet(net: Network, taps: tuple[str, ...], hidden: int, tensors: Mapping[
 def _tensors(model: EarlyExitModel) -> dict[str, Tensor]:
     """Return all tensors of a network with early exits, by their names in its file."""
     tensors = {"temperatures": model.exits.temperatures}
+    tensors |= _with_prefix("rule.", model.exits.rule.state_dict())
     for number, entry in enumerate(model.models):
         tensors |= _with_prefix(f"models.{number}.", entry.net.state_dict())
     for number, head in enumerate(model.exits.heads):

@@ -1,16 +1,19 @@
 """Networks with early exits, whatever their exits are: inference, outputs of all exits, calibration, MACs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..models.profile import macs_by_torch
-from .calibration import ExitOutputs, confidence, fit_temperature
+from ..utils.errors import InputError
+from .calibration import ExitOutputs, fit_temperature
 from .graph_split import run_part
+from .rules import Confidence, ExitRule, make_rule
 from .side_head import SideHead
-from .thresholds import NEVER_EXIT
+from .threshold_search import per_exit_points
+from .thresholds import NEVER_EXIT, OperatingPoint, Thresholds, choose_accurate, choose_affordable, sweep
 
 Batches = Iterable[Sequence[Tensor]]  # of each batch: the network's inputs (N, ...), then the labels (N,)
 
@@ -27,6 +30,20 @@ class EarlyExitOutput(NamedTuple):
     exits: Tensor
 
 
+class Prediction(NamedTuple):
+    """What is predicted for each image.
+
+    Attributes:
+        classes: Index of the most likely class, (N,).
+        confidences: Its calibrated probability, (N,).
+        exits: Index of the exit that the image took, (N,).
+    """
+
+    classes: Tensor
+    confidences: Tensor
+    exits: Tensor
+
+
 class EarlyExits(nn.Module):
     """A network with early exits: parts that run one after another, each on the images that have not exited yet.
 
@@ -37,6 +54,8 @@ class EarlyExits(nn.Module):
     Attributes:
         taps: Names of the modules whose outputs the side heads read. A cascade has none.
         temperatures: Temperature of each exit, (exits,). All are 1 before `calibrate`.
+        rule: What decides that an exit is sure enough: its score reaches the exit's threshold.
+        thresholds: One for each early exit, or a single one for all; none exits early before they are set.
 
     Example:
         >>> import torch
@@ -53,11 +72,14 @@ class EarlyExits(nn.Module):
     """
 
     temperatures: Tensor
+    rule: ExitRule
     taps: Sequence[str] = ()
+    thresholds: tuple[float, ...] = (NEVER_EXIT,)
 
     def __init__(self, exits: Sequence[nn.Module]) -> None:
         super().__init__()
         self.exits = nn.ModuleList(exits)
+        self.rule = Confidence()
         self.register_buffer("temperatures", torch.ones(len(self.exits)))
         self.eval()
 
@@ -76,35 +98,80 @@ class EarlyExits(nn.Module):
         return [tensor.to(self.device) for tensor in inputs]
 
     @torch.no_grad()
-    def forward(self, *inputs: Tensor, threshold: float = NEVER_EXIT) -> EarlyExitOutput:
-        """Predict each image at the first exit that is confident enough.
+    def forward(self, *inputs: Tensor, threshold: float | Thresholds | None = None) -> EarlyExitOutput:
+        """Predict each image at the first exit that is sure enough.
 
         Later parts of the network run only on the images that continue.
 
         Args:
             inputs: The network's inputs, (N, ...).
-            threshold: Confidence from which an image exits. Over 1, all images run to the last exit.
+            threshold: Score from which an image exits, by the network's rule: one for each early exit, or one for all;
+                by default the network's own. Over 1, all images run to the last exit.
 
         Returns:
             The logits (N, classes) of the exit that each image took, and the index of that exit (N,).
+
+        Raises:
+            InputError: There are neither one threshold nor as many as early exits.
         """
+        thresholds = self.each_threshold(threshold)
         remaining = torch.arange(len(inputs[0]), device=inputs[0].device)  # indices of images that have not exited
         exits = torch.zeros_like(remaining)
         outputs = torch.empty(0)
+        earlier = remaining.new_empty(0, len(remaining))  # classes that the exits so far predict
         carried: Sequence[Tensor] = inputs
         for number, part in enumerate(self.exits):
             logits, carried = run_part(part, carried)
             outputs = logits if len(remaining) == len(exits) else outputs.index_put((remaining,), logits)
-            confident = confidence(logits, self.temperatures[number]) >= threshold
-            if number + 1 == len(self.exits) or confident.all():
+            if number == len(thresholds):
                 exits[remaining] = number
                 break
-            if confident.any():
-                exits[remaining[confident]] = number
-                rows = (~confident).nonzero().flatten()
-                remaining = remaining[rows]
+            probabilities = self._calibrated(logits, number)
+            leaves = self.rule(probabilities, earlier) >= thresholds[number]
+            if leaves.all():
+                exits[remaining] = number
+                break
+            if not self.rule.is_stateless:
+                earlier = torch.cat([earlier, probabilities.argmax(1)[None]])
+            if leaves.any():
+                exits[remaining[leaves]] = number
+                rows = (~leaves).nonzero().flatten()
+                remaining, earlier = remaining[rows], earlier[:, rows]
                 carried = _select(carried, part.batch_dims, rows)  # type: ignore[arg-type]
         return EarlyExitOutput(outputs, exits)
+
+    def predict(self, *inputs: Tensor, threshold: float | Thresholds | None = None) -> Prediction:
+        """Predict the class of each image; arguments are as in `forward`.
+
+        Returns:
+            The most likely class (N,), its calibrated probability (N,), and the index of the exit (N,).
+        """
+        output = self(*inputs, threshold=threshold)
+        probabilities = (output.logits.float() / self.temperatures[output.exits][:, None]).softmax(1)
+        confidences, classes = probabilities.max(1)
+        return Prediction(classes, confidences, output.exits)
+
+    def _calibrated(self, logits: Tensor, number: int) -> Tensor:
+        """Return the probabilities (N, classes) of an exit's logits at its temperature."""
+        return (logits.float() / self.temperatures[number]).softmax(1)
+
+    def each_threshold(self, threshold: float | Thresholds | None) -> list[float]:
+        """Return a threshold for each early exit."""
+        early = len(self.exits) - 1
+        given = self.thresholds if threshold is None else threshold
+        values = [given] if isinstance(given, int | float) else list(given)
+        if len(values) not in (1, early):
+            raise InputError(
+                f"there must be one threshold, or one for each of the {early} early exits, but there are {len(values)}"
+            )
+        return values if len(values) == early else values * early
+
+    def run_all(self, *inputs: Tensor) -> Iterator[Tensor]:
+        """Yield the logits (N, classes) of every exit for all images, with gradients if they are enabled."""
+        carried: Sequence[Tensor] = inputs
+        for part in self.exits:
+            logits, carried = run_part(part, carried)
+            yield logits
 
     @torch.no_grad()
     def all_logits(self, *inputs: Tensor) -> Tensor:
@@ -116,12 +183,7 @@ class EarlyExits(nn.Module):
         Returns:
             The logits of every exit, (exits, N, classes).
         """
-        carried: Sequence[Tensor] = inputs
-        logits = []
-        for part in self.exits:
-            output, carried = run_part(part, carried)
-            logits.append(output)
-        return torch.stack(logits)
+        return torch.stack(list(self.run_all(*inputs)))
 
     def observe(self, batches: Batches) -> ExitOutputs:
         """Run all images through the whole network and collect the outputs of every exit.
@@ -139,14 +201,51 @@ class EarlyExits(nn.Module):
             labels.append(batch[-1].cpu())
         return ExitOutputs(torch.cat(logits, 1), torch.cat(labels))
 
-    def calibrate(self, outputs: ExitOutputs) -> None:
-        """Set the temperature of each exit to the one that fits held-out images best.
+    def calibrate(self, outputs: ExitOutputs, rule: str = Confidence.name) -> None:
+        """Set the temperature of each exit to the one that fits held-out images best, and the rule that decides.
 
         Args:
             outputs: What `observe` returns for images that the heads have not been trained on.
+            rule: "confidence", "entropy", "margin", "patience", or "gate", which is learnt from `outputs`.
+
+        Raises:
+            InputError: There is no such rule.
         """
+        self.rule = make_rule(rule, len(self.exits), outputs.logits.shape[2]).to(self.device)
         temperatures = [fit_temperature(logits, outputs.labels) for logits in outputs.logits]
         self.temperatures.copy_(torch.tensor(temperatures))
+        self.rule.fit(outputs.probabilities(temperatures), outputs.labels)
+
+    def choose_thresholds(
+        self,
+        outputs: ExitOutputs,
+        macs: Sequence[int],
+        *,
+        accuracy: float | None = None,
+        average_macs: float | None = None,
+    ) -> OperatingPoint:
+        """Set a threshold for each early exit: the cheapest for an accuracy, or the most accurate within a budget.
+
+        Args:
+            outputs: What `observe` returns for held-out images.
+            macs: MACs of an image that takes each exit, as `macs` counts them.
+            accuracy: The accuracy to keep on these images, in percent; by default the whole network's.
+            average_macs: Average MACs of an image that may be spent instead.
+
+        Returns:
+            The thresholds, and what they do on these images.
+
+        Raises:
+            InputError: No thresholds reach the accuracy or the budget.
+        """
+        points = per_exit_points(sweep(outputs, self.temperatures.tolist(), macs, self.rule))
+        if average_macs is not None:
+            point = choose_affordable(points, average_macs)
+        else:
+            whole = 100 * float(outputs.correct()[-1].mean())
+            point = choose_accurate(points, whole if accuracy is None else accuracy)
+        self.thresholds = point.thresholds
+        return point
 
     def macs(self, *inputs: Tensor) -> list[int]:
         """Count the multiply-accumulates of one image that takes each exit, of all modules that run until then.

@@ -1,10 +1,10 @@
-"""Sweep the confidence threshold: accuracy over average MACs of a network with early exits.
+"""Sweep the thresholds of early exits: accuracy over average MACs.
 
-An image exits at the first exit whose confidence, the largest softmax probability at that exit's temperature, reaches
-the threshold. The last exit takes all remaining images.
+An image exits at the first exit whose score reaches the exit's threshold; the score is a decision rule's, by default
+the confidence. The last exit takes all remaining images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from operator import attrgetter
@@ -13,12 +13,14 @@ import numpy as np
 
 from ..utils.errors import InputError
 from ..utils.pareto import hypervolume, pareto_front
-from ..utils.units import format_count
+from ..utils.units import format_count, format_seconds, threshold_text
 from .calibration import ExitOutputs
+from .rules import Confidence, ExitRule, early_scores
 
-NEVER_EXIT = 1.1  # a threshold above every confidence: all images run to the last exit
+Thresholds = Sequence[float]  # one for each early exit, or a single one for all of them
+NEVER_EXIT = 1.1  # a threshold above every score: all images run to the last exit
 _MAX_CANDIDATES = 400  # thresholds that a sweep tries
-_PARETO_STEPS = 6  # intervals between the thresholds that pareto_thresholds chooses
+_PARETO_STEPS = 6  # intervals between the choices of spaced_thresholds
 _PARETO_DEPTH = 10.0  # percentage points below the best accuracy, down to which it chooses
 
 _macs_and_accuracy = attrgetter("macs", "accuracy")
@@ -26,65 +28,52 @@ _macs_and_accuracy = attrgetter("macs", "accuracy")
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """What a network with early exits does on a split at one threshold.
+    """What a network with early exits does on a split at some thresholds.
 
     Attributes:
-        threshold: Confidence from which an image exits.
+        thresholds: Score from which an image exits: one for each early exit, or a single one for all of them.
         accuracy: Accuracy in percent.
         macs: Average MACs of an image.
         shares: Fraction of the images that take each exit; they add up to 1.
     """
 
-    threshold: float
+    thresholds: tuple[float, ...]
     accuracy: float
     macs: float
     shares: tuple[float, ...]
 
 
-def candidate_thresholds(confidences: np.ndarray) -> list[float]:
-    """Return thresholds in rising order: 0, quantiles of the early exits' confidences (exits, N), and NEVER_EXIT."""
-    levels = np.quantile(confidences[:-1], np.linspace(0, 1, _MAX_CANDIDATES), method="nearest")
-    candidates = [0.0]
-    candidates.extend(np.unique(levels[levels > 0]).tolist())
-    candidates.append(NEVER_EXIT)
+def candidate_thresholds(scores: np.ndarray) -> list[tuple[float]]:
+    """Return thresholds for all exits in rising order: 0, quantiles of the scores (early exits, N), and NEVER_EXIT."""
+    levels = np.quantile(scores, np.linspace(0, 1, _MAX_CANDIDATES), method="nearest")
+    candidates = [(0.0,)]
+    for level in np.unique(levels[levels > 0]).tolist():
+        candidates.append((level,))
+    candidates.append((NEVER_EXIT,))
     return candidates
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdSweep:
-    """Confidence and correctness of every exit on a split, evaluated at any threshold.
+    """Scores and correctness of the exits on a split, evaluated at any thresholds.
 
     Attributes:
-        confidences: Calibrated confidences, (exits, N).
-        uncalibrated: The confidences at temperature 1, (exits, N).
+        scores: Scores of the early exits, (exits - 1, N).
         correct: Whether each exit predicts each image's label, (exits, N).
         macs: MACs of an image that takes each exit, rising.
     """
 
-    confidences: np.ndarray
-    uncalibrated: np.ndarray
+    scores: np.ndarray
     correct: np.ndarray
     macs: Sequence[int]
 
-    def at(self, thresholds: Sequence[float]) -> list[OperatingPoint]:
-        """Return the operating point of each threshold."""
-        return [self._point(threshold) for threshold in thresholds]
+    def at(self, thresholds: Iterable[Thresholds]) -> list[OperatingPoint]:
+        """Return the operating point of each choice of thresholds."""
+        return [self._point(entry) for entry in thresholds]
 
     def curve(self) -> list[OperatingPoint]:
-        """Return the operating points of all candidate thresholds, in rising order of the threshold."""
-        return self.at(candidate_thresholds(self.confidences))
-
-    def pareto_thresholds(self) -> list[float]:
-        """Return at most 7 thresholds from the curve's Pareto front, evenly spaced along it.
-
-        Only points within 10 percentage points of the best accuracy count. The first is the cheapest of them, the last
-        the most accurate.
-        """
-        points = pareto_front(self.curve(), _macs_and_accuracy)
-        lowest = points[-1].accuracy - _PARETO_DEPTH
-        points = [point for point in points if point.accuracy > lowest]
-        chosen = {round(step * (len(points) - 1) / _PARETO_STEPS) for step in range(_PARETO_STEPS + 1)}
-        return [points[i].threshold for i in sorted(chosen)]
+        """Return the operating points of all candidate thresholds, in rising order, the same for all exits."""
+        return self.at(candidate_thresholds(self.scores))
 
     def subset_hypervolumes(self, head_macs: Sequence[int]) -> dict[tuple[int, ...], float]:
         """Return the hypervolume of the curve for every non-empty subset of the early exits.
@@ -106,77 +95,108 @@ class ThresholdSweep:
 
     def _restricted_to(self, subset: tuple[int, ...], head_macs: Sequence[int]) -> "ThresholdSweep":
         """Return the sweep of the same network with only these early exits."""
-        rows, macs, saved = [], [], 0
+        early = list(subset)
+        macs, saved = [], 0
         for number, count in enumerate(self.macs):
             if number in subset or number == len(head_macs):
-                rows.append(number)
                 macs.append(count - saved)
             else:
                 saved += head_macs[number]
-        return ThresholdSweep(
-            confidences=self.confidences[rows],
-            uncalibrated=self.uncalibrated[rows],
-            correct=self.correct[rows],
-            macs=macs,
-        )
+        correct = self.correct[[*early, len(head_macs)]]
+        return ThresholdSweep(scores=self.scores[early], correct=correct, macs=macs)
 
-    def _point(self, threshold: float) -> OperatingPoint:
-        exits_early = self.confidences >= threshold
-        exits_early[-1] = True
-        exits = exits_early.argmax(0)
+    def _point(self, thresholds: Thresholds) -> OperatingPoint:
+        leaves = self.scores >= np.asarray(thresholds, self.scores.dtype)[:, None]
+        exits = np.where(leaves.any(0), leaves.argmax(0), len(leaves))
         shares = np.bincount(exits, minlength=len(self.macs)) / len(exits)
         return OperatingPoint(
-            threshold=threshold,
+            thresholds=tuple(thresholds),
             accuracy=100 * float(self.correct[exits, np.arange(len(exits))].mean()),
             macs=float(shares @ np.asarray(self.macs)),
             shares=tuple(shares.tolist()),
         )
 
 
-def sweep(outputs: ExitOutputs, temperatures: Sequence[float], macs: Sequence[int]) -> ThresholdSweep:
-    """Return the threshold sweep for the exits' outputs, their temperatures, and the MACs until each exit."""
-    return ThresholdSweep(
-        confidences=outputs.confidences(temperatures),
-        uncalibrated=outputs.confidences([1.0] * len(temperatures)),
-        correct=outputs.correct(),
-        macs=macs,
-    )
+def spaced_thresholds(points: Sequence[OperatingPoint]) -> list[tuple[float, ...]]:
+    """Return at most 7 choices of thresholds from the Pareto front of some points, evenly spaced along it.
+
+    Only points within 10 percentage points of the best accuracy count. The first is the cheapest of them, the last the
+    most accurate.
+    """
+    front = pareto_front(points, _macs_and_accuracy)
+    lowest = front[-1].accuracy - _PARETO_DEPTH
+    front = [point for point in front if point.accuracy > lowest]
+    chosen = {round(step * (len(front) - 1) / _PARETO_STEPS) for step in range(_PARETO_STEPS + 1)}
+    return [front[i].thresholds for i in sorted(chosen)]
 
 
-def choose(
-    points: Sequence[OperatingPoint], *, accuracy: float | None = None, macs: float | None = None
-) -> OperatingPoint:
-    """Choose an operating point, its accuracy measured on search-val.
+def sweep(
+    outputs: ExitOutputs, temperatures: Sequence[float], macs: Sequence[int], rule: ExitRule | None = None
+) -> ThresholdSweep:
+    """Return the threshold sweep of a network with early exits on a split.
 
     Args:
-        points: The points to choose from.
-        accuracy: Choose the cheapest point of at least this accuracy, in percent; None accepts every accuracy.
-        macs: Choose the most accurate point within these average MACs instead.
+        outputs: The outputs of all exits on the split.
+        temperatures: Temperature of each exit.
+        macs: MACs of an image that takes each exit.
+        rule: The decision rule; by default the confidence.
+    """
+    scores = early_scores(rule or Confidence(), outputs.probabilities(temperatures))
+    return ThresholdSweep(scores=scores, correct=outputs.correct(), macs=macs)
+
+
+def choose_accurate(points: Sequence[OperatingPoint], accuracy: float) -> OperatingPoint:
+    """Return the cheapest operating point with an accuracy on search-val of at least `accuracy` percent.
 
     Raises:
-        InputError: No point satisfies the condition; the message names the nearest one.
+        InputError: No point has it; the message names the nearest one.
     """
-    if macs is not None:
-        return _most_accurate_within(points, macs)
-    accurate = [point for point in points if accuracy is None or point.accuracy >= accuracy]
+    accurate = [point for point in points if point.accuracy >= accuracy]
     if not accurate:
         best = max(points, key=attrgetter("accuracy"))
         raise InputError(
             f"no threshold reaches {accuracy:.2f}% on search-val; "
-            f"the nearest, {best.threshold:.4g}, reaches {best.accuracy:.2f}%"
+            f"the nearest, {threshold_text(best.thresholds)}, reaches {best.accuracy:.2f}%"
         )
     return min(accurate, key=_cheapest_first)
 
 
-def _most_accurate_within(points: Sequence[OperatingPoint], macs: float) -> OperatingPoint:
+def choose_affordable(points: Sequence[OperatingPoint], macs: float) -> OperatingPoint:
+    """Return the most accurate operating point within these average MACs.
+
+    Raises:
+        InputError: No point is; the message names the cheapest one.
+    """
     affordable = [point for point in points if point.macs <= macs]
     if not affordable:
         cheapest = min(points, key=attrgetter("macs"))
         raise InputError(
             f"no threshold needs as little as {format_count(macs)} MACs on average; "
-            f"the nearest, {cheapest.threshold:.4g}, needs {format_count(cheapest.macs)}"
+            f"the nearest, {threshold_text(cheapest.thresholds)}, needs {format_count(cheapest.macs)}"
         )
     return min(affordable, key=_most_accurate_first)
+
+
+def choose_fast(points: Sequence[OperatingPoint], seconds: float, exit_seconds: Sequence[float]) -> OperatingPoint:
+    """Return the most accurate operating point within these average seconds.
+
+    Args:
+        points: The points to choose from.
+        seconds: Seconds that an image may take on average.
+        exit_seconds: Seconds of an image that takes each exit.
+
+    Raises:
+        InputError: No point is as fast; the message names the fastest one.
+    """
+    averages = [float(np.dot(point.shares, exit_seconds)) for point in points]
+    fast = [point for point, average in zip(points, averages, strict=True) if average <= seconds]
+    if not fast:
+        fastest = int(np.argmin(averages))
+        raise InputError(
+            f"no threshold is as fast as {format_seconds(seconds)} on average; "
+            f"the nearest, {threshold_text(points[fastest].thresholds)}, takes {format_seconds(averages[fastest])}"
+        )
+    return min(fast, key=_most_accurate_first)
 
 
 def _cheapest_first(point: OperatingPoint) -> tuple[float, float]:

@@ -9,10 +9,11 @@ from ..arch.cost_names import cost_title, cost_word
 from ..utils.errors import FileError, InputError
 from ..utils.io import write
 from ..utils.pareto import Point
+from ..utils.units import threshold_text
 from .compared_costs import CostAxes
 from .comparison import ComparedPoint, ComparedSeries, Comparison
 from .early_exit_folder import CASCADE, SIDENET, EarlyExitFolder
-from .early_exit_report import EarlyExitReport, ThresholdPoint
+from .early_exit_report import EarlyExitReport
 from .evaluation_report import EvaluationReport
 from .finished import FinishedNetwork, differences, finished_networks
 from .front_plot import ColouredSeries, coloured_figure
@@ -20,6 +21,7 @@ from .metric_names import axis_label
 from .plots import Series, columns, pareto_plot, render
 from .results import SearchResult
 from .run_folder import RunFolder
+from .threshold_point import ThresholdPoint
 
 _MARKERS = "osD^vPX*"
 _NAMED = 2  # points of a line, at most, beside which their names are written
@@ -239,7 +241,7 @@ def _resized(network: str, report: EvaluationReport) -> ComparedSeries:
 def _early_exits(folder: EarlyExitFolder, network: str) -> list[ComparedSeries]:
     """Return the series of a network with early exits at several thresholds, and of its int8 files if it has any."""
     report, export = folder.read_report(), folder.read_export()
-    name = f"{network} with exits at {', '.join(report.taps)}" if report.taps else f"{network} in a cascade"
+    name = f"{network} {report.in_comparison}"
     if folder.name not in (SIDENET, CASCADE):
         name += f" ({folder.name})"
     series = [_thresholds(name, report, report.points)]
@@ -259,7 +261,7 @@ def _thresholds(name: str, report: EarlyExitReport, entries: Sequence[ThresholdP
                 params=report.worst_case.params,
                 peak_sram=report.worst_case.peak_sram,
                 flash=report.worst_case.flash,
-                name=f"over {entry.threshold:.3g}",
+                name=f"over {threshold_text(entry.thresholds)}",
             )
         )
     return ComparedSeries(

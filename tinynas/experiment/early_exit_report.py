@@ -1,49 +1,15 @@
 """sidenet.json as dataclasses: what a network with early exits measured."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from ..arch.cost import Cost
-from ..utils.errors import InputError
-from ..utils.schema import check_list, check_mapping, check_value
-from .result_file import read_cost, read_fields
+from ..utils.schema import check_list, check_mapping
+from .result_file import read_cost, read_fields, read_numbers, read_tuples, to_dicts
+from .threshold_point import AllowedLoss, ThresholdPoint, read_point, read_points
 
-T = TypeVar("T")
 Pair = tuple[float, float]  # MACs and accuracy
 Bin = tuple[int, float, float]  # of a reliability diagram: images, mean confidence, fraction that is correct
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThresholdPoint:
-    """What a network with early exits does at one threshold.
-
-    Attributes:
-        threshold: Confidence from which an image exits.
-        accuracy: In percent.
-        macs: Average MACs of an image.
-    """
-
-    threshold: float
-    accuracy: float
-    macs: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class AllowedLoss(ThresholdPoint):
-    """The cheapest threshold that loses no more accuracy on search-val than is allowed, measured on the test split.
-
-    Attributes:
-        allowed: Percentage points of accuracy.
-        saved: Fraction of the network's MACs that it saves.
-    """
-
-    allowed: float
-    saved: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return an entry of `losses` in sidenet.json."""
-        return {"allowed": self.allowed, **asdict(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +32,7 @@ class ExitReport:
     Attributes:
         name: The tapped module; "tiny" for the first network of a cascade; "mainnet" for the last exit.
         macs: MACs of an image that takes this exit.
-        share: Fraction of the images that take it at the chosen threshold.
+        share: Fraction of the images that take it at the chosen thresholds.
         accuracy: Accuracy in percent, if all images took it.
         temperature: Temperature of its softmax.
         calibration_error_before: Expected calibration error at temperature 1, in percentage points.
@@ -100,13 +66,18 @@ class EarlyExitReport:
         hidden: Width of the side heads' hidden layer; 0 in a cascade.
         calibration_images: Images of search-val.
         test_images: Images of the test split.
-        point: The chosen threshold with its accuracy and average MACs.
+        rule: The rule whose score is compared with the thresholds, such as "confidence".
+        joint_epochs: Epochs in which the network was trained together with its exits; 0: its weights are unchanged.
+        unchanged_accuracy: Accuracy of the network before joint training, in percent; None without.
+        exit_seconds: Seconds of one image that takes each exit, in PyTorch on the machine that measured; empty if the
+            thresholds were not chosen by time.
+        point: The chosen thresholds with their accuracy and average MACs.
         worst_case: Counted cost of an image that runs through all exits.
         mainnet_accuracy: Accuracy of the network without early exits, in percent.
         mainnet_cost: Counted cost of the network without early exits.
         exits: Every exit, the network itself last.
         losses: Thresholds that were chosen by the accuracy they may lose.
-        curve: Every threshold, in rising order.
+        curve: Every threshold for all exits, in rising order.
         points: A few thresholds of the Pareto front on search-val.
         random: (MACs, accuracy) where images exit at random.
         oracle: (MACs, accuracy) where images exit by an oracle that knows the labels.
@@ -121,6 +92,10 @@ class EarlyExitReport:
     hidden: int
     calibration_images: int
     test_images: int
+    rule: str = "confidence"
+    joint_epochs: int = 0
+    unchanged_accuracy: float | None = None
+    exit_seconds: tuple[float, ...] = ()
     point: ThresholdPoint
     worst_case: Cost
     mainnet_accuracy: float
@@ -135,7 +110,23 @@ class EarlyExitReport:
     @property
     def title(self) -> str:
         """Where the exits are, as titles show it."""
-        return f"Exits at {', '.join(self.taps)}" if self.taps else "Cascade"
+        if not self.taps:
+            return "Cascade"
+        trained = "Jointly trained exits" if self.joint_epochs else "Exits"
+        return f"{trained} at {', '.join(self.taps)}"
+
+    @property
+    def in_comparison(self) -> str:
+        """What tells these exits from others of the same network."""
+        text = f"with exits at {', '.join(self.taps)}" if self.taps else "in a cascade"
+        if self.rule != "confidence":
+            text += f" by {self.rule}"
+        return f"{text}, jointly trained" if self.joint_epochs else text
+
+    @property
+    def thresholds_text(self) -> str:
+        """The chosen thresholds in words, with the rule that they are for unless it is the confidence."""
+        return self.point.text if self.rule == "confidence" else f"{self.rule}, {self.point.text}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of sidenet.json."""
@@ -150,6 +141,10 @@ class EarlyExitReport:
             "hidden": self.hidden,
             "calibration_images": self.calibration_images,
             "test_images": self.test_images,
+            "rule": self.rule,
+            "joint_epochs": self.joint_epochs,
+            "unchanged_accuracy": self.unchanged_accuracy,
+            "exit_seconds": self.exit_seconds,
             **asdict(self.point),
             "worst_macs": worst_case.pop("macs"),
             **worst_case,
@@ -183,14 +178,15 @@ class EarlyExitReport:
             "the file",
             taps=tuple(check_list(values.get("taps"), "taps")),
             tried=tuple(tried),
-            point=read_fields(ThresholdPoint, values, "the file"),
+            exit_seconds=read_numbers(values.get("exit_seconds", []), "exit_seconds"),
+            point=read_point(ThresholdPoint, values, "the file"),
             worst_case=read_cost({**values, "macs": values.get("worst_macs")}),
             mainnet_accuracy=read_fields(_Accuracy, mainnet, "mainnet").accuracy,
             mainnet_cost=read_cost(mainnet),
             exits=_read_exits(values.get("exits")),
-            losses=read_entries(AllowedLoss, values.get("losses"), "losses"),
-            curve=read_entries(ThresholdPoint, values.get("curve"), "curve"),
-            points=read_entries(ThresholdPoint, values.get("points"), "points"),
+            losses=read_points(AllowedLoss, values.get("losses"), "losses"),
+            curve=read_points(ThresholdPoint, values.get("curve"), "curve"),
+            points=read_points(ThresholdPoint, values.get("points"), "points"),
             random=read_tuples(values, "random", size=2),
             oracle=read_tuples(values, "oracle", size=2),
         )
@@ -199,23 +195,6 @@ class EarlyExitReport:
 @dataclass(frozen=True, kw_only=True)
 class _Accuracy:
     accuracy: float
-
-
-def to_dicts(entries: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return dataclasses as plain data."""
-    return [asdict(entry) for entry in entries]
-
-
-def read_entries(cls: type[T], plain: object, where: str) -> tuple[T, ...]:
-    """Return the dataclasses in a list of mappings.
-
-    Raises:
-        InputError: It is no list of mappings, a key is missing, or a value is of the wrong type.
-    """
-    entries = []
-    for entry in check_list(plain, where):
-        entries.append(read_fields(cls, check_mapping(entry, where), where))
-    return tuple(entries)
 
 
 def _read_exits(plain: object) -> tuple[ExitReport, ...]:
@@ -232,22 +211,6 @@ def _read_exits(plain: object) -> tuple[ExitReport, ...]:
             )
         )
     return tuple(exits)
-
-
-def read_tuples(values: Mapping[str, Any], name: str, size: int) -> tuple[Any, ...]:
-    """Return the tuples of `size` numbers in the list of lists `name`.
-
-    Raises:
-        InputError: It is no list of such lists.
-    """
-    entries = []
-    for entry in check_list(values.get(name), name):
-        if len(check_list(entry, name)) != size:
-            raise InputError(f"an entry of {name} must have {size} numbers, but is {entry!r:.60}")
-        for value in entry:
-            check_value(value, float, f"a value of {name}")
-        entries.append(tuple(entry))
-    return tuple(entries)
 
 
 def _with_lists(value: Any) -> Any:

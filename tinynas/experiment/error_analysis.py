@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..utils.schema import check_list, check_mapping
-from .early_exit_report import Bin, read_entries, read_tuples, to_dicts
+from .early_exit_report import Bin
 from .evaluation_report import ErrorReport
-from .result_file import read_fields
+from .result_file import read_entries, read_fields, read_tuples, to_dicts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 from ..arch.cost import Cost
 from ..utils.schema import check_list, check_mapping
-from .early_exit_report import ThresholdPoint, read_entries, to_dicts
-from .result_file import read_cost, read_fields
+from .result_file import read_cost, read_entries, read_fields, to_dicts
 from .target_report import TargetReport
+from .threshold_point import ThresholdPoint, read_point, read_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class FormReport:
     Attributes:
         kind: "torch", or the format and its precision, such as "ONNX fp32" or "TFLite int8".
         int8: Whether weights and activations are int8.
-        point: Threshold, accuracy and average MACs.
+        point: Thresholds, accuracy and average MACs.
         shares: Fraction of the images that take each exit.
         saved: Fraction of the network's MACs that early exits save on average.
         mainnet_accuracy: Accuracy of the network without early exits, in percent.
@@ -182,12 +182,12 @@ class FormReport:
         if "files" in values:
             parts = read_fields(PartFiles, values, where, files=tuple(check_list(values["files"], "files")))
         if values.get("int8"):
-            points = read_entries(ThresholdPoint, values.get("points"), "points")
+            points = read_points(ThresholdPoint, values.get("points"), "points")
         return read_fields(
             cls,
             values,
             where,
-            point=read_fields(ThresholdPoint, values, where),
+            point=read_point(ThresholdPoint, values, where),
             shares=tuple(check_list(values.get("shares"), "shares")),
             temperatures=tuple(check_list(values.get("temperatures"), "temperatures")),
             points=points,
@@ -204,7 +204,7 @@ class EarlyExitExportReport:
         data: The data set.
         test_images: Images of the test split.
         calibration_images: Training images that set the ranges of int8.
-        threshold: Confidence from which an image exits.
+        rule: The rule whose score is compared with the thresholds.
         classes: Names of the classes, in the order of the outputs.
         preprocessing: How an image becomes the network's input.
         cost: Counted cost of an image that runs through all exits.
@@ -216,7 +216,7 @@ class EarlyExitExportReport:
     data: str
     test_images: int
     calibration_images: int
-    threshold: float
+    rule: str = "confidence"
     classes: tuple[str, ...]
     preprocessing: Mapping[str, Any]
     cost: Cost
@@ -230,7 +230,8 @@ class EarlyExitExportReport:
             "data": self.data,
             "test_images": self.test_images,
             "calibration_images": self.calibration_images,
-            "threshold": self.threshold,
+            "rule": self.rule,
+            "thresholds": list(self.forms[0].point.thresholds),
             "classes": list(self.classes),
             "preprocessing": dict(self.preprocessing),
             **self.cost.to_dict(),

@@ -1,7 +1,7 @@
 """Reading of result files, with checks of every value, and the digest that some of them hold."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields
 from json import JSONDecodeError
 from math import inf
 from pathlib import Path
@@ -12,7 +12,7 @@ from ..tasks.chance import Chance
 from ..tasks.detection_figures import PERCENT_FIGURES, DetectionFigures
 from ..utils.errors import FileError, InputError, file_error
 from ..utils.io import from_json, json_digest, read_text
-from ..utils.schema import check_keys, check_mapping, check_types, check_value
+from ..utils.schema import check_keys, check_list, check_mapping, check_types, check_value
 
 T = TypeVar("T")
 _DIGEST = "sha256"  # key of a result file
@@ -180,3 +180,50 @@ def read_detection(values: Mapping[str, Any]) -> DetectionFigures | None:
         return None
     plain = check_mapping(values["detection"], "detection")
     return read_fields(DetectionFigures, plain, "detection", ap_by_class=read_by_class(plain, "ap_by_class"))
+
+
+def to_dicts(entries: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return dataclasses as plain data."""
+    return [asdict(entry) for entry in entries]
+
+
+def read_entries(cls: type[T], plain: object, where: str) -> tuple[T, ...]:
+    """Return the dataclasses in a list of mappings.
+
+    Raises:
+        InputError: It is no list of mappings, a key is missing, or a value is of the wrong type.
+    """
+    entries = []
+    for entry in check_list(plain, where):
+        entries.append(read_fields(cls, check_mapping(entry, where), where))
+    return tuple(entries)
+
+
+def read_tuples(values: Mapping[str, Any], name: str, size: int) -> tuple[Any, ...]:
+    """Return the tuples of `size` numbers in the list of lists `name`.
+
+    Raises:
+        InputError: It is no list of such lists.
+    """
+    entries = []
+    for entry in check_list(values.get(name), name):
+        if len(check_list(entry, name)) != size:
+            raise InputError(f"an entry of {name} must have {size} numbers, but is {entry!r:.60}")
+        for value in entry:
+            check_value(value, float, f"a value of {name}")
+        entries.append(tuple(entry))
+    return tuple(entries)
+
+
+def read_numbers(plain: object, where: str) -> tuple[float, ...]:
+    """Return the numbers in a list, none of which is negative.
+
+    Raises:
+        InputError: It is no list of such numbers.
+    """
+    numbers = []
+    for value in check_list(plain, where):
+        check_value(value, float, f"a value of {where}")
+        check_range(value, "threshold", where)
+        numbers.append(value)
+    return tuple(numbers)

@@ -7,8 +7,7 @@ from typing import Any
 from ..arch.cost import MEASURED
 from ..arch.targets import COUNTS_ONLY
 from ..utils.schema import check_list, check_mapping
-from .early_exit_report import read_entries
-from .result_file import read_fields
+from .result_file import read_entries, read_fields
 
 _ALLOWED_OVER_ESTIMATES = 0.01
 

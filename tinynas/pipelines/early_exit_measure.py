@@ -1,21 +1,28 @@
 """What a network with early exits does on the test split: the content of sidenet.json."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from ..arch.cost import cost
 from ..data.base import Data
-from ..early_exit.calibration import calibration_error, reliability
+from ..deploy.latency import median_seconds
+from ..early_exit.calibration import ExitOutputs, calibration_error, reliability
 from ..early_exit.model import EarlyExitModel, worst_case_cost
+from ..early_exit.threshold_search import per_exit_points
 from ..early_exit.thresholds import (
+    NEVER_EXIT,
     OperatingPoint,
     ThresholdSweep,
     candidate_thresholds,
-    choose,
+    choose_accurate,
     oracle_exits,
     random_exits,
+    spaced_thresholds,
+    sweep,
 )
-from ..experiment.early_exit_report import AllowedLoss, EarlyExitReport, ExitReport, ThresholdPoint, TriedTaps
-from ..experiment.plans import ExitPlan
+from ..experiment.early_exit_report import EarlyExitReport, ExitReport, TriedTaps
+from ..experiment.exit_plan import PER_EXIT, ExitPlan
+from ..experiment.threshold_point import AllowedLoss, ThresholdPoint
 from ..tasks.registry import TASKS
 
 ALLOWED_LOSSES = (0.0, 0.5, 1.0)  # percentage points of accuracy on search-val; a threshold is reported for each
@@ -27,14 +34,29 @@ def measure_early_exits(
     data: Data,
     tried: tuple[TriedTaps, ...],
     val: ThresholdSweep,
-    test: ThresholdSweep,
+    outputs: ExitOutputs,
+    *,
+    unchanged_accuracy: float | None = None,
+    exit_seconds: Sequence[float] = (),
 ) -> EarlyExitReport:
-    """Return what the network does on the test split: at its threshold, at all others, and each exit alone."""
+    """Return what the network does on the test split: at its thresholds, at others, and each exit alone.
+
+    Args:
+        plan: The plan of the exits.
+        model: The network with its thresholds.
+        data: The data set.
+        tried: The choices of taps that were tried.
+        val: The sweep on search-val.
+        outputs: The outputs of all exits on the test split.
+        unchanged_accuracy: Accuracy of the network before joint training, on the test split, in percent.
+        exit_seconds: Seconds of an image that takes each exit, if thresholds were chosen by them.
+    """
     whole = cost(model.mainnet.net.arch)
-    (chosen,) = test.at([model.threshold])
+    test, points = sweep_of(model, outputs), candidates(plan, val)
+    (chosen,) = test.at([model.exits.thresholds])
     exits = []
     for number, share in enumerate(chosen.shares):
-        exits.append(_exit_report(model, test, number, share))
+        exits.append(_exit_report(model, test, outputs, number, share))
     (point,) = threshold_points([chosen])
     return EarlyExitReport(
         model=str(plan.model),
@@ -46,17 +68,42 @@ def measure_early_exits(
         hidden=0 if plan.tiny else plan.hidden,
         calibration_images=len(data.val),
         test_images=len(data.test),
+        rule=model.exits.rule.name,
+        joint_epochs=plan.joint,
+        unchanged_accuracy=unchanged_accuracy,
+        exit_seconds=tuple(exit_seconds),
         point=point,
         worst_case=worst_case_cost(model),
         mainnet_accuracy=mainnet_accuracy(test),
         mainnet_cost=whole,
         exits=tuple(exits),
-        losses=_allowed_losses(val, test, whole.macs),
-        curve=threshold_points(test.at(candidate_thresholds(val.confidences))),
-        points=threshold_points(test.at(val.pareto_thresholds())),
+        losses=_allowed_losses(points, val, test, whole.macs),
+        curve=threshold_points(test.at(candidate_thresholds(val.scores))),
+        points=threshold_points(test.at(spaced_thresholds(points))),
         random=tuple(random_exits(test.correct, test.macs)),
         oracle=tuple(oracle_exits(test.correct, test.macs)),
     )
+
+
+def sweep_of(model: EarlyExitModel, outputs: ExitOutputs) -> ThresholdSweep:
+    """Return the sweep for a network's outputs on a split."""
+    exits = model.exits
+    return sweep(outputs, exits.temperatures.tolist(), exits.macs(model.example()), exits.rule)
+
+
+def candidates(plan: ExitPlan, val: ThresholdSweep, costs: Sequence[float] | None = None) -> list[OperatingPoint]:
+    """Return the operating points on search-val that the plan chooses from, good ones at these costs of the exits."""
+    return per_exit_points(val, costs) if plan.thresholds == PER_EXIT else val.curve()
+
+
+def measure_exit_seconds(model: EarlyExitModel) -> list[float]:
+    """Return the median seconds of one image that takes each exit, in PyTorch on this machine."""
+    image, early = model.example(), len(model.exits.exits) - 1
+    seconds = []
+    for number in range(early + 1):
+        thresholds = [NEVER_EXIT] * number + [0.0] * (early - number)
+        seconds.append(median_seconds(partial(model.exits, image, threshold=thresholds)))
+    return seconds
 
 
 def mainnet_accuracy(split: ThresholdSweep) -> float:
@@ -68,19 +115,21 @@ def threshold_points(points: Sequence[OperatingPoint]) -> tuple[ThresholdPoint, 
     """Return operating points as reports have them, without the shares of the exits."""
     entries = []
     for point in points:
-        entries.append(ThresholdPoint(threshold=point.threshold, accuracy=point.accuracy, macs=point.macs))
+        entries.append(ThresholdPoint(thresholds=point.thresholds, accuracy=point.accuracy, macs=point.macs))
     return tuple(entries)
 
 
-def _allowed_losses(val: ThresholdSweep, test: ThresholdSweep, macs: int) -> tuple[AllowedLoss, ...]:
+def _allowed_losses(
+    points: Sequence[OperatingPoint], val: ThresholdSweep, test: ThresholdSweep, macs: int
+) -> tuple[AllowedLoss, ...]:
     losses = []
     for allowed in ALLOWED_LOSSES:
-        chosen = choose(val.curve(), accuracy=mainnet_accuracy(val) - allowed)
-        (point,) = test.at([chosen.threshold])
+        chosen = choose_accurate(points, mainnet_accuracy(val) - allowed)
+        (point,) = test.at([chosen.thresholds])
         losses.append(
             AllowedLoss(
                 allowed=allowed,
-                threshold=point.threshold,
+                thresholds=point.thresholds,
                 accuracy=point.accuracy,
                 macs=point.macs,
                 saved=1 - point.macs / macs,
@@ -89,9 +138,12 @@ def _allowed_losses(val: ThresholdSweep, test: ThresholdSweep, macs: int) -> tup
     return tuple(losses)
 
 
-def _exit_report(model: EarlyExitModel, test: ThresholdSweep, number: int, share: float) -> ExitReport:
-    correct = test.correct[number]
-    before, after = reliability(test.uncalibrated[number], correct), reliability(test.confidences[number], correct)
+def _exit_report(
+    model: EarlyExitModel, test: ThresholdSweep, outputs: ExitOutputs, number: int, share: float
+) -> ExitReport:
+    correct, temperatures = test.correct[number], model.exits.temperatures.tolist()
+    before = reliability(outputs.confidences([1.0] * len(temperatures))[number], correct)
+    after = reliability(outputs.confidences(temperatures)[number], correct)
     return ExitReport(
         name=model.names[number],
         macs=test.macs[number],

@@ -22,8 +22,8 @@ from ..deploy.tflm_check import TflmExits, TflmFile, has_tflm
 from ..early_exit.calibration import ExitOutputs, fit_temperature
 from ..early_exit.model import EarlyExitModel, folded_parts, worst_case_cost
 from ..early_exit.network import EarlyExits
-from ..early_exit.thresholds import ThresholdSweep, sweep
-from ..experiment.early_exit_report import ThresholdPoint
+from ..early_exit.rules import Confidence
+from ..early_exit.thresholds import ThresholdSweep, spaced_thresholds, sweep
 from ..experiment.export_report import EarlyExitExportReport, FormReport, PartFiles
 from ..experiment.plans import ExportPlan
 from ..experiment.reporter import ProgressReporter
@@ -90,6 +90,7 @@ def export_early_exits(
         )
     if plan.qat:
         raise InputError("early exits are not fine-tuned in int8; leave out --qat")
+    _check_rule(model, plan)
     calibration = torch.cat(data.calibration_batches(model.resolution, plan.calibration))
     forms = [_fp32_parts(model, plan)]
     if plan.int8:
@@ -102,7 +103,7 @@ def export_early_exits(
         data=plan.data or model.mainnet.data,
         test_images=len(data.test),
         calibration_images=len(calibration),
-        threshold=model.threshold,
+        rule=model.exits.rule.name,
         classes=model.mainnet.classes,
         preprocessing=preprocessing(model.input_model),
         cost=worst_case_cost(model),
@@ -116,6 +117,21 @@ def export_early_exits(
         assert isinstance(forms[-1], TfliteParts)
         files |= exits_firmware(model, forms[-1], rows[-1].temperatures, on_target, data)
     return Exported(exported, files)
+
+
+def _check_rule(model: EarlyExitModel, plan: ExportPlan) -> None:
+    """Raise InputError if a program that runs the files could not decide by the model's rule."""
+    rule = model.exits.rule
+    if not rule.is_stateless:
+        raise InputError(
+            f"files decide by one exit's probabilities, but the rule of these exits is {rule.name}; make exits with "
+            "--rule confidence, entropy or margin"
+        )
+    if plan.to == "firmware" and rule.name != Confidence.name:
+        raise InputError(
+            f"firmware decides by confidence, but the rule of these exits is {rule.name}; make exits with "
+            "--rule confidence"
+        )
 
 
 def _fp32_parts(model: EarlyExitModel, plan: ExportPlan) -> _Parts:
@@ -153,10 +169,19 @@ def _export_parts(model: EarlyExitModel, opset: int | None) -> list[onnx.ModelPr
 
 
 def _files(model: EarlyExitModel, form: _Parts, row: FormReport) -> dict[str, bytes]:
-    """Return the files of the parts, with the threshold and each exit's temperature where files have metadata."""
+    """Return the files of the parts, with each exit's rule, threshold and temperature where files have metadata.
+
+    The last part has the threshold 0: all images that reach it exit there.
+    """
+    thresholds = model.exits.each_threshold(None)
+    thresholds.append(0.0)
     properties = []
-    for temperature in row.temperatures:
-        exit_metadata = {"threshold": to_json(model.threshold), "temperature": to_json(temperature)}
+    for threshold, temperature in zip(thresholds, row.temperatures, strict=True):
+        exit_metadata = {
+            "rule": model.exits.rule.name,
+            "threshold": to_json(threshold),
+            "temperature": to_json(temperature),
+        }
         properties.append(metadata(model.input_model) | exit_metadata)
     return dict(zip(form.file_names, form.contents(properties), strict=True))
 
@@ -178,7 +203,8 @@ def _measure(
         compared.append(micro)
     test = _exit_outputs(compared, data, data.test, model.resolution, task="test split", report=report)
     reference = test[0]
-    rows = [_form_report(in_torch.name, model, sweep(reference, temperatures, macs), temperatures)]
+    rule = model.exits.rule
+    rows = [_form_report(in_torch.name, model, sweep(reference, temperatures, macs, rule), temperatures)]
     mainnets = _mainnet_alone(model.mainnet, data, plan)
     for form, outputs, mainnet in zip(forms, test[1:], mainnets, strict=False):
         comparison = Comparison(form)
@@ -186,12 +212,12 @@ def _measure(
         if form.int8:
             row = _calibrated_report(form, model, outputs, macs, data, report)
         else:
-            row = _form_report(f"{form.kind} fp32", model, sweep(outputs, temperatures, macs), temperatures)
+            row = _form_report(f"{form.kind} fp32", model, sweep(outputs, temperatures, macs, rule), temperatures)
         parts = _part_files(form, comparison.checked_difference(), row.shares, model.example(), mainnet)
         rows.append(replace(row, int8=form.int8, parts=parts))
     if micro is None:
         return rows, None
-    (point,) = sweep(test[-1], rows[-1].temperatures, macs).at([model.threshold])
+    (point,) = sweep(test[-1], rows[-1].temperatures, macs, model.exits.rule).at([model.exits.thresholds])
     of_classes = Comparison(micro)
     of_classes.add(test[-1].logits[-1], reference.logits[-1])
     return rows, tflm_run(micro, point.accuracy, of_classes.disagreement())
@@ -232,20 +258,22 @@ def _calibrated_report(
     """Return what an int8 form does on the test split, at temperatures and further thresholds chosen on search-val."""
     (val,) = _exit_outputs([form], data, data.val, model.resolution, task="search-val, int8", report=report)
     temperatures = [fit_temperature(logits, val.labels) for logits in val.logits]
-    on_test = sweep(test, temperatures, macs)
-    points = on_test.at(sweep(val, temperatures, macs).pareto_thresholds())
+    on_test = sweep(test, temperatures, macs, model.exits.rule)
+    on_val = sweep(val, temperatures, macs, model.exits.rule)
+    points = on_test.at(spaced_thresholds(on_val.curve()))
     row = _form_report(f"{form.kind} int8", model, on_test, temperatures)
     return replace(row, points=threshold_points(points))
 
 
 def _form_report(kind: str, model: EarlyExitModel, test: ThresholdSweep, temperatures: Sequence[float]) -> FormReport:
-    """Return what a form does on the test split at the model's threshold."""
-    (point,) = test.at([model.threshold])
+    """Return what a form does on the test split at the model's thresholds."""
+    (chosen,) = test.at([model.exits.thresholds])
+    (point,) = threshold_points([chosen])
     return FormReport(
         kind=kind,
         int8=False,
-        point=ThresholdPoint(threshold=point.threshold, accuracy=point.accuracy, macs=point.macs),
-        shares=point.shares,
+        point=point,
+        shares=chosen.shares,
         saved=1 - point.macs / cost(model.mainnet.net.arch).macs,
         mainnet_accuracy=100 * float(test.correct[-1].mean()),
         temperatures=tuple(temperatures),

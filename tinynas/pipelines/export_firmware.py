@@ -31,7 +31,8 @@ def exits_firmware(
     parts = []
     for number, network in enumerate(split_after_outputs(files.network), 1):
         parts.append(_part(f"part{number}", network, files.files[number - 1], on_target))
-    exits = FirmwareExits(threshold=model.threshold, temperatures=temperatures)
+    thresholds = model.exits.each_threshold(None)
+    exits = FirmwareExits(thresholds=thresholds, temperatures=temperatures)
     return _folder(FirmwareModel(model=model.mainnet, parts=parts, exits=exits), data)
 
 

@@ -172,7 +172,7 @@ class TrainedEarlyExits(TrainedModel):
         truths: list[Any] = []
         total = 0.0
         for images, labels in data.evaluation_batches(split.to(device()), self.model.resolution):
-            output = exits(images, threshold=self.model.threshold)
+            output = exits(images)
             predictions.extend(self.task.decode(output.logits.cpu(), self.main.net.arch))
             truths.extend(self.task.ground_truth(labels, len(images)))
             total += sum(macs[number] for number in output.exits.tolist())
@@ -187,7 +187,7 @@ class TrainedEarlyExits(TrainedModel):
     @torch.no_grad()
     def predict(self, image: Tensor, threshold: float) -> dict[str, Any]:
         model, exits = self.model.input_model, self.model.exits.to(device())
-        output = exits(network_input(model, image).to(device()), threshold=self.model.threshold)
+        output = exits(network_input(model, image).to(device()))
         number = int(output.exits[0])
         calibrated = (output.logits / exits.temperatures[number]).cpu()
         prediction = self.task.describe(calibrated, model.net.arch, model.classes, _size(image), threshold)

@@ -4,6 +4,7 @@ Counts use factors of 1000 (K, M, G), sizes in bytes factors of 1024 (KB, MB, GB
 """
 
 import re
+from collections.abc import Iterable
 
 from .errors import InputError
 
@@ -51,6 +52,11 @@ def format_seconds(value: float) -> str:
         if value * per_second >= 1 or unit == "us":
             break
     return f"{value * per_second:.3g}{unit}"
+
+
+def threshold_text(thresholds: Iterable[float]) -> str:
+    """Format the thresholds of early exits: 0.9 if all exits share one, or 0.9, 0.75."""
+    return ", ".join(f"{threshold:.4g}" for threshold in thresholds)
 
 
 def _parse(text: str | int, suffix: str, factors: dict[str, int], example: str) -> int:

@@ -62,7 +62,7 @@ float Confidence(int part, const int8_t* logits) {
 int Classify(int8_t logits[MODEL_NUM_PARTS][MODEL_NUM_CLASSES]) {
   for (int part = 0; part < MODEL_NUM_PARTS; part++) {
     if (!RunPart(part, logits[part])) return kFailed;
-    if (part + 1 == MODEL_NUM_PARTS || Confidence(part, logits[part]) >= MODEL_EXIT_THRESHOLD) return part;
+    if (part + 1 == MODEL_NUM_PARTS || Confidence(part, logits[part]) >= kModelThresholds[part]) return part;
   }
   return kFailed;
 }

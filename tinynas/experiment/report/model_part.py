@@ -176,14 +176,14 @@ def _early_exits(folder: EarlyExitFolder) -> list[Block]:
     report = folder.read_report()
     curve = []
     for point in report.curve:
-        text = f"threshold {point.threshold:.3g}\n{accuracy_text(report.metric, point.accuracy)}"
+        text = f"{point.text}\n{accuracy_text(report.metric, point.accuracy)}"
         curve.append(_pair_mark((point.macs, point.accuracy), text))
-    chosen = f"threshold {report.point.threshold:.3g}, the chosen one"
+    chosen = f"{report.thresholds_text}, chosen"
     series = [
         Series(label="early exits", marks=curve, line="straight", points=False),
         Series(label="at random", marks=_pair_marks(report.random), line="straight", points=False, dashed=True),
         Series(label="by an oracle", marks=_pair_marks(report.oracle), line="straight", points=False, dashed=True),
-        Series(label="chosen threshold", marks=[_pair_mark((report.point.macs, report.point.accuracy), chosen)]),
+        Series(label="chosen thresholds", marks=[_pair_mark((report.point.macs, report.point.accuracy), chosen)]),
         Series(
             label="without exits",
             marks=[_pair_mark((report.mainnet_cost.macs, report.mainnet_accuracy), "the network without exits")],

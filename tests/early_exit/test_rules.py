@@ -86,6 +86,8 @@ def test_network_exits_where_the_sweep_says(space, tmp_path, name):
     net.calibrate(outputs, name)
     swept = sweep(outputs, net.temperatures.tolist(), net.macs(images), net.rule)
     thresholds = tuple(np.quantile(swept.scores, 0.6, axis=1, method="higher").tolist())
+    if name == "patience":
+        thresholds = (0.5,)  # two exits in a row
     leaves = swept.scores >= np.asarray(thresholds, swept.scores.dtype)[:, None]
     expected = np.where(leaves.any(0), leaves.argmax(0), 3)
     net.thresholds = thresholds

@@ -52,5 +52,5 @@ def test_choose_fast_keeps_a_budget_of_time():
     points = per_exit_points(sweep, seconds)
     point = choose_fast(points, 0.0052, seconds)
     assert np.dot(point.shares, seconds) <= 0.0052
-    with pytest.raises(InputError, match="no threshold is as fast as 1ms on average; the nearest, .*, takes 4ms"):
+    with pytest.raises(InputError, match=r"no threshold is as fast as 1ms on average; the nearest, .*, takes 4ms"):
         choose_fast(points, 0.001, seconds)

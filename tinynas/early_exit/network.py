@@ -141,10 +141,18 @@ class EarlyExits(nn.Module):
         return EarlyExitOutput(outputs, exits)
 
     def predict(self, *inputs: Tensor, threshold: float | Thresholds | None = None) -> Prediction:
-        """Predict the class of each image; arguments are as in `forward`.
+        """Predict the class of each image; later parts of the network run only on the images that continue.
+
+        Args:
+            inputs: The network's inputs, (N, ...).
+            threshold: Score from which an image exits, one for each early exit or one for all; by default the
+                network's own.
 
         Returns:
             The most likely class (N,), its calibrated probability (N,), and the index of the exit (N,).
+
+        Raises:
+            InputError: There are neither one threshold nor as many as early exits.
         """
         output = self(*inputs, threshold=threshold)
         probabilities = (output.logits.float() / self.temperatures[output.exits][:, None]).softmax(1)
@@ -156,10 +164,20 @@ class EarlyExits(nn.Module):
         return (logits.float() / self.temperatures[number]).softmax(1)
 
     def each_threshold(self, threshold: float | Thresholds | None) -> list[float]:
-        """Return a threshold for each early exit."""
+        """Return a threshold for each early exit.
+
+        Args:
+            threshold: One for each early exit, or one for all; None: the network's own.
+
+        Returns:
+            As many numbers as there are early exits.
+
+        Raises:
+            InputError: There are neither one threshold nor as many as early exits.
+        """
         early = len(self.exits) - 1
-        given = self.thresholds if threshold is None else threshold
-        values = [given] if isinstance(given, int | float) else list(given)
+        chosen = self.thresholds if threshold is None else threshold
+        values = [chosen] if isinstance(chosen, int | float) else list(chosen)
         if len(values) not in (1, early):
             raise InputError(
                 f"there must be one threshold, or one for each of the {early} early exits, but there are {len(values)}"
@@ -167,7 +185,14 @@ class EarlyExits(nn.Module):
         return values if len(values) == early else values * early
 
     def run_all(self, *inputs: Tensor) -> Iterator[Tensor]:
-        """Yield the logits (N, classes) of every exit for all images, with gradients if they are enabled."""
+        """Run all images through the whole network, with gradients if they are enabled.
+
+        Args:
+            inputs: The network's inputs, (N, ...).
+
+        Returns:
+            An iterator over the exits' logits, (N, classes) of each.
+        """
         carried: Sequence[Tensor] = inputs
         for part in self.exits:
             logits, carried = run_part(part, carried)

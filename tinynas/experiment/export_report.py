@@ -160,11 +160,11 @@ class FormReport:
     def to_dict(self) -> dict[str, Any]:
         """Return an entry of `forms` in export.json."""
         plain: dict[str, Any] = {} if self.parts else {"int8": self.int8}
-        plain |= {"kind": self.kind, **asdict(self.point)}
+        plain |= {"kind": self.kind, **self.point.to_dict()}
         plain |= {"shares": list(self.shares), "saved": self.saved, "mainnet_accuracy": self.mainnet_accuracy}
         plain["temperatures"] = list(self.temperatures)
         if self.points is not None:
-            plain["points"] = to_dicts(self.points)
+            plain["points"] = [point.to_dict() for point in self.points]
         if self.parts:
             plain |= {"int8": self.int8, **asdict(self.parts), "files": list(self.parts.files)}
         return plain

@@ -25,6 +25,10 @@ class ThresholdPoint:
     accuracy: float
     macs: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {**asdict(self), "thresholds": list(self.thresholds)}
+
     @property
     def text(self) -> str:
         """The thresholds in words, as titles show them."""
@@ -45,7 +49,7 @@ class AllowedLoss(ThresholdPoint):
 
     def to_dict(self) -> dict[str, Any]:
         """Return an entry of `losses` in sidenet.json."""
-        return {"allowed": self.allowed, **asdict(self)}
+        return {"allowed": self.allowed, **super().to_dict()}
 
 
 def read_points(cls: type[P], plain: object, where: str) -> tuple[P, ...]:

@@ -1,9 +1,8 @@
 """Export a network with early exits, a file for each part, and measure the files on the test split."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import onnx
@@ -21,7 +20,6 @@ from ..deploy.tflite_parts import TfliteParts, tflite_parts
 from ..deploy.tflm_check import TflmExits, TflmFile, has_tflm
 from ..early_exit.calibration import ExitOutputs, fit_temperature
 from ..early_exit.model import EarlyExitModel, folded_parts, worst_case_cost
-from ..early_exit.network import EarlyExits
 from ..early_exit.rules import Confidence
 from ..early_exit.thresholds import ThresholdSweep, spaced_thresholds, sweep
 from ..experiment.export_report import EarlyExitExportReport, FormReport, PartFiles
@@ -34,42 +32,10 @@ from ..utils.errors import InputError
 from ..utils.io import to_json
 from ..utils.sizes import Size
 from .early_exit_measure import threshold_points
-from .export_check import Comparison, Exported, Form, exact_convolutions, on_device, run_split
+from .exit_forms import ExitForm, TorchExits
+from .export_check import Comparison, Exported, Form, on_device, run_split
 from .export_firmware import exits_firmware
 from .export_target import OnTarget, planned_kernels, tflm_run
-
-
-class _Parts(Form, Protocol):
-    """The files of all parts, in one format."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def file_names(self) -> list[str]: ...
-
-    @property
-    def num_bytes(self) -> int: ...
-
-    def contents(self, metadata: Sequence[Mapping[str, str]]) -> list[bytes]: ...
-
-    def latencies(self, image: Tensor) -> list[float]: ...
-
-    def quantize(self, calibration: Tensor) -> "_Parts": ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TorchExits:
-    """The network in PyTorch, as a form that exported files are compared with."""
-
-    exits: EarlyExits
-    name: str = "torch"
-    int8: bool = False
-
-    def run(self, images: Tensor) -> Tensor:
-        """Return the logits of every exit, (N, exits, classes); images and logits are on the CPU."""
-        with exact_convolutions():
-            return self.exits.all_logits(images.to(self.exits.device)).transpose(0, 1).cpu()
 
 
 def export_early_exits(
@@ -134,7 +100,7 @@ def _check_rule(model: EarlyExitModel, plan: ExportPlan) -> None:
         )
 
 
-def _fp32_parts(model: EarlyExitModel, plan: ExportPlan) -> _Parts:
+def _fp32_parts(model: EarlyExitModel, plan: ExportPlan) -> ExitForm:
     """Return the parts in the plan's format.
 
     Raises:
@@ -168,7 +134,7 @@ def _export_parts(model: EarlyExitModel, opset: int | None) -> list[onnx.ModelPr
     return protos
 
 
-def _files(model: EarlyExitModel, form: _Parts, row: FormReport) -> dict[str, bytes]:
+def _files(model: EarlyExitModel, form: ExitForm, row: FormReport) -> dict[str, bytes]:
     """Return the files of the parts, with each exit's rule, threshold and temperature where files have metadata.
 
     The last part has the threshold 0: all images that reach it exit there.
@@ -188,7 +154,7 @@ def _files(model: EarlyExitModel, form: _Parts, row: FormReport) -> dict[str, by
 
 def _measure(
     model: EarlyExitModel,
-    forms: Sequence[_Parts],
+    forms: Sequence[ExitForm],
     micro: TflmExits | None,
     data: Data,
     plan: ExportPlan,
@@ -196,7 +162,7 @@ def _measure(
 ) -> tuple[list[FormReport], TflmRun | None]:
     """Measure the network in PyTorch, then as files, and the int8 files in TFLM as well."""
     temperatures, macs = model.exits.temperatures.tolist(), model.exits.macs(model.example())
-    in_torch = _TorchExits(exits=on_device(model.exits))
+    in_torch = TorchExits(exits=on_device(model.exits))
     compared: list[Form] = [in_torch]
     compared.extend(forms)
     if micro is not None:
@@ -223,7 +189,7 @@ def _measure(
     return rows, tflm_run(micro, point.accuracy, of_classes.disagreement())
 
 
-def _parts_on_target(parts: _Parts, on_target: OnTarget) -> TflmExits | None:
+def _parts_on_target(parts: ExitForm, on_target: OnTarget) -> TflmExits | None:
     """Add what is known of int8 TFLite parts on the target, and return them in TFLM if that is installed."""
     if not (isinstance(parts, TfliteParts) and parts.int8):
         return None
@@ -253,7 +219,7 @@ def _exit_outputs(
 
 
 def _calibrated_report(
-    form: _Parts, model: EarlyExitModel, test: ExitOutputs, macs: Sequence[int], data: Data, report: ProgressReporter
+    form: ExitForm, model: EarlyExitModel, test: ExitOutputs, macs: Sequence[int], data: Data, report: ProgressReporter
 ) -> FormReport:
     """Return what an int8 form does on the test split, at temperatures and further thresholds chosen on search-val."""
     (val,) = _exit_outputs([form], data, data.val, model.resolution, task="search-val, int8", report=report)
@@ -281,7 +247,7 @@ def _form_report(kind: str, model: EarlyExitModel, test: ThresholdSweep, tempera
 
 
 def _part_files(
-    form: _Parts, difference: float, shares: Sequence[float], image: Tensor, mainnet: Callable[[], object]
+    form: ExitForm, difference: float, shares: Sequence[float], image: Tensor, mainnet: Callable[[], object]
 ) -> PartFiles:
     seconds = form.latencies(image)
     return PartFiles(

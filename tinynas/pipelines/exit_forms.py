@@ -1,0 +1,43 @@
+"""A network with early exits in the forms that an export compares: in PyTorch, and as the files of its parts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ..early_exit.network import EarlyExits
+from .export_check import Form, exact_convolutions
+
+
+class ExitForm(Form, Protocol):
+    """The files of all parts, in one format."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def file_names(self) -> list[str]: ...
+
+    @property
+    def num_bytes(self) -> int: ...
+
+    def contents(self, metadata: Sequence[Mapping[str, str]]) -> list[bytes]: ...
+
+    def latencies(self, image: Tensor) -> list[float]: ...
+
+    def quantize(self, calibration: Tensor) -> "ExitForm": ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchExits:
+    """The network in PyTorch, as a form that exported files are compared with."""
+
+    exits: EarlyExits
+    name: str = "torch"
+    int8: bool = False
+
+    def run(self, images: Tensor) -> Tensor:
+        """Return the logits of every exit, (N, exits, classes); images and logits are on the CPU."""
+        with exact_convolutions():
+            return self.exits.all_logits(images.to(self.exits.device)).transpose(0, 1).cpu()

@@ -13,14 +13,14 @@ Takes about 1 hour on one core. Needs torch-pruning and the extras onnx, tflite 
 `complementary` of docs/results/early-exits.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from common.cells import Cells
 from common.command import run_benchmark
-from common.early_exits import DROPS, fit_temperatures, measure_outputs
+from common.early_exits import DROPS, errors_text, fit_temperatures, measure_outputs
 from common.exit_files import Run, file_outputs, onnx_int8, tflm_int8
 from common.networks import budget_network
 from common.paths import SCRATCH, model_in, slug
@@ -147,24 +147,16 @@ def form_rows(form: str, measured: Mapping[int, dict], fp32: Mapping[int, dict])
     whole = next(iter(fp32.values()))["macs"]
     macs = cells[0]["macs"]
     accuracy = mean_std([cell["accuracy"] for cell in cells])
-    figures = [accuracy, format_count(macs), f"{100 * macs / whole:.1f}", errors_of(cells, slice(-1, None))]
+    figures = [accuracy, format_count(macs), f"{100 * macs / whole:.1f}", errors_text(cells, slice(-1, None))]
     rows = [[form, str(len(cells)), "without", "", *figures]]
     for drop in SHOWN_DROPS:
         points = [cell["losses"][DROPS.index(drop)] for cell in cells]
         accuracy = mean_std([point["accuracy"] for point in points])
         averages = [macs * (1 - point["saved"]) for point in points]
         shares = mean_std([100 * average / whole for average in averages])
-        figures = [accuracy, format_count(mean(averages)), shares, errors_of(cells, slice(-1))]
+        figures = [accuracy, format_count(mean(averages)), shares, errors_text(cells, slice(-1))]
         rows.append(["", "", "with", f"{drop:g}", *figures])
     return rows
-
-
-def errors_of(cells: Sequence[Mapping], exits: slice) -> str:
-    """Return the calibration errors of some exits, their mean, at temperature 1 and calibrated."""
-    texts = []
-    for kind in (0, 1):
-        texts.append(mean_std([mean(cell["errors"][kind][exits]) for cell in cells]))
-    return " → ".join(texts)
 
 
 if __name__ == "__main__":

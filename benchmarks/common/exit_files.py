@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from tinynas.cli.screen import Screen
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from tinynas.data.base import Data, Split
 from tinynas.deploy.onnx_parts import OnnxParts
-from tinynas.deploy.runtimes import LiteRT, TfliteMicro
 from tinynas.deploy.tflite_parts import tflite_parts
+from tinynas.deploy.tflm_check import TflmExits, TflmFile
 from tinynas.early_exit.calibration import ExitOutputs
 from tinynas.early_exit.model import EarlyExitModel
 from tinynas.experiment.plans import ExportPlan
@@ -30,35 +29,15 @@ def onnx_int8(model: Path, folder: Path) -> Run:
 
 
 def tflm_int8(model: EarlyExitModel, data: Data) -> Run:
-    """Return what runs the int8 TFLite files of a model with early exits in TFLM."""
+    """Return what runs the int8 TFLite files of a model with early exits in TFLM, in arenas of the counted sizes."""
     images = torch.cat(data.calibration_batches(model.resolution, CALIBRATION))
     heads = model.exits.heads
     fp32 = tflite_parts(model.mainnet.net, model.exits.taps, heads, heads[0].hidden.out_features)
-    return TflmFiles(fp32.quantize(images).files).run
-
-
-class TflmFiles:
-    """The int8 TFLite files of all parts in TFLM.
-
-    Args:
-        contents: Bytes of the files, in the order in which they run.
-    """
-
-    def __init__(self, contents: list[bytes]) -> None:
-        self.scales = [LiteRT(content) for content in contents]  # which know the scales of inputs and outputs
-        self.programs = [TfliteMicro(content) for content in contents]
-
-    def run(self, images: Tensor) -> Tensor:
-        """Return the logits of every exit for images (N, C, H, W): (N, exits, classes)."""
-        rows = []
-        for image in self.scales[0].quantized(images):
-            carried, logits = [image[None]], []
-            for scales, program in zip(self.scales, self.programs, strict=True):
-                outputs = program.run(carried)
-                logits.append(scales.dequantized(outputs)[0])
-                carried = outputs[1:]
-            rows.append(np.stack(logits, 1))
-        return torch.from_numpy(np.concatenate(rows))
+    int8 = fp32.quantize(images)
+    files = []
+    for name, content, part in zip(int8.file_names, int8.files, int8.parts, strict=True):
+        files.append(TflmFile(name, content, part, planned_for=int8.kernels))
+    return TflmExits(files).run
 
 
 def file_outputs(run: Run, data: Data, split: Split, resolution: int) -> ExitOutputs:

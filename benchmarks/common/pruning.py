@@ -3,9 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from tinynas import Arch, build
 from tinynas.models.model_file import read_model, save_model
 from tinynas.models.network import Network, example_input

@@ -19,7 +19,7 @@ from pathlib import Path
 from common.cells import Cells
 from common.command import run_benchmark
 from common.paths import SCRATCH, slug
-from common.retraining import retrain_network
+from common.retraining import imported_folder, retrain_network
 from common.stats import by_seed, mean_std, p_text, paired_difference, paired_p_value, values_of
 from common.tables import Table
 
@@ -60,7 +60,7 @@ def train(name: str, row: str, seed: int, rate: float) -> dict:
     settings = TRAINING | {"lr": rate, "seed": seed}
     if row == IMPORTED:
         settings["init"] = str(model)
-    folder = SCRATCH / slug(f"{PAGE} {name}")
+    folder = imported_folder(name)
     metrics = retrain_network(folder, arch, Overrides.read(settings, RetrainConfig).apply(RetrainConfig(data=DATA)))
     return {
         "test": metrics["accuracy"],

@@ -1,7 +1,7 @@
-"""Networks that sidenet.py adds early exits to, trained once and kept."""
+"""Networks that benchmarks add early exits to, trained once and kept."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,9 +22,28 @@ from .supernets import DATA, SPACE
 LARGEST = "micro-v1's largest"
 RESNET = "ResNet-18"
 ROWS = "transformer of rows"
-EPOCHS = {LARGEST: 6, RESNET: 3, ROWS: 10}
+LARGEST_EPOCHS = 6
 BATCH_SIZE = 128
 SIDE = 28  # pixels along a side of an image
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchTraining:
+    """How a network that is not built from an arch is trained, by AdamW, the rate falling to 0 on a cosine.
+
+    Attributes:
+        name: Its name in messages and folders.
+        epochs: Passes over the training images.
+        resolution: Pixels along a side of an image.
+        batch_size: Images in a batch.
+        bf16: Whether forward passes are computed in bfloat16 where autocast does so.
+    """
+
+    name: str
+    epochs: int
+    resolution: int = SIDE
+    batch_size: int = BATCH_SIZE
+    bf16: bool = False
 
 
 class RowTransformer(nn.Module):
@@ -43,12 +62,26 @@ class RowTransformer(nn.Module):
         return self.classifier(tokens.mean(1))
 
 
-def resnet18() -> nn.Module:
-    """Return torchvision's ResNet-18 for grey images and ten classes."""
+def resnet18(classes: int = 10) -> nn.Module:
+    """Return torchvision's ResNet-18 for grey images."""
     import torchvision
 
-    net = torchvision.models.resnet18(num_classes=10)
+    net = torchvision.models.resnet18(num_classes=classes)
     net.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    return net
+
+
+def vgg11(classes: int) -> nn.Module:
+    """Return torchvision's VGG-11 with batch norm for grey images, with one linear layer on the averages of features.
+
+    The three layers of the original, of 124M parameters, are for 7x7 places of 224x224 pixels.
+    """
+    import torchvision
+
+    net = torchvision.models.vgg11_bn()
+    net.features[0] = nn.Conv2d(1, 64, 3, padding=1)
+    net.avgpool = nn.AdaptiveAvgPool2d(1)
+    net.classifier = nn.Linear(512, classes)
     return net
 
 
@@ -57,37 +90,40 @@ def largest_network(seed: int) -> Network:
     folder = _folder_of(LARGEST, seed)
     if not model_in(folder).exists():
         arch = replace(load_space(SPACE), in_channels=1, classes=10).max()
-        recipe = Recipe(epochs=EPOCHS[LARGEST], batch_size=BATCH_SIZE, seed=seed)
+        recipe = Recipe(epochs=LARGEST_EPOCHS, batch_size=BATCH_SIZE, seed=seed)
         retrain_network(folder, arch, RetrainConfig(data=DATA, recipe=recipe))
     return read_model(model_in(folder)).net
 
 
-def foreign_network(build: Callable[[], nn.Module], name: str, seed: int, data: Data) -> nn.Module:
+def foreign_network(build: Callable[[], nn.Module], training: TorchTraining, seed: int, data: Data) -> nn.Module:
     """Return a network that is not built from an arch, trained if it has not been."""
     torch.manual_seed(seed)
-    net, path = build(), _folder_of(name, seed) / "weights.pt"
+    net, path = build(), _folder_of(training.name, seed) / "weights.pt"
     if path.exists():
         net.load_state_dict(torch.load(path, weights_only=True))
     else:
-        _train(net, name, seed, data)
+        _train(net, training, seed, data)
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(net.state_dict(), path)
     return net.eval()
 
 
-def _train(net: nn.Module, name: str, seed: int, data: Data) -> None:
-    """Train by AdamW on standardly augmented images; the learning rate falls to 0 on a cosine."""
-    screen, epochs = Screen(), EPOCHS[name]
+def _train(net: nn.Module, training: TorchTraining, seed: int, data: Data) -> None:
+    """Train on standardly augmented images."""
+    screen = Screen()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * data.steps_per_epoch(BATCH_SIZE))
-    for epoch in range(epochs):
-        for batch in data.training_batches(BATCH_SIZE, [SIDE], seed=seed, epoch=epoch):
-            loss = nn.functional.cross_entropy(net(batch.images), batch.labels)
+    steps = training.epochs * data.steps_per_epoch(training.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for epoch in range(training.epochs):
+        for batch in data.training_batches(training.batch_size, [training.resolution], seed=seed, epoch=epoch):
+            with torch.autocast("cpu", torch.bfloat16, enabled=training.bf16):
+                outputs = net(batch.images)
+            loss = nn.functional.cross_entropy(outputs.float(), batch.labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-        screen.note(f"{name}, seed {seed}: epoch {epoch + 1} of {epochs}, loss {loss.item():.3f}")
+        screen.note(f"{training.name}, seed {seed}: epoch {epoch + 1} of {training.epochs}, loss {loss.item():.3f}")
 
 
 def _folder_of(name: str, seed: int) -> Path:

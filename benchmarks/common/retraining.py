@@ -29,3 +29,8 @@ def scaling_folder(kind: str, budget: int, seed: int) -> Path:
 def netaug_folder(cell: str) -> Path:
     """Return the folder of a retraining of netaug.py: in the run of the supernet, which some start from."""
     return supernet_run(SUPERNET) / "retrain" / slug(cell)
+
+
+def imported_folder(cell: str) -> Path:
+    """Return the folder of a training of finetune_imported.py."""
+    return SCRATCH / slug(f"finetune-imported {cell}")

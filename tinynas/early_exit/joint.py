@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.errors import InputError
-from .network import Batches, EarlyExits
+from .graph_split import run_parts
+from .inputs import Batches
+from .network import EarlyExits
 
 _WEIGHT_DECAY = 1e-4  # of AdamW
 
@@ -35,7 +37,7 @@ def fit_jointly(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     done = 0
     for batch in batches:
-        *inputs, labels = (tensor.to(net.device) for tensor in batch)
+        inputs, labels = net.call.batch(batch)
         optimizer.zero_grad()
         _loss(net, inputs, labels, exit_weight).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -49,8 +51,9 @@ def fit_jointly(
 
 
 def _loss(net: EarlyExits, inputs: list[Tensor], labels: Tensor, exit_weight: float) -> Tensor:
+    targets = labels.to(net.device).long()
     losses = []
-    for logits in net.run_all(*inputs):
-        losses.append(nn.functional.cross_entropy(logits.float(), labels.long()))
+    for logits in run_parts(net.exits, [tensor.to(net.device) for tensor in inputs]):
+        losses.append(nn.functional.cross_entropy(logits.float(), targets))
     early = torch.stack(losses[:-1]).mean()
     return losses[-1] + exit_weight * early

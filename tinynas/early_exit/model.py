@@ -16,6 +16,7 @@ from .cascade import Cascade, Resized
 from .graph_split import run_part
 from .network import EarlyExits
 from .sidenet import SideNet
+from .thresholds import for_each_exit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,12 @@ class EarlyExitModel:
     @property
     def names(self) -> list[str]:
         """The names of the exits."""
-        names = list(self.exits.taps) or ["tiny"]
-        names.append("mainnet")
-        return names
+        return self.exits.exit_names
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The threshold of each early exit."""
+        return for_each_exit(self.exits.thresholds, len(self.exits.exits) - 1)
 
     @property
     def input_model(self) -> Model:

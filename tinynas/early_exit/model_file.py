@@ -26,6 +26,7 @@ from .model import EarlyExitModel, build_cascade
 from .network import EarlyExits
 from .rules import make_rule
 from .sidenet import SideNet
+from .thresholds import for_each_exit
 
 _KIND = "tinynas-exits"
 
@@ -116,7 +117,7 @@ def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Earl
         exits = build_cascade(tiny, big)
     model = EarlyExitModel(models=tuple(models), exits=exits)
     exits.rule = make_rule(from_json(metadata.get("rule", '"confidence"')), len(exits.exits), len(models[0].classes))
-    exits.thresholds = tuple(exits.each_threshold(_thresholds_in(metadata)))
+    exits.thresholds = tuple(for_each_exit(_thresholds_in(metadata), len(exits.exits) - 1))
     check_weights(tensors, _tensors(model))
     temperatures = tensors["temperatures"]
     if not (temperatures.isfinite() & (temperatures > 0)).all():

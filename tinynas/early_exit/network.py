@@ -1,7 +1,6 @@
 """Networks with early exits, whatever their exits are: inference, outputs of all exits, calibration, MACs."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,39 +8,22 @@ from torch import Tensor, nn
 from ..models.profile import macs_by_torch
 from ..utils.errors import InputError
 from .calibration import ExitOutputs, fit_temperature
-from .graph_split import run_part
+from .example_checks import check_finite, class_indices
+from .graph_split import run_part, run_parts
+from .inputs import Batches, NetworkCall
+from .predictions import EarlyExitOutput, Prediction
 from .rules import Confidence, ExitRule, make_rule
 from .side_head import SideHead
 from .threshold_search import per_exit_points
-from .thresholds import NEVER_EXIT, OperatingPoint, Thresholds, choose_accurate, choose_affordable, sweep
-
-Batches = Iterable[Sequence[Tensor]]  # of each batch: the network's inputs (N, ...), then the labels (N,)
-
-
-class EarlyExitOutput(NamedTuple):
-    """The prediction for each image, and the exit it took.
-
-    Attributes:
-        logits: Logits of the exit that the image took, (N, classes).
-        exits: Index of that exit, (N,). The whole network is the last exit.
-    """
-
-    logits: Tensor
-    exits: Tensor
-
-
-class Prediction(NamedTuple):
-    """What is predicted for each image.
-
-    Attributes:
-        classes: Index of the most likely class, (N,).
-        confidences: Its calibrated probability, (N,).
-        exits: Index of the exit that the image took, (N,).
-    """
-
-    classes: Tensor
-    confidences: Tensor
-    exits: Tensor
+from .thresholds import (
+    NEVER_EXIT,
+    OperatingPoint,
+    Thresholds,
+    choose_accurate,
+    choose_affordable,
+    for_each_exit,
+    sweep,
+)
 
 
 class EarlyExits(nn.Module):
@@ -50,6 +32,7 @@ class EarlyExits(nn.Module):
     Args:
         exits: Modules that return logits (N, classes), then the activations that the next module takes; the first takes
             the network's inputs. Their `batch_dims` name the dimension of each of these activations that counts images.
+        call: How the network is called with its inputs; by default with one.
 
     Attributes:
         taps: Names of the modules whose outputs the side heads read. A cascade has none.
@@ -76,9 +59,9 @@ class EarlyExits(nn.Module):
     taps: Sequence[str] = ()
     thresholds: tuple[float, ...] = (NEVER_EXIT,)
 
-    def __init__(self, exits: Sequence[nn.Module]) -> None:
+    def __init__(self, exits: Sequence[nn.Module], call: NetworkCall | None = None) -> None:
         super().__init__()
-        self.exits = nn.ModuleList(exits)
+        self.exits, self.call = nn.ModuleList(exits), call or NetworkCall()
         self.rule = Confidence()
         self.register_buffer("temperatures", torch.ones(len(self.exits)))
         self.eval()
@@ -87,6 +70,13 @@ class EarlyExits(nn.Module):
     def heads(self) -> list[SideHead]:
         """The side heads, one for each tap."""
         return []
+
+    @property
+    def exit_names(self) -> list[str]:
+        """The names of the exits: the taps, or "tiny" in a cascade, and "mainnet"."""
+        names = list(self.taps) or ["tiny"]
+        names.append("mainnet")
+        return names
 
     @property
     def device(self) -> torch.device:
@@ -98,28 +88,35 @@ class EarlyExits(nn.Module):
         return [tensor.to(self.device) for tensor in inputs]
 
     @torch.no_grad()
-    def forward(self, *inputs: Tensor, threshold: float | Thresholds | None = None) -> EarlyExitOutput:
+    def forward(
+        self,
+        *inputs: Tensor | Mapping[str, Tensor],
+        threshold: float | Thresholds | None = None,
+        **named: Tensor,
+    ) -> EarlyExitOutput:
         """Predict each image at the first exit that is sure enough.
 
         Later parts of the network run only on the images that continue.
 
         Args:
-            inputs: The network's inputs, (N, ...).
+            inputs: The network's inputs, (N, ...), or a mapping of inputs by name.
             threshold: Score from which an image exits, by the network's rule: one for each early exit, or one for all;
                 by default the network's own. Over 1, all images run to the last exit.
+            named: The network's inputs, if it was built with inputs by name.
 
         Returns:
             The logits (N, classes) of the exit that each image took, and the index of that exit (N,).
 
         Raises:
-            InputError: There are neither one threshold nor as many as early exits.
+            InputError: An input is missing, unknown, not a tensor, or has another size than those that the network was
+                built with; there are no images; or there are neither one threshold nor as many as early exits.
         """
-        thresholds = self.each_threshold(threshold)
-        remaining = torch.arange(len(inputs[0]), device=inputs[0].device)  # indices of images that have not exited
+        thresholds = for_each_exit(self.thresholds if threshold is None else threshold, len(self.exits) - 1)
+        carried: Sequence[Tensor] = self.call.tensors(inputs, named)
+        remaining = torch.arange(len(carried[0]), device=carried[0].device)  # indices of images that have not exited
         exits = torch.zeros_like(remaining)
         outputs = torch.empty(0)
         earlier = remaining.new_empty(0, len(remaining))  # classes that the exits so far predict
-        carried: Sequence[Tensor] = inputs
         for number, part in enumerate(self.exits):
             logits, carried = run_part(part, carried)
             outputs = logits if len(remaining) == len(exits) else outputs.index_put((remaining,), logits)
@@ -140,21 +137,27 @@ class EarlyExits(nn.Module):
                 carried = _select(carried, part.batch_dims, rows)  # type: ignore[arg-type]
         return EarlyExitOutput(outputs, exits)
 
-    def predict(self, *inputs: Tensor, threshold: float | Thresholds | None = None) -> Prediction:
+    def predict(
+        self,
+        *inputs: Tensor | Mapping[str, Tensor],
+        threshold: float | Thresholds | None = None,
+        **named: Tensor,
+    ) -> Prediction:
         """Predict the class of each image; later parts of the network run only on the images that continue.
 
         Args:
-            inputs: The network's inputs, (N, ...).
+            inputs: The network's inputs, (N, ...), or a mapping of inputs by name.
             threshold: Score from which an image exits, one for each early exit or one for all; by default the
                 network's own.
+            named: The network's inputs, if it was built with inputs by name.
 
         Returns:
             The most likely class (N,), its calibrated probability (N,), and the index of the exit (N,).
 
         Raises:
-            InputError: There are neither one threshold nor as many as early exits.
+            InputError: As in `forward`.
         """
-        output = self(*inputs, threshold=threshold)
+        output = self(*inputs, threshold=threshold, **named)
         probabilities = (output.logits.float() / self.temperatures[output.exits][:, None]).softmax(1)
         confidences, classes = probabilities.max(1)
         return Prediction(classes, confidences, output.exits)
@@ -163,67 +166,46 @@ class EarlyExits(nn.Module):
         """Return the probabilities (N, classes) of an exit's logits at its temperature."""
         return (logits.float() / self.temperatures[number]).softmax(1)
 
-    def each_threshold(self, threshold: float | Thresholds | None) -> list[float]:
-        """Return a threshold for each early exit.
-
-        Args:
-            threshold: One for each early exit, or one for all; None: the network's own.
-
-        Returns:
-            As many numbers as there are early exits.
-
-        Raises:
-            InputError: There are neither one threshold nor as many as early exits.
-        """
-        early = len(self.exits) - 1
-        chosen = self.thresholds if threshold is None else threshold
-        values = [chosen] if isinstance(chosen, int | float) else list(chosen)
-        if len(values) not in (1, early):
-            raise InputError(
-                f"there must be one threshold, or one for each of the {early} early exits, but there are {len(values)}"
-            )
-        return values if len(values) == early else values * early
-
-    def run_all(self, *inputs: Tensor) -> Iterator[Tensor]:
-        """Run all images through the whole network, with gradients if they are enabled.
-
-        Args:
-            inputs: The network's inputs, (N, ...).
-
-        Returns:
-            An iterator over the exits' logits, (N, classes) of each.
-        """
-        carried: Sequence[Tensor] = inputs
-        for part in self.exits:
-            logits, carried = run_part(part, carried)
-            yield logits
-
     @torch.no_grad()
-    def all_logits(self, *inputs: Tensor) -> Tensor:
+    def all_logits(self, *inputs: Tensor | Mapping[str, Tensor], **named: Tensor) -> Tensor:
         """Run all images through the whole network.
 
         Args:
-            inputs: The network's inputs, (N, ...).
+            inputs: The network's inputs, (N, ...), or a mapping of inputs by name.
+            named: The network's inputs, if it was built with inputs by name.
 
         Returns:
             The logits of every exit, (exits, N, classes).
         """
-        return torch.stack(list(self.run_all(*inputs)))
+        return torch.stack(list(run_parts(self.exits, self.call.tensors(inputs, named))))
 
+    @torch.no_grad()
     def observe(self, batches: Batches) -> ExitOutputs:
         """Run all images through the whole network and collect the outputs of every exit.
 
         Args:
-            batches: Batches (inputs ..., labels), on any device: the network's inputs (N, ...), then class indices
-                (N,).
+            batches: Batches (inputs ..., labels), on any device: the network's inputs (N, ...) or a mapping of them by
+                name, then class indices (N,) of any integer type.
 
         Returns:
             Logits (exits, N, classes) and labels (N,) of all images, on the CPU, as `calibrate` takes them.
+
+        Raises:
+            InputError: There is no batch, inputs or labels do not fit the network, or logits of an image are not
+                finite; the message has its index among all images.
         """
-        logits, labels = [], []
+        logits: list[Tensor] = []
+        labels: list[Tensor] = []
+        count = 0
         for batch in batches:
-            logits.append(self.all_logits(*self._on_device(batch[:-1])).cpu())
-            labels.append(batch[-1].cpu())
+            inputs, indices = self.call.batch(batch)
+            outputs = torch.stack(list(run_parts(self.exits, self._on_device(inputs)))).cpu()
+            labels.append(class_indices(indices, examples=len(inputs[0]), classes=outputs.shape[2], start=count))
+            self._check_logits(outputs, start=count)
+            logits.append(outputs)
+            count += len(inputs[0])
+        if not logits:
+            raise InputError("exits are observed on images, but there is no batch; pass at least one")
         return ExitOutputs(torch.cat(logits, 1), torch.cat(labels))
 
     def calibrate(self, outputs: ExitOutputs, rule: str = Confidence.name) -> None:
@@ -234,8 +216,13 @@ class EarlyExits(nn.Module):
             rule: "confidence", "entropy", "margin", "patience", or "gate", which is learnt from `outputs`.
 
         Raises:
-            InputError: There is no such rule.
+            InputError: There are no images, logits of an image are not finite, or there is no such rule.
         """
+        if len(outputs.labels) == 0:
+            raise InputError(
+                "temperatures are fitted to images, but there are none; pass what observe returns for some"
+            )
+        self._check_logits(outputs.logits)
         self.rule = make_rule(rule, len(self.exits), outputs.logits.shape[2]).to(self.device)
         temperatures = [fit_temperature(logits, outputs.labels) for logits in outputs.logits]
         self.temperatures.copy_(torch.tensor(temperatures))
@@ -272,16 +259,23 @@ class EarlyExits(nn.Module):
         self.thresholds = point.thresholds
         return point
 
-    def macs(self, *inputs: Tensor) -> list[int]:
+    def _check_logits(self, logits: Tensor, *, start: int = 0) -> None:
+        """Raise InputError unless the logits (exits, N, classes) of images, counted from `start`, are finite."""
+        for name, values in zip(self.exit_names, logits, strict=True):
+            check_finite(values, f"logits of the exit {name}", start=start)
+
+    def macs(self, *inputs: Tensor | Mapping[str, Tensor], **named: Tensor) -> list[int]:
         """Count the multiply-accumulates of one image that takes each exit, of all modules that run until then.
 
         Args:
-            inputs: Example inputs of the network, (N, ...), on any device; the first example is used.
+            inputs: Example inputs of the network, (N, ...), on any device, or a mapping of them by name; the first
+                example is used.
+            named: Example inputs, if the network was built with inputs by name.
 
         Returns:
             One count for each exit, rising.
         """
-        carried: Sequence[Tensor] = self._on_device([tensor[:1] for tensor in inputs])
+        carried: Sequence[Tensor] = self._on_device([tensor[:1] for tensor in self.call.tensors(inputs, named)])
         total, counts = 0, []
         for part in self.exits:
             total += macs_by_torch(part, *carried)

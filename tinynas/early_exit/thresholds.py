@@ -43,6 +43,16 @@ class OperatingPoint:
     shares: tuple[float, ...]
 
 
+def for_each_exit(threshold: float | Thresholds, early: int) -> list[float]:
+    """Return a threshold for each of the early exits. Raises InputError if there are neither one nor as many."""
+    values = [threshold] if isinstance(threshold, int | float) else list(threshold)
+    if len(values) not in (1, early):
+        raise InputError(
+            f"there must be one threshold, or one for each of the {early} early exits, but there are {len(values)}"
+        )
+    return values if len(values) == early else values * early
+
+
 def candidate_thresholds(scores: np.ndarray) -> list[tuple[float]]:
     """Return thresholds for all exits in rising order: 0, quantiles of the scores (early exits, N), and NEVER_EXIT."""
     levels = np.quantile(scores, np.linspace(0, 1, _MAX_CANDIDATES), method="nearest")

@@ -139,7 +139,7 @@ def _files(model: EarlyExitModel, form: ExitForm, row: FormReport) -> dict[str, 
 
     The last part has the threshold 0: all images that reach it exit there.
     """
-    thresholds = model.exits.each_threshold(None)
+    thresholds = model.thresholds
     thresholds.append(0.0)
     properties = []
     for threshold, temperature in zip(thresholds, row.temperatures, strict=True):

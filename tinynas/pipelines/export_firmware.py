@@ -31,8 +31,7 @@ def exits_firmware(
     parts = []
     for number, network in enumerate(split_after_outputs(files.network), 1):
         parts.append(_part(f"part{number}", network, files.files[number - 1], on_target))
-    thresholds = model.exits.each_threshold(None)
-    exits = FirmwareExits(thresholds=thresholds, temperatures=temperatures)
+    exits = FirmwareExits(thresholds=model.thresholds, temperatures=temperatures)
     return _folder(FirmwareModel(model=model.mainnet, parts=parts, exits=exits), data)
 
 

@@ -37,7 +37,7 @@ from tinynas.early_exit.model import EarlyExitModel
 from tinynas.early_exit.model_file import read_early_exits
 from tinynas.experiment.config import AUTO_SETTINGS, RetrainConfig
 from tinynas.experiment.early_exit_folder import EarlyExitFolder
-from tinynas.experiment.plans import ExitPlan
+from tinynas.experiment.exit_plan import ExitPlan
 from tinynas.models.model_file import read_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.planning import default_config

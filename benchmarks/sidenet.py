@@ -10,6 +10,7 @@ Takes some hours on one core, never timed as a whole; the cascade needs the netw
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from common.cells import Cells
@@ -34,6 +35,7 @@ from common.tables import Table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from torch import nn
 
 from tinynas.data.base import Data
 from tinynas.data.registry import load_data
@@ -47,18 +49,32 @@ RESNET_TRAINING = TorchTraining(name=RESNET, epochs=3)
 ROWS_TRAINING = TorchTraining(name=ROWS, epochs=10)
 
 
-def set_up(name: str, seed: int, data: Data) -> Setup:
-    """Return a MainNet and its early exits, trained."""
+class MainNet(NamedTuple):
+    """A trained network, the places where exits may be, and the pixels along a side of its images."""
+
+    net: nn.Module
+    taps: list[str]
+    resolution: int
+
+
+def mainnet_of(name: str, seed: int, data: Data) -> MainNet:
+    """Return a MainNet, trained if it has not been."""
     if name == RESNET:
         resnet = foreign_network(resnet18, RESNET_TRAINING, seed, data)
-        return best_sidenet(resnet, ["layer1", "layer2", "layer3"], SIDE, data)
+        return MainNet(resnet, ["layer1", "layer2", "layer3"], SIDE)
     if name == ROWS:
         taps = [f"encoder.layers.{layer}" for layer in range(3)]
-        return best_sidenet(foreign_network(RowTransformer, ROWS_TRAINING, seed, data), taps, SIDE, data)
+        return MainNet(foreign_network(RowTransformer, ROWS_TRAINING, seed, data), taps, SIDE)
     big = largest_network(seed)
-    if name == LARGEST:
-        taps = [f"stages.{stage}" for stage in range(len(big.arch.stages) - 1)]
-        return best_sidenet(big, taps, big.arch.resolution, data)
+    taps = [f"stages.{stage}" for stage in range(len(big.arch.stages) - 1)]
+    return MainNet(big, taps, big.arch.resolution)
+
+
+def set_up(name: str, seed: int, data: Data) -> Setup:
+    """Return a MainNet and its early exits, trained."""
+    if name != CASCADE:
+        return best_sidenet(*mainnet_of(name, seed, data), data)
+    big = largest_network(seed)
     tiny = read_model(model_in(netaug_folder(f"0.3M plain seed {seed}"))).net
     resolutions = tiny.arch.resolution, big.arch.resolution
     return Setup(big, Cascade(tiny, big, resolutions), ["0.3M"], big.arch.resolution)

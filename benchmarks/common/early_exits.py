@@ -14,7 +14,7 @@ from tinynas import SideNet
 from tinynas.data.base import Data
 from tinynas.early_exit.calibration import ExitOutputs, calibration_error, fit_temperature, reliability
 from tinynas.early_exit.network import EarlyExits
-from tinynas.early_exit.thresholds import ThresholdSweep, choose, sweep
+from tinynas.early_exit.thresholds import OperatingPoint, ThresholdSweep, choose_accurate, sweep
 from tinynas.models.profile import macs_by_torch
 from tinynas.utils.units import format_count
 
@@ -92,7 +92,7 @@ def measure_setup(setup: Setup, data: Data) -> dict:
     macs = macs_by_torch(setup.mainnet, setup.image)
     temperatures = setup.net.temperatures.tolist()
     measured = measure_outputs(val, test, temperatures, macs=setup.net.macs(setup.image), mainnet_macs=macs)
-    thresholds = [point["threshold"] for point in measured["losses"]]
+    thresholds = [point["thresholds"] for point in measured["losses"]]
     for point, ratios in zip(measured["losses"], relative_times(setup, thresholds, data), strict=True):
         point["time"] = ratios
     return {"taps": setup.taps, **measured}
@@ -111,38 +111,53 @@ def measure_outputs(
         mainnet_macs: MACs of the network without exits.
     """
     on_val, on_test = sweep(val, temperatures, macs), sweep(test, temperatures, macs)
-    thresholds = []
-    for drop in DROPS:
-        accuracy = 100 * float(on_val.correct[-1].mean()) - drop
-        thresholds.append(choose(on_val.curve(), accuracy=accuracy).threshold)
-    points = []
-    for drop, point in zip(DROPS, on_test.at(thresholds), strict=True):
-        points.append(
-            {
-                "allowed": drop,
-                "threshold": point.threshold,
-                "accuracy": point.accuracy,
-                "saved": 1 - point.macs / mainnet_macs,
-            }
-        )
-    curve = on_test.at([point.threshold for point in on_val.curve()][::8])
+    curve = on_test.at([point.thresholds for point in on_val.curve()][::8])
     return {
         "accuracy": 100 * float(on_test.correct[-1].mean()),
         "macs": mainnet_macs,
         "worst_macs": macs[-1],
-        "losses": points,
-        "errors": [
-            calibration_errors(on_test, on_test.uncalibrated),
-            calibration_errors(on_test, on_test.confidences),
-        ],
+        "losses": losses(on_val, on_test, on_val.curve(), mainnet_macs),
+        "errors": [calibration_errors(test, [1.0] * len(macs)), calibration_errors(test, temperatures)],
         "curve": [[point.macs, point.accuracy] for point in curve],
     }
 
 
-def calibration_errors(test: ThresholdSweep, confidences: np.ndarray) -> list[float]:
+def losses(
+    on_val: ThresholdSweep,
+    on_test: ThresholdSweep,
+    candidates: Sequence[OperatingPoint],
+    mainnet_macs: int,
+    reference: float | None = None,
+) -> list[dict]:
+    """Return what thresholds do on the test images, for each drop the cheapest candidate that loses no more.
+
+    Args:
+        on_val: The sweep on search-val.
+        on_test: The sweep on the test images.
+        candidates: Operating points on search-val.
+        mainnet_macs: MACs of the network without exits.
+        reference: The accuracy on search-val that the drops are from, in percent; by default the last exit's.
+    """
+    whole = 100 * float(on_val.correct[-1].mean()) if reference is None else reference
+    points = []
+    for drop in DROPS:
+        chosen = choose_accurate(candidates, whole - drop)
+        (point,) = on_test.at([chosen.thresholds])
+        points.append(
+            {
+                "allowed": drop,
+                "thresholds": point.thresholds,
+                "accuracy": point.accuracy,
+                "saved": 1 - point.macs / mainnet_macs,
+            }
+        )
+    return points
+
+
+def calibration_errors(outputs: ExitOutputs, temperatures: Sequence[float]) -> list[float]:
     """Return the expected calibration error of every exit, in percentage points."""
     errors = []
-    for confidence, correct in zip(confidences, test.correct, strict=True):
+    for confidence, correct in zip(outputs.confidences(temperatures), outputs.correct(), strict=True):
         errors.append(calibration_error(reliability(confidence, correct)))
     return errors
 

@@ -136,12 +136,14 @@ def losses(
         on_test: The sweep on the test images.
         candidates: Operating points on search-val.
         mainnet_macs: MACs of the network without exits.
-        reference: The accuracy on search-val that the drops are from, in percent; by default the last exit's.
+        reference: The accuracy on search-val that the drops are from, in percent; by default the last exit's. Where no
+            candidate has it, the most accurate one is taken.
     """
     whole = 100 * float(on_val.correct[-1].mean()) if reference is None else reference
+    best = max(point.accuracy for point in candidates)
     points = []
     for drop in DROPS:
-        chosen = choose_accurate(candidates, whole - drop)
+        chosen = choose_accurate(candidates, min(whole - drop, best))
         (point,) = on_test.at([chosen.thresholds])
         points.append(
             {

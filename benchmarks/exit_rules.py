@@ -89,7 +89,7 @@ def compare_rules(val: ExitOutputs, test: ExitOutputs, *, macs: Sequence[int], m
 
 
 def by_class(swept: ThresholdSweep, outputs: ExitOutputs) -> ThresholdSweep:
-    """Return a sweep in which every early exit stands for several: for each class, of the images it is predicted for."""
+    """Return a sweep in which every early exit stands for as many as classes, each of the images of that prediction."""
     classes = range(outputs.logits.shape[2])
     scores, correct, macs = [], [], []
     for number, own in enumerate(swept.scores):

@@ -6,7 +6,8 @@ from typing import Any
 from tinynas.arch.cost import Cost, describe
 from tinynas.experiment.early_exit_report import EarlyExitReport
 from tinynas.experiment.evaluation_report import EvaluationReport
-from tinynas.utils.units import threshold_text
+from tinynas.utils.text import counted
+from tinynas.utils.units import format_seconds, threshold_text
 
 from ..screen import Row, Screen
 from .cells import COST_TITLES, cost_cells, fraction, is_uneven, note_undrawable, percent, warn_if_untrained
@@ -72,7 +73,16 @@ def show_early_exits(screen: Screen, folder: Path, report: EarlyExitReport) -> N
     with_exits = _comparison_row("with exits", chosen.accuracy, chosen.macs, report.worst_case)
     with_exits["saved"] = fraction(1 - chosen.macs / mainnet.macs)
     rows = [_comparison_row("MainNet", report.mainnet_accuracy, mainnet.macs, mainnet), with_exits]
+    if report.unchanged_accuracy is not None:
+        rows.insert(0, _comparison_row("before joint training", report.unchanged_accuracy, mainnet.macs, mainnet))
     screen.table(f"{report.title} on {images}, {report.thresholds_text}", rows)
+    if report.joint_epochs:
+        screen.note(
+            f"the model's weights have changed: {counted(report.joint_epochs, 'epoch')} of training with its exits"
+        )
+    if report.exit_seconds:
+        average = sum(entry.share * seconds for entry, seconds in zip(report.exits, report.exit_seconds, strict=True))
+        screen.note(f"average time of an image in PyTorch on this machine: {format_seconds(average)}")
     _show_exits(screen, report)
     _show_losses(screen, report)
     screen.note(

@@ -213,7 +213,7 @@ def test_examples_that_are_not_finite_are_refused_with_their_index(linear, value
         linear.observe(batches)
     outputs = linear.observe(batches[:1])
     outputs.logits[1, 3] = value
-    with pytest.raises(InputError, match="example 3 .* has logits of the exit mainnet that are not finite"):
+    with pytest.raises(InputError, match=r"example 3 .* has logits of the exit mainnet that are not finite"):
         linear.calibrate(outputs)
 
 

@@ -8,12 +8,16 @@ import pytest
 from helpers import Quiet, model_of, overrides
 from tinynas import cost
 from tinynas.early_exit.model_file import read_early_exits
-from tinynas.experiment.exit_plan import ExitPlan
+from tinynas.experiment.early_exit_folder import EarlyExitFolder
+from tinynas.experiment.exit_plan import EXIT_RULES, ExitPlan
+from tinynas.experiment.plans import ExportPlan
 from tinynas.models.model_file import read_model, save_model
 from tinynas.pipelines.early_exit import make_exits
+from tinynas.pipelines.export import export
 from tinynas.pipelines.planning import plan_retraining
 from tinynas.pipelines.retrain import retrain
 from tinynas.pipelines.run_supernet import read_supernet
+from tinynas.pipelines.trained_model import load_trained
 from tinynas.utils.errors import FileError, InputError
 from tinynas.utils.io import read_json
 
@@ -154,3 +158,48 @@ def test_make_exits_refuses_a_detector(detectors, watched, tmp_path):
     save_model(path, model_of(detectors.min()))
     with pytest.raises(InputError, match="only a classifier can have early exits"):
         make_exits(ExitPlan(model=path), report=Quiet())
+
+
+def test_make_exits_trains_the_model_together_with_its_exits(model_file, watched):
+    before = model_file.read_bytes()
+    document = make_exits(ExitPlan(model=model_file, taps=("stages.0",), joint=2), report=Quiet()).to_dict()
+    assert document["joint_epochs"] == 2
+    own = make_exits(ExitPlan(model=model_file, taps=("stages.0",)), report=Quiet()).to_dict()
+    assert document["unchanged_accuracy"] == pytest.approx(own["mainnet"]["accuracy"])
+    trained = read_early_exits(Path(document["folder"]) / "sidenet.safetensors")
+    changed = read_model(model_file).net.state_dict()
+    assert any(not tensor.equal(changed[name]) for name, tensor in trained.mainnet.net.state_dict().items())
+    assert model_file.read_bytes() == before, "the model's own file stays"
+    assert "trained together for 2 epochs" in (Path(document["folder"]) / "README.md").read_text()
+
+
+@pytest.mark.parametrize("rule", EXIT_RULES)
+def test_make_exits_decides_by_a_rule_with_thresholds_for_each_exit(model_file, watched, rule):
+    plan = ExitPlan(model=model_file, taps=("stem", "stages.0"), rule=rule, thresholds="per-exit", seconds=60.0)
+    document = make_exits(plan, report=Quiet()).to_dict()
+    assert document["rule"] == rule
+    assert len(document["exit_seconds"]) == 3
+    model = load_trained(Path(document["folder"]) / "sidenet.safetensors")
+    evaluation = model.evaluate(watched)
+    assert evaluation.accuracy == pytest.approx(document["accuracy"])
+    assert evaluation.macs == pytest.approx(document["macs"])
+    again = EarlyExitFolder(Path(document["folder"])).read_report()
+    assert again.to_dict() == {key: value for key, value in document.items() if key != "folder"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "to", "message"),
+    [
+        (
+            "patience",
+            "onnx",
+            "one exit's probabilities, but the rule of these exits is patience; make exits with --rule",
+        ),
+        ("gate", "tflite", "one exit's probabilities, but the rule of these exits is gate"),
+        ("margin", "firmware", "firmware decides by confidence, but the rule of these exits is margin"),
+    ],
+)
+def test_export_refuses_rules_that_files_cannot_decide_by(model_file, watched, rule, to, message):
+    folder = make_exits(ExitPlan(model=model_file, taps=("stages.0",), rule=rule), report=Quiet()).folder
+    with pytest.raises(InputError, match=message):
+        export(ExportPlan(model=folder / "sidenet.safetensors", out=folder, to=to), report=Quiet())

@@ -108,9 +108,11 @@ def _making(report: EarlyExitReport) -> str:
     if report.tiny is None:
         heads = f"side heads on the outputs of {escaped(', '.join(report.taps))}, of {report.hidden} hidden features"
         parts = f"The network is the unchanged {model}, with {heads}"
+        if report.joint_epochs:
+            parts = f"The network is {model} with {heads}, trained together for {report.joint_epochs} epochs more"
     else:
         parts = f"A cascade: {escaped(without_folders(report.tiny))} first, then {model}"
     return (
-        f"## Training\n\n{parts}. Temperatures and threshold were chosen on {report.calibration_images:,} images of "
+        f"## Training\n\n{parts}. Temperatures and thresholds were chosen on {report.calibration_images:,} images of "
         f"search-val. Made with `tinynas sidenet` of {versions()}."
     )

@@ -8,6 +8,7 @@ from ...arch.cost_names import cost_title
 from ...utils.io import read
 from ...utils.units import format_bytes, format_seconds
 from ..early_exit_folder import EarlyExitFolder
+from ..early_exit_report import EarlyExitReport
 from ..error_analysis import Calibration, ErrorAnalysis
 from ..evaluation_report import ErrorReport
 from ..export_report import ExportReport
@@ -195,7 +196,7 @@ def _early_exits(folder: EarlyExitFolder) -> list[Block]:
         x=Axis.around([mark.x for mark in marks], "average MACs", cost_label("macs")),
         y=Axis.around([mark.y for mark in marks], axis_label([report.metric]), number),
         series=series,
-        note=f"{report.test_images} test images.",
+        note=_exits_note(report),
     )
     rows = []
     for entry in report.exits:
@@ -204,6 +205,14 @@ def _early_exits(folder: EarlyExitFolder) -> list[Block]:
         rows.append([entry.name, describe("macs", entry.macs), f"{100 * entry.share:.1f}%", accuracy, error])
     columns = ["exit", "MACs", "images", "accuracy, all images", "calibration error"]
     return [Drawing(chart=chart), Table(title=f"{report.title}: every exit", columns=columns, rows=rows)]
+
+
+def _exits_note(report: EarlyExitReport) -> str:
+    note = f"{report.test_images} test images. An image exits by its {report.rule}."
+    if report.unchanged_accuracy is not None:
+        before = accuracy_text(report.metric, report.unchanged_accuracy)
+        note += f" The weights were trained together with the exits; before that, the network had {before}."
+    return note
 
 
 def _pair_marks(pairs: Sequence[tuple[float, float]]) -> list[Mark]:

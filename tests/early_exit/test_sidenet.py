@@ -173,12 +173,12 @@ def test_features_that_hardly_vary_get_no_large_weights():
     images, labels = torch.randn(64, 4, 8, 8), torch.arange(64) % 3
     with torch.no_grad():
         net = nn.Sequential(nn.Conv2d(4, 6, 1), nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        net[0].weight[1].mul_(1e-6)
-        net[0].bias[1] = 100.0  # varies by less than its rounding
+        net[0].weight[1].mul_(1e-3)
+        net[0].bias[1] = 100.0  # varies by hardly more than its rounding
         net[0].weight[2], net[0].bias[2] = 0, 0  # is always 0
         images[:, 3] -= images[:, 3].mean((1, 2), keepdim=True)
         net[0].weight[3], net[0].bias[3] = 0, 0
-        net[0].weight[3, 3] = 1.0  # its mean cancels out, up to rounding
+        net[0].weight[3, 3] = 1000.0  # its mean cancels out, up to rounding
     sidenet = SideNet(net, "0", 8, inputs=images)
     sidenet.fit([(images, labels)])
     assert sidenet.heads[0].hidden.weight.abs().max() < 100

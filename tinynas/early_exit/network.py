@@ -37,6 +37,7 @@ class EarlyExits(nn.Module):
     Attributes:
         taps: Names of the modules whose outputs the side heads read. A cascade has none.
         temperatures: Temperature of each exit, (exits,). All are 1 before `calibrate`.
+        input_names: Names of the network's inputs.
 
     Example:
         >>> import torch
@@ -54,6 +55,7 @@ class EarlyExits(nn.Module):
 
     temperatures: Tensor
     taps: Sequence[str] = ()
+    input_names: Sequence[str] = ("images",)
 
     def __init__(self, exits: Sequence[nn.Module]) -> None:
         super().__init__()

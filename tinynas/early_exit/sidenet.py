@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.errors import InputError, require
+from .arguments import argument_names
 from .features import HeadTargets, StoredRows
 from .graph_split import Part, run_part, split_network
 from .network import Batches, EarlyExits
@@ -35,6 +36,7 @@ class SideNet(EarlyExits):
     Attributes:
         taps: Names of the tapped modules.
         temperatures: Temperature of each exit, (exits,). The last exit is the whole classifier.
+        input_names: Names of the classifier's inputs.
 
     Raises:
         InputError: The classifier cannot be traced, a tap is not one of its modules or gives no features for each
@@ -85,6 +87,7 @@ class SideNet(EarlyExits):
         exits.append(parts[-1])
         super().__init__(exits)
         self.taps = names
+        self.input_names = argument_names(mainnet, len(examples))
         self.to(results[-1].device)
 
     @property

@@ -90,22 +90,26 @@ class EarlyExits(nn.Module):
         Returns:
             The logits (N, classes) of the exit that each image took, and the index of that exit (N,).
         """
-        remaining = torch.arange(len(inputs[0]), device=inputs[0].device)  # indices of images that have not exited
-        exits = torch.zeros_like(remaining)
         outputs = torch.empty(0)
+        exits = torch.zeros(len(inputs[0]), dtype=torch.long, device=inputs[0].device)
+        remaining: Tensor | None = None  # indices of the images that continue; None: all of them
         carried: Sequence[Tensor] = inputs
         for number, part in enumerate(self.exits):
             logits, carried = run_part(part, carried)
-            outputs = logits if len(remaining) == len(exits) else outputs.index_put((remaining,), logits)
-            confident = confidence(logits, self.temperatures[number]) >= threshold
-            if number + 1 == len(self.exits) or confident.all():
-                exits[remaining] = number
+            outputs = logits if remaining is None else outputs.index_copy(0, remaining, logits)
+            if number + 1 == len(self.exits):
                 break
-            if confident.any():
-                exits[remaining[confident]] = number
-                rows = (~confident).nonzero().flatten()
-                remaining = remaining[rows]
+            confident = confidence(logits, self.temperatures[number]) >= threshold
+            rows = (~confident).nonzero().flatten()  # nothing else here waits for a GPU
+            if len(rows) == 0:
+                break
+            if len(rows) < len(logits):
+                remaining = rows if remaining is None else remaining[rows]
                 carried = _select(carried, part.batch_dims, rows)  # type: ignore[arg-type]
+            if remaining is None:
+                exits.fill_(number + 1)
+            else:
+                exits.index_fill_(0, remaining, number + 1)
         return EarlyExitOutput(outputs, exits)
 
     @torch.no_grad()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .early_exit.sidenet import SideNet
     from .models.network import build
     from .models.supernet import Supernet
+    from .pipelines.export_exits import export_exits
     from .pipelines.program import retrain, search
     from .pipelines.program_front import retrain_front
     from .pipelines.program_import import import_model
@@ -60,6 +61,7 @@ __all__ = [
     "block",
     "build",
     "cost",
+    "export_exits",
     "import_model",
     "load",
     "load_arch",
@@ -88,6 +90,7 @@ _NEEDS_TORCH = {  # names that are imported at first use, so that everything els
     "search": "pipelines.program.search",
     "retrain": "pipelines.program.retrain",
     "retrain_front": "pipelines.program_front.retrain_front",
+    "export_exits": "pipelines.export_exits.export_exits",
     "import_model": "pipelines.program_import.import_model",
     "open_run": "pipelines.program_run.open_run",
     "open_model": "pipelines.program_run.open_model",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers import ROOT, Quiet, model_of
 from pages import DOCS, blocks_of, commands_of, every_page, make_example_run, program, run_command
-from tinynas import load_space
+from tinynas import SideNet, export_exits, load_space
 from tinynas.data.base import Data
 from tinynas.data.registry import load_data
 from tinynas.deploy.onnx import to_onnx_with_postprocessing
@@ -30,7 +30,12 @@ from tinynas.models.model_file import save_model
 from tinynas.pipelines.early_exit import make_exits
 from tinynas.pipelines.export import export
 
-SCRIPTS = {"classify.py", "detect.py", "classify_early.py"}  # programs with arguments, each run by a test of its own
+SCRIPTS = {
+    "classify.py",
+    "detect.py",
+    "classify_early.py",
+    "run_exits.py",
+}  # programs with arguments, each run by a test of its own
 CHEAP = ("cost", "spaces", "compare", "eval", "predict")  # commands that are run, not only parsed
 
 
@@ -205,3 +210,24 @@ def test_early_exit_program_stops_where_torch_does(digit_exits, kind):
         assert exits == in_torch.tolist()
         assert set(exits) == set(range(len(form["files"]))), "some images stop at every exit"
     assert len(set(exits)) > 1, "not all images stop at one exit"
+
+
+def test_program_for_exported_exits_takes_and_writes_arrays(tmp_path):
+    """Its answers on networks of all kinds are compared with torch's in tests/pipelines/test_export_exits.py."""
+    torch.manual_seed(0)
+    images = torch.randn(30, 1, 6, 6)
+    mainnet = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 16, 3))
+    net = SideNet(mainnet, "0", 8, inputs=images)
+    confidences = net.observe([(images, torch.zeros(30).long())]).confidences([1.0, 1.0])
+    threshold = float(np.quantile(confidences[0], 0.5, method="nearest")) - 1e-4
+    (path,) = export_exits(net, tmp_path / "net", inputs=images, threshold=threshold)
+    text = program("early-exits.md", "run_exits.py")
+    assert len([line for line in text.splitlines() if line]) <= 30
+    (tmp_path / "run_exits.py").write_text(text)
+    np.savez(tmp_path / "inputs.npz", input=images.numpy())
+    words = [sys.executable, tmp_path / "run_exits.py", path, tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
+    subprocess.run(words, check=True)
+    outputs, expected = np.load(tmp_path / "outputs.npz"), net(images, threshold=threshold)
+    assert outputs["exits"].tolist() == expected.exits.tolist()
+    assert set(outputs["exits"]) == {0, 1}
+    np.testing.assert_allclose(outputs["logits"], expected.logits, atol=1e-5)

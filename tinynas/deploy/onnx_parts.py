@@ -1,6 +1,6 @@
 """A network in parts, each of them an ONNX model: run on images, timed, quantized."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -15,17 +15,17 @@ from .onnx import create_session, quantize_int8
 
 
 class PartRun(NamedTuple):
-    """A part's run on one image: its inputs by name, and its logits (1, classes)."""
+    """A part's run: its inputs by name, and its logits (N, classes)."""
 
     inputs: dict[str, np.ndarray]
     logits: np.ndarray
 
 
 class OnnxParts:
-    """ONNX models that run one after another, on one image at a time.
+    """ONNX models that run one after another, on one image at a time unless they take more.
 
     Each takes the activations that the one before carries over. A model that returns nothing but logits is followed by
-    one that takes the image.
+    one that takes the network's inputs, such as the image.
 
     Args:
         protos: The models.
@@ -61,32 +61,36 @@ class OnnxParts:
         """Run all parts on images (N, C, H, W); return the logits of every part, (N, parts, classes)."""
         rows = []
         for image in images.numpy():
-            rows.append(np.stack([run.logits for run in self.run_image(image[None])], 1))
+            rows.append(np.stack([run.logits for run in self.run_all([image[None]])], 1))
         return torch.from_numpy(np.concatenate(rows))
 
-    def run_image(self, image: np.ndarray) -> list[PartRun]:
-        """Run all parts on one image (1, C, H, W)."""
-        carried, runs = [image], []
+    def run_all(self, inputs: Sequence[np.ndarray]) -> list[PartRun]:
+        """Run all parts on the network's inputs, such as one image (1, C, H, W), and on what is carried over."""
+        carried, runs = list(inputs), []
         for session in self.sessions:
             names = [argument.name for argument in session.get_inputs()]
-            inputs = dict(zip(names, carried, strict=True))
-            outputs = session.run(None, inputs)
-            runs.append(PartRun(inputs, outputs[0]))
-            carried = outputs[1:] or [image]
+            by_name = dict(zip(names, carried, strict=True))
+            outputs = session.run(None, by_name)
+            runs.append(PartRun(by_name, outputs[0]))
+            carried = outputs[1:] or list(inputs)
         return runs
 
     def latencies(self, image: Tensor) -> list[float]:
         """Return the median seconds until the logits of each part, on one thread."""
         seconds = []
-        for session, run in zip(self.sessions, self.run_image(image.numpy()), strict=True):
+        for session, run in zip(self.sessions, self.run_all([image.numpy()]), strict=True):
             seconds.append(median_seconds(partial(session.run, None, run.inputs)))
         return list(accumulate(seconds))
 
     def quantize(self, calibration: Tensor) -> "OnnxParts":
         """Return the parts in int8, their ranges set by what the fp32 parts take for images (N, C, H, W)."""
+        return self.quantize_by([image[None]] for image in calibration.numpy())
+
+    def quantize_by(self, batches: Iterable[Sequence[np.ndarray]]) -> "OnnxParts":
+        """Return the parts in int8, their ranges set by what the fp32 parts take for batches of inputs."""
         feeds: list[list[dict[str, np.ndarray]]] = [[] for _ in self.protos]
-        for image in calibration.numpy():
-            for run, collected in zip(self.run_image(image[None]), feeds, strict=True):
+        for inputs in batches:
+            for run, collected in zip(self.run_all(inputs), feeds, strict=True):
                 collected.append(run.inputs)
         quantized = []
         for proto, collected in zip(self.protos, feeds, strict=True):

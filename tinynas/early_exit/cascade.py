@@ -49,6 +49,7 @@ class _CascadePart(nn.Module):
         self.net = net
         self.batch_dims = tuple(batch_dims)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *carried: Tensor) -> tuple[Tensor, ...]:
+        (images,) = carried
         logits: Tensor = self.net(images)
         return (logits, images) if self.batch_dims else (logits,)

@@ -39,6 +39,7 @@ class EarlyExits(nn.Module):
         temperatures: Temperature of each exit, (exits,). All are 1 before `calibrate`.
         rule: What decides that an exit is sure enough: its score reaches the exit's threshold.
         thresholds: One for each early exit, or a single one for all; none exits early before they are set.
+        input_names: Names of the network's inputs.
 
     Example:
         >>> import torch
@@ -58,6 +59,7 @@ class EarlyExits(nn.Module):
     rule: ExitRule
     taps: Sequence[str] = ()
     thresholds: tuple[float, ...] = (NEVER_EXIT,)
+    input_names: Sequence[str] = ("images",)
 
     def __init__(self, exits: Sequence[nn.Module], call: NetworkCall | None = None) -> None:
         super().__init__()
@@ -113,28 +115,30 @@ class EarlyExits(nn.Module):
         """
         thresholds = for_each_exit(self.thresholds if threshold is None else threshold, len(self.exits) - 1)
         carried: Sequence[Tensor] = self.call.tensors(inputs, named)
-        remaining = torch.arange(len(carried[0]), device=carried[0].device)  # indices of images that have not exited
-        exits = torch.zeros_like(remaining)
         outputs = torch.empty(0)
-        earlier = remaining.new_empty(0, len(remaining))  # classes that the exits so far predict
+        exits = torch.zeros(len(carried[0]), dtype=torch.long, device=carried[0].device)
+        remaining: Tensor | None = None  # indices of the images that continue; None: all of them
+        earlier = exits.new_empty(0, len(exits))  # classes that the exits so far predict, if the rule reads them
         for number, part in enumerate(self.exits):
             logits, carried = run_part(part, carried)
-            outputs = logits if len(remaining) == len(exits) else outputs.index_put((remaining,), logits)
+            outputs = logits if remaining is None else outputs.index_copy(0, remaining, logits)
             if number == len(thresholds):
-                exits[remaining] = number
                 break
-            probabilities = self._calibrated(logits, number)
+            probabilities = (logits.float() / self.temperatures[number]).softmax(1)
             leaves = self.rule(probabilities, earlier) >= thresholds[number]
-            if leaves.all():
-                exits[remaining] = number
+            rows = (~leaves).nonzero().flatten()  # nothing else here waits for a GPU
+            if len(rows) == 0:
                 break
             if not self.rule.is_stateless:
                 earlier = torch.cat([earlier, probabilities.argmax(1)[None]])
-            if leaves.any():
-                exits[remaining[leaves]] = number
-                rows = (~leaves).nonzero().flatten()
-                remaining, earlier = remaining[rows], earlier[:, rows]
+            if len(rows) < len(logits):
+                remaining = rows if remaining is None else remaining[rows]
+                earlier = earlier[:, rows]
                 carried = _select(carried, part.batch_dims, rows)  # type: ignore[arg-type]
+            if remaining is None:
+                exits.fill_(number + 1)
+            else:
+                exits.index_fill_(0, remaining, number + 1)
         return EarlyExitOutput(outputs, exits)
 
     def predict(
@@ -161,10 +165,6 @@ class EarlyExits(nn.Module):
         probabilities = (output.logits.float() / self.temperatures[output.exits][:, None]).softmax(1)
         confidences, classes = probabilities.max(1)
         return Prediction(classes, confidences, output.exits)
-
-    def _calibrated(self, logits: Tensor, number: int) -> Tensor:
-        """Return the probabilities (N, classes) of an exit's logits at its temperature."""
-        return (logits.float() / self.temperatures[number]).softmax(1)
 
     @torch.no_grad()
     def all_logits(self, *inputs: Tensor | Mapping[str, Tensor], **named: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ class SideNet(EarlyExits):
     Attributes:
         taps: Names of the tapped modules.
         temperatures: Temperature of each exit, (exits,). The last exit is the whole classifier.
+        input_names: Names of the classifier's inputs.
 
     Raises:
         InputError: The classifier cannot be traced, or computes something else in another batch; a tap is not one of
@@ -117,6 +118,7 @@ class SideNet(EarlyExits):
         exits.append(parts[-1])
         super().__init__(exits, call)
         self.taps = names
+        self.input_names = call.parameter_names(mainnet)
         self.to(results[-1].device)
 
     @property

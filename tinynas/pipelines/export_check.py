@@ -113,8 +113,11 @@ class Comparison:
             self._others += int((outputs.argmax(1) != reference.argmax(1)).sum())
         self._images += len(outputs)
 
-    def checked_difference(self) -> float:
+    def checked_difference(self, advice: str = "try another --opset or --to") -> float:
         """Return the largest absolute difference.
+
+        Args:
+            advice: What to do if it is too large, for the error.
 
         Raises:
             FileError: The form is fp32 and differs by more than TOLERANCE, or is not a number.
@@ -123,7 +126,7 @@ class Comparison:
         if not self._form.int8 and not difference <= TOLERANCE * max(1, largest):
             raise FileError(
                 f"{self._form.name} would differ from the model by {difference:.2g} in outputs of up to {largest:.2g} "
-                f"(tolerance {TOLERANCE:g}); nothing is written, try another --opset or --to"
+                f"(tolerance {TOLERANCE:g}); nothing is written, {advice}"
             )
         return float(difference)
 

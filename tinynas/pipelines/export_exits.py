@@ -1,0 +1,261 @@
+"""Export any network with early exits as ONNX files, for programs that have neither torch nor tinynas."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from math import isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ..deploy.onnx import export_module
+from ..deploy.onnx_parts import OnnxParts
+from ..early_exit.calibration import fit_temperature
+from ..early_exit.graph_split import run_part
+from ..early_exit.network import Batches, EarlyExits
+from ..experiment.exit_files import ExitFiles, PartFile, PartTensor
+from ..utils.errors import InputError
+from ..utils.io import write, write_json
+from .export_check import Comparison, exact_convolutions
+from .program_errors import keywords_in_errors
+
+RULE = "confidence"  # the largest probability of the softmax of logits / temperature; docs/early-exits.md has programs
+
+
+@keywords_in_errors()
+def export_exits(
+    net: EarlyExits,
+    folder: Path | str,
+    *,
+    inputs: Tensor | Sequence[Tensor],
+    threshold: float | Sequence[float],
+    classes: Sequence[str] | None = None,
+    calibration: Batches | None = None,
+    opset: int | None = None,
+) -> list[Path]:
+    """Export a network with early exits as ONNX files, one for each part.
+
+    A file takes any number of examples. `part1.onnx` takes the network's inputs, by the names of its arguments; each
+    part returns `logits` and what the next one takes. Names, sizes, thresholds, temperatures, and the rule by which an
+    example exits, are in the files' metadata and in `exits.json`. The files are run on the example inputs before
+    they are written, all examples at a time and the first alone.
+
+    Args:
+        net: A `SideNet` on any classifier, or a cascade. It is not changed.
+        folder: Folder to write to; files of these names are replaced.
+        inputs: Example inputs of the network, (N, ...), on which the files are compared with it.
+        threshold: Confidence from which an example exits: one for each early exit, or one for all.
+        classes: Names of the classes, in the order of the logits.
+        calibration: Batches (inputs ..., labels) of held-out examples. With them int8 files are written too, with
+            `exits.int8.json`: the examples set the ranges of int8 and its temperatures.
+        opset: ONNX operator set; by default torch's.
+
+    Returns:
+        The paths of the JSON files, which name the others.
+
+    Raises:
+        InputError: torch cannot write a part as ONNX, or onnxruntime cannot run it; there is no example, or there are
+            neither one threshold nor as many as early exits, or not as many names as classes.
+        FileError: The outputs of the files differ from those of the network, or a file cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import torch
+        >>> import tinynas
+        >>> mainnet = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 6 * 6, 3))
+        >>> images = torch.randn(5, 1, 8, 8)
+        >>> net = tinynas.SideNet(mainnet, "0", hidden=8, inputs=images)
+        >>> with TemporaryDirectory() as folder:
+        ...     paths = tinynas.export_exits(net, folder, inputs=images, threshold=0.9)
+        ...     sorted(path.name for path in paths[0].parent.iterdir())
+        ['exits.json', 'part1.onnx', 'part2.onnx']
+    """
+    on_cpu = net if net.device.type == "cpu" else deepcopy(net).cpu()
+    examples = _on_cpu([inputs] if isinstance(inputs, Tensor) else inputs)
+    thresholds = _each_threshold(net, threshold)
+    _check(on_cpu, examples, classes)
+    batches = None if calibration is None else _read(calibration)
+    protos, tensors = _export_parts(on_cpu, examples, opset)
+    forms = [_Form(OnnxParts(protos, int8=False), net.temperatures.tolist())]
+    if batches is not None:
+        forms.append(_quantize(forms[0].parts, batches))
+    contents = []
+    for form in forms:
+        contents.append(
+            ExitFiles(
+                rule=RULE,
+                int8=form.parts.int8,
+                classes=tuple(classes) if classes is not None else None,
+                examples=len(examples[0]),
+                difference=_difference(on_cpu, form.parts, examples),
+                parts=_part_files(net, form, tensors, thresholds),
+            )
+        )
+    return [_write(Path(folder), form.parts, content) for form, content in zip(forms, contents, strict=True)]
+
+
+class _Tensors(NamedTuple):
+    """The inputs and outputs of a part."""
+
+    inputs: Sequence[PartTensor]
+    outputs: Sequence[PartTensor]
+
+
+class _Form(NamedTuple):
+    """The parts as fp32 or int8 files, and the temperature of each exit."""
+
+    parts: OnnxParts
+    temperatures: Sequence[float]
+
+
+def _on_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.cpu() for tensor in tensors]
+
+
+def _each_threshold(net: EarlyExits, threshold: float | Sequence[float]) -> list[float | None]:
+    """Return the threshold of each exit; None for the last. Raises InputError."""
+    early = len(net.exits) - 1
+    values = [float(threshold)] * early if isinstance(threshold, int | float) else list(threshold)
+    if len(values) != early or not all(map(isfinite, values)):
+        raise InputError(
+            f"there must be one finite threshold, or one for each of the {early} early exits, but got {threshold!r}"
+        )
+    thresholds: list[float | None] = list(values)
+    thresholds.append(None)
+    return thresholds
+
+
+def _check(net: EarlyExits, examples: Sequence[Tensor], classes: Sequence[str] | None) -> None:
+    """Raise InputError unless the network runs on the examples, in fp32 or fp64, and each class has a name, if any."""
+    names, counts = ", ".join(net.input_names), {len(tensor) for tensor in examples}
+    if len(examples) != len(net.input_names) or len(counts) != 1 or 0 in counts:
+        shapes = [tuple(tensor.shape) for tensor in examples]
+        raise InputError(f"inputs must be examples (N, ...) of {names}, as many of each, but have the shapes {shapes}")
+    logits = net.all_logits(*[tensor[:1] for tensor in examples])
+    if logits.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"a network in {logits.dtype} is not exported; convert it and its inputs with .float()")
+    count = logits.shape[2]
+    if classes is not None and len(classes) != count:
+        raise InputError(f"classes must be the names of the network's {count} classes, but are {len(classes)} names")
+
+
+def _read(calibration: Batches) -> list[list[Tensor]]:
+    """Return the batches on the CPU. Raises InputError if there is none."""
+    batches = [_on_cpu(batch) for batch in calibration]
+    if not batches:
+        raise InputError("int8 needs examples, but calibration has no batch; pass at least one")
+    return batches
+
+
+def _export_parts(
+    net: EarlyExits, examples: Sequence[Tensor], opset: int | None
+) -> tuple[list[onnx.ModelProto], list[_Tensors]]:
+    """Export the parts for any number of examples; what they carry over is named carried1_1, carried1_2, ..."""
+    first = [torch.cat([tensor[:1], tensor[:1]]) for tensor in examples]  # of a single one torch would make a constant
+    taken, protos, tensors = _Carried(net.input_names, first, [0] * len(first)), [], []
+    for number, part in enumerate(net.exits, 1):
+        with torch.no_grad():
+            logits, carried = run_part(part, taken.tensors)
+        names = [f"carried{number}_{position}" for position in range(1, len(carried) + 1)]
+        passed = _Carried(names, carried, getattr(part, "batch_dims", ()))
+        outputs = [_spec("logits", logits, 0)]
+        outputs += passed.specs()
+        protos.append(_export_part(part, taken, [output.name for output in outputs], opset))
+        tensors.append(_Tensors(taken.specs(), outputs))
+        taken = passed
+    return protos, tensors
+
+
+class _Carried(NamedTuple):
+    """The tensors that a part takes."""
+
+    names: Sequence[str]
+    tensors: Sequence[Tensor]
+    batch_dims: Sequence[int]
+
+    def specs(self) -> list[PartTensor]:
+        return list(map(_spec, self.names, self.tensors, self.batch_dims))
+
+
+def _spec(name: str, tensor: Tensor, batch_dim: int) -> PartTensor:
+    """Describe a tensor."""
+    shape: list[int | None] = list(tensor.shape)
+    shape[batch_dim] = None
+    return PartTensor(name=name, type=str(tensor.dtype).removeprefix("torch."), shape=tuple(shape), batch_dim=batch_dim)
+
+
+def _export_part(part: nn.Module, taken: _Carried, outputs: Sequence[str], opset: int | None) -> onnx.ModelProto:
+    """Export a part for any number of examples. Raises InputError if torch cannot."""
+    batch = torch.export.Dim("batch")
+    shapes = tuple({dim: batch} for dim in taken.batch_dims)
+    inputs = dict(zip(taken.names, taken.tensors, strict=True))
+    try:
+        return export_module(part, inputs, outputs, opset=opset, dynamic_shapes=(shapes,))
+    except InputError:
+        raise
+    except Exception as error:  # any exception of torch's exporter
+        cause = error.__cause__ or error
+        reason = next(iter(str(cause).splitlines()), type(cause).__name__)
+        raise InputError(f"torch cannot write the part that ends at {outputs} as ONNX: {reason}") from None
+
+
+def _difference(net: EarlyExits, parts: OnnxParts, examples: Sequence[Tensor]) -> float:
+    """Return the largest difference of the files' logits from the network's, for all examples and the first alone.
+
+    Raises:
+        FileError: The files are fp32 and differ too much.
+    """
+    comparison = Comparison(parts)
+    for count in (len(examples[0]), 1):
+        batch = [tensor[:count] for tensor in examples]
+        with exact_convolutions():
+            expected = net.all_logits(*batch)
+        comparison.add(_all_logits(parts, batch), expected.float())
+    return comparison.checked_difference("try another `opset`")
+
+
+def _all_logits(parts: OnnxParts, inputs: Sequence[Tensor]) -> Tensor:
+    """Return the logits of every file, (exits, N, classes)."""
+    runs = parts.run_all([tensor.numpy() for tensor in inputs])
+    return torch.from_numpy(np.stack([run.logits for run in runs])).float()
+
+
+def _quantize(fp32: OnnxParts, batches: Sequence[Sequence[Tensor]]) -> _Form:
+    """Return the int8 files for batches (inputs ..., labels), and the temperatures that fit their logits best."""
+    int8 = fp32.quantize_by([tensor.numpy() for tensor in batch[:-1]] for batch in batches)
+    logits = torch.cat([_all_logits(int8, batch[:-1]) for batch in batches], 1)
+    labels = torch.cat([batch[-1] for batch in batches])
+    return _Form(int8, [fit_temperature(exit_logits, labels) for exit_logits in logits])
+
+
+def _part_files(
+    net: EarlyExits, form: _Form, tensors: Sequence[_Tensors], thresholds: Sequence[float | None]
+) -> tuple[PartFile, ...]:
+    """Describe the files of a form."""
+    exits = list(net.taps) or ["tiny"]
+    exits.append("mainnet")
+    files = []
+    for number, file in enumerate(form.parts.file_names):
+        files.append(
+            PartFile(
+                file=file,
+                exit=exits[number],
+                threshold=thresholds[number],
+                temperature=form.temperatures[number],
+                inputs=tuple(tensors[number].inputs),
+                outputs=tuple(tensors[number].outputs),
+            )
+        )
+    return tuple(files)
+
+
+def _write(folder: Path, parts: OnnxParts, content: ExitFiles) -> Path:
+    """Write the files of a form, then the JSON file that names them, whose path is returned."""
+    for file, data in zip(parts.file_names, parts.contents(content.metadata()), strict=True):
+        write(folder / file, data)
+    path = folder / ("exits.int8.json" if content.int8 else "exits.json")
+    write_json(path, content.to_dict())
+    return path

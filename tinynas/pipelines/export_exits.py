@@ -15,7 +15,8 @@ from ..deploy.onnx import export_module
 from ..deploy.onnx_parts import OnnxParts
 from ..early_exit.calibration import fit_temperature
 from ..early_exit.graph_split import run_part
-from ..early_exit.network import Batches, EarlyExits
+from ..early_exit.inputs import Batches
+from ..early_exit.network import EarlyExits
 from ..experiment.exit_files import ExitFiles, PartFile, PartTensor
 from ..utils.errors import InputError
 from ..utils.io import write, write_json

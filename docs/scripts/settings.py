@@ -1,6 +1,6 @@
 """Tables of settings: every setting of a configuration class with its key, flag, defaults and help, as Markdown."""
 
-from tinynas.experiment import config, front_settings, plans, search_settings, tune_settings
+from tinynas.experiment import config, exit_plan, front_settings, plans, search_settings, tune_settings
 from tinynas.utils.settings import SettingRow, rows
 
 HEADER = "| `config.yaml` | flag | default | what it does |\n|---|---|---|---|"
@@ -8,7 +8,7 @@ HEADER_WITHOUT_FILE = "| flag | default | what it does |\n|---|---|---|"
 
 
 _OF_FILES = (config, search_settings)
-_WITHOUT_FILE = (plans, front_settings, tune_settings)
+_WITHOUT_FILE = (plans, exit_plan, front_settings, tune_settings)
 
 
 def table(class_name: str) -> str:

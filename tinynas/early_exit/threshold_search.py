@@ -2,16 +2,19 @@
 
 For a price of cost, coordinate search goes over the exits from the last to the first and gives each the best threshold
 while the others keep theirs, until none changes. A step is exact: of the images that reach the exit, sorted by their
-scores, it lets the first m exit that are worth most together.
+scores, it lets the first m exit that are worth most together. Between the thresholds of neighbouring prices are others,
+by linear interpolation, since the best thresholds for prices are those of the convex hull alone.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from .thresholds import NEVER_EXIT, OperatingPoint, ThresholdSweep
 
-_PRICES = np.geomspace(1e-3, 3, 40)  # of the whole network's cost, in units of one image's correctness
+_PRICES = (0.0, *np.geomspace(1e-3, 3, 40))  # of the whole network's cost, in units of one image's correctness
+_FRACTIONS = np.linspace(0, 1, 10, endpoint=False)  # of the way from one price's thresholds to the next one's
 _MAX_ROUNDS = 20  # of coordinate search
 
 
@@ -22,11 +25,14 @@ def per_exit_points(sweep: ThresholdSweep, costs: Sequence[float] | None = None)
         sweep: Scores and correctness on the split.
         costs: What an image costs that takes each exit; by default its MACs.
     """
-    points = sweep.curve()
-    prices = np.concatenate([[0.0], _PRICES])
-    for price in prices:
-        points.append(best_at_price(sweep, price, sweep.macs if costs is None else costs))
-    return points
+    best = []
+    for price in _PRICES:
+        best.append(best_at_price(sweep, price, sweep.macs if costs is None else costs).thresholds)
+    choices = [best[-1]]
+    for cheaper, dearer in pairwise(np.asarray(best)):
+        for fraction in _FRACTIONS:
+            choices.append(tuple((cheaper + fraction * (dearer - cheaper)).tolist()))
+    return sweep.curve() + sweep.at(choices)
 
 
 def best_at_price(sweep: ThresholdSweep, price: float, costs: Sequence[float]) -> OperatingPoint:

@@ -75,7 +75,7 @@ def show_early_exits(screen: Screen, folder: Path, report: EarlyExitReport) -> N
     rows = [_comparison_row("MainNet", report.mainnet_accuracy, mainnet.macs, mainnet), with_exits]
     if report.unchanged_accuracy is not None:
         rows.insert(0, _comparison_row("before joint training", report.unchanged_accuracy, mainnet.macs, mainnet))
-    screen.table(f"{report.title} on {images}, {report.thresholds_text}", rows)
+    screen.table(f"{report.title} on {images}, {report.point.text}", rows)
     if report.joint_epochs:
         screen.note(
             f"the model's weights have changed: {counted(report.joint_epochs, 'epoch')} of training with its exits"

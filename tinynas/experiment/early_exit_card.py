@@ -75,7 +75,7 @@ def _figures(report: EarlyExitReport) -> str:
                 f"{report.metric} % if all took it": f"{entry.accuracy:.2f}",
             }
         )
-    text = f"On the {report.test_images:,} images of the test split, at the {report.thresholds_text}:"
+    text = f"On the {report.test_images:,} images of the test split, at the {report.point.text}:"
     return f"## Figures\n\n{text}\n\n{table(rows)}\n\n{table(exits)}"
 
 

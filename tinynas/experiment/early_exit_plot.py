@@ -29,7 +29,7 @@ def _plot_curve(axes: Axes, report: EarlyExitReport) -> None:
     first, last, chosen = report.curve[0], report.curve[-1], report.point
     _annotate(axes, first.macs, first.accuracy, "threshold 0", offset=(6, -3), side="left")
     _annotate(axes, last.macs, last.accuracy, "threshold over 1", offset=(4, -12), side="right")
-    label = f"chosen: {report.thresholds_text}, {chosen.accuracy:.2f}%"
+    label = f"chosen: {report.point.text}, {chosen.accuracy:.2f}%"
     axes.plot(chosen.macs, chosen.accuracy, "D", color="C1", zorder=4, label=label)
     macs = report.mainnet_cost.macs
     label = f"MainNet: {report.mainnet_accuracy:.2f}%, {format_count(macs)}"

@@ -109,24 +109,21 @@ class EarlyExitReport:
 
     @property
     def title(self) -> str:
-        """Where the exits are, as titles show it."""
-        if not self.taps:
-            return "Cascade"
-        trained = "Jointly trained exits" if self.joint_epochs else "Exits"
-        return f"{trained} at {', '.join(self.taps)}"
+        """What the exits are, as titles show it."""
+        text = f"Exits at {', '.join(self.taps)}" if self.taps else "Cascade"
+        return f"{text}{self._manner}"
 
     @property
     def in_comparison(self) -> str:
         """What tells these exits from others of the same network."""
         text = f"with exits at {', '.join(self.taps)}" if self.taps else "in a cascade"
-        if self.rule != "confidence":
-            text += f" by {self.rule}"
-        return f"{text}, jointly trained" if self.joint_epochs else text
+        return f"{text}{self._manner}"
 
     @property
-    def thresholds_text(self) -> str:
-        """The chosen thresholds in words, with the rule that they are for unless it is the confidence."""
-        return self.point.text if self.rule == "confidence" else f"{self.rule}, {self.point.text}"
+    def _manner(self) -> str:
+        """What sets the exits apart from those that `tinynas sidenet` makes by default."""
+        text = "" if self.rule == "confidence" else f" by {self.rule}"
+        return f"{text}, jointly trained" if self.joint_epochs else text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of sidenet.json."""

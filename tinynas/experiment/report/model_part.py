@@ -179,7 +179,7 @@ def _early_exits(folder: EarlyExitFolder) -> list[Block]:
     for point in report.curve:
         text = f"{point.text}\n{accuracy_text(report.metric, point.accuracy)}"
         curve.append(_pair_mark((point.macs, point.accuracy), text))
-    chosen = f"{report.thresholds_text}, chosen"
+    chosen = f"{report.point.text}, chosen"
     series = [
         Series(label="early exits", marks=curve, line="straight", points=False),
         Series(label="at random", marks=_pair_marks(report.random), line="straight", points=False, dashed=True),

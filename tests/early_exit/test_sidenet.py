@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from fake_gpu import FAKE_GPU, fake_gpu, to_fake_gpu
+from fake_gpu import FAKE_GPU, fake_gpu, to_fake_gpu, without_value_checks
 from torch import nn
 
 from helpers import CountedPart, Encoder, images_for, model_of, sidenet_of, slow_except
@@ -73,7 +73,7 @@ def test_sidenet_leaves_torchvisions_networks_unchanged(name):
 
 
 def test_sidenet_takes_any_precision_layout_and_feature():
-    """A Conv1d's channels as its features if channel_dim is set; heads of bf16 networks; features that never change."""
+    """A Conv1d's channels as its features; heads of bf16 networks; features that never change."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv1d(3, 6, 3), nn.ReLU(), nn.Conv1d(6, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     with torch.no_grad():
@@ -81,7 +81,7 @@ def test_sidenet_takes_any_precision_layout_and_feature():
     inputs, labels = torch.randn(40, 3, 20), torch.arange(40) % 4
     state = torch.random.get_rng_state()
     for dtype in (torch.float32, torch.bfloat16):
-        sidenet = SideNet(net.to(dtype), "1", 8, inputs=inputs.to(dtype), channel_dim=1)
+        sidenet = SideNet(net.to(dtype), "1", 8, inputs=inputs.to(dtype))
         assert sidenet.heads[0].hidden.in_features == 6
         for count in (40, 1):
             sidenet.fit([(inputs[:count].to(dtype), labels[:count])])
@@ -89,7 +89,8 @@ def test_sidenet_takes_any_precision_layout_and_feature():
         sidenet.calibrate(sidenet.observe([(inputs.to(dtype), labels)]))
         assert sidenet(inputs.to(dtype), threshold=0.3).logits.dtype == dtype
     assert torch.equal(state, torch.random.get_rng_state()), "fit draws from a generator of its own"
-    assert SideNet(net, "1", 8, inputs=inputs.to(dtype)).heads[0].hidden.in_features == 18, "a sequence's last"
+    by_place = SideNet(net, "1", 8, inputs=inputs.to(dtype), channel_dim=-1)
+    assert by_place.heads[0].hidden.in_features == 18
 
 
 @pytest.mark.parametrize(
@@ -148,14 +149,15 @@ def test_sidenet_takes_words_with_a_mask():
     words[:, 0] = 1
     sidenet = SideNet(net, "layers.layers.0", 8, inputs=words)
     sidenet.fit([(words, torch.arange(30) % 4)])
-    outputs = sidenet.observe([(words, torch.zeros(30))])
+    outputs = sidenet.observe([(words, torch.zeros(30).long())])
     threshold = float(np.median(outputs.confidences([1, 1])[0]))
     answers = sidenet(words, threshold=threshold)
     assert 0 < answers.exits.sum() < 30
     torch.testing.assert_close(answers.logits, outputs.logits[answers.exits, torch.arange(30)], atol=1e-5, rtol=1e-4)
 
 
-def test_sidenet_computes_on_its_device(arch):
+def test_sidenet_computes_on_its_device(arch, monkeypatch):
+    without_value_checks(monkeypatch)
     net = sidenet_of(arch)
     with fake_gpu():
         to_fake_gpu(net)
@@ -163,6 +165,25 @@ def test_sidenet_computes_on_its_device(arch):
         outputs = net.observe([(images_for(arch, 2), torch.zeros(2).long())])
         assert outputs.logits.device.type == outputs.labels.device.type == "cpu"
         assert len(net.macs(images_for(arch, 1))) == 2
+
+
+def test_features_that_hardly_vary_get_no_large_weights():
+    """Rounding differs from batch to batch; a head must not amplify it."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(64, 4, 8, 8), torch.arange(64) % 3
+    with torch.no_grad():
+        net = nn.Sequential(nn.Conv2d(4, 6, 1), nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        net[0].weight[1].mul_(1e-3)
+        net[0].bias[1] = 100.0  # varies by hardly more than its rounding
+        net[0].weight[2], net[0].bias[2] = 0, 0  # is always 0
+        images[:, 3] -= images[:, 3].mean((1, 2), keepdim=True)
+        net[0].weight[3], net[0].bias[3] = 0, 0
+        net[0].weight[3, 3] = 1000.0  # its mean cancels out, up to rounding
+    sidenet = SideNet(net, "0", 8, inputs=images)
+    sidenet.fit([(images, labels)])
+    assert sidenet.heads[0].hidden.weight.abs().max() < 100
+    alone = torch.cat([sidenet.all_logits(images[i : i + 1]) for i in range(64)], 1)
+    torch.testing.assert_close(alone, sidenet.all_logits(images), atol=1e-4, rtol=0)
 
 
 def test_rows_are_stored_as_they_are_added():

@@ -22,6 +22,7 @@ SCRIPTS = (
     "recipes",
     "samplers",
     "scaling",
+    "serving",
     "sidenet",
     "similar",
     "spaces",

@@ -24,6 +24,7 @@ SCRIPTS = (
     "recipes",
     "samplers",
     "scaling",
+    "serving",
     "sidenet",
     "similar",
     "spaces",

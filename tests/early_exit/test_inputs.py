@@ -10,7 +10,7 @@ from torch import nn
 
 from tinynas import SideNet
 from tinynas.early_exit.calibration import ExitOutputs
-from tinynas.early_exit.inputs import example_call
+from tinynas.early_exit.inputs import NetworkCall, example_call
 from tinynas.utils.errors import InputError
 
 WORDS, MASK = torch.arange(24).reshape(4, 6) % 9, torch.ones(4, 6, dtype=torch.long)
@@ -265,3 +265,13 @@ def test_networks_that_look_across_the_batch_are_refused(inputs):
         InputError, match="Rolled cannot have early exits, because its output for an example depends on"
     ):
         SideNet(Rolled(), "layer", inputs=inputs)
+
+
+def test_inputs_without_names_are_numbered():
+    class Sum(nn.Module):
+        def forward(self, first, *others):
+            return first + sum(others)
+
+    assert NetworkCall(3).parameter_names(Sum()) == ["first", "input2", "input3"]
+    assert NetworkCall(1).parameter_names(nn.Linear(2, 2)) == ["input"]
+    assert NetworkCall(1, ("words",)).parameter_names(Sum()) == ["words"]

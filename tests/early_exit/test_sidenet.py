@@ -6,6 +6,7 @@ import torch
 import torchvision
 from fake_gpu import FAKE_GPU, fake_gpu, to_fake_gpu, without_value_checks
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import CountedPart, Encoder, images_for, model_of, sidenet_of, slow_except
 from tinynas import SideNet
@@ -116,6 +117,27 @@ def test_sidenet_refuses_what_is_no_classifier_and_no_tap(net, tap, inputs, mess
     net = nn.Sequential(nn.Linear(3, 4))
     with pytest.raises(InputError, match="there is no batch"):
         SideNet(net, "0", inputs=torch.zeros(1, 3)).fit([])
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operators that wait for what a GPU has computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator.overloadpacket in (torch.ops.aten.nonzero, torch.ops.aten._local_scalar_dense):
+            self.names.append(operator.overloadpacket.__name__)
+        return operator(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.4, NEVER_EXIT])
+def test_sidenet_waits_for_a_gpu_once_at_each_early_exit(arch, threshold):
+    net, images = sidenet_of(arch, ["stem", "stages.0"]), images_for(arch, 20)
+    with Waits() as waits:
+        exits = net(images, threshold=threshold).exits
+    assert waits.names == ["nonzero"] * min(2, int(exits.max()) + 1)
 
 
 def test_sidenet_at_the_ends_of_the_threshold(arch):

@@ -74,11 +74,19 @@ class NetworkCall:
         return ["the input"] if self.count == 1 else [f"input {number}" for number in range(1, self.count + 1)]
 
     def parameter_names(self, net: nn.Module) -> list[str]:
-        """Return the names of the inputs, or of the parameters of the network's `forward` that take them."""
+        """Return the names of the inputs, or of the parameters of the network's `forward` that take them.
+
+        Inputs that `forward` takes as `*args` are named input1, input2, ...
+        """
         if self.names is not None:
             return list(self.names)
-        parameters = signature(net.forward).parameters.values()
-        return [parameter.name for parameter in parameters if parameter.kind != parameter.KEYWORD_ONLY][: self.count]
+        names = []
+        for parameter in signature(net.forward).parameters.values():
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                names.append(parameter.name)
+        for number in range(len(names), self.count):
+            names.append(f"input{number + 1}")
+        return names[: self.count]
 
     def _by_position(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> list[Tensor]:
         if named:

@@ -1,6 +1,6 @@
 """Export any network with early exits as ONNX files, for programs that have neither torch nor tinynas."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from math import isfinite
 from pathlib import Path
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from ..deploy.onnx import export_module
 from ..deploy.onnx_parts import OnnxParts
 from ..early_exit.calibration import fit_temperature
+from ..early_exit.example_checks import class_indices
 from ..early_exit.graph_split import run_part
-from ..early_exit.inputs import Batches
+from ..early_exit.inputs import Batches, Inputs
 from ..early_exit.network import EarlyExits
 from ..experiment.exit_files import ExitFiles, PartFile, PartTensor
 from ..utils.errors import InputError
 from ..utils.io import write, write_json
-from .export_check import Comparison, exact_convolutions
+from .export_check import Comparison
 from .program_errors import keywords_in_errors
 
 RULE = "confidence"  # the largest probability of the softmax of logits / temperature; docs/early-exits.md has programs
@@ -31,7 +32,7 @@ def export_exits(
     net: EarlyExits,
     folder: Path | str,
     *,
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Inputs,
     threshold: float | Sequence[float],
     classes: Sequence[str] | None = None,
     calibration: Batches | None = None,
@@ -47,19 +48,20 @@ def export_exits(
     Args:
         net: A `SideNet` on any classifier, or a cascade. It is not changed.
         folder: Folder to write to; files of these names are replaced.
-        inputs: Example inputs of the network, (N, ...), on which the files are compared with it.
+        inputs: Example inputs of the network, (N, ...), on which the files are compared with it: a tensor, several, or
+            several by name, as it was built with.
         threshold: Confidence from which an example exits: one for each early exit, or one for all.
         classes: Names of the classes, in the order of the logits.
-        calibration: Batches (inputs ..., labels) of held-out examples. With them int8 files are written too, with
-            `exits.int8.json`: the examples set the ranges of int8 and its temperatures.
+        calibration: Batches of held-out examples, as `net.observe` takes them. With them int8 files are written too,
+            with `exits.int8.json`: the examples set the ranges of int8 and its temperatures.
         opset: ONNX operator set; by default torch's.
 
     Returns:
         The paths of the JSON files, which name the others.
 
     Raises:
-        InputError: torch cannot write a part as ONNX, or onnxruntime cannot run it; there is no example, or there are
-            neither one threshold nor as many as early exits, or not as many names as classes.
+        InputError: torch cannot write a part as ONNX, or onnxruntime cannot run it; an input is not what the network
+            was built with; there are neither one threshold nor as many as early exits, or not as many names as classes.
         FileError: The outputs of the files differ from those of the network, or a file cannot be written.
 
     Example:
@@ -75,10 +77,10 @@ def export_exits(
         ['exits.json', 'part1.onnx', 'part2.onnx']
     """
     on_cpu = net if net.device.type == "cpu" else deepcopy(net).cpu()
-    examples = _on_cpu([inputs] if isinstance(inputs, Tensor) else inputs)
     thresholds = _each_threshold(net, threshold)
-    _check(on_cpu, examples, classes)
-    batches = None if calibration is None else _read(calibration)
+    examples = _examples(on_cpu, inputs)
+    count = _num_classes(on_cpu, examples, classes)
+    batches = None if calibration is None else _read(on_cpu, calibration, count)
     protos, tensors = _export_parts(on_cpu, examples, opset)
     forms = [_Form(OnnxParts(protos, int8=False), net.temperatures.tolist())]
     if batches is not None:
@@ -105,6 +107,13 @@ class _Tensors(NamedTuple):
     outputs: Sequence[PartTensor]
 
 
+class _Batch(NamedTuple):
+    """Inputs of the network, in their order, and labels (N,)."""
+
+    inputs: Sequence[np.ndarray]
+    labels: Tensor
+
+
 class _Form(NamedTuple):
     """The parts as fp32 or int8 files, and the temperature of each exit."""
 
@@ -129,23 +138,33 @@ def _each_threshold(net: EarlyExits, threshold: float | Sequence[float]) -> list
     return thresholds
 
 
-def _check(net: EarlyExits, examples: Sequence[Tensor], classes: Sequence[str] | None) -> None:
-    """Raise InputError unless the network runs on the examples, in fp32 or fp64, and each class has a name, if any."""
-    names, counts = ", ".join(net.input_names), {len(tensor) for tensor in examples}
-    if len(examples) != len(net.input_names) or len(counts) != 1 or 0 in counts:
-        shapes = [tuple(tensor.shape) for tensor in examples]
-        raise InputError(f"inputs must be examples (N, ...) of {names}, as many of each, but have the shapes {shapes}")
-    logits = net.all_logits(*[tensor[:1] for tensor in examples])
+def _examples(net: EarlyExits, inputs: Inputs) -> list[Tensor]:
+    """Return the example inputs in their order, on the CPU. Raises InputError."""
+    if isinstance(inputs, Mapping):
+        return _on_cpu(net.call.tensors([inputs], {}))
+    return _on_cpu(net.call.tensors([inputs] if isinstance(inputs, Tensor) else inputs, {}))
+
+
+def _num_classes(net: EarlyExits, examples: Sequence[Tensor], names: Sequence[str] | None) -> int:
+    """Return the number of classes. Raises InputError unless the network is fp32 or fp64 and the names are as many."""
+    logits = _torch_logits(net, [tensor[:1] for tensor in examples])
     if logits.dtype not in (torch.float32, torch.float64):
         raise InputError(f"a network in {logits.dtype} is not exported; convert it and its inputs with .float()")
     count = logits.shape[2]
-    if classes is not None and len(classes) != count:
-        raise InputError(f"classes must be the names of the network's {count} classes, but are {len(classes)} names")
+    if names is not None and len(names) != count:
+        raise InputError(f"classes must be the names of the network's {count} classes, but are {len(names)} names")
+    return count
 
 
-def _read(calibration: Batches) -> list[list[Tensor]]:
-    """Return the batches on the CPU. Raises InputError if there is none."""
-    batches = [_on_cpu(batch) for batch in calibration]
+def _read(net: EarlyExits, calibration: Batches, classes: int) -> list[_Batch]:
+    """Return the batches on the CPU. Raises InputError if there is none, or one does not fit the network."""
+    batches: list[_Batch] = []
+    count = 0
+    for batch in calibration:
+        inputs, labels = net.call.batch(batch)
+        indices = class_indices(labels, examples=len(inputs[0]), classes=classes, start=count)
+        batches.append(_Batch([tensor.cpu().numpy() for tensor in inputs], indices))
+        count += len(inputs[0])
     if not batches:
         raise InputError("int8 needs examples, but calibration has no batch; pass at least one")
     return batches
@@ -212,23 +231,25 @@ def _difference(net: EarlyExits, parts: OnnxParts, examples: Sequence[Tensor]) -
     comparison = Comparison(parts)
     for count in (len(examples[0]), 1):
         batch = [tensor[:count] for tensor in examples]
-        with exact_convolutions():
-            expected = net.all_logits(*batch)
-        comparison.add(_all_logits(parts, batch), expected.float())
+        comparison.add(_all_logits(parts, [tensor.numpy() for tensor in batch]), _torch_logits(net, batch).float())
     return comparison.checked_difference("try another `opset`")
 
 
-def _all_logits(parts: OnnxParts, inputs: Sequence[Tensor]) -> Tensor:
+def _torch_logits(net: EarlyExits, inputs: Sequence[Tensor]) -> Tensor:
+    """Return the logits of every exit in PyTorch, (exits, N, classes)."""
+    return net.all_logits(*inputs) if net.call.names is None else net.all_logits(net.call.keywords(inputs))
+
+
+def _all_logits(parts: OnnxParts, inputs: Sequence[np.ndarray]) -> Tensor:
     """Return the logits of every file, (exits, N, classes)."""
-    runs = parts.run_all([tensor.numpy() for tensor in inputs])
-    return torch.from_numpy(np.stack([run.logits for run in runs])).float()
+    return torch.from_numpy(np.stack([run.logits for run in parts.run_all(inputs)])).float()
 
 
-def _quantize(fp32: OnnxParts, batches: Sequence[Sequence[Tensor]]) -> _Form:
-    """Return the int8 files for batches (inputs ..., labels), and the temperatures that fit their logits best."""
-    int8 = fp32.quantize_by([tensor.numpy() for tensor in batch[:-1]] for batch in batches)
-    logits = torch.cat([_all_logits(int8, batch[:-1]) for batch in batches], 1)
-    labels = torch.cat([batch[-1] for batch in batches])
+def _quantize(fp32: OnnxParts, batches: Sequence[_Batch]) -> _Form:
+    """Return the int8 files, their ranges set by batches, and the temperatures that fit their logits best."""
+    int8 = fp32.quantize_by(batch.inputs for batch in batches)
+    logits = torch.cat([_all_logits(int8, batch.inputs) for batch in batches], 1)
+    labels = torch.cat([batch.labels for batch in batches])
     return _Form(int8, [fit_temperature(exit_logits, labels) for exit_logits in logits])
 
 
@@ -236,14 +257,12 @@ def _part_files(
     net: EarlyExits, form: _Form, tensors: Sequence[_Tensors], thresholds: Sequence[float | None]
 ) -> tuple[PartFile, ...]:
     """Describe the files of a form."""
-    exits = list(net.taps) or ["tiny"]
-    exits.append("mainnet")
     files = []
     for number, file in enumerate(form.parts.file_names):
         files.append(
             PartFile(
                 file=file,
-                exit=exits[number],
+                exit=net.exit_names[number],
                 threshold=thresholds[number],
                 temperature=form.temperatures[number],
                 inputs=tuple(tensors[number].inputs),

@@ -145,6 +145,7 @@ def test_files_run_in_onnxruntime_and_tflm(tmp_path, monkeypatch):
     data = replace(digits, val=first_images(digits.val), test=first_images(digits.test))
     monkeypatch.setitem(DATA_SETS, "digits", lambda path: data)
     monkeypatch.setattr(exit_files, "Screen", Quiet)
+    monkeypatch.setattr(exit_files, "CALIBRATION", 100)
     arch = replace(WIDE, resolution=16, classes=10)
     mainnet = replace(model_of(arch, classes=data.classes), data="digits", normalise=data.normalise)
     exits = SideNet(mainnet.net, "stages.0", 5, inputs=images_for(arch))
@@ -160,7 +161,8 @@ def test_files_run_in_onnxruntime_and_tflm(tmp_path, monkeypatch):
         outputs = exit_files.file_outputs(run, data, data.test, 16)
         assert torch.equal(outputs.labels, expected.labels)
         assert outputs.logits.shape == expected.logits.shape == (2, 20, 10)
-        assert (outputs.logits - expected.logits).norm() < 0.2 * expected.logits.norm()
+        for int8, fp32, error in zip(outputs.logits, expected.logits, (0.4, 0.05), strict=True):
+            assert (int8 - fp32).norm() < error * fp32.norm()
 
 
 @pytest.fixture

@@ -203,9 +203,9 @@ def test_table_compares_with_fp32_without_exits(load_script):
     fp32 = {"accuracy": 90.5, "macs": 1000, "losses": points, "errors": errors}
     pruned = fp32 | {"macs": 400}
     (table,) = load_script("complementary").tables({"fp32 seed 0": fp32, "pruned seed 0": pruned})
-    assert table.rows[0] == ["fp32", "1", "without", "", "90.50", "1K", "100.0", "7.00 → 5.00"]
+    assert table.rows[0] == ["fp32", "1", "without", "", "90.50", "", "1K", "100.00", "7.00 → 5.00"]
     assert table.rows[3:] == [
-        ["pruned", "1", "without", "", "90.50", "400", "40.0", "7.00 → 5.00"],
-        ["", "", "with", "0", "90.00", "320", "32.00", "3.00 → 2.00"],
-        ["", "", "with", "1", "89.00", "200", "20.00", "3.00 → 2.00"],
+        ["pruned", "1", "without", "", "90.50", "", "400", "40.00", "7.00 → 5.00"],
+        ["", "", "with", "0", "90.00", "-0.50", "320", "32.00", "3.00 → 2.00"],
+        ["", "", "with", "1", "89.00", "-1.50", "200", "20.00", "3.00 → 2.00"],
     ]

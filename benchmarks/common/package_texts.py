@@ -18,7 +18,7 @@ KINDS = frozenset(
     ["debug", "doc", "introspection", "libdevel", "libs", "localization", "metapackages", "misc", "oldlibs", "tasks"]
 )  # sections that say what kind of package it is, not what it is for
 MIN_SOURCES = 300  # source packages of a class
-MAX_TEXTS = 700  # texts of a class
+MAX_TEXTS = 400  # texts of a class
 HELD_OUT = 0.2  # fraction of the source packages that are for testing; as many are for search-val
 _FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 

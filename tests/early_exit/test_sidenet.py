@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from fake_gpu import FAKE_GPU, fake_gpu, to_fake_gpu
+from fake_gpu import FAKE_GPU, fake_gpu, to_fake_gpu, without_value_checks
 from torch import nn
 
 from helpers import CountedPart, Encoder, images_for, model_of, sidenet_of, slow_except
@@ -73,7 +73,7 @@ def test_sidenet_leaves_torchvisions_networks_unchanged(name):
 
 
 def test_sidenet_takes_any_precision_layout_and_feature():
-    """A Conv1d's channels as its features if channel_dim is set; heads of bf16 networks; features that never change."""
+    """A Conv1d's channels as its features; heads of bf16 networks; features that never change."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv1d(3, 6, 3), nn.ReLU(), nn.Conv1d(6, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     with torch.no_grad():
@@ -81,7 +81,7 @@ def test_sidenet_takes_any_precision_layout_and_feature():
     inputs, labels = torch.randn(40, 3, 20), torch.arange(40) % 4
     state = torch.random.get_rng_state()
     for dtype in (torch.float32, torch.bfloat16):
-        sidenet = SideNet(net.to(dtype), "1", 8, inputs=inputs.to(dtype), channel_dim=1)
+        sidenet = SideNet(net.to(dtype), "1", 8, inputs=inputs.to(dtype))
         assert sidenet.heads[0].hidden.in_features == 6
         for count in (40, 1):
             sidenet.fit([(inputs[:count].to(dtype), labels[:count])])
@@ -89,7 +89,8 @@ def test_sidenet_takes_any_precision_layout_and_feature():
         sidenet.calibrate(sidenet.observe([(inputs.to(dtype), labels)]))
         assert sidenet(inputs.to(dtype), threshold=0.3).logits.dtype == dtype
     assert torch.equal(state, torch.random.get_rng_state()), "fit draws from a generator of its own"
-    assert SideNet(net, "1", 8, inputs=inputs.to(dtype)).heads[0].hidden.in_features == 18, "a sequence's last"
+    by_place = SideNet(net, "1", 8, inputs=inputs.to(dtype), channel_dim=-1)
+    assert by_place.heads[0].hidden.in_features == 18
 
 
 @pytest.mark.parametrize(
@@ -148,14 +149,15 @@ def test_sidenet_takes_words_with_a_mask():
     words[:, 0] = 1
     sidenet = SideNet(net, "layers.layers.0", 8, inputs=words)
     sidenet.fit([(words, torch.arange(30) % 4)])
-    outputs = sidenet.observe([(words, torch.zeros(30))])
+    outputs = sidenet.observe([(words, torch.zeros(30).long())])
     threshold = float(np.median(outputs.confidences([1, 1])[0]))
     answers = sidenet(words, threshold=threshold)
     assert 0 < answers.exits.sum() < 30
     torch.testing.assert_close(answers.logits, outputs.logits[answers.exits, torch.arange(30)], atol=1e-5, rtol=1e-4)
 
 
-def test_sidenet_computes_on_its_device(arch):
+def test_sidenet_computes_on_its_device(arch, monkeypatch):
+    without_value_checks(monkeypatch)
     net = sidenet_of(arch)
     with fake_gpu():
         to_fake_gpu(net)

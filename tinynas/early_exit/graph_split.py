@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..utils.errors import InputError
-from .tracing import trace_with_taps
+from .inputs import NetworkCall
+from .layout import feature_dim
+from .tracing import check_network, first_line, trace_with_taps
 
 _SYM_SIZE = torch.ops.aten.sym_size.int
-_TOLERANCE = 1e-3  # allowed difference by rounding, relative to the largest output if that is over 1
+TOLERANCE = 1e-3  # allowed difference by rounding, relative to the largest output if that is over 1
 
 
 class Part(nn.Module):
@@ -32,16 +34,23 @@ class Part(nn.Module):
         sizes: Shape of each input; None stands for any number of examples.
         batch_dim: Dimension of the result that counts the examples.
         batch_dims: The same for each carried activation.
+        feature_dim: Dimension of the result that counts features; None if no operator of the network shows it.
     """
 
     def __init__(
-        self, body: fx.GraphModule, sizes: Sequence[Sequence[int | None]], batch_dim: int, batch_dims: Sequence[int]
+        self,
+        body: fx.GraphModule,
+        sizes: Sequence[Sequence[int | None]],
+        batch_dim: int,
+        batch_dims: Sequence[int],
+        feature_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.body = body
         self.sizes = [tuple(shape) for shape in sizes]
         self.batch_dim = batch_dim
         self.batch_dims = tuple(batch_dims)
+        self.feature_dim = feature_dim
 
     def forward(self, *carried: Tensor) -> tuple[Tensor, ...]:
         """Return (result, carried activations ...).
@@ -61,24 +70,29 @@ def run_part(part: nn.Module, carried: Sequence[Tensor]) -> tuple[Tensor, Sequen
     return outputs[0], outputs[1:]
 
 
-def split_network(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor]) -> list[Part]:
+def split_network(
+    net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor], call: NetworkCall | None = None
+) -> list[Part]:
     """Split a network at the outputs of some of its modules.
 
-    The parts share the network's weights, and the network is set to eval mode.
+    The parts share the network's weights, and the network is frozen and set to eval mode.
 
     Args:
-        net: A network that torch.export can trace and that returns one tensor.
+        net: A network that torch.export can trace.
         taps: Names as in `net.named_modules()`, in the order in which the modules' outputs are computed. If a module is
-            called several times, its last output counts.
+            called several times, its last output counts; of a tuple, the first entry.
         inputs: Example inputs whose first dimension counts the examples. The parts accept any number of examples of
             these sizes.
+        call: How the network is called with them, and where its output is in what it returns; by default by position,
+            and a tensor or its attribute `logits`.
 
     Returns:
         One part for each tap, whose result is the output of that module, and a last one that returns the network's
         output.
 
     Raises:
-        InputError: The network cannot be traced, or a tap is not a module whose output has a batch dimension.
+        InputError: The network fails on the inputs, cannot be traced or returns no tensor, or a tap is not a module
+            whose output has a batch dimension.
     """
     if len(set(taps)) < len(taps):
         raise InputError(
@@ -86,10 +100,13 @@ def split_network(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor])
         )
     if not all(map(len, inputs)):
         raise InputError("a network is split by example inputs, but a tensor has no example; pass at least one")
-    graph = trace_with_taps(net.eval(), taps, inputs)
+    check_network(net, taps)
+    call = call or NetworkCall(len(inputs))
+    expected = _output(net.eval().requires_grad_(False), inputs, call)
+    graph = trace_with_taps(net, taps, inputs, call)
     _check_results(graph, taps)
     parts = list(_parts(graph))
-    _check_output(net, parts, inputs)
+    _check_output(net, parts, inputs, expected)
     return parts
 
 
@@ -124,20 +141,35 @@ def _check_batch_dim(name: str, result: fx.Node, size: Any) -> None:
 
 
 @torch.no_grad()
-def _check_output(net: nn.Module, parts: Sequence[Part], inputs: Sequence[Tensor]) -> None:
+def _output(net: nn.Module, inputs: Sequence[Tensor], call: NetworkCall) -> Tensor:
+    """Return the network's output for its example inputs. Raises InputError if it fails on them."""
+    try:
+        return call.run(net, inputs)
+    except InputError:
+        raise
+    except Exception as error:  # any exception of the network's own code
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise InputError(
+            f"{type(net).__name__} fails on its example inputs of the shapes {shapes}: {first_line(error)}"
+        ) from error
+
+
+@torch.no_grad()
+def _check_output(net: nn.Module, parts: Sequence[Part], inputs: Sequence[Tensor], expected: Tensor) -> None:
     """Raise InputError unless the parts reproduce the network's output for its example inputs."""
-    expected, carried = net(*inputs), inputs
+    carried = inputs
     for part in parts:
         result, carried = run_part(part, carried)
-    difference, largest = _largest(result.float() - expected.float()), _largest(expected)
-    if difference > _TOLERANCE * max(1, largest):
+    difference, largest = largest_value(result.float() - expected.float()), largest_value(expected)
+    if difference > TOLERANCE * max(1, largest):
         raise InputError(
             f"{type(net).__name__} computes something else when it is traced (its outputs differ by {difference:.2g}); "
             "a torch.nn.TransformerEncoder needs enable_nested_tensor=False"
         )
 
 
-def _largest(tensor: Tensor) -> float:
+def largest_value(tensor: Tensor) -> float:
+    """Return the largest absolute value of a tensor, 0 if it is empty."""
     return float(tensor.abs().max()) if tensor.numel() else 0.0
 
 
@@ -155,7 +187,8 @@ def _parts(graph: fx.GraphModule) -> Iterator[Part]:
                 outputs.append(node)
                 batch_dims.append(dim)
         body = _subgraph(graph, sources, outputs, size)
-        yield Part(body, [_static_shape(node) for node in sources], batch_dims[0], batch_dims[1:])
+        sizes = [_static_shape(node) for node in sources]
+        yield Part(body, sizes, batch_dims[0], batch_dims[1:], feature_dim(result, batch_dims[0]))
         sources = outputs[1:]
 
 

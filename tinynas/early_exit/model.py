@@ -40,9 +40,7 @@ class EarlyExitModel:
     @property
     def names(self) -> list[str]:
         """The names of the exits."""
-        names = list(self.exits.taps) or ["tiny"]
-        names.append("mainnet")
-        return names
+        return self.exits.exit_names
 
     @property
     def input_model(self) -> Model:

@@ -9,7 +9,8 @@ from .features import HeadTargets
 _EPOCHS = 30
 _LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 1e-4  # of AdamW
 _MIN_BATCH, _MAX_BATCH = 32, 256
-_CONSTANT = 1e-6  # standard deviation up to which a feature counts as constant
+_CONSTANT = 1e-3  # standard deviation up to which a feature counts as constant, relative to its size
+_ROUNDING = 1e-4  # the same relative to the size of all features: what remains where a mean cancels out
 
 
 class SideHead(nn.Module):
@@ -20,8 +21,7 @@ class SideHead(nn.Module):
         hidden: Width of the hidden layer.
         classes: Number of classes.
         batch_dim: Dimension of the tapped output that counts images.
-        channel_dim: Dimension of the tapped output that counts features. All other dimensions are averaged, including
-            the padding of sequences.
+        channel_dim: Dimension of the tapped output that counts features. All other dimensions are averaged.
     """
 
     def __init__(self, features: int, hidden: int, classes: int, batch_dim: int = 0, channel_dim: int = 1) -> None:
@@ -37,14 +37,25 @@ class SideHead(nn.Module):
         """Multiply-accumulates of one image."""
         return self.hidden.weight.numel() + self.classifier.weight.numel()
 
-    def forward(self, tapped: Tensor) -> Tensor:
+    def forward(self, tapped: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return logits (N, classes), in the precision of the tapped output."""
-        return self.classify(self.pooled(tapped)).to(tapped.dtype)
+        return self.classify(self.pooled(tapped, padding)).to(tapped.dtype)
 
-    def pooled(self, tapped: Tensor) -> Tensor:
-        """Return the tapped output averaged to features (N, C)."""
+    def pooled(self, tapped: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Return the tapped output averaged to features (N, C).
+
+        Args:
+            tapped: The tapped output.
+            padding: Which places of a sequence are left out of the average, (N, S); None: none.
+        """
         features = tapped.movedim(self.dims, (0, 1)).float()
-        return features.flatten(2).mean(2) if features.ndim > 2 else features
+        if features.ndim == 2:
+            return features
+        features = features.flatten(2)
+        if padding is None:
+            return features.mean(2)
+        places = (~padding).sum(1, keepdim=True).clamp(min=1)
+        return features.masked_fill(padding[:, None], 0.0).sum(2) / places
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits (N, classes) from pooled features (N, C)."""
@@ -59,8 +70,7 @@ def fit_side_head(head: SideHead, features: Tensor, targets: HeadTargets, *, see
     features, a batch at a time is in memory.
     """
     device = head.hidden.weight.device
-    mean, std = features.mean(0), features.std(0, correction=0)
-    std = std.where(std > _CONSTANT, torch.ones_like(std))
+    mean, scale = _standardisation(features)
     rng = generator(seed, "side head")
     _initialise(head.requires_grad_(True), seed)
     optimizer = torch.optim.AdamW(head.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
@@ -71,15 +81,29 @@ def fit_side_head(head: SideHead, features: Tensor, targets: HeadTargets, *, see
         order = torch.from_numpy(rng.permutation(len(features)))
         for batch in torch.split(order, batch_size):
             optimizer.zero_grad()
-            standardised = ((features[batch] - mean) / std).to(device)
+            standardised = ((features[batch] - mean) / scale).to(device)
             loss = nn.functional.cross_entropy(head.classify(standardised), targets.take(batch).to(device))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     with torch.no_grad():
-        head.hidden.weight.div_(std.to(device))
+        head.hidden.weight.div_(scale.to(device))
         head.hidden.bias.sub_(head.hidden.weight @ mean.to(device))
     head.requires_grad_(False)
+
+
+def _standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the scale of each feature (C,), from features (N, C).
+
+    The scale is the standard deviation. A feature that hardly varies has its size as scale instead, at least the
+    typical size of all features, so that rounding is not amplified, which differs between batches.
+    """
+    mean, std = features.mean(0), features.std(0, correction=0)
+    size = (mean.square() + std.square()).sqrt()
+    typical = size.square().mean().sqrt()
+    varies = (std > _CONSTANT * size) & (std > _ROUNDING * typical)
+    scale = std.where(varies, size.maximum(typical))
+    return mean, scale.where(scale > 0, torch.ones_like(scale))
 
 
 def _initialise(head: SideHead, seed: int) -> None:

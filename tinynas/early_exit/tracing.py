@@ -6,22 +6,27 @@ from contextlib import redirect_stderr
 from difflib import get_close_matches
 from functools import partial
 from io import StringIO
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parameter import is_lazy
 
 from ..utils.errors import InputError
 from ..utils.quiet import logging_disabled
+from .inputs import NetworkCall
+from .outputs import tapped_tensor
 
 
-def trace_with_taps(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor]) -> fx.GraphModule:
+def trace_with_taps(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor], call: NetworkCall) -> fx.GraphModule:
     """Trace a network for any number of examples, without operators that change a tensor in place.
 
     Args:
         net: The network.
         taps: Names of some of its modules.
         inputs: Example inputs.
+        call: How the network is called with them.
 
     Returns:
         A graph that returns copies of the taps' outputs, and the network's output.
@@ -29,7 +34,7 @@ def trace_with_taps(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor
     Raises:
         InputError: torch.export cannot trace the network, or a tap is not a module that returns a tensor.
     """
-    tapped = _Tapped(net, taps)
+    tapped = _Tapped(net, taps, call)
     examples = tuple(torch.cat([tensor[:1], tensor[:1]]) for tensor in inputs)  # a single one would become a constant
     batch = torch.export.Dim("batch")
     shapes = tuple({0: batch} for _ in examples)
@@ -40,11 +45,15 @@ def trace_with_taps(net: nn.Module, taps: Sequence[str], inputs: Sequence[Tensor
     except InputError:
         raise
     except Exception as error:  # any exception that the network's own code raises while it is traced
-        lines = str(error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
         name = type(net).__name__
-        raise InputError(f"{name} cannot be split, because torch.export cannot trace it: {reason}") from None
+        raise InputError(f"{name} cannot be split, because torch.export cannot trace it: {first_line(error)}") from None
     return module
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an exception's message, or its type if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 class _Tapped(nn.Module):
@@ -53,12 +62,9 @@ class _Tapped(nn.Module):
     They are copied at once, because later modules may change them in place.
     """
 
-    def __init__(self, net: nn.Module, taps: Sequence[str]) -> None:
+    def __init__(self, net: nn.Module, taps: Sequence[str], call: NetworkCall) -> None:
         super().__init__()
-        self.net = net
-        self.taps = list(taps)
-        for tap in taps:
-            _check_module(net, tap)
+        self.net, self.taps, self.call = net, list(taps), call
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
         copies: dict[str, Tensor] = {}
@@ -67,7 +73,7 @@ class _Tapped(nn.Module):
             hook = partial(_copy_output, copies, tap)
             hooks.append(self.net.get_submodule(tap).register_forward_hook(hook))
         try:
-            output = self.net(*inputs)
+            output = self.call.run(self.net, inputs)
         finally:
             for handle in hooks:
                 handle.remove()
@@ -76,10 +82,27 @@ class _Tapped(nn.Module):
             if tap not in copies:
                 raise InputError(f"the network does not call its module {tap!r}; tap another module")
             results.append(copies[tap])
-        if not isinstance(output, Tensor):
-            raise InputError(f"a network to split must return one tensor, not a {type(output).__name__}")
         results.append(output)
         return results
+
+
+def check_network(net: nn.Module, taps: Sequence[str]) -> None:
+    """Raise InputError unless a network is a Python module that can be traced and has modules of these names."""
+    name = type(net).__name__
+    if not isinstance(net, nn.Module):
+        raise InputError(f"a network to split must be a torch.nn.Module, but is a {name}; wrap it in one")
+    for module in net.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(
+                f"torch.export cannot follow TorchScript, as in {name}; pass the network that it was compiled from"
+            )
+    for parameter, tensor in chain(net.named_parameters(), net.named_buffers()):
+        if is_lazy(tensor):
+            raise InputError(
+                f"the shape of {parameter} is not known, because {name} has lazy layers; run it once on example inputs"
+            )
+    for tap in taps:
+        _check_module(net, tap)
 
 
 def _check_module(net: nn.Module, name: str) -> None:
@@ -92,6 +115,4 @@ def _check_module(net: nn.Module, name: str) -> None:
 
 
 def _copy_output(copies: dict[str, Tensor], tap: str, module: nn.Module, inputs: Any, output: Any) -> None:
-    if not isinstance(output, Tensor):
-        raise InputError(f"the module {tap!r} returns a {type(output).__name__}, not a tensor; tap another module")
-    copies[tap] = output.clone()
+    copies[tap] = tapped_tensor(output, tap).clone()

@@ -71,7 +71,7 @@ def measure_exits(seed: int, lists: Path) -> dict:
     on_val, on_test = exits_of(on_val, exits), exits_of(on_test, exits)
     net.calibrate(on_val)
     macs = net.macs(*test.example)
-    mainnet_macs = macs_by_torch(mainnet, *test.example)
+    mainnet_macs = macs_by_torch(mainnet, *test.sample(1)[:-1])
     measured = measure_outputs(on_val, on_test, net.temperatures.tolist(), macs=macs, mainnet_macs=mainnet_macs)
     latencies = add_times(measured["losses"], mainnet, net, test)
     correct = on_test.correct()

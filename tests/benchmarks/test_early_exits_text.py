@@ -54,6 +54,8 @@ def test_cell_has_every_figure_of_the_tables(script, monkeypatch):
     assert set(cell["taps"]) <= set(script.TAPS)
     macs = [exit["macs"] for exit in cell["layers"]]
     assert macs == sorted(macs)
+    assert cell["macs"] == TOKENS * (16 * 16 * script.LAYERS) + 16 * CLASSES
+    assert cell["macs"] <= cell["worst_macs"] <= macs[-1]
     assert cell["layers"][-1]["accuracy"] == cell["accuracy"] == cell["random"][-1][1]
     assert cell["oracle"][-1][1] >= cell["accuracy"]
     assert len(cell["latencies"]) == 1 + len(cell["losses"])

@@ -26,6 +26,7 @@ SINGLE_IMAGES = 1000  # that are timed in batches of 1
 COLUMNS = [
     "MainNet",
     "MACs",
+    "test accuracy %",
     "seeds",
     "exits at",
     "ECE of the exits, calibrated",
@@ -177,8 +178,9 @@ def mainnet_rows(name: str, measured: Sequence[Mapping]) -> list[list[str]]:
     taps: set[str] = set()
     for cell in measured:
         taps.update(cell["taps"])
-    errors = exit_errors(measured)
-    head = [name, format_count(measured[0]["macs"]), str(len(measured)), ", ".join(sorted(taps)), errors]
+    accuracy = mean_std([cell["accuracy"] for cell in measured])
+    head = [name, format_count(measured[0]["macs"]), accuracy, str(len(measured)), ", ".join(sorted(taps))]
+    head.append(errors_text(measured, slice(-1)))
     rows = []
     for number, drop in enumerate(DROPS):
         saved, changes, times = [], [], []
@@ -193,9 +195,9 @@ def mainnet_rows(name: str, measured: Sequence[Mapping]) -> list[list[str]]:
     return rows
 
 
-def exit_errors(measured: Sequence[Mapping]) -> str:
-    """Return the calibration errors of the early exits, their mean, at temperature 1 and calibrated."""
+def errors_text(measured: Sequence[Mapping], exits: slice) -> str:
+    """Return the calibration errors of some exits, their mean, at temperature 1 and calibrated."""
     texts = []
     for kind in (0, 1):
-        texts.append(mean_std([mean(cell["errors"][kind][:-1]) for cell in measured]))
+        texts.append(mean_std([mean(cell["errors"][kind][exits]) for cell in measured]))
     return " → ".join(texts)

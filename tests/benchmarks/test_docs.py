@@ -13,6 +13,7 @@ SCRIPTS = (
     "deploy",
     "detect",
     "early_exits_photos",
+    "early_exits_text",
     "ssdlite",
     "finetune_imported",
     "fronts",

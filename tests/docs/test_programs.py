@@ -70,8 +70,10 @@ def check_output(page, printed):
     if page == ROOT / "README.md":
         assert "Cost(macs=" in printed
     if page == DOCS / "early-exits.md":
-        first, second, whole = json.loads(printed)  # MACs of an image that takes each exit
-        assert 0 < first < second < whole
+        macs, texts = map(json.loads, printed.splitlines())  # MACs until each exit; texts that take each
+        assert 0 < macs[0] < macs[1] < macs[2]
+        assert sum(texts) == 128
+        assert texts[0] > texts[2]
 
 
 @every_page

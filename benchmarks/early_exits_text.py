@@ -92,7 +92,8 @@ def measure_exits(seed: int, lists: Path) -> dict:
 def layer_figures(outputs: ExitOutputs, temperatures: Sequence[float], macs: Sequence[int]) -> list[dict]:
     """Return the figures of every exit alone, on all texts."""
     swept = sweep(outputs, temperatures, macs)
-    before, after = calibration_errors(swept, swept.uncalibrated), calibration_errors(swept, swept.confidences)
+    before = calibration_errors(outputs, [1.0] * len(temperatures))
+    after = calibration_errors(outputs, temperatures)
     layers = []
     for number, correct in enumerate(swept.correct):
         layers.append(
@@ -137,7 +138,7 @@ def add_times(losses: Sequence[dict], mainnet: nn.Module, net: SideNet, texts: E
     networks = [mainnet]
     for point in losses:
         point["time"] = []
-        networks.append(partial(net, threshold=point["threshold"]))
+        networks.append(partial(net, threshold=point["thresholds"]))
     latencies = []
     for size, count in TIMED_TEXTS.items():
         times = []  # by batch and network

@@ -31,7 +31,7 @@ from tinynas import SideNet, export_exits
 from tinynas.data.base import Data
 from tinynas.data.registry import load_data
 from tinynas.deploy.onnx import create_session, export_module
-from tinynas.early_exit.thresholds import choose, sweep
+from tinynas.early_exit.thresholds import choose_accurate, sweep
 from tinynas.utils.io import read_json
 
 MAINNETS = {
@@ -83,7 +83,7 @@ def served(name: str) -> Served:
     exits.calibrate(held_out)
     temperatures, macs = exits.temperatures.tolist(), exits.macs(example)
     val = sweep(held_out, temperatures, macs)
-    threshold = choose(val.curve(), accuracy=100 * float(val.correct[-1].mean()) - DROP).threshold
+    threshold = choose_accurate(val.curve(), 100 * float(val.correct[-1].mean()) - DROP).thresholds
     test = sweep(exits.observe(data.evaluation_batches(data.test, side)), temperatures, macs)
     (point,) = test.at([threshold])
     images = torch.cat([images for images, _ in data.evaluation_batches(data.test, side)])

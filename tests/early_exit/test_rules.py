@@ -113,7 +113,7 @@ def test_network_takes_one_threshold_or_one_for_each_exit(space):
     assert net(images, threshold=[1.1, 0, 1.1]).exits.tolist() == [1] * 4
     assert net(images, threshold=[0.0]).exits.tolist() == [0] * 4
     assert net(images).exits.tolist() == [3] * 4, "no threshold is set"
-    with pytest.raises(InputError, match="one for each of the 3 early exits, but there are 2"):
+    with pytest.raises(InputError, match="one for each of the 3 early exits, but got"):
         net(images, threshold=[0.5, 0.5])
 
 

@@ -193,7 +193,7 @@ def test_make_exits_decides_by_a_rule_with_thresholds_for_each_exit(model_file, 
         (
             "patience",
             "onnx",
-            "one exit's probabilities, but the rule of these exits is patience; make exits with --rule",
+            "one exit's probabilities, but the rule of these exits is patience; choose the rule",
         ),
         ("gate", "tflite", "one exit's probabilities, but the rule of these exits is gate"),
         ("margin", "firmware", "firmware decides by confidence, but the rule of these exits is margin"),

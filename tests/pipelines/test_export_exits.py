@@ -206,7 +206,10 @@ def test_export_exits_of_a_cascade(tmp_path, runner):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"threshold": [0.5]}, r"one finite threshold, or one for each of the 2 early exits, but got \[0.5\]"),
+        (
+            {"threshold": [0.5] * 3},
+            r"one finite threshold, or one for each of the 2 early exits, but got \[0.5, 0.5, 0.5\]",
+        ),
         ({"threshold": float("nan")}, "one finite threshold, .* but got nan"),
         ({"classes": ["cat"]}, "names of the network's 3 classes, but are 1 names"),
         ({"inputs": torch.zeros(0, 1, 8, 8)}, r"has no example, its shape is \(0, 1, 8, 8\)"),

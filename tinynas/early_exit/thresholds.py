@@ -7,6 +7,7 @@ the confidence. The last exit takes all remaining images.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import isfinite
 from operator import attrgetter
 
 import numpy as np
@@ -46,9 +47,9 @@ class OperatingPoint:
 def for_each_exit(threshold: float | Thresholds, early: int) -> list[float]:
     """Return a threshold for each of the early exits. Raises InputError if there are neither one nor as many."""
     values = [threshold] if isinstance(threshold, int | float) else list(threshold)
-    if len(values) not in (1, early):
+    if len(values) not in (1, early) or not all(map(isfinite, values)):
         raise InputError(
-            f"there must be one threshold, or one for each of the {early} early exits, but there are {len(values)}"
+            f"there must be one finite threshold, or one for each of the {early} early exits, but got {threshold!r}"
         )
     return values if len(values) == early else values * early
 

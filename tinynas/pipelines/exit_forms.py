@@ -7,7 +7,18 @@ from typing import Protocol
 from torch import Tensor
 
 from ..early_exit.network import EarlyExits
+from ..early_exit.rules import ExitRule
+from ..utils.errors import InputError
 from .export_check import Form, exact_convolutions
+
+
+def check_rule(rule: ExitRule) -> None:
+    """Raise InputError if a program that runs exported files could not decide by the rule."""
+    if not rule.is_stateless:
+        raise InputError(
+            f"files decide by one exit's probabilities, but the rule of these exits is {rule.name}; choose the rule "
+            "confidence, entropy or margin"
+        )
 
 
 class ExitForm(Form, Protocol):

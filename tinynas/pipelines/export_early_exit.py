@@ -32,7 +32,7 @@ from ..utils.errors import InputError
 from ..utils.io import to_json
 from ..utils.sizes import Size
 from .early_exit_measure import threshold_points
-from .exit_forms import ExitForm, TorchExits
+from .exit_forms import ExitForm, TorchExits, check_rule
 from .export_check import Comparison, Exported, Form, on_device, run_split
 from .export_firmware import exits_firmware
 from .export_target import OnTarget, planned_kernels, tflm_run
@@ -56,7 +56,12 @@ def export_early_exits(
         )
     if plan.qat:
         raise InputError("early exits are not fine-tuned in int8; leave out --qat")
-    _check_rule(model, plan)
+    check_rule(model.exits.rule)
+    if plan.to == "firmware" and model.exits.rule.name != Confidence.name:
+        raise InputError(
+            f"firmware decides by confidence, but the rule of these exits is {model.exits.rule.name}; choose the rule "
+            "confidence"
+        )
     calibration = torch.cat(data.calibration_batches(model.resolution, plan.calibration))
     forms = [_fp32_parts(model, plan)]
     if plan.int8:
@@ -83,21 +88,6 @@ def export_early_exits(
         assert isinstance(forms[-1], TfliteParts)
         files |= exits_firmware(model, forms[-1], rows[-1].temperatures, on_target, data)
     return Exported(exported, files)
-
-
-def _check_rule(model: EarlyExitModel, plan: ExportPlan) -> None:
-    """Raise InputError if a program that runs the files could not decide by the model's rule."""
-    rule = model.exits.rule
-    if not rule.is_stateless:
-        raise InputError(
-            f"files decide by one exit's probabilities, but the rule of these exits is {rule.name}; make exits with "
-            "--rule confidence, entropy or margin"
-        )
-    if plan.to == "firmware" and rule.name != Confidence.name:
-        raise InputError(
-            f"firmware decides by confidence, but the rule of these exits is {rule.name}; make exits with "
-            "--rule confidence"
-        )
 
 
 def _fp32_parts(model: EarlyExitModel, plan: ExportPlan) -> ExitForm:

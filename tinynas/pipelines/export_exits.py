@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +17,13 @@ from ..early_exit.example_checks import class_indices
 from ..early_exit.graph_split import run_part
 from ..early_exit.inputs import Batches, Inputs
 from ..early_exit.network import EarlyExits
+from ..early_exit.thresholds import for_each_exit
 from ..experiment.exit_files import ExitFiles, PartFile, PartTensor
 from ..utils.errors import InputError
 from ..utils.io import write, write_json
+from .exit_forms import check_rule
 from .export_check import Comparison
 from .program_errors import keywords_in_errors
-
-RULE = "confidence"  # the largest probability of the softmax of logits / temperature; docs/early-exits.md has programs
 
 
 @keywords_in_errors()
@@ -33,7 +32,7 @@ def export_exits(
     folder: Path | str,
     *,
     inputs: Inputs,
-    threshold: float | Sequence[float],
+    threshold: float | Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
     calibration: Batches | None = None,
     opset: int | None = None,
@@ -50,7 +49,8 @@ def export_exits(
         folder: Folder to write to; files of these names are replaced.
         inputs: Example inputs of the network, (N, ...), on which the files are compared with it: a tensor, several, or
             several by name, as it was built with.
-        threshold: Confidence from which an example exits: one for each early exit, or one for all.
+        threshold: Score from which an example exits, by the network's rule: one for each early exit, or one for all; by
+            default the network's own.
         classes: Names of the classes, in the order of the logits.
         calibration: Batches of held-out examples, as `net.observe` takes them. With them int8 files are written too,
             with `exits.int8.json`: the examples set the ranges of int8 and its temperatures.
@@ -61,7 +61,8 @@ def export_exits(
 
     Raises:
         InputError: torch cannot write a part as ONNX, or onnxruntime cannot run it; an input is not what the network
-            was built with; there are neither one threshold nor as many as early exits, or not as many names as classes.
+            was built with; there are neither one threshold nor as many as early exits, or not as many names as classes;
+            or the rule looks at more than one exit.
         FileError: The outputs of the files differ from those of the network, or a file cannot be written.
 
     Example:
@@ -77,7 +78,11 @@ def export_exits(
         ['exits.json', 'part1.onnx', 'part2.onnx']
     """
     on_cpu = net if net.device.type == "cpu" else deepcopy(net).cpu()
-    thresholds = _each_threshold(net, threshold)
+    check_rule(net.rule)
+    thresholds: list[float | None] = list(
+        for_each_exit(net.thresholds if threshold is None else threshold, len(net.exits) - 1)
+    )
+    thresholds.append(None)
     examples = _examples(on_cpu, inputs)
     count = _num_classes(on_cpu, examples, classes)
     batches = None if calibration is None else _read(on_cpu, calibration, count)
@@ -89,7 +94,7 @@ def export_exits(
     for form in forms:
         contents.append(
             ExitFiles(
-                rule=RULE,
+                rule=net.rule.name,
                 int8=form.parts.int8,
                 classes=tuple(classes) if classes is not None else None,
                 examples=len(examples[0]),
@@ -123,19 +128,6 @@ class _Form(NamedTuple):
 
 def _on_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [tensor.cpu() for tensor in tensors]
-
-
-def _each_threshold(net: EarlyExits, threshold: float | Sequence[float]) -> list[float | None]:
-    """Return the threshold of each exit; None for the last. Raises InputError."""
-    early = len(net.exits) - 1
-    values = [float(threshold)] * early if isinstance(threshold, int | float) else list(threshold)
-    if len(values) != early or not all(map(isfinite, values)):
-        raise InputError(
-            f"there must be one finite threshold, or one for each of the {early} early exits, but got {threshold!r}"
-        )
-    thresholds: list[float | None] = list(values)
-    thresholds.append(None)
-    return thresholds
 
 
 def _examples(net: EarlyExits, inputs: Inputs) -> list[Tensor]:

@@ -60,8 +60,9 @@ def export_exits(
         The paths of the JSON files, which name the others.
 
     Raises:
-        InputError: torch cannot write a part as ONNX, or onnxruntime cannot run it; an input is not what the network
-            was built with; there are neither one threshold nor as many as early exits, or not as many names as classes.
+        InputError: `net` has no exits; torch cannot write a part as ONNX, or onnxruntime cannot run it; an input is not
+            what the network was built with; there are neither one threshold nor as many as early exits, or not as many
+            names as classes.
         FileError: The outputs of the files differ from those of the network, or a file cannot be written.
 
     Example:
@@ -76,6 +77,10 @@ def export_exits(
         ...     sorted(path.name for path in paths[0].parent.iterdir())
         ['exits.json', 'part1.onnx', 'part2.onnx']
     """
+    if not isinstance(net, EarlyExits):
+        raise InputError(
+            f"net must be a SideNet or a cascade, but its type is {type(net).__name__}; build a SideNet on it"
+        )
     on_cpu = net if net.device.type == "cpu" else deepcopy(net).cpu()
     thresholds = _each_threshold(net, threshold)
     examples = _examples(on_cpu, inputs)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from ..utils.errors import InputError
 from .inputs import NetworkCall
@@ -255,7 +256,7 @@ def _subgraph(graph: fx.GraphModule, sources: list[fx.Node], targets: list[fx.No
 def _is_batch_size(node: fx.Node, size: Any) -> bool:
     """Return whether a node is the number of examples."""
     value = node.meta.get("val")
-    return isinstance(value, torch.SymInt) and node.target == _SYM_SIZE and value == size
+    return isinstance(value, torch.SymInt) and node.target == _SYM_SIZE and statically_known_true(value == size)
 
 
 def _batch_dim(node: fx.Node, size: Any) -> int | None:
@@ -263,6 +264,6 @@ def _batch_dim(node: fx.Node, size: Any) -> int | None:
     value = node.meta.get("val")
     if isinstance(value, Tensor):
         for dim, side in enumerate(value.shape):
-            if isinstance(side, torch.SymInt) and side == size:
+            if isinstance(side, torch.SymInt) and statically_known_true(side == size):
                 return dim
     return None

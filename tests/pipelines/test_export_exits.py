@@ -217,13 +217,14 @@ def test_export_exits_of_a_cascade(tmp_path, runner):
         ({"inputs": torch.zeros(1, 1, 9, 9)}, "the size that the network was split for"),
         ({"calibration": []}, "calibration has no batch"),
         ({"opset": 3}, "18 <= opset"),
+        ({"net": nn.Identity()}, "must be a SideNet or a cascade, but its type is Identity"),
         ({"inptus": 1}, "inptus"),
     ],
 )
 def test_export_exits_refuses_in_a_line_and_writes_nothing(tmp_path, arguments, message):
     net, images = small_net()
     with pytest.raises(InputError, match=message) as raised:
-        export_exits(net, tmp_path, **{"inputs": images, "threshold": 0.5} | arguments)
+        export_exits(folder=tmp_path, **{"net": net, "inputs": images, "threshold": 0.5} | arguments)
     assert len(str(raised.value).splitlines()) == 1
     assert not any(tmp_path.iterdir())
 

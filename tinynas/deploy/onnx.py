@@ -93,7 +93,7 @@ def export_module(
     """
     newest = onnx.defs.onnx_opset_version()
     require(opset is None or _OLDEST_OPSET <= opset <= newest, f"{_OLDEST_OPSET} <= opset <= {newest}", opset=opset)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), logging_disabled(logging.WARNING):  # such as: a constant is not folded
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net,

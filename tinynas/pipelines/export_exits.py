@@ -60,9 +60,9 @@ def export_exits(
         The paths of the JSON files, which name the others.
 
     Raises:
-        InputError: torch cannot write a part as ONNX, or onnxruntime cannot run it; an input is not what the network
-            was built with; there are neither one threshold nor as many as early exits, or not as many names as classes;
-            or the rule looks at more than one exit.
+        InputError: `net` has no exits; torch cannot write a part as ONNX, or onnxruntime cannot run it; an input is not
+            what the network was built with; there are neither one threshold nor as many as early exits, or not as many
+            names as classes; or the rule looks at more than one exit.
         FileError: The outputs of the files differ from those of the network, or a file cannot be written.
 
     Example:
@@ -77,12 +77,14 @@ def export_exits(
         ...     sorted(path.name for path in paths[0].parent.iterdir())
         ['exits.json', 'part1.onnx', 'part2.onnx']
     """
+    if not isinstance(net, EarlyExits):
+        raise InputError(
+            f"net must be a SideNet or a cascade, but its type is {type(net).__name__}; build a SideNet on it"
+        )
     on_cpu = net if net.device.type == "cpu" else deepcopy(net).cpu()
     check_rule(net.rule)
-    thresholds: list[float | None] = list(
-        for_each_exit(net.thresholds if threshold is None else threshold, len(net.exits) - 1)
-    )
-    thresholds.append(None)
+    own = net.thresholds if threshold is None else threshold
+    thresholds: list[float | None] = [*for_each_exit(own, len(net.exits) - 1), None]  # the last exit has none
     examples = _examples(on_cpu, inputs)
     count = _num_classes(on_cpu, examples, classes)
     batches = None if calibration is None else _read(on_cpu, calibration, count)

@@ -42,6 +42,12 @@ def timm_model(name, **settings):
     return timm.create_model(name, num_classes=5, **settings)
 
 
+def timm_class(name, **settings):
+    import timm
+
+    return getattr(timm.models, name)(num_classes=5, **settings)
+
+
 def transformers_model(name, **settings):
     import transformers
 
@@ -103,17 +109,17 @@ TORCHVISION = {
     ),
 }
 TIMM = {
-    "byobnet": of(timm_model, "test_byobnet", "stages.1", 48),
+    "byobnet": of(timm_model, "test_byobnet", "stages.1", 64),
     "convnext": of(timm_model, "test_convnext", "stages.1", 32),
     "deit": of(timm_model, "deit_tiny_patch16_224", "blocks.0", 192, img_size=64, depth=2),
     "efficientnet": of(timm_model, "test_efficientnet", "blocks.2", 32),
-    "focalnet": of(timm_model, "focalnet_tiny_srf", "layers.0", 24, embed_dim=24, depths=(1, 1)),
+    "focalnet": of(timm_class, "FocalNet", "layers.0", 24, embed_dim=24, depths=(1, 1)),
     "ghostnet": of(timm_model, "ghostnet_050", "blocks.3", 20),
     "mambaout": of(timm_model, "test_mambaout", "stages.1", 32),
-    "mixer": of(timm_model, "mixer_s32_224", "blocks.0", 512, img_size=64, num_blocks=2),
+    "mixer": of(timm_class, "MlpMixer", "blocks.0", 24, img_size=64, embed_dim=24, num_blocks=2),
     "mobilenet v3": of(timm_model, "mobilenetv3_small_050", "blocks.2", 24),
     "nfnet": of(timm_model, "test_nfnet", "stages.1", 64),
-    "poolformer": of(timm_model, "poolformer_s12", "stages.1", 32, layers=(1, 1), embed_dims=(16, 32)),
+    "poolformer": of(timm_class, "MetaFormer", "stages.1", 32, depths=(1, 1), dims=(16, 32)),
     "pvt": of(timm_model, "pvt_v2_b0", "stages.0", 32, depths=(1, 1, 1, 1)),
     "resnet": of(timm_model, "test_resnet", "layer2", 48),
     "swin": of(timm_model, "swin_tiny_patch4_window7_224", "layers.0", 24, img_size=64, window_size=4, **SWIN),

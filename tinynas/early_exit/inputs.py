@@ -42,7 +42,7 @@ class NetworkCall:
             if isinstance(mapping, Mapping) and len(inputs) == 1 and not named:
                 return self.tensors((), mapping)
         tensors = self._by_position(inputs, named) if self.names is None else self._by_name(inputs, named)
-        check_inputs(dict(zip(self.labels, tensors, strict=True)))
+        check_inputs(dict(zip(self.input_names, tensors, strict=True)))
         return tensors
 
     def batch(self, batch: Sequence[Any]) -> tuple[list[Tensor], Any]:
@@ -67,7 +67,7 @@ class NetworkCall:
         return dict(zip(self.names or (), tensors, strict=True))
 
     @property
-    def labels(self) -> list[str]:
+    def input_names(self) -> list[str]:
         """What the inputs are called in messages."""
         if self.names is not None:
             return list(self.names)

@@ -14,6 +14,7 @@ SCRIPTS = (
     "detect",
     "early_exits_photos",
     "early_exits_text",
+    "exit_rules",
     "ssdlite",
     "finetune_imported",
     "fronts",

@@ -21,12 +21,11 @@ import torch
 from common.cells import Cells
 from common.command import run_benchmark
 from common.early_exits import DROPS, black_image, fit_temperatures, losses
-from common.mainnets import LARGEST, ROWS
+from common.mainnets import LARGEST, ROWS, MainNet, mainnet_of
 from common.retraining import SEEDS
 from common.stats import by_seed, mean_std
 from common.supernets import DATA
 from common.tables import Table
-from sidenet import MainNet, mainnet_of
 
 from tinynas import SideNet
 from tinynas.data.base import Data

@@ -10,23 +10,12 @@ Takes some hours on one core, never timed as a whole; the cascade needs the netw
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from common.cells import Cells
 from common.command import run_benchmark
 from common.early_exits import COLUMNS, Setup, best_sidenet, mainnet_rows, measure_setup
-from common.mainnets import (
-    LARGEST,
-    RESNET,
-    ROWS,
-    SIDE,
-    RowTransformer,
-    TorchTraining,
-    foreign_network,
-    largest_network,
-    resnet18,
-)
+from common.mainnets import LARGEST, RESNET, ROWS, largest_network, mainnet_of
 from common.paths import PICTURES, model_in
 from common.retraining import SEEDS, netaug_folder
 from common.stats import by_seed
@@ -35,7 +24,6 @@ from common.tables import Table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from torch import nn
 
 from tinynas.data.base import Data
 from tinynas.data.registry import load_data
@@ -45,29 +33,6 @@ from tinynas.utils.units import format_count
 
 CASCADE = "cascade, 0.3M + micro-v1's largest"
 MAINNETS = (LARGEST, RESNET, ROWS, CASCADE)
-RESNET_TRAINING = TorchTraining(name=RESNET, epochs=3)
-ROWS_TRAINING = TorchTraining(name=ROWS, epochs=10)
-
-
-class MainNet(NamedTuple):
-    """A trained network, the places where exits may be, and the pixels along a side of its images."""
-
-    net: nn.Module
-    taps: list[str]
-    resolution: int
-
-
-def mainnet_of(name: str, seed: int, data: Data) -> MainNet:
-    """Return a MainNet, trained if it has not been."""
-    if name == RESNET:
-        resnet = foreign_network(resnet18, RESNET_TRAINING, seed, data)
-        return MainNet(resnet, ["layer1", "layer2", "layer3"], SIDE)
-    if name == ROWS:
-        taps = [f"encoder.layers.{layer}" for layer in range(3)]
-        return MainNet(foreign_network(RowTransformer, ROWS_TRAINING, seed, data), taps, SIDE)
-    big = largest_network(seed)
-    taps = [f"stages.{stage}" for stage in range(len(big.arch.stages) - 1)]
-    return MainNet(big, taps, big.arch.resolution)
 
 
 def set_up(name: str, seed: int, data: Data) -> Setup:

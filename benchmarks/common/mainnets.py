@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tinynas.cli.screen import Screen
@@ -44,6 +45,10 @@ class TorchTraining:
     resolution: int = SIDE
     batch_size: int = BATCH_SIZE
     bf16: bool = False
+
+
+RESNET_TRAINING = TorchTraining(name=RESNET, epochs=3)
+ROWS_TRAINING = TorchTraining(name=ROWS, epochs=10)
 
 
 class RowTransformer(nn.Module):
@@ -106,6 +111,27 @@ def foreign_network(build: Callable[[], nn.Module], training: TorchTraining, see
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(net.state_dict(), path)
     return net.eval()
+
+
+class MainNet(NamedTuple):
+    """A trained network, the places where exits may be, and the pixels along a side of its images."""
+
+    net: nn.Module
+    taps: list[str]
+    resolution: int
+
+
+def mainnet_of(name: str, seed: int, data: Data) -> MainNet:
+    """Return a MainNet, trained if it has not been."""
+    if name == RESNET:
+        resnet = foreign_network(resnet18, RESNET_TRAINING, seed, data)
+        return MainNet(resnet, ["layer1", "layer2", "layer3"], SIDE)
+    if name == ROWS:
+        taps = [f"encoder.layers.{layer}" for layer in range(3)]
+        return MainNet(foreign_network(RowTransformer, ROWS_TRAINING, seed, data), taps, SIDE)
+    big = largest_network(seed)
+    taps = [f"stages.{stage}" for stage in range(len(big.arch.stages) - 1)]
+    return MainNet(big, taps, big.arch.resolution)
 
 
 def _train(net: nn.Module, training: TorchTraining, seed: int, data: Data) -> None:

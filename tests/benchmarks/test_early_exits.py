@@ -150,7 +150,7 @@ def test_files_run_in_onnxruntime_and_tflm(tmp_path, monkeypatch):
     mainnet = replace(model_of(arch, classes=data.classes), data="digits", normalise=data.normalise)
     exits = SideNet(mainnet.net, "stages.0", 5, inputs=images_for(arch))
     exits.fit(data.evaluation_batches(data.train, 16))
-    model = EarlyExitModel(models=(mainnet,), exits=exits, threshold=0.5)
+    model = EarlyExitModel(models=(mainnet,), exits=exits)
     save_early_exits(tmp_path / "sidenet.safetensors", model)
     expected = model.exits.observe(data.evaluation_batches(data.test, 16))
     runs = [

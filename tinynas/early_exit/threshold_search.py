@@ -13,7 +13,7 @@ import numpy as np
 
 from .thresholds import NEVER_EXIT, OperatingPoint, ThresholdSweep
 
-_PRICES = (0.0, *np.geomspace(1e-3, 3, 40))  # of the whole network's cost, in units of one image's correctness
+_PRICES = np.geomspace(1e-4, 3, 45)  # of the whole network's cost, in units of one image's correctness
 _FRACTIONS = np.linspace(0, 1, 10, endpoint=False)  # of the way from one price's thresholds to the next one's
 _MAX_ROUNDS = 20  # of coordinate search
 

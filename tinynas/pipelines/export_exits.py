@@ -84,7 +84,8 @@ def export_exits(
     on_cpu = net if net.device.type == "cpu" else deepcopy(net).cpu()
     check_rule(net.rule)
     own = net.thresholds if threshold is None else threshold
-    thresholds: list[float | None] = [*for_each_exit(own, len(net.exits) - 1), None]  # the last exit has none
+    thresholds: list[float | None] = list(for_each_exit(own, len(net.exits) - 1))
+    thresholds.append(None)  # of the last exit
     examples = _examples(on_cpu, inputs)
     count = _num_classes(on_cpu, examples, classes)
     batches = None if calibration is None else _read(on_cpu, calibration, count)

@@ -3,8 +3,8 @@
 One MainNet, the network of 1M MACs that netaug.py found in `micro-v1`, in six forms: trained plainly (fp32); that
 network in int8, as ONNX files in onnxruntime and as TFLite files in TFLM; trained with NetAug; distilled from the
 largest network of `micro-v1`; and pruned by torch-pruning to half the channels of every group, by magnitude. Every
-training is of 6 epochs in batches of 128 by the recipe of `--recipe auto`, also that of the teacher; the pruned network
-starts from the plain one's weights, and so has had 12. Exits are those of `tinynas sidenet`: side heads of 64 hidden
+training is of 6 epochs in batches of 128 by the recipe of `--recipe auto`; the pruned network starts from the plain
+one's weights, and so has had 12, and the teacher has 12. Exits are those of `tinynas sidenet`: side heads of 64 hidden
 features, places, temperatures and thresholds chosen on search-val. The int8 files decide by confidences of int8
 outputs, at temperatures and thresholds that are chosen by the int8 outputs for search-val. All figures are of the
 10,000 test images.
@@ -47,6 +47,7 @@ from tinynas.utils.units import format_count
 
 SIZE = "1M"
 TRAINING = AUTO_SETTINGS | {"epochs": 6, "batch_size": 128}
+TEACHER_EPOCHS = 12
 FP32, NETAUG, DISTILLED, PRUNED = "fp32", "NetAug", "distilled", "pruned"
 ONNX, TFLM = "int8, onnxruntime", "int8, TFLM"
 TRAINED = (FP32, NETAUG, DISTILLED, PRUNED)
@@ -85,7 +86,8 @@ def mainnet(form: str, seed: int) -> Path:
 
 def teacher() -> Path:
     """Return the model of the largest network of the space."""
-    return trained("teacher", fit_to_data(load_space(SPACE).max(), load_data(DATA)), 0, {})
+    arch = fit_to_data(load_space(SPACE).max(), load_data(DATA))
+    return trained("teacher", arch, 0, {"epochs": TEACHER_EPOCHS})
 
 
 def with_exits(form: str, seed: int) -> Path:
@@ -132,7 +134,7 @@ def measure(cells: Cells) -> None:
 def tables(cells: dict) -> list[Table]:
     """Return the table of the saved cells."""
     columns = ["MainNet", "seeds", "exits", "allowed drop on search-val, percentage points", "test accuracy %"]
-    columns += ["average MACs", "of fp32 without exits %", "ECE, calibrated"]
+    columns += ["change by exits", "average MACs", "% of the MACs of fp32 without exits", "ECE, calibrated"]
     rows = []
     for form in FORMS:
         measured = by_seed(cells, form, SEEDS)
@@ -146,16 +148,18 @@ def form_rows(form: str, measured: Mapping[int, dict], fp32: Mapping[int, dict])
     cells = list(measured.values())
     whole = next(iter(fp32.values()))["macs"]
     macs = cells[0]["macs"]
-    accuracy = mean_std([cell["accuracy"] for cell in cells])
-    figures = [accuracy, format_count(macs), f"{100 * macs / whole:.1f}", errors_text(cells, slice(-1, None))]
-    rows = [[form, str(len(cells)), "without", "", *figures]]
+    figures = [mean_std([cell["accuracy"] for cell in cells]), "", format_count(macs), f"{100 * macs / whole:.2f}"]
+    rows = [[form, str(len(cells)), "without", "", *figures, errors_text(cells, slice(-1, None))]]
     for drop in SHOWN_DROPS:
-        points = [cell["losses"][DROPS.index(drop)] for cell in cells]
-        accuracy = mean_std([point["accuracy"] for point in points])
-        averages = [macs * (1 - point["saved"]) for point in points]
-        shares = mean_std([100 * average / whole for average in averages])
-        figures = [accuracy, format_count(mean(averages)), shares, errors_text(cells, slice(-1))]
-        rows.append(["", "", "with", f"{drop:g}", *figures])
+        accuracies, changes, averages = [], [], []
+        for cell in cells:
+            point = cell["losses"][DROPS.index(drop)]
+            accuracies.append(point["accuracy"])
+            changes.append(point["accuracy"] - cell["accuracy"])
+            averages.append(macs * (1 - point["saved"]))
+        figures = [mean_std(accuracies), mean_std(changes, signed=True), format_count(mean(averages))]
+        figures.append(mean_std([100 * average / whole for average in averages]))
+        rows.append(["", "", "with", f"{drop:g}", *figures, errors_text(cells, slice(-1))])
     return rows
 
 

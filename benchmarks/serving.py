@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from common.cells import Cells
 from common.command import run_benchmark
-from common.mainnets import LARGEST, RESNET, ROWS, RowTransformer, foreign_network, largest_network, resnet18
+from common.mainnets import LARGEST, RESNET, ROWS, mainnet_of
 from common.paths import PAGES
 from common.supernets import DATA
 from common.tables import Table
@@ -28,7 +28,6 @@ from common.timing import Run, time_rounds
 from torch import Tensor, nn
 
 from tinynas import SideNet, export_exits
-from tinynas.data.base import Data
 from tinynas.data.registry import load_data
 from tinynas.deploy.onnx import create_session, export_module
 from tinynas.early_exit.thresholds import choose_accurate, sweep
@@ -62,20 +61,12 @@ class Served:
     accuracies: tuple[float, float]
 
 
-def mainnet(name: str, data: Data) -> tuple[nn.Module, int]:
-    """Return a trained network and the pixels along a side of its images."""
-    if name == LARGEST:
-        net = largest_network(0)
-        return net, net.arch.resolution
-    return foreign_network(resnet18 if name == RESNET else RowTransformer, name, 0, data), 28
-
-
 @cache
 def served(name: str) -> Served:
     """Return a network with exits, trained and exported."""
     torch.set_num_threads(1)
     data = load_data(DATA)
-    net, side = mainnet(name, data)
+    net, _, side = mainnet_of(name, 0, data)
     example = torch.zeros(2, 1, side, side)
     exits = SideNet(net, MAINNETS[name], inputs=example)
     exits.fit(data.evaluation_batches(data.train, side))
@@ -104,13 +95,17 @@ def onnx_mainnet(net: nn.Module, example: Tensor) -> Callable[[Tensor], object]:
     return run
 
 
-def onnx_exits(exits: SideNet, example: Tensor, threshold: float) -> Callable[[Tensor], object]:
+def onnx_exits(exits: SideNet, example: Tensor, threshold: Sequence[float]) -> Callable[[Tensor], object]:
     """Return a function that runs the ONNX files of the parts in the loop of the documentation."""
     program: dict = {"__name__": "run_exits"}
     exec(PROGRAM.search((PAGES.parent / "early-exits.md").read_text()).group(1), program)
     with TemporaryDirectory() as folder:
         (path,) = export_exits(exits, Path(folder), inputs=example, threshold=threshold)
-        parts = [(part, create_session((path.parent / part["file"]).read_bytes())) for part in read_json(path)["parts"]]
+        exits_file = read_json(path)
+        parts = []
+        for part in exits_file["parts"]:
+            session = create_session((path.parent / part["file"]).read_bytes())
+            parts.append(({"rule": exits_file["rule"], **part}, session))
     name = parts[0][0]["inputs"][0]["name"]
 
     def run(images: Tensor) -> object:

@@ -253,7 +253,9 @@ class Centred(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "inputs", [torch.randn(4, 5), torch.randn(1, 5), torch.zeros(3, 5), torch.arange(6)[None], WORDS[:, :6]], ids=str
+    "inputs",
+    [torch.randn(4, 5), torch.randn(1, 5), torch.zeros(3, 5), torch.arange(6)[None], WORDS[:, :6]],
+    ids=["several", "one", "equal", "one of integers", "words"],
 )
 def test_networks_that_look_across_the_batch_are_refused(inputs):
     class Rolled(Centred):

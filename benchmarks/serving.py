@@ -101,11 +101,7 @@ def onnx_exits(exits: SideNet, example: Tensor, threshold: Sequence[float]) -> C
     exec(PROGRAM.search((PAGES.parent / "early-exits.md").read_text()).group(1), program)
     with TemporaryDirectory() as folder:
         (path,) = export_exits(exits, Path(folder), inputs=example, threshold=threshold)
-        exits_file = read_json(path)
-        parts = []
-        for part in exits_file["parts"]:
-            session = create_session((path.parent / part["file"]).read_bytes())
-            parts.append(({"rule": exits_file["rule"], **part}, session))
+        parts = [(part, create_session((path.parent / part["file"]).read_bytes())) for part in read_json(path)["parts"]]
     name = parts[0][0]["inputs"][0]["name"]
 
     def run(images: Tensor) -> object:

@@ -244,7 +244,7 @@ def test_exits_have_a_file_a_part(space, tmp_path, threshold, expected):
     assert sizes.tolist() == [len(contents["part1.tflite"]), len(contents["part2.tflite"])]
     assert np.allclose(table(library, "kModelTemperatures", ctypes.c_float, 2), TEMPERATURES)
     assert table(library, "kGoldenExits", ctypes.c_int, 2).tolist() == expected
-    assert float(macro(tmp_path, "MODEL_EXIT_THRESHOLD").removesuffix("f")) == threshold
+    assert table(library, "kModelThresholds", ctypes.c_float, 1).tolist() == [threshold]
     sizes = []
     for part in firmware.parts:
         sizes.append(sum(np.prod(details["shape"]) for details in part.litert.inputs))

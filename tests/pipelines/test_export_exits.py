@@ -133,7 +133,7 @@ def test_exported_parts_say_what_they_take_and_return(exported):
         onnx.checker.check_model(proto)
         metadata = {entry.key: entry.value for entry in proto.metadata_props}
         assert metadata.pop("format") == described["format"]
-        assert metadata.pop("rule") == described["rule"] == "confidence"
+        assert metadata.pop("rule") == part["rule"] == "confidence"
         assert metadata.pop("exit") == part["exit"] == [*exported.net.taps, "mainnet"][number]
         assert {key: json.loads(value) for key, value in metadata.items()} == {
             "classes": None,

@@ -32,6 +32,7 @@ class PartFile:
     Attributes:
         file: Name of the file.
         exit: Name of the exit: the tapped module, or "mainnet".
+        rule: How an example's score is computed from the logits.
         threshold: Score from which an example exits here; None for the last part, where all remaining examples do.
         temperature: What the logits are divided by before the softmax.
         inputs: The network's inputs, or what the part before carries over.
@@ -40,6 +41,7 @@ class PartFile:
 
     file: str
     exit: str
+    rule: str
     threshold: float | None
     temperature: float
     inputs: tuple[PartTensor, ...]
@@ -51,7 +53,6 @@ class ExitFiles:
     """Content of exits.json.
 
     Attributes:
-        rule: How an example's score is computed from an exit's logits.
         int8: Whether weights and activations are int8.
         classes: Names of the classes, in the order of the logits; None if they are unknown.
         examples: Examples on which the files were compared with PyTorch.
@@ -59,7 +60,6 @@ class ExitFiles:
         parts: The files, in the order in which they run.
     """
 
-    rule: str
     int8: bool
     classes: tuple[str, ...] | None
     examples: int
@@ -74,7 +74,7 @@ class ExitFiles:
         """Return the metadata of each part's file: the same by key; values that are no texts are JSON."""
         entries = []
         for part in self.parts:
-            entry = {"format": FORMAT, "rule": self.rule, "exit": part.exit}
+            entry = {"format": FORMAT, "rule": part.rule, "exit": part.exit}
             plain = asdict(part)
             for key in ("threshold", "temperature", "inputs", "outputs"):
                 entry[key] = to_json(plain[key])

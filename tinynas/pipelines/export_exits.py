@@ -97,7 +97,6 @@ def export_exits(
     for form in forms:
         contents.append(
             ExitFiles(
-                rule=net.rule.name,
                 int8=form.parts.int8,
                 classes=tuple(classes) if classes is not None else None,
                 examples=len(examples[0]),
@@ -258,6 +257,7 @@ def _part_files(
             PartFile(
                 file=file,
                 exit=net.exit_names[number],
+                rule=net.rule.name,
                 threshold=thresholds[number],
                 temperature=form.temperatures[number],
                 inputs=tuple(tensors[number].inputs),

@@ -80,6 +80,8 @@ def show_early_exits(screen: Screen, folder: Path, report: EarlyExitReport) -> N
         screen.note(
             f"the model's weights have changed: {counted(report.joint_epochs, 'epoch')} of training with its exits"
         )
+    if chosen.macs >= mainnet.macs:
+        screen.note("these exits save nothing: no threshold that was allowed lets enough images exit early")
     if report.exit_seconds:
         average = sum(entry.share * seconds for entry, seconds in zip(report.exits, report.exit_seconds, strict=True))
         screen.note(f"average time of an image in PyTorch on this machine: {format_seconds(average)}")

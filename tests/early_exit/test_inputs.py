@@ -269,6 +269,44 @@ def test_networks_that_look_across_the_batch_are_refused(inputs):
         SideNet(Rolled(), "layer", inputs=inputs)
 
 
+@pytest.mark.parametrize(
+    "statistic", [lambda x: x[:1], lambda x: x.abs().amax((0, 1), keepdim=True)], ids=["the first", "the largest"]
+)
+def test_networks_that_look_at_one_example_of_the_batch_are_refused(statistic):
+    class Related(Centred):
+        def forward(self, x):
+            hidden = self.layer(x)
+            return self.classify(hidden / (1 + statistic(hidden).abs()))
+
+    for seed in range(5):
+        torch.manual_seed(seed)
+        with pytest.raises(InputError, match="depends on the others of its batch"):
+            SideNet(Related(), "layer", inputs=torch.randn(4, 5))
+
+
+def test_examples_that_are_not_finite_and_networks_of_one_class_are_refused():
+    inputs = torch.randn(3, 5)
+    inputs[2, 1] = torch.nan
+    net = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 3))
+    with pytest.raises(InputError, match=r"example 2 .* has values in input 1 that are not finite"):
+        SideNet(net, "0", inputs=inputs)
+    with pytest.raises(InputError, match=r"logits \(N, classes\) of at least 2 classes, but Sequential returns"):
+        SideNet(nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 1)), "0", inputs=inputs[:2])
+
+
+def test_a_network_may_average_all_values_of_an_example():
+    class Levelled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+
+        def forward(self, images):
+            maps = self.first(images)
+            return self.last((maps * self.first.weight.mean()).mean((2, 3)))
+
+    assert SideNet(Levelled(), "first", inputs=torch.randn(2, 1, 8, 8)).heads[0].hidden.in_features == 4
+
+
 def test_inputs_without_names_are_numbered():
     class Sum(nn.Module):
         def forward(self, first, *others):

@@ -111,7 +111,11 @@ def test_network_takes_one_threshold_or_one_for_each_exit(space):
     net = sidenet_of(arch, ["stem", "stages.0", "stages.1.0"])
     images = torch.randn(4, arch.in_channels, arch.resolution, arch.resolution)
     assert net(images, threshold=[1.1, 0, 1.1]).exits.tolist() == [1] * 4
-    assert net(images, threshold=[0.0]).exits.tolist() == [0] * 4
+    for zero in ([0.0], 0, torch.tensor(0.0), np.float32(0)):
+        assert net(images, threshold=zero).exits.tolist() == [0] * 4
+    for wrong in ("high", ["a"] * 3, [[0.5] * 3], float("nan")):
+        with pytest.raises(InputError, match="there must be one finite threshold"):
+            net(images, threshold=wrong)
     assert net(images).exits.tolist() == [3] * 4, "no threshold is set"
     with pytest.raises(InputError, match="one for each of the 3 early exits, but got"):
         net(images, threshold=[0.5, 0.5])
@@ -134,5 +138,7 @@ def test_choose_thresholds_keeps_accuracy_or_a_budget():
     cheap = net.choose_thresholds(outputs, macs, average_macs=20)
     assert cheap.macs <= 20
     assert cheap.accuracy < point.accuracy
+    with pytest.raises(InputError, match="for an accuracy or within MACs, but got accuracy=50 and average_macs=20"):
+        net.choose_thresholds(outputs, macs, accuracy=50, average_macs=20)
     with pytest.raises(InputError, match="no threshold needs as little as 5 MACs"):
         net.choose_thresholds(outputs, macs, average_macs=5)

@@ -101,7 +101,7 @@ def test_sidenet_takes_any_precision_layout_and_feature():
             nn.Sequential(nn.Conv1d(3, 4, 1)),
             "0",
             torch.zeros(1, 3, 5),
-            r"returns logits \(N, classes\), but Sequential returns",
+            r"returns logits \(N, classes\) of at least 2 classes, but Sequential returns",
         ),
         (
             nn.Sequential(nn.Identity(), nn.EmbeddingBag(9, 4)),

@@ -22,14 +22,20 @@ def check_independent(net: str, taps: Sequence[str], parts: Sequence[Part], inpu
         inputs: Example inputs; if there is only one example, or all are equal, another one is derived from it.
     """
     pair = [_pair(tensor) for tensor in inputs]
+    for number in (0, 1):  # what looks at the first or the largest of a batch shows in one of them only
+        _check_example(net, taps, parts, pair, number)
+
+
+def _check_example(net: str, taps: Sequence[str], parts: Sequence[Part], pair: Sequence[Tensor], number: int) -> None:
+    """Raise InputError if the results of one of two examples differ from those that it has alone."""
     names = [f"the output of {tap}" for tap in taps]
     names.append("its output")
-    alone: Sequence[Tensor] = [tensor[:1] for tensor in pair]
-    together: Sequence[Tensor] = pair
+    alone: Sequence[Tensor] = [tensor[number : number + 1] for tensor in pair]
+    together = pair
     for part, name in zip(parts, names, strict=True):
         result, alone = run_part(part, alone)
         both, together = run_part(part, together)
-        difference = largest_value(both.narrow(part.batch_dim, 0, 1).float() - result.float())
+        difference = largest_value(both.narrow(part.batch_dim, number, 1).float() - result.float())
         precision = torch.finfo(result.dtype).eps if result.is_floating_point() else 0.0
         if difference > max(TOLERANCE, _EPS * precision) * max(1, largest_value(result)):
             raise InputError(

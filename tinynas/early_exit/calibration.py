@@ -25,6 +25,11 @@ class ExitOutputs(NamedTuple):
         """Return whether each exit predicts each image's label, (exits, N)."""
         return (self.logits.argmax(2) == self.labels).cpu().numpy()
 
+    def predicted(self, exits: np.ndarray) -> np.ndarray:
+        """Return the class that is predicted for each image (N,) at the exit that it takes (N,)."""
+        classes: np.ndarray = self.logits.argmax(2).cpu().numpy()[exits, np.arange(len(exits))]
+        return classes
+
     def probabilities(self, temperatures: Sequence[float]) -> Tensor:
         """Return the probabilities of every exit, at one temperature for each exit, (exits, N, classes)."""
         return (self.logits.float() / torch.tensor(temperatures)[:, None, None]).softmax(2)

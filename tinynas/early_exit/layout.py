@@ -133,6 +133,8 @@ def _dim_read(node: fx.Node, source: fx.Node, dims: Sequence[int | None], batch_
 
 def _dim_kept(node: fx.Node, dims: Sequence[int | None], batch_dim: int) -> int | None:
     """Return the only dimension over which global pooling does not average, or None."""
+    if len(node.args) < 2:
+        return None  # the mean of everything
     averaged = [dim % len(dims) for dim in _integers(node.args[1])]
     if len(averaged) == 1 and _rank(node) == len(dims):
         return None  # more likely a norm's mean over the features

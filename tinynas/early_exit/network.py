@@ -248,8 +248,13 @@ class EarlyExits(nn.Module):
             The thresholds, and what they do on these images.
 
         Raises:
-            InputError: No thresholds reach the accuracy or the budget.
+            InputError: No thresholds reach the accuracy or the budget, or there are both.
         """
+        if accuracy is not None and average_macs is not None:
+            raise InputError(
+                f"thresholds are chosen for an accuracy or within MACs, but got accuracy={accuracy} and "
+                f"average_macs={average_macs}; leave one out"
+            )
         points = per_exit_points(sweep(outputs, self.temperatures.tolist(), macs, self.rule))
         if average_macs is not None:
             point = choose_affordable(points, average_macs)

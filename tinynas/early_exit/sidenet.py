@@ -88,11 +88,14 @@ class SideNet(EarlyExits):
         names = [taps] if isinstance(taps, str) else list(taps)
         if not names:
             raise InputError("a SideNet needs at least one tap, but has none; name a module of the network")
+        for number, tensor in enumerate(examples):
+            check_finite(tensor, f"values in input {number + 1}")
         parts = split_network(mainnet, names, examples, call)
         results = _results(parts, examples)
-        if results[-1].ndim != 2:
+        if results[-1].ndim != 2 or results[-1].shape[1] < 2:
             raise InputError(
-                f"a SideNet needs a classifier that returns logits (N, classes), but {type(mainnet).__name__} returns "
+                f"a SideNet needs a classifier that returns logits (N, classes) of at least 2 classes, but "
+                f"{type(mainnet).__name__} returns "
                 f"the shape {tuple(results[-1].shape)}; pass a classifier"
             )
         check_independent(type(mainnet).__name__, names, parts, examples)

@@ -7,7 +7,6 @@ the confidence. The last exit takes all remaining images.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import isfinite
 from operator import attrgetter
 
 import numpy as np
@@ -46,12 +45,16 @@ class OperatingPoint:
 
 def for_each_exit(threshold: float | Thresholds, early: int) -> list[float]:
     """Return a threshold for each of the early exits. Raises InputError if there are neither one nor as many."""
-    values = [threshold] if isinstance(threshold, int | float) else list(threshold)
-    if len(values) not in (1, early) or not all(map(isfinite, values)):
+    try:
+        values = np.atleast_1d(np.asarray(threshold, float))
+    except (TypeError, ValueError):  # no numbers
+        values = np.empty(0)
+    if values.shape not in ((1,), (early,)) or not np.isfinite(values).all():
         raise InputError(
             f"there must be one finite threshold, or one for each of the {early} early exits, but got {threshold!r}"
         )
-    return values if len(values) == early else values * early
+    thresholds: list[float] = np.broadcast_to(values, early).tolist()
+    return thresholds
 
 
 def candidate_thresholds(scores: np.ndarray) -> list[tuple[float]]:
@@ -116,9 +119,13 @@ class ThresholdSweep:
         correct = self.correct[[*early, len(head_macs)]]
         return ThresholdSweep(scores=self.scores[early], correct=correct, macs=macs)
 
-    def _point(self, thresholds: Thresholds) -> OperatingPoint:
+    def exits(self, thresholds: Thresholds) -> np.ndarray:
+        """Return the exit that each image takes, (N,)."""
         leaves = self.scores >= np.asarray(thresholds, self.scores.dtype)[:, None]
-        exits = np.where(leaves.any(0), leaves.argmax(0), len(leaves))
+        return np.where(leaves.any(0), leaves.argmax(0), len(leaves))
+
+    def _point(self, thresholds: Thresholds) -> OperatingPoint:
+        exits = self.exits(thresholds)
         shares = np.bincount(exits, minlength=len(self.macs)) / len(exits)
         return OperatingPoint(
             thresholds=tuple(thresholds),

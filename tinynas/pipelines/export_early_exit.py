@@ -173,10 +173,12 @@ def _measure(
         rows.append(replace(row, int8=form.int8, parts=parts))
     if micro is None:
         return rows, None
-    (point,) = sweep(test[-1], rows[-1].temperatures, macs, model.exits.rule).at([model.exits.thresholds])
-    of_classes = Comparison(micro)
-    of_classes.add(test[-1].logits[-1], reference.logits[-1])
-    return rows, tflm_run(micro, point.accuracy, of_classes.disagreement())
+    thresholds = model.exits.thresholds
+    in_tflm = sweep(test[-1], rows[-1].temperatures, macs, rule)
+    (point,) = in_tflm.at([thresholds])
+    answers = test[-1].predicted(in_tflm.exits(thresholds))
+    expected = reference.predicted(sweep(reference, temperatures, macs, rule).exits(thresholds))
+    return rows, tflm_run(micro, point.accuracy, float(np.mean(answers != expected)))
 
 
 def _parts_on_target(parts: ExitForm, on_target: OnTarget) -> TflmExits | None:

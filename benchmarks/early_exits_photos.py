@@ -16,11 +16,10 @@ from functools import partial
 
 from common.cells import Cells
 from common.command import run_benchmark
-from common.early_exits import COLUMNS, Setup, best_sidenet, mainnet_rows, measure_setup
+from common.early_exits import Setup, best_sidenet, mainnets_table, measure_setup
 from common.mainnets import TorchTraining, foreign_network, resnet18, vgg11
 from common.paths import model_in
 from common.retraining import SEEDS, imported_folder
-from common.stats import by_seed
 from common.tables import Table
 
 from tinynas.data.base import Data
@@ -73,12 +72,7 @@ def measure(cells: Cells) -> None:
 
 def tables(cells: dict) -> list[Table]:
     """Return the table of the saved cells."""
-    rows = []
-    for name in MAINNETS:
-        measured = list(by_seed(cells, name, SEEDS).values())
-        if measured:
-            rows += mainnet_rows(name, measured)
-    return [Table(page="early-exits", name="early-exits-photos", columns=COLUMNS, rows=rows)]
+    return [mainnets_table("early-exits-photos", MAINNETS, cells)]
 
 
 if __name__ == "__main__":

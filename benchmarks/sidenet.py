@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from common.cells import Cells
 from common.command import run_benchmark
-from common.early_exits import COLUMNS, Setup, best_sidenet, mainnet_rows, measure_setup
+from common.early_exits import Setup, best_sidenet, mainnets_table, measure_setup
 from common.mainnets import LARGEST, RESNET, ROWS, largest_network, mainnet_of
 from common.paths import PICTURES, model_in
 from common.retraining import SEEDS, netaug_folder
@@ -60,12 +60,7 @@ def measure(cells: Cells) -> None:
 
 def tables(cells: dict) -> list[Table]:
     """Return the table of the saved cells."""
-    rows = []
-    for name in MAINNETS:
-        measured = list(by_seed(cells, name, SEEDS).values())
-        if measured:
-            rows += mainnet_rows(name, measured)
-    return [Table(page="early-exits", name="early-exits", columns=COLUMNS, rows=rows)]
+    return [mainnets_table("early-exits", MAINNETS, cells)]
 
 
 def draw(cells: dict) -> None:

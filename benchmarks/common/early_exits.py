@@ -18,7 +18,9 @@ from tinynas.early_exit.thresholds import OperatingPoint, ThresholdSweep, choose
 from tinynas.models.profile import macs_by_torch
 from tinynas.utils.units import format_count
 
-from .stats import mean_std
+from .retraining import SEEDS
+from .stats import by_seed, mean_std
+from .tables import Table
 
 DROPS = (0.0, 0.5, 1.0)  # of accuracy on search-val, in percentage points
 BATCH_SIZES = (1, 128)
@@ -188,6 +190,16 @@ def seconds_of(networks: Sequence[Callable[[Tensor], object]], batches: Sequence
         for batch in batches:
             network(batch)
         yield time.thread_time() - start
+
+
+def mainnets_table(name: str, mainnets: Sequence[str], cells: Mapping[str, dict]) -> Table:
+    """Return the table of the saved cells of several MainNets."""
+    rows = []
+    for mainnet in mainnets:
+        measured = list(by_seed(cells, mainnet, SEEDS).values())
+        if measured:
+            rows += mainnet_rows(mainnet, measured)
+    return Table(page="early-exits", name=name, columns=COLUMNS, rows=rows)
 
 
 def mainnet_rows(name: str, measured: Sequence[Mapping]) -> list[list[str]]:

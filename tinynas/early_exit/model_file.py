@@ -117,7 +117,8 @@ def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Earl
         exits = build_cascade(tiny, big)
     model = EarlyExitModel(models=tuple(models), exits=exits)
     exits.rule = make_rule(from_json(metadata.get("rule", '"confidence"')), len(exits.exits), len(models[0].classes))
-    exits.thresholds = tuple(for_each_exit(_thresholds_in(metadata), len(exits.exits) - 1))
+    exits.thresholds = _thresholds_in(metadata)
+    for_each_exit(exits.thresholds, len(exits.exits) - 1)  # as many as there are exits, or one
     check_weights(tensors, _tensors(model))
     temperatures = tensors["temperatures"]
     if not (temperatures.isfinite() & (temperatures > 0)).all():
